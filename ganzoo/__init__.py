@@ -1,0 +1,53 @@
+"""Interchangeable GAN variants: one registry, one trainer, one exporter.
+
+    import ganzoo
+
+    run = ganzoo.train("wgan-gp", dataset="mnist", epochs=20, seed=0)
+    generator = ganzoo.load(run.path)                   # or "digits.onnx": the same interface
+    images = generator.sample(64, labels=None, seed=0)  # uint8 [64, 28, 28, 1]
+    ganzoo.export(run.path, "digits.onnx")
+
+Names are loaded when first used: importing ganzoo imports no torch.
+"""
+
+import importlib
+import importlib.metadata
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ganzoo.config import Adam as Adam
+    from ganzoo.config import RunConfig as RunConfig
+    from ganzoo.config import Spec as Spec
+    from ganzoo.config import Variant as Variant
+    from ganzoo.exporter import export as export
+    from ganzoo.run import Run as Run
+    from ganzoo.sampling import load as load
+    from ganzoo.trainer import resume as resume
+    from ganzoo.trainer import train as train
+
+    __version__: str
+
+_HOMES = {
+    "Adam": "config",
+    "RunConfig": "config",
+    "Spec": "config",
+    "Variant": "config",
+    "export": "exporter",
+    "Run": "run",
+    "load": "sampling",
+    "resume": "trainer",
+    "train": "trainer",
+}
+__all__ = [*_HOMES, "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return importlib.metadata.version("torch-ganzoo")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'ganzoo' has no attribute '{name}'")
+    return getattr(importlib.import_module(f"ganzoo.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

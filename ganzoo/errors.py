@@ -1,0 +1,45 @@
+"""The errors that ganzoo raises on purpose; each class carries the exit code that the command line ends with."""
+
+
+class GanzooError(Exception):
+    """The base of them all."""
+
+    exit_code = 1
+
+
+class UsageError(GanzooError, ValueError):
+    """An unknown name, a wrong value, two settings that exclude each other."""
+
+    exit_code = 2
+
+
+class FileError(GanzooError, ValueError):
+    """A file that is missing, broken, altered, hostile or of another version."""
+
+    exit_code = 3
+
+
+class MachineError(GanzooError, RuntimeError):
+    """The environment: disk, permission, memory, network, device, a package that is not installed."""
+
+    exit_code = 4
+
+
+class DivergedError(GanzooError, ArithmeticError):
+    """Training met a value that is not finite."""
+
+    exit_code = 5
+
+
+class VerificationError(GanzooError, AssertionError):
+    """An exported file does not draw what the run draws."""
+
+    exit_code = 6
+
+
+class Interrupted(KeyboardInterrupt):
+    """Training was interrupted by a signal, after it finished its step and saved."""
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal_number

@@ -1,0 +1,138 @@
+"""The registries: how a variant, a network, a loss, a penalty or a data set is added and found by its name.
+
+    @losses.register("hinge")
+    class Hinge: ...
+
+    losses["hinge"]          # the class; an unknown name answers with the nearest match
+
+The built-in parts register when a registry is first looked into; so do plug-ins, the modules that other
+distributions name under the entry-point group `ganzoo.plugins`.
+"""
+
+import difflib
+import importlib
+import importlib.metadata
+import pkgutil
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Generic, TypeVar
+
+from ganzoo.errors import UsageError
+
+T = TypeVar("T")
+PLUGIN_GROUP = "ganzoo.plugins"
+_lock = threading.RLock()
+
+
+def nearest(word: str, choices: list[str]) -> str:
+    """`; did you mean 'x'?` for the choice nearest to `word`, or an empty string where none is near."""
+    matches = difflib.get_close_matches(word, choices, n=1, cutoff=0.5)
+    return f"; did you mean '{matches[0]}'?" if matches else ""
+
+
+def import_submodules(package: str, path: Iterable[str]) -> None:
+    """Import every module of a package, so that what they register is registered."""
+    for module in pkgutil.iter_modules(path):
+        importlib.import_module(f"{package}.{module.name}")
+
+
+class Registry(Generic[T]):
+    """Names and what they stand for, of one kind; `package` is the module whose import registers the built-in ones."""
+
+    def __init__(self, kind: str, plural: str, package: str) -> None:
+        self.kind = kind
+        self.plural = plural
+        self._package = package
+        self._loaded = False
+        self._entries: dict[str, T] = {}
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Decorate a class or function to register it under `name`; a name that is taken is an error.
+
+        Only `__main__` (a notebook, a script) may define a name of its own anew, as when a cell is run twice.
+        """
+
+        def add(entry: T) -> T:
+            with _lock:
+                taken = self._entries.get(name)
+                rerun = taken is not None and _owner(taken) == _owner(entry) and _owner(entry).startswith("__main__.")
+                if taken is not None and not rerun:
+                    raise UsageError(
+                        f"{self.kind} '{name}' is registered twice: by {_owner(taken)} and by {_owner(entry)}"
+                    )
+                self._entries[name] = entry
+            return entry
+
+        return add
+
+    def __getitem__(self, name: str) -> T:
+        self._load()
+        if name not in self._entries:
+            raise UsageError(f"no {self.kind} '{name}'{nearest(name, self.names())} (ganzoo list {self.plural})")
+        return self._entries[name]
+
+    def __contains__(self, name: object) -> bool:
+        self._load()
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names())
+
+    def names(self) -> list[str]:
+        """All registered names, sorted."""
+        self._load()
+        return sorted(self._entries)
+
+    def summary(self, name: str) -> str:
+        """The first line of the entry's docstring, or of its module's."""
+        entry = self[name]
+        text = getattr(entry, "__doc__", None) or getattr(sys.modules.get(entry.__module__), "__doc__", None) or ""
+        return text.strip().partition("\n")[0]
+
+    def owner(self, name: str) -> str:
+        """Where the entry was defined: `module.qualname`."""
+        return _owner(self[name])
+
+    def _load(self) -> None:
+        with _lock:
+            if not self._loaded:
+                self._loaded = True  # first: what is imported below may look names up
+                importlib.import_module(self._package)
+                _load_plugins()
+
+
+def _owner(entry: object) -> str:
+    return f"{getattr(entry, '__module__', '?')}.{getattr(entry, '__qualname__', repr(entry))}"
+
+
+_plugins_loaded = False
+
+
+def _load_plugins() -> None:
+    """Import every plug-in once; one that fails only warns, so that the others and ganzoo go on."""
+    global _plugins_loaded
+    if _plugins_loaded:
+        return
+    _plugins_loaded = True
+    for entry_point in importlib.metadata.entry_points(group=PLUGIN_GROUP):
+        try:
+            entry_point.load()
+        except Exception as error:  # whatever a third party's module raises
+            owner = entry_point.dist.name if entry_point.dist else "an unknown distribution"
+            warnings.warn(
+                f"plug-in '{entry_point.name}' of {owner} was not loaded: {type(error).__name__}: {error}", stacklevel=2
+            )
+
+
+variants: Registry[Callable[[], Any]] = Registry("variant", "variants", "ganzoo.variants")
+generators: Registry[Callable[..., Any]] = Registry("generator", "generators", "ganzoo.networks")
+discriminators: Registry[Callable[..., Any]] = Registry("discriminator", "discriminators", "ganzoo.networks")
+losses: Registry[Callable[..., Any]] = Registry("loss", "losses", "ganzoo.losses")
+penalties: Registry[Callable[..., Any]] = Registry("penalty", "penalties", "ganzoo.penalties")
+datasets: Registry[Callable[..., Any]] = Registry("dataset", "datasets", "ganzoo.data")
+
+REGISTRIES: dict[str, Registry[Callable[..., Any]]] = {
+    registry.plural: registry for registry in (variants, generators, discriminators, losses, penalties, datasets)
+}

@@ -1,0 +1,37 @@
+"""Randomness as a function of `(seed, index)`: no state to save, the same numbers whatever came before.
+
+numpy only, so that the torch-free runtime draws the very latents that training does.
+"""
+
+import zlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+BLOCK = 256  # latents are drawn a block at a time, each from a stream of its own
+
+
+def derive(seed: int, stream: str, *index: int) -> int:
+    """A 63-bit seed for one purpose (`stream`) and position, independent of every other one."""
+    return int(_sequence(seed, stream, *index).generate_state(1, np.uint64)[0] >> 1)
+
+
+def latents(seed: int, latent_dim: int, start: int, stop: int) -> NDArray[np.float32]:
+    """The latents z ~ N(0, I) with the indices `start` to `stop`, float32 [stop - start, latent_dim].
+
+    A latent depends on `seed` and its own index alone: `latents(s, d, 0, 100)[:10]` equals `latents(s, d, 0, 10)`.
+    """
+    first, last = start // BLOCK, -(-stop // BLOCK)
+    blocks = [_block(seed, latent_dim, block) for block in range(first, last)]
+    if not blocks:
+        return np.empty((0, latent_dim), np.float32)
+    return np.concatenate(blocks)[start - first * BLOCK : stop - first * BLOCK]
+
+
+def _block(seed: int, latent_dim: int, block: int) -> NDArray[np.float32]:
+    generator = np.random.Generator(np.random.Philox(_sequence(seed, "latents", block)))
+    return generator.standard_normal((BLOCK, latent_dim), dtype=np.float32)
+
+
+def _sequence(seed: int, stream: str, *index: int) -> np.random.SeedSequence:
+    return np.random.SeedSequence([seed, zlib.crc32(stream.encode()), *index])
