@@ -1,0 +1,87 @@
+"""The multilayer perceptrons of the first GAN (Goodfellow et al. 2014, arXiv:1406.2661), for images of any shape."""
+
+import math
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from pydantic import NonNegativeFloat, PositiveInt
+from torch import Tensor, nn
+
+from ganzoo.networks.common import ImageShape, embed, label_embedding
+from ganzoo.registry import discriminators, generators
+
+LABEL_DIM = 32
+
+
+@generators.register("mlp")
+class MLPGenerator(nn.Module):
+    """z [N, latent_dim] (and labels [N]) -> images [N, C, H, W] in [-1, 1], `depth` hidden layers, ever wider."""
+
+    def __init__(
+        self,
+        image_shape: ImageShape,
+        latent_dim: int,
+        num_classes: int | None,
+        *,
+        width: PositiveInt = 256,
+        depth: PositiveInt = 3,
+        norm: Literal["batch"] | None = "batch",
+        conditioning: Literal["concat"] = "concat",
+    ) -> None:
+        super().__init__()
+        self.image_shape = image_shape
+        self.labels = label_embedding(num_classes, LABEL_DIM)
+        sizes = [latent_dim + (LABEL_DIM if self.labels else 0), *(width * 2**i for i in range(depth))]
+        layers: list[nn.Module] = []
+        for fan_in, fan_out in pairwise(sizes):
+            layers.append(nn.Linear(fan_in, fan_out, bias=norm is None))
+            if norm is not None:
+                layers.append(nn.BatchNorm1d(fan_out))
+            layers.append(nn.LeakyReLU(0.2))
+        self.body = nn.Sequential(*layers, nn.Linear(sizes[-1], math.prod(image_shape)), nn.Tanh())
+
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        if self.labels is not None:
+            z = torch.cat([z, embed(self.labels, labels)], dim=1)
+        images: Tensor = self.body(z)
+        return images.view(-1, *self.image_shape)
+
+
+@discriminators.register("mlp")
+class MLPDiscriminator(nn.Module):
+    """images [N, C, H, W] (and labels [N]) -> logits [N]: `depth` hidden layers, each half the last."""
+
+    def __init__(
+        self,
+        image_shape: ImageShape,
+        num_classes: int | None,
+        *,
+        width: PositiveInt = 512,
+        depth: PositiveInt = 2,
+        dropout: NonNegativeFloat = 0.0,
+        conditioning: Literal["concat", "projection"] = "projection",
+    ) -> None:
+        super().__init__()
+        hidden = [max(1, width // 2**i) for i in range(depth)]
+        concat = num_classes is not None and conditioning == "concat"
+        self.concat = label_embedding(num_classes, LABEL_DIM) if concat else None
+        self.projection = None if concat else label_embedding(num_classes, hidden[-1])
+        sizes = [math.prod(image_shape) + (LABEL_DIM if concat else 0), *hidden]
+        layers: list[nn.Module] = []
+        for fan_in, fan_out in pairwise(sizes):
+            layers += [nn.Linear(fan_in, fan_out), nn.LeakyReLU(0.2)]
+            if dropout:
+                layers.append(nn.Dropout(dropout))
+        self.body = nn.Sequential(*layers)
+        self.head = nn.Linear(hidden[-1], 1)
+
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        x = images.flatten(1)
+        if self.concat is not None:
+            x = torch.cat([x, embed(self.concat, labels)], dim=1)
+        features = self.body(x)
+        logits: Tensor = self.head(features).squeeze(1)
+        if self.projection is not None:  # Miyato & Koyama 2018, arXiv:1802.05637, eq. 3
+            logits = logits + (embed(self.projection, labels) * features).sum(1)
+        return logits

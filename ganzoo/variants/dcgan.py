@@ -1,0 +1,15 @@
+"""DCGAN (Radford et al. 2016, arXiv:1511.06434): the same game between convolutional networks."""
+
+from ganzoo.plugin import Adam, Spec, Variant, variants
+
+
+@variants.register("dcgan")
+def dcgan() -> Variant:
+    return Variant(
+        generator=Spec("dcgan"),
+        discriminator=Spec("dcgan"),
+        loss=Spec("non-saturating"),
+        penalties=(Spec("gradient", at="real", weight=0.1, every=16),),
+        generator_optimizer=Adam(lr=0.002, betas=(0.0, 0.99)),
+        discriminator_optimizer=Adam(lr=0.002, betas=(0.0, 0.99)),
+    )
