@@ -1,0 +1,150 @@
+"""Files and directories replaced atomically: a reader finds the old one or the whole new one, never a part.
+
+What the operating system refuses becomes a `MachineError` of one line that names the path and says what to do.
+"""
+
+import contextlib
+import errno
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeAlias
+
+from ganzoo.errors import MachineError
+
+StrPath: TypeAlias = str | os.PathLike[str]
+
+TEMPORARY_PATTERN = ".ganzoo-*.tmp"  # what is being written, beside what it will be
+
+_ADVICE = {
+    errno.ENOSPC: "the disk is full; free some space or choose another place",
+    errno.EDQUOT: "the disk quota is used up; free some space or choose another place",
+    errno.EFBIG: "the file is larger than this system allows; choose another place or raise the limit",
+    errno.EACCES: "permission denied; choose another place or change the permissions",
+    errno.EPERM: "the operation is not permitted; choose another place or change the permissions",
+    errno.EROFS: "the file system is read-only; choose another place",
+    errno.ENOTDIR: "a part of the path is a file, not a directory; choose another path",
+    errno.EEXIST: "a part of the path is a file, not a directory; choose another path",
+    errno.EISDIR: "it is a directory; choose a file name",
+    errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
+    errno.EMFILE: "too many files are open; raise the limit (ulimit -n)",
+    errno.EBUSY: "it is in use; choose another place",
+}
+
+
+@contextlib.contextmanager
+def writing(path: StrPath) -> Iterator[None]:
+    """Turn an `OSError` met inside into a `MachineError` that says that `path` cannot be written, and why."""
+    try:
+        yield
+    except OSError as error:
+        reason = _ADVICE.get(error.errno or 0, error.strerror or str(error))
+        raise MachineError(f"cannot write {os.fspath(path)}: {reason}") from error
+
+
+def atomic_write(path: StrPath, data: bytes) -> None:
+    """Replace the file at `path` by `data`, making the directories above it; on failure the old file stays.
+
+    What is there but is not a file (a pipe, /dev/stdout) is written to, not replaced.
+    """
+    with writing(path):
+        if _is_special(path):
+            with Path(path).open("wb") as device:
+                device.write(data)
+            return
+        target = _target(path)
+        if target.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        temporary = _sibling(target)
+        try:
+            _write_synced(temporary, data)
+            temporary.replace(target)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        fsync_directory(target.parent)
+
+
+@contextlib.contextmanager
+def atomic_directory(path: StrPath) -> Iterator[Path]:
+    """A new directory to fill, which takes the place of `path` where the block ends well and is removed where not.
+
+    What was at `path` is lost then: the caller has made sure that it may be.
+    """
+    with writing(path):
+        target = _target(path)
+        temporary = _sibling(target)
+        temporary.mkdir()
+    try:
+        yield temporary
+        with writing(path):
+            _sync_tree(temporary)
+            _swap(temporary, target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)  # after the swap there is nothing of that name
+
+
+def fsync_directory(path: StrPath) -> None:
+    """Make the names in the directory `path` survive a power cut, where the system can."""
+    if os.name == "nt":  # directories cannot be opened there
+        return
+    with contextlib.suppress(OSError):  # some network file systems refuse; the data itself is safe
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _is_special(path: StrPath) -> bool:
+    try:
+        mode = Path(path).stat().st_mode
+    except FileNotFoundError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def _target(path: StrPath) -> Path:
+    """Where `path` leads, so that a symbolic link stays one; the directory above it exists afterwards."""
+    target = Path(os.path.realpath(path))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return target
+
+
+def _sibling(target: Path) -> Path:
+    # Beside the target, for a rename stays in one file system; short, for the target's own name may be near the limit.
+    return target.with_name(f".ganzoo-{secrets.token_hex(8)}.tmp")
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_tree(directory: Path) -> None:
+    for path in directory.rglob("*"):
+        if path.is_file():
+            with path.open("rb+") as file:
+                os.fsync(file.fileno())
+    fsync_directory(directory)
+
+
+def _swap(new: Path, target: Path) -> None:
+    """Put the directory `new` where `target` is; a directory that is not empty can only be renamed away first."""
+    old = _sibling(target)
+    replaces = target.exists()
+    if replaces:
+        target.rename(old)
+    try:
+        new.rename(target)
+    except BaseException:
+        if replaces:
+            old.rename(target)
+        raise
+    fsync_directory(target.parent)
+    shutil.rmtree(old, ignore_errors=True)

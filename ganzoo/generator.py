@@ -1,0 +1,205 @@
+"""A trained generator, whatever runs it: latents and labels are checked, images come out. numpy only.
+
+torch and onnxruntime each pass their own `forward`; everything that a user sees is written here, once.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ganzoo import seeds
+from ganzoo.errors import FileError, MachineError, UsageError
+
+CHUNK = 64  # images drawn at a time by `sample`: bounds its memory
+
+Forward: TypeAlias = Callable[[NDArray[np.float32], NDArray[np.int64] | None], NDArray[np.float32]]
+Integer: TypeAlias = int | np.integer[Any]
+Labels: TypeAlias = Integer | Sequence[Integer] | NDArray[Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratorInfo:
+    """What a generator takes and draws; `image_shape` is (C, H, W) and `num_classes` None where it is unconditional."""
+
+    variant: str
+    latent_dim: int
+    image_shape: tuple[int, int, int]
+    num_classes: int | None
+    class_names: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.variant, str) and self.variant):
+            raise UsageError(f"variant is {self.variant!r}: expected a name")
+        _positive("latent_dim", self.latent_dim)
+        if not (isinstance(self.image_shape, tuple) and len(self.image_shape) == 3):
+            raise UsageError(f"image_shape is {self.image_shape!r}: expected (channels, height, width)")
+        for size in self.image_shape:
+            _positive("a size in image_shape", size)
+        if self.num_classes is not None:
+            _positive("num_classes", self.num_classes)
+        if self.class_names is not None:
+            _check_names(self.class_names, self.num_classes)
+
+    @property
+    def conditional(self) -> bool:
+        """Whether the generator takes labels."""
+        return self.num_classes is not None
+
+
+class Generator:
+    """A generator ready to draw; `forward` maps z [N, latent_dim] and labels [N] (or None) to images [N, C, H, W]."""
+
+    def __init__(self, info: GeneratorInfo, forward: Forward, description: str = "") -> None:
+        self.info = info
+        self.description = description
+        self._forward = forward
+
+    def __repr__(self) -> str:
+        channels, height, width = self.info.image_shape
+        classes = f", {self.info.num_classes} classes" if self.info.conditional else ""
+        runner = f", {self.description}" if self.description else ""
+        return (
+            f"<Generator {self.info.variant}: {self.info.latent_dim} -> {channels}x{height}x{width}{classes}{runner}>"
+        )
+
+    def generate(self, z: NDArray[np.float32], labels: Labels | None = None) -> NDArray[np.float32]:
+        """The images of the latents `z` float32 [N, latent_dim]: float32 [N, C, H, W] in [-1, 1].
+
+        A conditional generator needs `labels`: one class for all, or N integers in [0, num_classes). Anything else
+        is a `UsageError`.
+        """
+        latents = self._checked_latents(z)
+        if labels is None and self.info.conditional:
+            raise UsageError(
+                f"'{self.info.variant}' is conditional: give labels, one class for all "
+                f"or {len(latents)} integers from 0 to {self._last_class}"
+            )
+        return self._draw(latents, self.labels_for(len(latents), labels))
+
+    def sample(self, n: int = 64, labels: Labels | None = None, seed: int = 0) -> NDArray[np.uint8]:
+        """`n` images, uint8 [n, H, W, C], from the latents 0 to n - 1 of `seed`: `sample(100)[:10] == sample(10)`.
+
+        `labels` is None (balanced where conditional), one class for all, or `n` integers in [0, num_classes).
+        """
+        n, seed = _natural("n", n), _natural("seed", seed)
+        images = _room(n, self.info.image_shape)
+        y = self.labels_for(n, labels)
+        for start in range(0, n, CHUNK):
+            part = images[start : start + CHUNK]
+            part[:] = self._chunk(seed, start, None if y is None else y[start : start + CHUNK])[: len(part)]
+        return images
+
+    def labels_for(self, n: int, labels: Labels | None = None) -> NDArray[np.int64] | None:
+        """The labels, int64 [n], that `sample(n, labels)` draws with; None where the generator is unconditional."""
+        n = _natural("n", n)
+        classes = self.info.num_classes
+        if classes is None:
+            if labels is not None:
+                raise UsageError(f"'{self.info.variant}' is unconditional and takes no labels: leave them out")
+            return None
+        if labels is None:
+            return np.arange(n, dtype=np.int64) % classes
+        given = _integers(labels)
+        outside = given[(given < 0) | (given >= classes)]
+        if outside.size:
+            raise UsageError(f"label {outside[0]} is out of range: expected classes from 0 to {self._last_class}")
+        if not _is_integer(labels) and given.shape != (n,):
+            raise UsageError(f"labels have the shape {list(given.shape)}: expected [{n}], one for each image")
+        return np.array(np.broadcast_to(given, n), np.int64)
+
+    @property
+    def _last_class(self) -> int:
+        return (self.info.num_classes or 0) - 1
+
+    def _checked_latents(self, z: object) -> NDArray[np.float32]:
+        expected = f"expected a float32 array [N, {self.info.latent_dim}]"
+        if not isinstance(z, np.ndarray):
+            raise UsageError(f"z is of the type {type(z).__name__}: {expected}; use np.asarray(z, np.float32)")
+        if z.dtype != np.float32:
+            raise UsageError(f"z is {z.dtype}: {expected}; use z.astype(np.float32)")
+        if z.ndim != 2 or z.shape[1] != self.info.latent_dim:
+            raise UsageError(f"z has the shape {list(z.shape)}: {expected}")
+        if not np.isfinite(z).all():
+            raise UsageError("z holds NaN or infinity: expected finite values, such as draws from N(0, 1)")
+        return np.array(z, order="C")  # a copy: torch takes no read-only or reversed array
+
+    def _chunk(self, seed: int, start: int, y: NDArray[np.int64] | None) -> NDArray[np.uint8]:
+        # Always a whole chunk, though fewer may be wanted: a matrix product rounds differently for another batch size,
+        # and then the first images of a large sample would not be bit-equal to a small sample.
+        z = seeds.latents(seed, self.info.latent_dim, start, start + CHUNK)
+        return to_uint8(self._draw(z, None if y is None else np.pad(y, (0, CHUNK - len(y)))))
+
+    def _draw(self, z: NDArray[np.float32], y: NDArray[np.int64] | None) -> NDArray[np.float32]:
+        shape = (len(z), *self.info.image_shape)
+        if not len(z):
+            return np.empty(shape, np.float32)
+        images = self._forward(z, y)
+        if images.shape != shape or images.dtype != np.float32:
+            raise FileError(
+                f"'{self.info.variant}' drew {images.dtype} {list(images.shape)} where float32 {list(shape)} is due: "
+                "export it again"
+            )
+        if not np.isfinite(images).all():
+            raise FileError(f"'{self.info.variant}' drew NaN or infinity: its weights are broken; take another file")
+        return images
+
+
+def to_uint8(images: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
+    """Images in [-1, 1], float [N, C, H, W], as uint8 [N, H, W, C]: rint(127.5 x + 127.5), clamped. NaN is an error."""
+    if images.ndim != 4 or not np.issubdtype(images.dtype, np.floating):
+        raise UsageError(f"images are {images.dtype} {list(images.shape)}: expected floats [N, C, H, W]")
+    if not np.isfinite(images).all():
+        raise UsageError("images hold NaN or infinity, which no colour stands for: expected values in [-1, 1]")
+    scaled = np.rint(np.clip(images, -1, 1).astype(np.float32, copy=False) * 127.5 + 127.5)
+    return np.ascontiguousarray(scaled.astype(np.uint8).transpose(0, 2, 3, 1))
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def _integers(labels: object) -> NDArray[Any]:
+    """`labels` as an array of integers: [1] for a single one, otherwise in the shape that they have."""
+    if _is_integer(labels):
+        return np.array([labels], object)  # object: an integer beyond 64 bits is then out of range, not an overflow
+    if isinstance(labels, np.ndarray):
+        if labels.dtype.kind not in "iu":
+            raise UsageError(f"labels are {labels.dtype}: expected integers; use labels.astype(np.int64)")
+        return labels
+    if not isinstance(labels, Sequence) or not all(_is_integer(label) for label in labels):
+        raise UsageError(f"labels are {_short(labels)}: expected a class number, or a list or array of them")
+    return np.array(labels, object)
+
+
+def _natural(name: str, value: object) -> int:
+    if not _is_integer(value) or value < 0:  # type: ignore[operator]
+        raise UsageError(f"{name} is {_short(value)}: expected an integer from 0 up")
+    return int(value)  # type: ignore[call-overload,no-any-return]
+
+
+def _positive(name: str, value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise UsageError(f"{name} is {_short(value)}: expected an integer from 1 up")
+
+
+def _check_names(names: object, num_classes: int | None) -> None:
+    if not isinstance(names, tuple) or not all(isinstance(name, str) for name in names):
+        raise UsageError(f"class_names are {_short(names)}: expected a tuple of strings")
+    if len(names) != num_classes:
+        raise UsageError(f"{len(names)} class_names were given for num_classes = {num_classes}: expected one for each")
+
+
+def _room(n: int, image_shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+    channels, height, width = image_shape
+    try:
+        return np.empty((n, height, width, channels), np.uint8)
+    except (MemoryError, ValueError) as error:  # numpy raises ValueError where the size does not fit an address
+        raise MachineError(f"{n} images of {channels}x{height}x{width} do not fit in memory: ask for fewer") from error
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

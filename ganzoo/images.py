@@ -1,0 +1,102 @@
+"""Images, uint8 [N, H, W, C] with 1 or 3 channels, as a grid, a PNG, an .npz or a directory of PNGs. No torch."""
+
+import io
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ganzoo.errors import UsageError
+from ganzoo.files import StrPath, atomic_directory, atomic_write, writing
+
+LABELS_FILE = "labels.csv"
+_OUR_FILE = re.compile(r"[0-9]{5,}\.png|labels\.csv")
+
+
+def grid(images: NDArray[np.uint8], columns: int | None = None, padding: int = 2) -> NDArray[np.uint8]:
+    """The images in rows, uint8 [H', W', C], with `padding` black pixels between; near-square without `columns`."""
+    _check(images, "NHWC")
+    n, height, width, channels = images.shape
+    if not n:
+        raise UsageError("a grid needs at least one image")
+    columns = math.ceil(math.sqrt(n)) if columns is None else columns
+    if columns < 1 or padding < 0:
+        raise UsageError(f"columns = {columns} and padding = {padding}: expected at least 1 column and 0 pixels")
+    columns = min(columns, n)
+    rows = math.ceil(n / columns)
+    cells = np.zeros((rows * columns, height + padding, width + padding, channels), np.uint8)
+    cells[:n, :height, :width] = images
+    # [rows, columns, H, W, C] -> [rows, H, columns, W, C] -> one image, less the padding after the last row and column
+    table = cells.reshape(rows, columns, *cells.shape[1:]).swapaxes(1, 2)
+    image = table.reshape(rows * (height + padding), columns * (width + padding), channels)
+    return np.ascontiguousarray(image[: image.shape[0] - padding, : image.shape[1] - padding])
+
+
+def save_png(path: StrPath, image: NDArray[np.uint8]) -> None:
+    """Write `image`, uint8 [H, W, C], as a PNG."""
+    atomic_write(path, _png(image))
+
+
+def save_npz(path: StrPath, images: NDArray[np.uint8], labels: NDArray[np.integer[Any]] | None = None) -> None:
+    """Write `images` as uint8 [N, H, W] for grey and [N, H, W, 3] for colour, and `labels` as int64 [N] where given."""
+    _check(images, "NHWC")
+    arrays: dict[str, NDArray[Any]] = {"images": images[..., 0] if images.shape[-1] == 1 else images}
+    if labels is not None:
+        arrays["labels"] = _checked_labels(labels, len(images))
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    atomic_write(path, buffer.getvalue())
+
+
+def save_directory(path: StrPath, images: NDArray[np.uint8], labels: NDArray[np.integer[Any]] | None = None) -> None:
+    """Write the images as 00000.png, 00001.png, ..., and `labels.csv` (`file,label`) where labels are given.
+
+    A directory that an earlier call wrote is replaced; one with anything else in it is a `UsageError`.
+    """
+    _check(images, "NHWC")
+    y = None if labels is None else _checked_labels(labels, len(images))
+    with writing(path):
+        _refuse_others(Path(path))
+    digits = max(5, len(str(len(images) - 1)))
+    names = [f"{index:0{digits}d}.png" for index in range(len(images))]
+    with atomic_directory(path) as directory, writing(path):
+        for name, image in zip(names, images, strict=True):
+            (directory / name).write_bytes(_png(image))
+        if y is not None:
+            rows = [f"{name},{label}\n" for name, label in zip(names, y, strict=True)]
+            (directory / LABELS_FILE).write_text("".join(["file,label\n", *rows]), encoding="utf-8", newline="\n")
+
+
+def _refuse_others(path: Path) -> None:
+    """An error where something is at `path` that `save_directory` did not write."""
+    if not path.is_dir():
+        if path.exists():
+            raise UsageError(f"{path} is not a directory: choose another path or remove it")
+        return
+    for entry in path.iterdir():
+        if entry.is_symlink() or not entry.is_file() or not _OUR_FILE.fullmatch(entry.name):
+            raise UsageError(f"{path} holds '{entry.name}', which would be lost: choose a new or an empty directory")
+
+
+def _png(image: NDArray[np.uint8]) -> bytes:
+    _check(image, "HWC")
+    buffer = io.BytesIO()
+    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _check(images: NDArray[np.uint8], axes: str) -> None:
+    fits = images.ndim == len(axes) and images.shape[-1] in (1, 3) and 0 not in images.shape[-3:]
+    if images.dtype != np.uint8 or not fits:
+        expected = f"expected uint8 [{', '.join(axes)}] with 1 or 3 channels"
+        raise UsageError(f"images are {images.dtype} {list(images.shape)}: {expected}")
+
+
+def _checked_labels(labels: NDArray[np.integer[Any]], n: int) -> NDArray[np.int64]:
+    if labels.dtype.kind not in "iu" or labels.shape != (n,):
+        raise UsageError(f"labels are {labels.dtype} {list(labels.shape)}: expected integers [{n}], one for each image")
+    return labels.astype(np.int64)

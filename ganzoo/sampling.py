@@ -1,0 +1,88 @@
+"""A trained generator behind one interface, whatever runs it: a run through torch, an .onnx file without it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ganzoo.generator import Generator, GeneratorInfo, to_uint8
+from ganzoo.images import grid
+from ganzoo.seeds import latents
+
+if TYPE_CHECKING:  # torch only where a run is sampled
+    import torch
+
+    from ganzoo.config import RunConfig
+    from ganzoo.run import Run
+
+PREVIEW_COLUMNS = 10
+PREVIEW_ROWS = 32  # at most
+
+
+def load(path: "str | Path | Run") -> Generator:
+    """The generator of a run's newest checkpoint, or of an .onnx file. Raises FileError."""
+    if isinstance(path, str | Path) and (Path(path).is_file() or str(path).endswith(".onnx")):
+        from ganzoo import runtime
+
+        return runtime.load(path)
+    import torch
+
+    from ganzoo.run import Run
+
+    run = path if isinstance(path, Run) else Run.open(path)
+    network, config, _ = load_network(run)
+    return as_generator(network, config, torch.device("cpu"))
+
+
+def load_network(run: "Run") -> "tuple[torch.nn.Module, RunConfig, int]":
+    """The averaged generator of a run's newest checkpoint, in eval mode, with its configuration and step."""
+    import json
+
+    from ganzoo.build import build_generator
+    from ganzoo.config import RunConfig
+
+    checkpoint = run.latest_checkpoint()
+    state = checkpoint.state()
+    config = RunConfig.from_json(json.dumps(state["config"]))
+    network = build_generator(config)
+    network.load_state_dict(checkpoint.tensors("ema"))
+    return network.eval().requires_grad_(False), config, int(state["step"])
+
+
+def as_generator(network: "torch.nn.Module", config: "RunConfig", device: "torch.device") -> Generator:
+    """A torch network, in eval mode, as a `Generator`."""
+    import torch
+
+    def forward(z: NDArray[np.float32], labels: NDArray[np.int64] | None) -> NDArray[np.float32]:
+        y = None if labels is None else torch.from_numpy(labels).to(device)
+        with torch.no_grad():
+            images: NDArray[np.float32] = network(torch.from_numpy(z).to(device), y).float().cpu().numpy()
+        return images
+
+    return Generator(info=generator_info(config), forward=forward)
+
+
+def generator_info(config: "RunConfig") -> GeneratorInfo:
+    """What a user of the generator has to know, from a resolved configuration."""
+    from ganzoo.build import image_shape, num_classes
+
+    classes = num_classes(config)
+    return GeneratorInfo(
+        variant=config.run.variant,
+        latent_dim=config.variant.latent_dim,
+        image_shape=image_shape(config),
+        num_classes=classes,
+        class_names=config.data.class_names if classes else None,
+    )
+
+
+def preview(generator: Generator, seed: int) -> NDArray[np.uint8]:
+    """A grid [H, W, C] on fixed latents: where conditional, a row a class and a column a latent."""
+    classes = generator.info.num_classes
+    if classes is None:
+        return grid(generator.sample(PREVIEW_COLUMNS**2, seed=seed), columns=PREVIEW_COLUMNS)
+    rows = min(classes, PREVIEW_ROWS)
+    z = np.tile(latents(seed, generator.info.latent_dim, 0, PREVIEW_COLUMNS), (rows, 1))
+    images = generator.generate(z, np.arange(rows).repeat(PREVIEW_COLUMNS))
+    return grid(to_uint8(images), columns=PREVIEW_COLUMNS)

@@ -1,0 +1,467 @@
+"""The torch-free runtime, on small files made by hand: what it draws, and everything that it refuses."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+import ganzoo
+from ganzoo import onnxfile, runtime, seeds
+from ganzoo.errors import FileError, UsageError
+from ganzoo.generator import GeneratorInfo
+
+ROOT = Path(ganzoo.__path__[0]).parent
+LATENT_DIM, SHAPE, CLASSES = 5, (1, 3, 4), 3
+
+
+def weights() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    generator = np.random.default_rng(0)
+    return generator.standard_normal((LATENT_DIM, 12), np.float32), generator.standard_normal((CLASSES, 12), np.float32)
+
+
+def info(num_classes: int | None = None) -> GeneratorInfo:
+    return GeneratorInfo(variant="toy", latent_dim=LATENT_DIM, image_shape=SHAPE, num_classes=num_classes)
+
+
+def model(num_classes: int | None = None, document: str | None = None) -> Any:
+    """images = tanh(z W + E[labels]), with the metadata but not sealed."""
+    matrix, table = weights()
+    z = helper.make_tensor_value_info("z", TensorProto.FLOAT, ["batch", LATENT_DIM])
+    labels = helper.make_tensor_value_info("labels", TensorProto.INT64, ["batch"])
+    images = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", *SHAPE])
+    conditional = num_classes is not None
+    embed = [helper.make_node("Gather", ["E", "labels"], ["e"]), helper.make_node("Gemm", ["z", "W", "e"], ["h"])]
+    nodes = [
+        *(embed if conditional else [helper.make_node("Gemm", ["z", "W"], ["h"])]),
+        helper.make_node("Tanh", ["h"], ["t"]),
+        helper.make_node("Reshape", ["t", "shape"], ["images"]),
+    ]
+    tensors = {"W": matrix, "shape": np.array([-1, *SHAPE]), **({"E": table} if conditional else {})}
+    initialisers = [numpy_helper.from_array(value, name) for name, value in tensors.items()]
+    graph = helper.make_graph(nodes, "toy", [z, labels] if conditional else [z], [images], initialisers)
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    helper.set_model_props(made, {onnxfile.METADATA_KEY: document or onnxfile.metadata(info(num_classes))})
+    return made
+
+
+def sealed(num_classes: int | None = None) -> bytes:
+    return onnxfile.seal(model(num_classes).SerializeToString())
+
+
+def saved(tmp_path: Path, data: bytes) -> Path:
+    path = tmp_path / "generator.onnx"
+    path.write_bytes(data)
+    return path
+
+
+def test_a_file_draws_what_its_weights_say(tmp_path: Path) -> None:
+    generator = runtime.load(saved(tmp_path, sealed()))
+    assert generator.info == info()
+    assert "CPUExecutionProvider" in generator.description
+    z = seeds.latents(1, LATENT_DIM, 0, 7)
+    images = generator.generate(z)
+    assert images.dtype == np.float32
+    np.testing.assert_allclose(images, np.tanh(z @ weights()[0]).reshape(7, *SHAPE), atol=1e-6)
+    assert generator.sample(7).shape == (7, 3, 4, 1)
+
+
+def test_a_conditional_file_draws_the_classes_asked_for(tmp_path: Path) -> None:
+    generator = runtime.load(saved(tmp_path, sealed(CLASSES)), threads=1)
+    z, y = seeds.latents(1, LATENT_DIM, 0, 6), np.array([2, 0, 1, 1, 0, 2])
+    expected = np.tanh(z @ weights()[0] + weights()[1][y]).reshape(6, *SHAPE)
+    np.testing.assert_allclose(generator.generate(z, y), expected, atol=1e-6)
+    np.testing.assert_array_equal(generator.sample(6), generator.sample(6, [0, 1, 2, 0, 1, 2]))
+    with pytest.raises(UsageError, match="out of range"):
+        generator.sample(6, CLASSES)
+
+
+def test_the_bytes_of_a_file_load_as_the_file_does(tmp_path: Path) -> None:
+    data = sealed(CLASSES)
+    np.testing.assert_array_equal(runtime.load_bytes(data).sample(5), runtime.load(saved(tmp_path, data)).sample(5))
+    with pytest.raises(FileError, match="the model in memory was altered"):
+        runtime.load_bytes(data.replace(b"Tanh", b"Relu"))
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return runtime.load(saved(tmp_path_factory.mktemp("loaded"), sealed(CLASSES)))
+
+
+@given(n=st.integers(0, 200), fewer=st.integers(0, 200), seed=st.integers(0, 2**64))
+@settings(deadline=None)
+def test_a_smaller_sample_is_the_beginning_of_a_larger_one(loaded: Any, n: int, fewer: int, seed: int) -> None:
+    fewer = min(n, fewer)
+    np.testing.assert_array_equal(loaded.sample(n, seed=seed)[:fewer], loaded.sample(fewer, seed=seed))
+
+
+@pytest.mark.parametrize(
+    ("z", "message"),
+    [
+        (np.full((2, LATENT_DIM), np.nan, np.float32), "NaN"),
+        (np.full((2, LATENT_DIM), np.inf, np.float32), "infinity"),
+        (np.zeros((2, LATENT_DIM)), "float64"),
+        (np.zeros((2, LATENT_DIM + 1), np.float32), "the shape"),
+    ],
+)
+def test_bad_latents_do_not_reach_onnxruntime(loaded: Any, z: Any, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        loaded.generate(z, 0)
+
+
+def test_an_empty_batch_is_empty(loaded: Any) -> None:
+    assert loaded.generate(np.zeros((0, LATENT_DIM), np.float32), []).shape == (0, *SHAPE)
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1.5, True, "2"])
+def test_threads_are_a_positive_integer(tmp_path: Path, threads: Any) -> None:
+    with pytest.raises(UsageError, match="threads is"):
+        runtime.load(saved(tmp_path, sealed()), threads)
+
+
+def test_the_metadata_reads_back_with_what_the_exporter_added(tmp_path: Path) -> None:
+    document = onnxfile.metadata(info(CLASSES), {"parity": {"float": 1e-6}, "data": {"sha256": "f" * 64}})
+    path = saved(tmp_path, onnxfile.seal(model(CLASSES, document).SerializeToString()))
+    read = runtime.read_metadata(path)
+    assert read["schema"] == onnxfile.SCHEMA
+    assert read["generator"]["image_shape"] == list(SHAPE)
+    assert read["parity"] == {"float": 1e-6}
+    assert onnxfile.read(path).info == info(CLASSES)
+
+
+def test_class_names_read_back(tmp_path: Path) -> None:
+    named = GeneratorInfo(
+        variant="toy", latent_dim=LATENT_DIM, image_shape=SHAPE, num_classes=CLASSES, class_names=("cat", "dog", "eel")
+    )
+    data = onnxfile.seal(model(CLASSES, onnxfile.metadata(named)).SerializeToString())
+    assert runtime.load(saved(tmp_path, data)).info == named
+
+
+def test_what_the_exporter_adds_takes_no_key_of_ours() -> None:
+    with pytest.raises(UsageError, match="'sha256' is ganzoo's own"):
+        onnxfile.metadata(info(), {"sha256": "f" * 64})
+
+
+def test_a_model_without_room_for_the_digest_is_not_sealed() -> None:
+    for data in (model(document="{}").SerializeToString(), sealed(), 2 * model().SerializeToString()):
+        with pytest.raises(UsageError, match="no place for its digest"):
+            onnxfile.seal(data)
+
+
+# What is missing, cut or altered
+
+
+def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match=r"no file .*nothing\.onnx: check the path, or make it with ganzoo export"):
+        runtime.load(tmp_path / "nothing.onnx")
+
+
+def test_a_directory_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match="is a directory"):
+        runtime.load(str(tmp_path))
+
+
+def test_a_path_under_a_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match="cannot read"):
+        runtime.load(saved(tmp_path, sealed()) / "below.onnx")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no pipes with names")
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.onnx")
+    with pytest.raises(FileError, match="is not a file"):
+        runtime.load(tmp_path / "pipe.onnx")
+
+
+def test_a_file_beyond_2_gib_is_refused_unread(tmp_path: Path) -> None:
+    path = tmp_path / "generator.onnx"
+    with path.open("wb") as file:
+        file.truncate(2**31)  # sparse: it takes no room on the disk
+    with pytest.raises(FileError, match="is larger than an ONNX file can be"):
+        runtime.load(path)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "is empty"),
+        (b"\x89PNG\r\n\x1a\n not a model", "is not an ONNX file"),
+        (b"\0" * 100, "is not an ONNX file"),
+        (helper.make_model(model().graph).SerializeToString(), "was not exported by ganzoo"),
+        (model().SerializeToString(), "has no digest: its export did not end"),
+    ],
+)
+def test_other_files_are_refused(tmp_path: Path, data: bytes, message: str) -> None:
+    with pytest.raises(FileError, match=rf"generator\.onnx {message}"):
+        runtime.load(saved(tmp_path, data))
+
+
+@pytest.mark.parametrize("num_classes", [None, CLASSES])
+def test_every_flipped_byte_is_noticed(num_classes: int | None) -> None:
+    data = bytearray(sealed(num_classes))
+    for position in range(len(data)):
+        for mask in (0x01, 0x20, 0xFF):  # 0x20: a digit of the digest in the other case
+            data[position] ^= mask
+            with pytest.raises(FileError):
+                onnxfile.verify(bytes(data), "x.onnx")
+            data[position] ^= mask
+    onnxfile.verify(bytes(data), "x.onnx")
+
+
+@given(st.data())
+@settings(deadline=None)
+def test_bytes_put_in_or_taken_out_are_noticed(data: st.DataObject) -> None:
+    whole = sealed()
+    start = data.draw(st.integers(0, len(whole)))
+    stop = data.draw(st.integers(start, len(whole)))
+    other = whole[:start] + data.draw(st.binary(max_size=20)) + whole[stop:]
+    if other != whole:
+        with pytest.raises(FileError):
+            onnxfile.verify(other, "x.onnx")
+
+
+def test_every_truncation_is_noticed() -> None:
+    data = sealed(CLASSES)
+    for length in range(len(data)):
+        with pytest.raises(FileError):
+            onnxfile.verify(data[:length], "x.onnx")
+
+
+def test_an_altered_file_is_not_loaded(tmp_path: Path) -> None:
+    data = bytearray(sealed())
+    data[data.index(weights()[0].tobytes())] ^= 1  # a weight's last bit
+    with pytest.raises(FileError, match="was altered or damaged: its digest does not fit it"):
+        runtime.load(saved(tmp_path, bytes(data)))
+
+
+# What the metadata may say
+
+
+def with_document(change: Callable[[dict[str, Any]], object]) -> bytes:
+    document = json.loads(onnxfile.metadata(info(CLASSES)))
+    change(document)
+    return onnxfile.seal(model(CLASSES, json.dumps(document)).SerializeToString())
+
+
+def test_a_newer_schema_asks_for_an_upgrade(tmp_path: Path) -> None:
+    path = saved(tmp_path, with_document(lambda document: document.update(schema=onnxfile.SCHEMA + 1)))
+    for read in (runtime.load, runtime.read_metadata):
+        with pytest.raises(FileError, match=r"newer ganzoo \(schema 2; this one reads up to 1\): upgrade ganzoo"):
+            read(path)
+
+
+@pytest.mark.parametrize("schema", [0, -1, "1", None, True, 1.0])
+def test_a_schema_is_a_positive_integer(schema: Any) -> None:
+    with pytest.raises(FileError, match="names no schema"):
+        onnxfile.verify(with_document(lambda document: document.update(schema=schema)), "x.onnx")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"latent_dim": "5"},
+        {"latent_dim": 0},
+        {"latent_dim": 5.0},
+        {"image_shape": [3, 4]},
+        {"image_shape": "134"},
+        {"image_shape": [1, 3, [4]]},
+        {"num_classes": -3},
+        {"class_names": ["only one"]},
+        {"class_names": {"0": "cat"}},
+        {"variant": None},
+        {"unknown": 1},
+    ],
+)
+def test_metadata_that_describes_no_generator_is_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(FileError, match="does not describe its generator"):
+        onnxfile.verify(with_document(lambda document: document["generator"].update(fields)), "x.onnx")
+
+
+@pytest.mark.parametrize("change", [lambda d: d.pop("generator"), lambda d: d.update(generator=[1])])
+def test_metadata_without_a_generator_is_refused(change: Callable[[dict[str, Any]], object]) -> None:
+    with pytest.raises(FileError, match="does not describe its generator"):
+        onnxfile.verify(with_document(change), "x.onnx")
+
+
+@pytest.mark.parametrize("document", ["no JSON", "[" * 100_000, "[1]", "null", "1" * 5_000])
+def test_metadata_that_is_no_document_is_refused(document: str) -> None:
+    with pytest.raises(FileError, match="is damaged"):
+        onnxfile.verify(model(document=document).SerializeToString(), "x.onnx")
+
+
+def test_two_documents_are_refused() -> None:
+    made = model()
+    made.metadata_props.add(key="ganzoo", value="{}")
+    with pytest.raises(FileError, match="was not exported by ganzoo"):
+        onnxfile.verify(made.SerializeToString(), "x.onnx")
+
+
+# What a graph may hold
+
+
+def lie_outside(tensor: Any) -> None:
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="../secret")
+
+
+def outside_tensor() -> Any:
+    tensor = helper.make_tensor("outside", TensorProto.FLOAT, [0], [])
+    lie_outside(tensor)
+    return tensor
+
+
+def outside_sparse() -> Any:
+    return helper.make_sparse_tensor(outside_tensor(), helper.make_tensor("i", TensorProto.INT64, [0], []), [3])
+
+
+def inner_graph(*nodes: Any) -> Any:
+    out = helper.make_tensor_value_info("o", TensorProto.FLOAT, None)
+    return helper.make_graph(list(nodes), "inner", [], [out])
+
+
+def add_node(made: Any, op: str, domain: str = "", **attributes: Any) -> None:
+    made.graph.node.append(helper.make_node(op, [], ["unused"], domain=domain, **attributes))
+
+
+def add_function(made: Any) -> None:
+    node = helper.make_node("Identity", ["x"], ["y"])
+    made.functions.append(helper.make_function("", "Twice", ["x"], ["y"], [node], [helper.make_opsetid("", 20)]))
+
+
+HOSTILE: dict[str, tuple[Callable[[Any], object], str]] = {
+    "initialiser": (lambda m: lie_outside(m.graph.initializer[0]), "'W' lies in another file"),
+    "location unsaid": (lambda m: m.graph.initializer[0].external_data.add(key="location", value="x"), "another file"),
+    "sparse initialiser": (lambda m: m.graph.sparse_initializer.append(outside_sparse()), "another file"),
+    "attribute": (lambda m: add_node(m, "Constant", value=outside_tensor()), "another file"),
+    "attribute list": (lambda m: add_node(m, "Constant", values=[outside_tensor()]), "another file"),
+    "sparse attribute": (lambda m: add_node(m, "Constant", sparse_value=outside_sparse()), "another file"),
+    "branch": (lambda m: add_node(m, "If", then_branch=inner_graph()), "graph within the graph"),
+    "branches": (lambda m: add_node(m, "If", branches=[inner_graph(), inner_graph()]), "graph within the graph"),
+    "loop": (lambda m: add_node(m, "Loop", body=inner_graph(helper.make_node("X", [], []))), "graph within the graph"),
+    "domain of a node": (lambda m: add_node(m, "Evil", "com.example"), r"not standard \('com.example'\)"),
+    "domain of onnxruntime": (lambda m: add_node(m, "FusedGemm", "com.microsoft"), "not standard"),
+    "domain imported": (lambda m: m.opset_import.append(helper.make_opsetid("com.example", 1)), "not standard"),
+    "function": (add_function, "defines a function"),
+    "training": (lambda m: m.training_info.add(), "training information"),
+    "compiled code": (lambda m: add_node(m, "EPContext"), "compiled code"),
+    "no input": (
+        lambda m: m.graph.ClearField("input"),
+        r"inputs are none where its metadata promises z float \[N, 5\]",
+    ),
+    "input's name": (lambda m: setattr(m.graph.input[0], "name", "noise"), "inputs are noise float"),
+    "input's type": (lambda m: setattr(m.graph.input[0].type.tensor_type, "elem_type", 11), "z double"),
+    "input of no type": (lambda m: m.graph.input[0].ClearField("type"), "z undefined"),
+    "input's size": (lambda m: setattr(m.graph.input[0].type.tensor_type.shape.dim[1], "dim_value", 6), r"\[N, 6\]"),
+    "fixed batch": (lambda m: setattr(m.graph.input[0].type.tensor_type.shape.dim[0], "dim_value", 1), r"\[1, 5\]"),
+    "input too many": (lambda m: m.graph.input.append(m.graph.input[0]), "inputs are z float .*, z float"),
+    "no output": (lambda m: m.graph.ClearField("output"), "outputs are none"),
+    "output's name": (lambda m: setattr(m.graph.output[0], "name", "t"), "outputs are t float"),
+    "output's size": (lambda m: m.graph.output[0].type.tensor_type.shape.dim.pop(), r"images float \[N, 1, 3\]"),
+    "output too many": (lambda m: m.graph.output.append(m.graph.output[0]), "outputs are"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_graph_is_refused_though_it_is_sealed(tmp_path: Path, name: str) -> None:
+    change, message = HOSTILE[name]
+    made = model()
+    change(made)
+    path = saved(tmp_path, onnxfile.seal(made.SerializeToString()))
+    with pytest.raises(FileError, match=f"is refused: .*{message}"):
+        runtime.load(path)
+
+
+@pytest.mark.parametrize(("graph_classes", "info_classes"), [(None, CLASSES), (CLASSES, None)])
+def test_labels_are_an_input_just_where_the_metadata_says_so(
+    graph_classes: int | None, info_classes: int | None
+) -> None:
+    made = model(graph_classes, onnxfile.metadata(info(info_classes)))
+    with pytest.raises(FileError, match="its inputs are"):
+        onnxfile.verify(onnxfile.seal(made.SerializeToString()), "x.onnx")
+
+
+@pytest.mark.parametrize("changes", [{"latent_dim": 2**16 + 1}, {"image_shape": [3, 2**12, 2**12]}])
+def test_sizes_have_limits(changes: dict[str, Any]) -> None:
+    with pytest.raises(FileError, match="beyond the limits"):
+        onnxfile.verify(with_document(lambda document: document["generator"].update(changes)), "x.onnx")
+
+
+def test_a_file_cannot_pass_for_onnxruntimes_own_format(tmp_path: Path) -> None:
+    made = model()
+    made.producer_name = "ORTM or so"
+    data = onnxfile.seal(made.SerializeToString())
+    assert data[4:8] == b"ORTM"  # how onnxruntime tells its own format, which nothing here has checked
+    assert runtime.load(saved(tmp_path, data)).sample(1).shape == (1, 3, 4, 1)
+
+
+def test_what_onnxruntime_cannot_load_is_one_clear_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    made = model()
+    made.graph.node[1].op_type = "NoSuchOperator"
+    with pytest.raises(FileError, match=r"onnxruntime cannot load .*generator\.onnx: .*NoSuchOperator") as caught:
+        runtime.load(saved(tmp_path, onnxfile.seal(made.SerializeToString())))
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_what_onnxruntime_cannot_run_is_one_clear_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    made = model()
+    made.graph.initializer[1].CopyFrom(
+        numpy_helper.from_array(np.array([-1, 1, 5, 7]), "shape")
+    )  # 12 values do not fit
+    made.graph.node[2].input[1] = "hidden"  # by a detour, so that loading does not see it
+    made.graph.node.insert(0, helper.make_node("Mul", ["shape", "one"], ["hidden"]))
+    made.graph.node.insert(0, helper.make_node("Slice", ["many", "start", "stop"], ["one"]))
+    made.graph.node.insert(0, helper.make_node("Div", ["size", "size"], ["many"]))
+    made.graph.node.insert(0, helper.make_node("Shape", ["z"], ["size"]))
+    for name, value in (("start", 0), ("stop", 1)):
+        made.graph.initializer.append(numpy_helper.from_array(np.array([value]), name))
+    generator = runtime.load(saved(tmp_path, onnxfile.seal(made.SerializeToString())))
+    with pytest.raises(FileError, match=r"onnxruntime failed on .*generator\.onnx, batch 2: .*Reshape") as caught:
+        generator.generate(np.zeros((2, LATENT_DIM), np.float32))
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_broken_weights_are_noticed(tmp_path: Path) -> None:
+    made = model()
+    made.graph.initializer[0].CopyFrom(numpy_helper.from_array(np.full_like(weights()[0], np.nan), "W"))
+    with pytest.raises(FileError, match="drew NaN or infinity"):
+        runtime.load(saved(tmp_path, onnxfile.seal(made.SerializeToString()))).sample(1)
+
+
+# Without torch
+
+LOADS = """
+import sys
+if sys.argv[2] == "blocked":
+    sys.modules["torch"] = None  # importing it raises
+import ganzoo.runtime, ganzoo.images
+assert ganzoo.runtime.load(sys.argv[1]).sample(3).shape == (3, 3, 4, 1)
+assert sys.modules.get("torch") is None
+"""
+
+
+@pytest.mark.parametrize("torch", ["blocked", "unused"])
+def test_the_runtime_needs_no_torch_and_prints_nothing(tmp_path: Path, torch: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LOADS, saved(tmp_path, sealed(CLASSES)), torch],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_files_made_here_are_valid_onnx() -> None:
+    for num_classes in (None, CLASSES):
+        onnx.checker.check_model(onnx.load_model_from_string(sealed(num_classes)), full_check=True)
