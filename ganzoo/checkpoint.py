@@ -1,0 +1,135 @@
+"""Checkpoints: tensors in safetensors, the rest in JSON, written atomically, hashed, and never pickled.
+
+    checkpoints/step-00001000/
+      generator.safetensors, ema.safetensors, ...   one file a part
+      state.json                                    step, seconds, logs, the run's configuration
+      manifest.json                                 schema version and the SHA-256 of every other file
+
+A directory that bears a checkpoint's name is whole: it is written under a temporary name, synced, then renamed.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from ganzoo.errors import DivergedError, FileError
+from ganzoo.files import TEMPORARY_PATTERN, atomic_directory, writing
+
+SCHEMA = 1
+KEEP = 2
+
+Tensors = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One checkpoint's directory."""
+
+    path: Path
+
+    @property
+    def step(self) -> int:
+        return int(self.path.name.removeprefix("step-"))
+
+    def state(self) -> dict[str, Any]:
+        """All that is not tensors. Raises FileError for a file that is missing, damaged or of a newer schema."""
+        state: dict[str, Any] = json.loads(self._verified("state.json"))
+        return state
+
+    def tensors(self, part: str) -> dict[str, Tensor]:
+        """One part's tensors, on the CPU. Raises FileError likewise."""
+        try:
+            return safetensors.torch.load(self._verified(f"{part}.safetensors"))
+        except SafetensorError as error:
+            raise self._damaged(f"{part}.safetensors", str(error)) from None
+
+    def _verified(self, name: str) -> bytes:
+        digest = self._digests().get(name)
+        try:
+            data = (self.path / name).read_bytes()
+        except OSError as error:
+            raise self._damaged(name, error.strerror or str(error)) from None
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise self._damaged(name, "its SHA-256 is not the one recorded when it was written")
+        return data
+
+    def _digests(self) -> dict[str, str]:
+        try:
+            manifest = json.loads((self.path / "manifest.json").read_bytes())
+            schema, digests = int(manifest["schema"]), dict(manifest["sha256"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise self._damaged("manifest.json", str(error)) from None
+        if schema > SCHEMA:
+            raise FileError(
+                f"{self.path} has checkpoint schema {schema}, this ganzoo reads up to {SCHEMA}: upgrade ganzoo"
+            )
+        return digests
+
+    def _damaged(self, name: str, why: str) -> FileError:
+        others = [other for other in list_checkpoints(self.path.parent) if other.path != self.path]
+        advice = (
+            f"delete {self.path} to go on from {others[-1].path.name}" if others else "the run has no other checkpoint"
+        )
+        return FileError(f"{self.path / name} is damaged ({why}); {advice}")
+
+
+def list_checkpoints(directory: Path) -> list[Checkpoint]:
+    """The checkpoints in a directory, oldest first; half-written ones are not among them."""
+    found = [path for path in directory.glob("step-*") if path.name.removeprefix("step-").isdigit()]
+    return sorted((Checkpoint(path) for path in found), key=lambda checkpoint: checkpoint.step)
+
+
+def save(directory: Path, step: int, parts: Mapping[str, Tensors], state: Mapping[str, Any]) -> Checkpoint:
+    """Write a checkpoint; on any failure what was there before is untouched.
+
+    Raises DivergedError for a tensor that is not finite, MachineError for a disk that is full or not writable.
+    """
+    _check_finite(parts)
+    files = {f"{part}.safetensors": safetensors.torch.save(_contiguous(tensors)) for part, tensors in parts.items()}
+    files["state.json"] = _json(state)
+    digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    files["manifest.json"] = _json({"schema": SCHEMA, "sha256": digests})
+    path = directory / f"step-{step:08d}"
+    with atomic_directory(path) as temporary, writing(path):
+        for name, data in files.items():
+            (temporary / name).write_bytes(data)
+    return Checkpoint(path)
+
+
+def prune(directory: Path, keep: Iterable[Checkpoint]) -> None:
+    """Remove all but the newest two checkpoints and those in `keep`."""
+    checkpoints = list_checkpoints(directory)
+    kept = {checkpoint.path for checkpoint in [*checkpoints[-KEEP:], *keep]}
+    for checkpoint in checkpoints:
+        if checkpoint.path not in kept:
+            shutil.rmtree(checkpoint.path, ignore_errors=True)
+
+
+def sweep(directory: Path) -> None:
+    """Remove what a process that was killed while it wrote left behind."""
+    for stray in directory.glob(TEMPORARY_PATTERN):
+        shutil.rmtree(stray, ignore_errors=True)
+
+
+def _check_finite(parts: Mapping[str, Tensors]) -> None:
+    for part, tensors in parts.items():
+        for name, tensor in tensors.items():
+            if tensor.is_floating_point() and not tensor.isfinite().all():
+                raise DivergedError(f"{part}: {name} is not finite; nothing was saved")
+
+
+def _contiguous(tensors: Tensors) -> dict[str, Tensor]:
+    """safetensors takes neither channels_last tensors nor two that share memory."""
+    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()

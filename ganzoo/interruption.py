@@ -1,0 +1,43 @@
+"""Signals while training: the first asks for a stop after the step, a second quits at once."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+
+
+@dataclass
+class Received:
+    """The number of the signal that came, if one did."""
+
+    number: int | None = None
+
+
+@contextmanager
+def interruption() -> Iterator[Received]:
+    """Note SIGINT and SIGTERM instead of stopping in the middle of a step; former handlers are restored afterwards.
+
+    Only the main thread may handle signals: elsewhere this does nothing, and whoever started the thread stops it.
+    """
+    received = Received()
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
+    former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def restore() -> None:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        received.number = number
+        restore()  # so that the next one quits at once
+
+    for number in former:
+        signal.signal(number, handle)
+    try:
+        yield received
+    finally:
+        restore()

@@ -1,0 +1,193 @@
+"""From arguments to a training that can begin: configured, its data loaded, its device and precision chosen."""
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ganzoo import data
+from ganzoo.config import BUDGETS, RunConfig, Variant, assemble, read_toml
+from ganzoo.data import Dataset, Loader
+from ganzoo.device import choose_device, choose_precision, device_name
+from ganzoo.errors import FileError, MachineError, UsageError
+from ganzoo.run import Run
+
+IN_MEMORY = "array"  # the source of images that are no file
+
+
+def configure(
+    variant: str | Variant | None = None,
+    dataset: Any = None,
+    *,
+    data_dir: str | Path | None = None,
+    image_size: int | None = None,
+    channels: int | None = None,
+    epochs: float | None = None,
+    steps: int | None = None,
+    minutes: float | None = None,
+    batch_size: int | None = None,
+    seed: int | None = None,
+    device: str | None = None,
+    sample_epochs: Sequence[int] | None = None,
+    config: str | Path | None = None,
+    settings: Sequence[str] = (),
+) -> RunConfig:
+    """The configuration that `ganzoo.train` and `ganzoo train` make of their arguments (see `trainer.train`)."""
+    source = dataset if dataset is None or isinstance(dataset, str) else IN_MEMORY
+    flags: dict[str, dict[str, Any]] = {
+        "data": {
+            "source": source,
+            "data_dir": None if data_dir is None else str(data_dir),
+            "image_size": image_size,
+            "channels": channels,
+            "batch_size": batch_size,
+        },
+        "train": {
+            "epochs": epochs,
+            "steps": steps,
+            "minutes": minutes,
+            "seed": seed,
+            "device": device,
+            "sample_epochs": None if sample_epochs is None else list(sample_epochs),
+        },
+    }
+    given = {name: {key: value for key, value in table.items() if value is not None} for name, table in flags.items()}
+    return assemble(variant, file=read_toml(Path(config)) if config else None, settings=settings, flags=given)
+
+
+@dataclass(frozen=True)
+class Training:
+    """A configuration completed by its data and machine."""
+
+    config: RunConfig
+    dataset: Dataset
+    loader: Loader
+    device: torch.device
+
+    @property
+    def total_steps(self) -> int | None:
+        """The budget in steps; None where it is minutes."""
+        train = self.config.train
+        if train.epochs is None:
+            return train.steps
+        updates = round(train.epochs * self.loader.batches_per_epoch, 6)  # 0.1 * 30 is a little over 3
+        return math.ceil(updates / self.config.variant.critic_steps)
+
+    def epoch(self, step: int) -> float:
+        """Passes of the real images through the discriminator by this step."""
+        return step * self.config.variant.critic_steps / self.loader.batches_per_epoch
+
+    def check_budget(self, step: int, seconds: float) -> None:
+        """Raises UsageError for a run with nothing left to do."""
+        total, minutes = self.total_steps, self.config.train.minutes
+        if total is not None and step >= total:
+            raise UsageError(
+                f"the run has done {step} steps ({self.epoch(step):.2f} epochs) of {total}: give a larger total with "
+                "--steps or --epochs, or --minutes for that much more time"
+            )
+        if minutes is not None and seconds >= 60 * minutes:
+            raise UsageError(
+                f"the run's {minutes:g} minutes are spent: --minutes adds more, --steps and --epochs are totals"
+            )
+
+
+def prepare(config: RunConfig, images: Any = None, *, resumed: bool = False) -> Training:
+    """Load the data (or take `images` in memory), choose device, precision and threads.
+
+    Raises: UsageError for settings that the data contradict, FileError for data that a resumed run was not trained on,
+    MachineError for a device that is not there.
+    """
+    dataset = _dataset(config, images)
+    if config.variant.conditional and dataset.labels is None:
+        raise UsageError(
+            f"'{config.run.variant}' is conditional, but {dataset.source} has no labels: use a folder a class, "
+            "`labels` in an .npz file, or --set conditional=false"
+        )
+    if resumed and dataset.sha256 != config.data.sha256:
+        raise FileError(
+            f"{dataset.source} is not what the run was trained on (another SHA-256); the run was left as it is"
+        )
+    device = _device(config.train.device, resumed)
+    completed = config.with_data(
+        source=dataset.source,
+        sha256=dataset.sha256,
+        images=len(dataset),
+        image_shape=dataset.image_shape,
+        num_classes=dataset.num_classes,
+        class_names=dataset.class_names,
+    ).with_train(
+        device=device.type,
+        precision=choose_precision(config.train.precision, device),
+        threads=config.train.threads or torch.get_num_threads(),
+    )
+    loader = Loader(dataset, config.data.batch_size, device, config.train.seed)
+    return Training(completed, dataset, loader, device)
+
+
+def with_budget(config: RunConfig, budget: Mapping[str, float | None], seconds: float) -> RunConfig:
+    """The configuration of a resumed run: new totals of steps or epochs, or that many minutes more."""
+    given = {key: value for key, value in budget.items() if value is not None}
+    if len(given) > 1:
+        raise UsageError(f"two budgets at once: {' and '.join(given)}; give one of --epochs, --steps, --minutes")
+    if not given:
+        return config
+    if "minutes" in given:
+        given["minutes"] = round(given["minutes"] + seconds / 60, 4)
+    table = config.model_dump(mode="json")
+    table["train"] |= dict.fromkeys(BUDGETS) | given
+    return RunConfig.from_json(json.dumps(table))
+
+
+def changes(former: RunConfig, config: RunConfig) -> list[str]:
+    """One line for each setting that is not what it was."""
+    before, after = dict(_leaves(former.model_dump(mode="json"))), dict(_leaves(config.model_dump(mode="json")))
+    keys = sorted(before.keys() | after.keys())
+    return [
+        f"changed: {key}: {before.get(key)} -> {after.get(key)}" for key in keys if before.get(key) != after.get(key)
+    ]
+
+
+def lost_exactness(run: Run, training: Training) -> list[str]:
+    """A line where the run goes on with another processor than it began with: the last bits will not be the same."""
+    began, now = run.environment().get("device"), device_name(training.device)
+    return [] if began == now else [f"exactness is lost: the run began on {began} and goes on on {now}"]
+
+
+def _leaves(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _dataset(config: RunConfig, images: Any) -> Dataset:
+    settings = config.data
+    if images is not None and settings.source == IN_MEMORY:
+        dataset = _in_memory(images)
+        return data.fit(dataset, settings.image_size, settings.channels)
+    if settings.source == IN_MEMORY:
+        raise UsageError("the run was trained on images in memory: give them again, ganzoo.resume(run, dataset=images)")
+    return data.load(
+        settings.source, data_dir=settings.data_dir, image_size=settings.image_size, channels=settings.channels
+    )
+
+
+def _in_memory(images: Any) -> Dataset:
+    if isinstance(images, Dataset):
+        return images
+    return data.from_arrays(*images) if isinstance(images, tuple) else data.from_arrays(images)
+
+
+def _device(name: str, resumed: bool) -> torch.device:
+    """A run that moved to a machine without its device goes on with what is there."""
+    try:
+        return choose_device(name)
+    except MachineError:
+        if resumed:
+            return choose_device("auto")
+        raise

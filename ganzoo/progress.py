@@ -1,0 +1,79 @@
+"""Progress on stderr: a live bar on a terminal, else a line at each log interval."""
+
+import sys
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as RichProgress
+
+
+class Progress:
+    """`with progress:` around the loop; `advance` at every step, `log` at every log line, `say` at any time."""
+
+    def __init__(self, *, enabled: bool = True) -> None:
+        self._enabled = enabled
+        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._bar: RichProgress | None = None
+        self._share = (0.0, 0.0)  # at the start, now
+        self._started = time.monotonic()
+        self._losses = ""
+
+    def __enter__(self) -> Self:
+        self._started = time.monotonic()
+        if self._enabled and self._console.is_terminal:
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=20),
+                TimeElapsedColumn(),
+                TextColumn("{task.fields[left]}"),
+            )
+            self._bar = RichProgress(*columns, console=self._console, refresh_per_second=4)
+            self._bar.add_task("starting", total=1.0, left="")
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def say(self, text: str) -> None:
+        """A plain line."""
+        if self._enabled:
+            self._console.print(text, markup=False)
+
+    def advance(self, step: int, total: int | None, epoch: float, share: float) -> None:
+        """After a step; `share` of the budget, from 0 to 1, is spent."""
+        if self._share == (0.0, 0.0):
+            self._share = (share, share)
+        self._share = (self._share[0], share)
+        if self._bar is not None:
+            description = f"step {step}{f'/{total}' if total else ''}  epoch {epoch:.2f}{self._losses}"
+            self._bar.update(self._bar.task_ids[0], description=description, completed=share, left=self._left())
+
+    def log(self, line: Mapping[str, float]) -> None:
+        """A line of metrics."""
+        self._losses = (
+            f"  {line['images_per_s']:,.0f} images/s  d_loss {line['d_loss']:.3f}  g_loss {line['g_loss']:.3f}"
+        )
+        if self._bar is None:
+            self.say(f"step {line['step']}  epoch {line['epoch']:.2f}{self._losses}  {self._left()}")
+
+    def _left(self) -> str:
+        """Time left, from the pace of this sitting."""
+        start, now = self._share
+        if now <= start:
+            return ""
+        seconds = int((time.monotonic() - self._started) * (1 - now) / (now - start))
+        return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d} left"
+
+
+def warn_plainly(message: Warning | str, *_: object, **__: object) -> None:
+    """A stand-in for `warnings.showwarning` that prints one plain line on stderr, without the place in the code."""
+    print(f"warning: {message}", file=sys.stderr)

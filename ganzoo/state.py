@@ -1,0 +1,190 @@
+"""Everything that training changes, and its way into a checkpoint and back."""
+
+import copy
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ganzoo.build import build_objective
+from ganzoo.checkpoint import Checkpoint, Tensors
+from ganzoo.config import Adam, RunConfig
+from ganzoo.errors import DivergedError
+from ganzoo.objective import Terms
+from ganzoo.seeds import derive
+
+
+class Player:
+    """A network, its optimiser, and the one place where they are stepped."""
+
+    def __init__(self, name: str, network: nn.Module, parameters: Mapping[str, nn.Parameter], settings: Adam) -> None:
+        self.name = name
+        self.network = network
+        self.parameters = dict(parameters)
+        self.optimizer = torch.optim.Adam(
+            self.parameters.values(), lr=settings.lr, betas=settings.betas, eps=settings.eps, fused=True
+        )
+        self.nonfinite: Tensor | None = None  # set where the device is not asked at every step
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Leave this player's gradients out while it is the other's turn."""
+        for parameter in self.parameters.values():
+            parameter.requires_grad_(False)
+        try:
+            yield
+        finally:
+            for parameter in self.parameters.values():
+                parameter.requires_grad_(True)
+
+    def update(self, step: int, terms: Terms) -> None:
+        """Minimise the sum of the terms by one optimiser step, taken only if all that it needs is finite.
+
+        A CPU is asked at once (DivergedError names the term or the tensor); elsewhere the device itself skips the step
+        and `nonfinite` keeps it until `check`.
+        """
+        self.optimizer.zero_grad(set_to_none=True)
+        total = torch.stack(list(terms.values())).sum()
+        total.backward()  # type: ignore[no-untyped-call]
+        gradients = [parameter.grad for parameter in self.parameters.values() if parameter.grad is not None]
+        bad = ~(torch.nn.utils.get_total_norm(gradients) + total.detach()).isfinite()
+        if bad.device.type == "cpu":
+            if bad:
+                raise DivergedError(self._what_is_wrong(step, terms))
+        else:
+            self.optimizer.found_inf = bad.float()  # type: ignore[attr-defined]  # read by the fused kernels
+            self.nonfinite = bad if self.nonfinite is None else self.nonfinite | bad
+        self.optimizer.step()
+
+    def check(self, step: int) -> None:
+        """Raises DivergedError if a step was skipped on the device since training began."""
+        if self.nonfinite is not None and self.nonfinite:
+            raise DivergedError(
+                f"{self.name}: a loss or gradient was not finite by step {step}; that step was not taken"
+            )
+
+    def _what_is_wrong(self, step: int, terms: Terms) -> str:
+        for name, value in terms.items():
+            if not value.isfinite():
+                return f"step {step}, {self.name}: the term '{name}' is {value.item()}"
+        for name, parameter in self.parameters.items():
+            if parameter.grad is not None and not parameter.grad.isfinite().all():
+                return f"step {step}, {self.name}: the gradient of '{name}' is not finite"
+        return f"step {step}, {self.name}: the sum of the losses or the norm of the gradients is not finite"
+
+    def optimizer_tensors(self) -> dict[str, Tensor]:
+        """The optimiser's state, each tensor named `<parameter>|<field>`."""
+        state = self.optimizer.state
+        return {
+            f"{name}|{field}": value
+            for name, parameter in self.parameters.items()
+            for field, value in state.get(parameter, {}).items()
+        }
+
+    def restore_optimizer(self, tensors: Tensors) -> None:
+        """Moments get the strides of their parameters: a fused step on any other layout goes wrong without a word."""
+        for key, value in tensors.items():
+            name, _, field = key.rpartition("|")
+            parameter = self.parameters[name]
+            like = torch.empty_like(parameter) if value.shape == parameter.shape else value.to(parameter.device)
+            self.optimizer.state[parameter][field] = like.detach().copy_(value)
+
+
+class Ema:
+    """A moving average of the generator: parameters averaged, buffers copied, always in eval mode.
+
+    The decay rises from 0.1 to its full value, so that the first random weights are soon forgotten.
+    """
+
+    def __init__(self, generator: nn.Module, decay: float) -> None:
+        self.network = copy.deepcopy(generator).eval().requires_grad_(False)
+        self.decay = decay
+
+    @torch.no_grad()
+    def update(self, generator: nn.Module, step: int) -> None:
+        """After the `step`-th generator update, counted from 1."""
+        decay = min(self.decay, step / (step + 9))
+        averaged: list[Tensor] = list(self.network.parameters())
+        current: list[Tensor] = list(generator.parameters())
+        torch._foreach_lerp_(averaged, current, 1 - decay)
+        for average, value in zip(self.network.buffers(), generator.buffers(), strict=True):
+            average.copy_(value)
+
+
+class Logs:
+    """Sums of loss terms since the last log line, kept on the device and read once a line."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, Tensor] = {}
+        self.counts: dict[str, int] = {"d": 0, "g": 0}
+
+    def add(self, player: str, terms: Terms) -> None:
+        """One update's terms of player "d" or "g", under `d_loss` (their sum) and `d_<term>`."""
+        self.counts[player] += 1
+        for name, value in {"loss": torch.stack(list(terms.values())).sum(), **terms}.items():
+            key, value = f"{player}_{name}", value.detach()
+            self.sums[key] = self.sums[key] + value if key in self.sums else value
+
+    def means(self) -> dict[str, float]:
+        """The mean an update of every term; a lazy penalty counts as 0 where it was not due."""
+        return {key: value.item() / max(1, self.counts[key[0]]) for key, value in self.sums.items()}
+
+    def reset(self) -> None:
+        self.sums = {key: torch.zeros_like(value) for key, value in self.sums.items()}
+        self.counts = dict.fromkeys(self.counts, 0)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"sums": {key: value.item() for key, value in self.sums.items()}, "counts": self.counts}
+
+    def restore(self, saved: Mapping[str, Any], device: torch.device) -> None:
+        self.sums = {
+            key: torch.tensor(value, dtype=torch.float32, device=device) for key, value in saved["sums"].items()
+        }
+        self.counts = dict(saved["counts"])
+
+
+class TrainingState:
+    """The networks, optimisers, averages and counters of a run."""
+
+    def __init__(self, config: RunConfig, device: torch.device) -> None:
+        torch.manual_seed(derive(config.train.seed, "weights"))
+        layout = torch.channels_last if config.train.channels_last else torch.contiguous_format
+        objective = build_objective(config).to(device)
+        objective.to(memory_format=layout)  # type: ignore[call-overload]  # torch's stubs leave the keyword out
+        variant = config.variant
+        self.objective = objective
+        self.device = device
+        self.discriminator = Player(
+            "discriminator",
+            objective.discriminator,
+            objective.discriminator_parameters(),
+            variant.discriminator_optimizer,
+        )
+        self.generator = Player(
+            "generator", objective.generator, objective.generator_parameters(), variant.generator_optimizer
+        )
+        self.ema = Ema(objective.generator, config.train.ema)
+        self.logs = Logs()
+        self.step = 0
+        self.seconds = 0.0
+
+    def parts(self) -> dict[str, Tensors]:
+        """What a checkpoint holds as tensors."""
+        return {
+            "objective": self.objective.state_dict(),
+            "ema": self.ema.network.state_dict(),
+            "generator_optimizer": self.generator.optimizer_tensors(),
+            "discriminator_optimizer": self.discriminator.optimizer_tensors(),
+        }
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Raises FileError where the checkpoint is damaged."""
+        state = checkpoint.state()
+        self.objective.load_state_dict(checkpoint.tensors("objective"))
+        self.ema.network.load_state_dict(checkpoint.tensors("ema"))
+        self.generator.restore_optimizer(checkpoint.tensors("generator_optimizer"))
+        self.discriminator.restore_optimizer(checkpoint.tensors("discriminator_optimizer"))
+        self.logs.restore(state["logs"], self.device)
+        self.step, self.seconds = int(state["step"]), float(state["seconds"])

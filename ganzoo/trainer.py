@@ -1,0 +1,285 @@
+"""The one training loop, and the two ways into it: a new run, and a run that goes on.
+
+Everything is a function of the configuration and `(seed, step)`: on one machine's CPU, training to step K and resuming
+to step N gives the very bits of training to N.
+"""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypedDict, Unpack
+
+import torch
+
+from ganzoo import checkpoint
+from ganzoo.batch import Batch, Batches
+from ganzoo.config import RunConfig, Variant
+from ganzoo.device import autocast, device_name, torch_settings
+from ganzoo.errors import Interrupted
+from ganzoo.images import save_png
+from ganzoo.interruption import Received, interruption
+from ganzoo.objective import Terms
+from ganzoo.prepare import Training, changes, configure, lost_exactness, prepare, with_budget
+from ganzoo.progress import Progress
+from ganzoo.run import Run
+from ganzoo.sampling import as_generator, preview
+from ganzoo.seeds import derive
+from ganzoo.state import TrainingState
+
+PICTURE_UPDATES = 1000  # the even cadence of pictures: the whole epochs nearest to this many updates
+
+
+class Options(TypedDict, total=False):
+    """What `train` takes besides: the same names as the flags of `ganzoo train`."""
+
+    data_dir: str | Path | None
+    image_size: int | None
+    channels: int | None
+    epochs: float | None
+    steps: int | None
+    minutes: float | None
+    batch_size: int | None
+    seed: int | None
+    device: str | None
+    sample_epochs: Sequence[int] | None
+    config: str | Path | None
+    settings: Sequence[str]
+
+
+def train(
+    variant: str | Variant | None = None,
+    dataset: Any = None,
+    *,
+    out: str | Path | None = None,
+    progress: bool = True,
+    **options: Unpack[Options],
+) -> Run:
+    """Train a variant into a new run directory, and return the run.
+
+    Args:
+        variant: a registered name (`ganzoo list variants`) or a `Variant`; None where `config` names one.
+        dataset: a source (`auto`, `mnist`, `mnist-5k`, `npz:FILE`, `folder:PATH`), a `Dataset`, an array or tensor of
+            images, or a pair (images, labels); None for `auto`.
+        out: the run's directory, which must not exist; None for one under `runs/`.
+        progress: whether to show progress on stderr.
+        epochs, steps, minutes: the budget; one of them, or none for 5 minutes.
+        batch_size, seed, device, sample_epochs: see `DataConfig` and `TrainConfig`.
+        image_size, channels: bring the images to squares of this many pixels, to 1 or 3 channels.
+        data_dir: where MNIST lies or is put; None for `GANZOO_DATA_DIR`, else the platform's cache directory.
+        config: a TOML file over the variant's own values, such as a run's `config.toml`.
+        settings: `KEY=VALUE` strings over those, as the command's `--set` takes them.
+
+    Raises: the errors of `ganzoo.errors`; `Interrupted`, a KeyboardInterrupt, after it has saved.
+    """
+    return start(configure(variant, dataset, **options), dataset, out=out, progress=progress)
+
+
+def start(config: RunConfig, dataset: Any = None, *, out: str | Path | None = None, progress: bool = True) -> Run:
+    """Train a configuration into a new run directory; `dataset` is read only where it is images in memory."""
+    training = prepare(config, dataset)
+    reporter = Progress(enabled=progress)
+    if training.dataset.note:
+        reporter.say(training.dataset.note)
+    with torch_settings(training.config.train):
+        state = TrainingState(training.config, training.device)  # first: what cannot be built leaves no directory
+        run = Run.create(training.config, out, device_name(training.device))
+        reporter.say(f"run: {run.path}")
+        return _fit(Session(run, training, state, reporter))
+
+
+def resume(
+    run: str | Path | Run,
+    *,
+    epochs: float | None = None,
+    steps: int | None = None,
+    minutes: float | None = None,
+    dataset: Any = None,
+    progress: bool = True,
+) -> Run:
+    """Go on with a run in place from its newest checkpoint, bit-exactly on the CPU that it was trained on.
+
+    Args:
+        epochs, steps: the run's new total; minutes: that much more time; none of them: what is left of its budget.
+        dataset: the images again, for a run that was trained on images in memory.
+
+    Raises: as `train`; FileError for a damaged checkpoint or for data that are no longer the same.
+    """
+    run = run if isinstance(run, Run) else Run.open(run)
+    latest = run.latest_checkpoint()
+    saved = latest.state()
+    former = RunConfig.from_json(json.dumps(saved["config"]))
+    budget = {"epochs": epochs, "steps": steps, "minutes": minutes}
+    training = prepare(with_budget(former, budget, float(saved["seconds"])), dataset, resumed=True)
+    reporter = Progress(enabled=progress)
+    for line in [*changes(former, training.config), *lost_exactness(run, training)]:
+        reporter.say(line)
+    with torch_settings(training.config.train):
+        state = TrainingState(training.config, training.device)
+        state.restore(latest)
+        training.check_budget(state.step, state.seconds)
+        checkpoint.sweep(run.checkpoints_directory)
+        run.cut_metrics(state.step)
+        run.write_config(training.config)
+        reporter.say(f"run: {run.path}, from step {state.step}")
+        return _fit(Session(run, training, state, reporter))
+
+
+class Session:
+    """One sitting at a run: the two players' updates, and what follows a step."""
+
+    def __init__(self, run: Run, training: Training, state: TrainingState, progress: Progress) -> None:
+        self.run = run
+        self.training = training
+        self.config = training.config
+        self.state = state
+        self.progress = progress
+        self.batches = Batches(
+            training.loader,
+            latent_dim=self.config.variant.latent_dim,
+            conditional=self.config.variant.conditional,
+            noise=state.objective.noise,
+            seed=self.config.train.seed,
+        )
+        self._autocast = autocast(training.device, self.config.train.precision)
+        self._picture_epochs = _picture_epochs(self.config, training.loader.batches_per_epoch)
+        self._started = time.monotonic() - state.seconds
+        self._logged = (state.step, state.seconds)
+
+    def discriminator_update(self, batch: Batch) -> Terms:
+        """Draw fakes, minimise the discriminator's terms by one optimiser step."""
+        objective, player = self.state.objective, self.state.discriminator
+        torch.manual_seed(derive(self.config.train.seed, "discriminator", batch.update))  # for dropout
+        with self._autocast:
+            with torch.no_grad():
+                fake = objective.draw(batch)
+            terms = objective.d_loss(batch, fake)
+        player.update(self.state.step + 1, terms)
+        return terms
+
+    def generator_update(self, batch: Batch) -> Terms:
+        """Draw fakes again, minimise the generator's terms by one optimiser step, the discriminator frozen."""
+        objective, player = self.state.objective, self.state.generator
+        torch.manual_seed(derive(self.config.train.seed, "generator", batch.update))
+        with self.state.discriminator.frozen(), self._autocast:
+            terms = objective.g_loss(batch, objective.draw(batch))
+        player.update(self.state.step + 1, terms)
+        return terms
+
+    def is_over(self) -> bool:
+        """Whether the budget is spent."""
+        minutes, total = self.config.train.minutes, self.training.total_steps
+        if minutes is not None:
+            return self.seconds() >= 60 * minutes
+        return total is not None and self.state.step >= total
+
+    def seconds(self) -> float:
+        """Time spent training this run, in this sitting and those before."""
+        return time.monotonic() - self._started
+
+    def after_step(self) -> None:
+        """Progress, a log line, a picture, a checkpoint, each where it is due."""
+        step, train = self.state.step, self.config.train
+        epoch = self.training.epoch(step)
+        self.progress.advance(step, self.training.total_steps, epoch, self._share_done())
+        if step % train.log_every == 0:
+            self._log(step, epoch)
+        done = int(epoch)
+        if done > int(self.training.epoch(step - 1)) and self._picture_epochs(done):
+            self.picture(f"epoch-{done:04d}.png")
+        if step % train.checkpoint_every == 0:
+            self.save(final=False)
+
+    def save(self, *, final: bool) -> None:
+        """A checkpoint; a `final` one, at the end of a budget, is kept until the next final one."""
+        self.check_finite()
+        state, directory = self.state, self.run.checkpoints_directory
+        saved = checkpoint.save(
+            directory,
+            state.step,
+            state.parts(),
+            {
+                "step": state.step,
+                "seconds": round(self.seconds(), 3),
+                "final": final,
+                "logs": state.logs.to_json(),
+                "config": self.config.model_dump(mode="json"),
+            },
+        )
+        finals = [other for other in checkpoint.list_checkpoints(directory) if other.state()["final"]]
+        checkpoint.prune(directory, keep=[saved, *finals[-1:]])
+
+    def picture(self, name: str) -> None:
+        """The averaged generator on fixed latents."""
+        generator = as_generator(self.state.ema.network, self.config, self.training.device)
+        save_png(self.run.samples / name, preview(generator, self.config.train.seed))
+
+    def check_finite(self) -> None:
+        """Raises DivergedError where the device skipped a step."""
+        for player in (self.state.discriminator, self.state.generator):
+            player.check(self.state.step)
+
+    def describe(self, note: str) -> None:
+        """The run's README.md."""
+        self.run.write_readme(self.config, self.state.step, self.training.epoch(self.state.step), note)
+
+    def _log(self, step: int, epoch: float) -> None:
+        self.check_finite()
+        seconds = self.seconds()
+        former_step, former_seconds = self._logged
+        images = (step - former_step) * self.config.variant.critic_steps * self.config.data.batch_size
+        line = {
+            "step": step,
+            "epoch": round(epoch, 6),
+            "seconds": round(seconds, 3),
+            "images_per_s": round(images / max(seconds - former_seconds, 1e-9), 1),
+            **self.state.logs.means(),
+        }
+        self.run.append_metrics(line)
+        self.progress.log(line)
+        self.state.logs.reset()
+        self._logged = (step, seconds)
+
+    def _share_done(self) -> float:
+        """How much of the budget is spent, from 0 to 1."""
+        minutes, total = self.config.train.minutes, self.training.total_steps
+        share = self.seconds() / (60 * minutes) if minutes is not None else self.state.step / (total or 1)
+        return min(1.0, share)
+
+
+def _fit(session: Session) -> Run:
+    """Train until the budget is spent or a signal comes; save; say what to type next."""
+    run, state = session.run, session.state
+    with interruption() as received:
+        session.describe("Training is under way, or was stopped before it could say so.")
+        with session.progress:
+            _loop(session, received)
+        session.save(final=received.number is None)
+    if received.number is not None:
+        session.describe(f"Interrupted at step {state.step}, and saved: `ganzoo resume` goes on from there.")
+        message = f"interrupted at step {state.step}, saved; to go on: ganzoo resume {run.path}"
+        raise Interrupted(message, received.number)
+    session.picture("final.png")
+    session.describe("Trained to the end of its budget.")
+    return run
+
+
+def _loop(session: Session, received: Received) -> None:
+    """The algorithm: `critic_steps` discriminator updates, a generator update on the last batch, the average."""
+    state, critic_steps = session.state, session.config.variant.critic_steps
+    while not session.is_over() and received.number is None:
+        for update in range(state.step * critic_steps, (state.step + 1) * critic_steps):
+            batch = session.batches.at(update)
+            state.logs.add("d", session.discriminator_update(batch))
+        state.logs.add("g", session.generator_update(batch))
+        state.step += 1
+        state.ema.update(state.objective.generator, state.step)
+        session.after_step()
+
+
+def _picture_epochs(config: RunConfig, batches_per_epoch: int) -> Callable[[int], bool]:
+    """Whether a picture is due at the end of an epoch; it never depends on the budget, which may grow."""
+    if config.train.sample_epochs is not None:
+        return set(config.train.sample_epochs).__contains__
+    cadence = max(1, round(PICTURE_UPDATES / batches_per_epoch))
+    return lambda epoch: epoch % cadence == 0
