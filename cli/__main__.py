@@ -1,0 +1,5 @@
+"""`python -m ganzoo_cli` is the command `ganzoo`."""
+
+from .app import main
+
+main()
