@@ -11,16 +11,17 @@ A directory that bears a checkpoint's name is whole: it is written under a tempo
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
 from safetensors import SafetensorError
-from torch import Tensor
+from torch import Tensor, nn
 
-from ganzoo.errors import DivergedError, FileError
+from ganzoo.config import RunConfig
+from ganzoo.errors import DivergedError, FileError, UsageError
 from ganzoo.files import TEMPORARY_PATTERN, atomic_directory, writing
 
 SCHEMA = 1
@@ -39,6 +40,14 @@ class Checkpoint:
     def step(self) -> int:
         return int(self.path.name.removeprefix("step-"))
 
+    @property
+    def final(self) -> bool:
+        """Whether it was saved at the end of a budget; False for one too damaged to tell."""
+        try:
+            return bool(self.state()["final"])
+        except (FileError, KeyError):
+            return False
+
     def state(self) -> dict[str, Any]:
         """All that is not tensors. Raises FileError for a file that is missing, damaged or of a newer schema."""
         state: dict[str, Any] = json.loads(self._verified("state.json"))
@@ -50,6 +59,23 @@ class Checkpoint:
             return safetensors.torch.load(self._verified(f"{part}.safetensors"))
         except SafetensorError as error:
             raise self._damaged(f"{part}.safetensors", str(error)) from None
+
+    def config(self) -> RunConfig:
+        """What it was trained with. Raises FileError likewise, and for parts that have changed their settings since."""
+        try:
+            return RunConfig.from_json(json.dumps(self.state()["config"])).resolve()
+        except UsageError as error:
+            raise FileError(f"{self.path} cannot be used with what is installed: {error}") from None
+
+    def load(self, part: str, network: nn.Module) -> None:
+        """Put one part's tensors into `network`. Raises FileError likewise, and for one that has changed since."""
+        try:
+            network.load_state_dict(self.tensors(part))
+        except RuntimeError as error:
+            reason = str(error).splitlines()[-1].strip()
+            raise FileError(
+                f"{self.path} does not fit the networks that are installed: {part}: {reason}; they have changed since"
+            ) from None
 
     def _verified(self, name: str) -> bytes:
         digest = self._digests().get(name)
@@ -65,7 +91,7 @@ class Checkpoint:
         try:
             manifest = json.loads((self.path / "manifest.json").read_bytes())
             schema, digests = int(manifest["schema"]), dict(manifest["sha256"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise self._damaged("manifest.json", str(error)) from None
         if schema > SCHEMA:
             raise FileError(
@@ -104,12 +130,13 @@ def save(directory: Path, step: int, parts: Mapping[str, Tensors], state: Mappin
     return Checkpoint(path)
 
 
-def prune(directory: Path, keep: Iterable[Checkpoint]) -> None:
-    """Remove all but the newest two checkpoints and those in `keep`."""
+def prune(directory: Path) -> None:
+    """Remove all but the newest two checkpoints and the newest final one."""
     checkpoints = list_checkpoints(directory)
-    kept = {checkpoint.path for checkpoint in [*checkpoints[-KEEP:], *keep]}
+    finals = [checkpoint for checkpoint in checkpoints if checkpoint.final]
+    kept = {*checkpoints[-KEEP:], *finals[-1:]}
     for checkpoint in checkpoints:
-        if checkpoint.path not in kept:
+        if checkpoint not in kept:
             shutil.rmtree(checkpoint.path, ignore_errors=True)
 
 

@@ -43,6 +43,8 @@ def _has_bfloat16(device: torch.device) -> bool:
     return device.type == "cpu" and bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def _bfloat16_is_right(device: torch.device) -> bool:
     """Some builds return wrong bfloat16 convolutions (pytorch#163347): compare one, and its gradient, with float32."""
     generator = torch.Generator().manual_seed(0)

@@ -37,17 +37,13 @@ def load(path: "str | Path | Run") -> Generator:
 
 def load_network(run: "Run") -> "tuple[torch.nn.Module, RunConfig, int]":
     """The averaged generator of a run's newest checkpoint, in eval mode, with its configuration and step."""
-    import json
-
     from ganzoo.build import build_generator
-    from ganzoo.config import RunConfig
 
     checkpoint = run.latest_checkpoint()
-    state = checkpoint.state()
-    config = RunConfig.from_json(json.dumps(state["config"]))
+    config = checkpoint.config()
     network = build_generator(config)
-    network.load_state_dict(checkpoint.tensors("ema"))
-    return network.eval().requires_grad_(False), config, int(state["step"])
+    checkpoint.load("ema", network)
+    return network.eval().requires_grad_(False), config, int(checkpoint.state()["step"])
 
 
 def as_generator(network: "torch.nn.Module", config: "RunConfig", device: "torch.device") -> Generator:

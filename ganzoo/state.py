@@ -26,7 +26,8 @@ class Player:
         self.optimizer = torch.optim.Adam(
             self.parameters.values(), lr=settings.lr, betas=settings.betas, eps=settings.eps, fused=True
         )
-        self.nonfinite: Tensor | None = None  # set where the device is not asked at every step
+        self.defers = any(parameter.device.type != "cpu" for parameter in parameters.values())
+        self.nonfinite: Tensor | None = None  # where it `defers`: whether a step was skipped
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
@@ -42,20 +43,19 @@ class Player:
     def update(self, step: int, terms: Terms) -> None:
         """Minimise the sum of the terms by one optimiser step, taken only if all that it needs is finite.
 
-        A CPU is asked at once (DivergedError names the term or the tensor); elsewhere the device itself skips the step
-        and `nonfinite` keeps it until `check`.
+        A CPU is asked at once (DivergedError names the term or the tensor). Other devices are not waited for: where the
+        player `defers`, the device itself skips the step and `nonfinite` keeps it until `check`.
         """
         self.optimizer.zero_grad(set_to_none=True)
         total = torch.stack(list(terms.values())).sum()
         total.backward()  # type: ignore[no-untyped-call]
         gradients = [parameter.grad for parameter in self.parameters.values() if parameter.grad is not None]
         bad = ~(torch.nn.utils.get_total_norm(gradients) + total.detach()).isfinite()
-        if bad.device.type == "cpu":
-            if bad:
-                raise DivergedError(self._what_is_wrong(step, terms))
-        else:
+        if self.defers:
             self.optimizer.found_inf = bad.float()  # type: ignore[attr-defined]  # read by the fused kernels
             self.nonfinite = bad if self.nonfinite is None else self.nonfinite | bad
+        elif bad:
+            raise DivergedError(self._what_is_wrong(step, terms))
         self.optimizer.step()
 
     def check(self, step: int) -> None:
@@ -182,8 +182,8 @@ class TrainingState:
     def restore(self, checkpoint: Checkpoint) -> None:
         """Raises FileError where the checkpoint is damaged."""
         state = checkpoint.state()
-        self.objective.load_state_dict(checkpoint.tensors("objective"))
-        self.ema.network.load_state_dict(checkpoint.tensors("ema"))
+        checkpoint.load("objective", self.objective)
+        checkpoint.load("ema", self.ema.network)
         self.generator.restore_optimizer(checkpoint.tensors("generator_optimizer"))
         self.discriminator.restore_optimizer(checkpoint.tensors("discriminator_optimizer"))
         self.logs.restore(state["logs"], self.device)

@@ -4,13 +4,13 @@ Everything is a function of the configuration and `(seed, step)`: on one machine
 to step N gives the very bits of training to N.
 """
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
 import torch
+from torch import Tensor
 
 from ganzoo import checkpoint
 from ganzoo.batch import Batch, Batches
@@ -108,7 +108,7 @@ def resume(
     run = run if isinstance(run, Run) else Run.open(run)
     latest = run.latest_checkpoint()
     saved = latest.state()
-    former = RunConfig.from_json(json.dumps(saved["config"]))
+    former = latest.config()
     budget = {"epochs": epochs, "steps": steps, "minutes": minutes}
     training = prepare(with_budget(former, budget, float(saved["seconds"])), dataset, resumed=True)
     reporter = Progress(enabled=progress)
@@ -145,26 +145,32 @@ class Session:
         self._picture_epochs = _picture_epochs(self.config, training.loader.batches_per_epoch)
         self._started = time.monotonic() - state.seconds
         self._logged = (state.step, state.seconds)
+        self._drawn: tuple[int, Tensor] | None = None
 
     def discriminator_update(self, batch: Batch) -> Terms:
         """Draw fakes, minimise the discriminator's terms by one optimiser step."""
         objective, player = self.state.objective, self.state.discriminator
         torch.manual_seed(derive(self.config.train.seed, "discriminator", batch.update))  # for dropout
         with self._autocast:
-            with torch.no_grad():
-                fake = objective.draw(batch)
-            terms = objective.d_loss(batch, fake)
+            terms = objective.d_loss(batch, self._draw(batch).detach())
         player.update(self.state.step + 1, terms)
         return terms
 
     def generator_update(self, batch: Batch) -> Terms:
-        """Draw fakes again, minimise the generator's terms by one optimiser step, the discriminator frozen."""
+        """Minimise the generator's terms on the same fakes by one optimiser step, the discriminator frozen."""
         objective, player = self.state.objective, self.state.generator
         torch.manual_seed(derive(self.config.train.seed, "generator", batch.update))
         with self.state.discriminator.frozen(), self._autocast:
-            terms = objective.g_loss(batch, objective.draw(batch))
+            terms = objective.g_loss(batch, self._draw(batch))
+        self._drawn = None
         player.update(self.state.step + 1, terms)
         return terms
+
+    def _draw(self, batch: Batch) -> Tensor:
+        """The generator's images for a batch, drawn once: its weights are the same in both players' updates."""
+        if self._drawn is None or self._drawn[0] != batch.update:
+            self._drawn = (batch.update, self.state.objective.draw(batch))
+        return self._drawn[1]
 
     def is_over(self) -> bool:
         """Whether the budget is spent."""
@@ -184,9 +190,9 @@ class Session:
         self.progress.advance(step, self.training.total_steps, epoch, self._share_done())
         if step % train.log_every == 0:
             self._log(step, epoch)
-        done = int(epoch)
-        if done > int(self.training.epoch(step - 1)) and self._picture_epochs(done):
-            self.picture(f"epoch-{done:04d}.png")
+        for done in range(int(self.training.epoch(step - 1)) + 1, int(epoch) + 1):
+            if self._picture_epochs(done):
+                self.picture(f"epoch-{done:04d}.png")
         if step % train.checkpoint_every == 0:
             self.save(final=False)
 
@@ -194,7 +200,7 @@ class Session:
         """A checkpoint; a `final` one, at the end of a budget, is kept until the next final one."""
         self.check_finite()
         state, directory = self.state, self.run.checkpoints_directory
-        saved = checkpoint.save(
+        checkpoint.save(
             directory,
             state.step,
             state.parts(),
@@ -206,8 +212,7 @@ class Session:
                 "config": self.config.model_dump(mode="json"),
             },
         )
-        finals = [other for other in checkpoint.list_checkpoints(directory) if other.state()["final"]]
-        checkpoint.prune(directory, keep=[saved, *finals[-1:]])
+        checkpoint.prune(directory)
 
     def picture(self, name: str) -> None:
         """The averaged generator on fixed latents."""
