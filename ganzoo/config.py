@@ -96,6 +96,7 @@ class DataConfig(_Value):
     channels: Literal[1, 3] | None = None
     batch_size: PositiveInt = 64
 
+    note: str | None = None  # why these images and not the ones asked for
     sha256: str | None = None
     images: PositiveInt | None = None
     image_shape: tuple[PositiveInt, PositiveInt, PositiveInt] | None = Field(default=None, strict=False)  # (C, H, W)
@@ -187,7 +188,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise FileError(f"no configuration file {path}") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise FileError(f"{path} is not a readable TOML file: {error}") from None
-    written = document.get("run", {}).get("schema_version", SCHEMA)
+    written = _table(document, "run").get("schema_version", SCHEMA)
     if isinstance(written, int) and written > SCHEMA:
         raise FileError(f"{path} has schema {written}, this ganzoo reads up to {SCHEMA}: upgrade ganzoo to use it")
     return document
@@ -205,18 +206,19 @@ def assemble(
     Raises UsageError for what is unknown, of the wrong type or out of range, and for two budgets in one layer.
     """
     file = _checked_tables(file or {})
-    name = variant if isinstance(variant, str) else "custom" if variant else file.get("run", {}).get("variant")
-    if name is None:
+    name = variant if isinstance(variant, str) else "custom" if variant else _table(file, "run").get("variant")
+    if not isinstance(name, str):
         raise UsageError("no variant: name one with --variant (ganzoo list variants)")
-    merged: dict[str, Any] = {"variant": _base(variant or name, is_given=variant is not None)}
+    complete = variant is None and "generator" in _table(file, "variant")
+    merged: dict[str, Any] = {"variant": _base(variant or name, complete=complete)}
     layers: list[Mapping[str, Any]] = [{key: value for key, value in file.items() if key != "run"}]
     layers += [parse_settings(settings), flags or {}]
     for layer in layers:
         _clear_budget(merged, layer)
         merged = _merge(merged, layer)
-    train = merged.setdefault("train", {})
-    if all(train.get(budget) is None for budget in BUDGETS):
-        train["minutes"] = DEFAULT_MINUTES
+    train = merged.get("train", {})
+    if isinstance(train, Mapping) and all(train.get(budget) is None for budget in BUDGETS):
+        merged["train"] = {**train, "minutes": DEFAULT_MINUTES}
     return RunConfig.from_json(json.dumps({**merged, "run": {"variant": name}}, default=str)).resolve()
 
 
@@ -261,12 +263,18 @@ def _resolve(spec: Spec, parts: Registry[Callable[..., Any]], path: str) -> Spec
     return Spec(spec.name, **{key: getattr(settings, key) for key in type(settings).model_fields})
 
 
-def _base(variant: str | Variant, *, is_given: bool) -> dict[str, Any]:
-    """The lowest layer; a file whose variant is not registered (its plug-in is gone) has to be complete by itself."""
-    if isinstance(variant, str) and not is_given and variant not in registry.variants:
+def _base(variant: str | Variant, *, complete: bool) -> dict[str, Any]:
+    """The lowest layer; a file that is `complete` by itself needs no registered variant (its plug-in may be gone)."""
+    if isinstance(variant, str) and complete and variant not in registry.variants:
         return {}
     recipe: Variant = registry.variants[variant]() if isinstance(variant, str) else variant
     return recipe.model_dump(mode="json")
+
+
+def _table(document: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """A table of a document; empty where there is none or something else, which validation refuses later."""
+    value = document.get(key)
+    return value if isinstance(value, Mapping) else {}
 
 
 def _checked_tables(file: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -274,7 +282,7 @@ def _checked_tables(file: Mapping[str, Any]) -> Mapping[str, Any]:
     data = file.get("data")
     if not isinstance(data, Mapping):
         return file
-    facts = ("sha256", "images", "image_shape", "num_classes", "class_names")
+    facts = ("note", "sha256", "images", "image_shape", "num_classes", "class_names")
     return {**file, "data": {key: value for key, value in data.items() if key not in facts}}
 
 
@@ -297,8 +305,8 @@ def _merge(base: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str, Any]:
             value = {"name": value}
         if key == "penalties" and isinstance(value, list):
             value = [{"name": item} if isinstance(item, str) else item for item in value]
-        if isinstance(value, Mapping) and isinstance(below, Mapping) and "name" not in value:
-            value = _merge(below, value)
+        if isinstance(value, Mapping) and "name" not in value:
+            value = _merge(below if isinstance(below, Mapping) else {}, value)
         merged[key] = value
     return merged
 
@@ -319,10 +327,11 @@ def _parse_value(text: str) -> Any:
 
 
 def _map_leaves(value: Any, function: Callable[[Any], Any]) -> Any:
+    """Of tables' values, not of lists' items: nothing is absent from a list, and a class may be called "none"."""
     if isinstance(value, dict):
         return {key: _map_leaves(item, function) for key, item in value.items()}
     if isinstance(value, list):
-        return [_map_leaves(item, function) for item in value]
+        return [_map_leaves(item, function) if isinstance(item, dict | list) else item for item in value]
     return function(value)
 
 

@@ -56,7 +56,7 @@ def configure(
         },
     }
     given = {name: {key: value for key, value in table.items() if value is not None} for name, table in flags.items()}
-    return assemble(variant, file=read_toml(Path(config)) if config else None, settings=settings, flags=given)
+    return assemble(variant, file=None if config is None else read_toml(Path(config)), settings=settings, flags=given)
 
 
 @dataclass(frozen=True)
@@ -114,6 +114,7 @@ def prepare(config: RunConfig, images: Any = None, *, resumed: bool = False) -> 
     device = _device(config.train.device, resumed)
     completed = config.with_data(
         source=dataset.source,
+        note=dataset.note or config.data.note,
         sha256=dataset.sha256,
         images=len(dataset),
         image_shape=dataset.image_shape,

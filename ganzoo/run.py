@@ -40,7 +40,8 @@ class Run:
         """Raises FileError for a directory that is no run."""
         path = Path(path)
         if not (path / "config.toml").is_file():
-            what = "is no run: it has no config.toml" if path.is_dir() else "does not exist"
+            no_directory = "is a file, no run" if path.exists() else "does not exist"
+            what = "is no run: it has no config.toml" if path.is_dir() else no_directory
             raise FileError(f"{path} {what}; a run is a directory that 'ganzoo train' made")
         return cls(path)
 
@@ -109,11 +110,14 @@ class Run:
 
     def metrics(self) -> list[dict[str, Any]]:
         """The log lines, oldest first; a last line that a crash cut short is left out."""
+        path = self.path / "metrics.jsonl"
         try:
-            text = (self.path / "metrics.jsonl").read_text(encoding="utf-8")
+            lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+            return [json.loads(line) for line in lines if line.endswith("\n")]
         except FileNotFoundError:
             return []
-        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+        except ValueError as error:  # neither UTF-8 nor JSON
+            raise FileError(f"{path} is damaged ({error}); move it away to go on without it") from None
 
     def append_metrics(self, line: Mapping[str, Any]) -> None:
         with writing(self.path / "metrics.jsonl"), (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
@@ -197,7 +201,8 @@ def _readme(path: Path, config: RunConfig, step: int, epoch: float, note: str) -
 - **Variant** `{config.run.variant}`: {"conditional, " if variant.conditional else ""}generator \
 `{variant.generator.name}`, discriminator `{variant.discriminator.name}`, loss `{variant.loss.name}`, \
 penalties: {penalties}.
-- **Data** `{data.source}`: {data.images} images of shape {shape} (C x H x W), {data.batch_size} a batch.
+- **Data** `{data.source}`: {data.images} images of shape {shape} (C x H x W), {data.batch_size} a batch. \
+{data.note or ""}
 - **Trained** for {step} steps ({epoch:.2f} epochs), seed {train.seed}, on `{train.device}` in {train.precision}.
 
 `config.toml` holds every setting, `metrics.jsonl` the losses, `samples/` the pictures, `env.json` the versions.

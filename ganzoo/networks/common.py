@@ -30,10 +30,12 @@ def logits_of(output: Tensor | Output) -> Tensor:
 def pyramid(height: int, width: int, *, smallest: int = 7) -> list[tuple[int, int]]:
     """Resolutions from the images' own down to at most `smallest`, each half of the one before, rounded up.
 
+    Images much longer than high stop where their shorter side, rounded down, is a single pixel.
+
     28 -> 28, 14, 7; 32 -> 32, 16, 8, 4; 64 -> 64, 32, 16, 8, 4.
     """
     sizes = [(height, width)]
-    while max(sizes[-1]) > smallest:
+    while max(sizes[-1]) > smallest and min(height, width) >> len(sizes):
         sizes.append((math.ceil(sizes[-1][0] / 2), math.ceil(sizes[-1][1] / 2)))
     return sizes
 
