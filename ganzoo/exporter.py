@@ -23,7 +23,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from ganzoo import runtime
 from ganzoo.config import RunConfig
-from ganzoo.errors import VerificationError
+from ganzoo.errors import FileError, VerificationError
 from ganzoo.files import atomic_write
 from ganzoo.generator import to_uint8
 from ganzoo.onnxfile import METADATA_KEY, metadata, seal
@@ -78,13 +78,23 @@ def fold_batch_norm(network: nn.Module) -> nn.Module:
 def _fold_sequence(sequence: nn.Sequential) -> None:
     for i in range(len(sequence) - 1):
         layer, norm = sequence[i], sequence[i + 1]
-        if not isinstance(norm, _BatchNorm) or norm.running_var is None:
+        if not isinstance(norm, _BatchNorm) or not _foldable(layer, norm):
             continue
         if isinstance(layer, nn.Linear):
             sequence[i], sequence[i + 1] = fuse_linear_bn_eval(layer, norm), nn.Identity()
         elif isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
             transposed = isinstance(layer, nn.ConvTranspose2d)
             sequence[i], sequence[i + 1] = fuse_conv_bn_eval(layer, norm, transpose=transposed), nn.Identity()
+
+
+def _foldable(layer: nn.Module, norm: _BatchNorm) -> bool:
+    """Whether torch's fusion is right for the pair; a norm that is not folded stays, and draws the same."""
+    if type(layer) not in (nn.Linear, nn.Conv2d, nn.ConvTranspose2d) or layer._forward_pre_hooks:
+        return False  # a subclass or a hook may compute the weight, as spectral norm does
+    if isinstance(layer, nn.Linear) and layer.out_features != norm.num_features:  # another axis is normalised
+        return False
+    grouped = isinstance(layer, nn.ConvTranspose2d) and layer.groups > 1
+    return norm.affine and norm.running_var is not None and not grouped
 
 
 def _translate(network: nn.Module, config: RunConfig) -> onnx.ModelProto:
@@ -94,18 +104,25 @@ def _translate(network: nn.Module, config: RunConfig) -> onnx.ModelProto:
     labels = torch.arange(2) % info.num_classes if info.num_classes else None
     batch = torch.export.Dim("batch", min=1)
     inputs = {"z": z} if labels is None else {"z": z, "labels": labels}
-    with _quiet():
-        program = torch.onnx.export(
-            network,
-            tuple(inputs.values()),
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=list(inputs),
-            output_names=["images"],
-            dynamic_shapes=tuple({0: batch} for _ in inputs),
-            external_data=False,
-            verbose=False,
-        )
+    try:
+        with _quiet():
+            program = torch.onnx.export(
+                network,
+                tuple(inputs.values()),
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=list(inputs),
+                output_names=["images"],
+                dynamic_shapes=tuple({0: batch} for _ in inputs),
+                external_data=False,
+                verbose=False,
+            )
+    except torch.onnx.OnnxExporterError as error:
+        reason = str(error.__cause__ or error).strip().partition("\n")[0]
+        raise VerificationError(
+            f"generator '{config.variant.generator.name}' cannot be translated: {reason}; its forward must be torch "
+            "operations alone, the same ones whatever the values and the batch size"
+        ) from error
     assert program is not None
     model: onnx.ModelProto = program.model_proto
     return model
@@ -155,7 +172,11 @@ def _sealed(model: onnx.ModelProto, config: RunConfig, extra: dict[str, Any]) ->
 
 def _parity(data: bytes, network: nn.Module, config: RunConfig) -> tuple[float, int]:
     """The greatest difference between the file and torch, as floats and in grey levels, over all labels."""
-    exported = runtime.load_bytes(data)
+    try:
+        exported = runtime.load_bytes(data)
+    except FileError as error:
+        reason = str(error).partition(";")[0]
+        raise VerificationError(f"the exported generator cannot be used: {reason}; nothing was written") from error
     original = as_generator(network, config, torch.device("cpu"))
     classes = original.info.num_classes
     difference, grey_levels, start = 0.0, 0, 0
