@@ -1,13 +1,14 @@
 """The commands, and what they share: errors as one line and an exit code, a run left out, JSON on stdout."""
 
 import functools
+import importlib
 import json
 import os
 import sys
 import traceback
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, ParamSpec
 
 import typer
 
@@ -17,10 +18,10 @@ if TYPE_CHECKING:
     from ganzoo.run import Run
 
 P = ParamSpec("P")
+RunArgument = typer.Argument(show_default="the newest under runs/", metavar="RUN", help="A run's directory.")
 
 app = typer.Typer(
     name="ganzoo",
-    help="Train interchangeable GAN variants, sample them, export them to ONNX.",
     epilog="Exit codes: 0 done, 1 a bug, 2 usage, 3 a bad file, 4 the environment, 5 diverged, 6 not verified, "
     "130/143 interrupted and saved.",
     no_args_is_help=True,
@@ -28,6 +29,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+@app.callback(invoke_without_command=True)
+def options(version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False) -> None:
+    """Train interchangeable GAN variants, sample them, export them to ONNX."""
+    if version:
+        import ganzoo
+
+        print(ganzoo.__version__)
+        raise typer.Exit
 
 
 def command(name: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
@@ -100,10 +111,12 @@ def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__
 
 def main() -> None:
     """The entry point of the command `ganzoo`."""
-    from . import export, list_, resume, sample, train  # noqa: F401 - importing registers them
-
+    for module in ("train", "resume", "sample", "export", "list_"):  # importing registers, in the order of --help
+        importlib.import_module(f".{module}", __package__)
     warnings.showwarning = _show_warning
-    app()
-
-
-RunArgument = typer.Argument(show_default="the newest under runs/", metavar="RUN", help="A run's directory.")
+    try:
+        app()
+    except OSError as error:  # what typer prints by itself, such as --help, met a full disk
+        code, message = _explain(error)
+        say(f"ganzoo: {message}")
+        sys.exit(code)

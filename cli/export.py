@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from .app import RunArgument, chosen_run, command, print_json
+from .app import RunArgument, chosen_run, command, print_json, say
 
 
 @command("export")
@@ -17,7 +17,7 @@ def export(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:
-    """Export a run's generator, compared with torch before the file gets its name."""
+    """Export a run's generator, verified against torch."""
     from ganzoo.errors import UsageError
 
     if not onnx:
@@ -29,8 +29,8 @@ def export(
     if as_json:
         print_json(dataclasses.asdict(exported))
         return
-    print(
+    say(
         f"{exported.path}: {exported.size / 1024:,.0f} KiB, opset {exported.opset}, differs from torch by at most "
         f"{exported.difference:.1e} ({exported.grey_levels} grey levels of 255)"
     )
-    print(f"next: ganzoo sample {exported.path} --out digits.png")
+    say(f"next: ganzoo sample {exported.path} --out digits.png")

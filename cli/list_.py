@@ -14,7 +14,10 @@ def list_(
     kind: Annotated[str | None, typer.Argument(show_default="all", help=f"One of {', '.join(KINDS)}.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List what is registered, by ganzoo and by plug-ins, with the settings that each takes."""
+    """List what is registered.
+
+    By ganzoo and by plug-ins, with the settings that each takes.
+    """
     from ganzoo.errors import UsageError
     from ganzoo.registry import REGISTRIES, nearest
 

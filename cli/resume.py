@@ -15,7 +15,10 @@ def resume(
     minutes: Annotated[float | None, typer.Option(metavar="M", help="This many minutes more.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:
-    """Go on with a run in place, from its newest checkpoint, for what is left of its budget or for a new one."""
+    """Go on with a run in place.
+
+    From its newest checkpoint, for what is left of its budget or for a new one.
+    """
     from ganzoo.trainer import resume
 
     resumed = resume(chosen_run(run), epochs=epochs, steps=steps, minutes=minutes)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ganzoo.generator import Generator
 
 DEFAULT_N = 64
+MAX_CLASSES = 1_000_000  # more than any variant has: what is beyond is out of range all the same
 
 
 @command("sample")
@@ -42,7 +43,10 @@ def sample(
     ] = "samples.png",
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:
-    """Draw images from a run or an exported file. An .onnx file is run without torch."""
+    """Draw images from a run or an exported file.
+
+    An .onnx file is run without torch.
+    """
     from ganzoo.sampling import load
 
     _check_kind(out)
@@ -85,7 +89,8 @@ def _classes(text: str) -> list[int]:
     try:
         for part in text.split(","):
             first, dash, last = part.strip().partition("-")
-            classes += range(int(first), int(last if dash else first) + 1)
+            start, stop = int(first), int(last if dash else first)
+            classes += range(start, min(stop, start + MAX_CLASSES) + 1)
     except ValueError:
         classes = []
     if not classes:

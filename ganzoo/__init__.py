@@ -11,7 +11,6 @@ Names are loaded when first used: importing ganzoo imports no torch.
 """
 
 import importlib
-import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -43,7 +42,9 @@ __all__ = [*_HOMES, "__version__"]
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        return importlib.metadata.version("torch-ganzoo")
+        from importlib.metadata import version
+
+        return version("torch-ganzoo")
     if name not in _HOMES:
         raise AttributeError(f"module 'ganzoo' has no attribute '{name}'")
     return getattr(importlib.import_module(f"ganzoo.{_HOMES[name]}"), name)
