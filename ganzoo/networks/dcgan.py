@@ -33,7 +33,7 @@ class DCGANGenerator(nn.Module):
         latent_dim: int,
         num_classes: int | None,
         *,
-        width: PositiveInt = 32,
+        width: PositiveInt = 16,
         norm: Literal["batch"] | None = "batch",
         conditioning: Literal["concat"] = "concat",
     ) -> None:
@@ -81,7 +81,7 @@ class DCGANDiscriminator(nn.Module):
         image_shape: ImageShape,
         num_classes: int | None,
         *,
-        width: PositiveInt = 32,
+        width: PositiveInt = 16,
         norm: Literal["batch"] | None = None,
         conditioning: Literal["concat", "projection"] = "projection",
     ) -> None:

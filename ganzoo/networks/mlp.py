@@ -24,7 +24,7 @@ class MLPGenerator(nn.Module):
         latent_dim: int,
         num_classes: int | None,
         *,
-        width: PositiveInt = 256,
+        width: PositiveInt = 128,
         depth: PositiveInt = 3,
         norm: Literal["batch"] | None = "batch",
         conditioning: Literal["concat"] = "concat",
@@ -57,10 +57,10 @@ class MLPDiscriminator(nn.Module):
         image_shape: ImageShape,
         num_classes: int | None,
         *,
-        width: PositiveInt = 512,
+        width: PositiveInt = 256,
         depth: PositiveInt = 2,
         dropout: NonNegativeFloat = 0.0,
-        conditioning: Literal["concat", "projection"] = "projection",
+        conditioning: Literal["concat", "projection"] = "concat",
     ) -> None:
         super().__init__()
         hidden = [max(1, width // 2**i) for i in range(depth)]
