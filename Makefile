@@ -1,0 +1,34 @@
+# Two commands: `make demo` draws digits, `make test` checks everything. Both set themselves up in .venv.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+MINUTES ?= 2
+
+.PHONY: demo test docs clean
+
+demo: $(VENV)/demo.installed
+	rm -rf demo
+	$(BIN)/ganzoo train --variant dcgan --dataset auto --minutes $(MINUTES) --out demo/run
+	$(BIN)/ganzoo export demo/run --onnx --out demo/dcgan.onnx
+	$(BIN)/ganzoo sample demo/dcgan.onnx -n 100 --out demo/digits.png
+	@echo
+	@echo "Look at demo/digits.png: 100 digits that the exported generator drew, without torch."
+	@echo "Try next: $(BIN)/ganzoo train --variant cgan --minutes 5, then $(BIN)/ganzoo sample --labels 0-9 -n 100"
+
+test: $(VENV)/dev.installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+docs: $(VENV)/dev.installed
+	$(BIN)/python docs/update_tables.py
+
+clean:
+	rm -rf $(VENV) demo build *.egg-info
+
+$(VENV)/%.installed: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable ".[$*]"
+	touch $@

@@ -1,0 +1,67 @@
+"""The documents say what is: tables from the registries, links that lead somewhere, commands and code that exist."""
+
+import ast
+import importlib.util
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def _update_tables() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("update_tables", ROOT / "docs" / "update_tables.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _blocks(language: str) -> list[str]:
+    text = "\n".join(document.read_text(encoding="utf-8") for document in DOCUMENTS)
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
+def test_tables_are_what_the_registries_and_results_say() -> None:
+    module = _update_tables()
+    for document in module.DOCUMENTS:
+        text = document.read_text(encoding="utf-8")
+        assert module.updated(text) == text, f"{document.name}: run make docs"
+    assert "| `wgan-gp` |" in module.variants_table()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_to_files(document: Path) -> None:
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text(encoding="utf-8"))
+    missing = [target for target in targets if not (document.parent / target).exists()]
+    assert not missing
+
+
+def test_python_blocks_parse_and_use_names_that_exist() -> None:
+    import ganzoo
+
+    blocks = _blocks("python")
+    assert blocks
+    for block in blocks:
+        if not block.lstrip().startswith("while"):  # an excerpt
+            ast.parse(block)
+        for name in re.findall(r"\bganzoo\.(\w+)\(", block):
+            assert hasattr(ganzoo, name)
+
+
+def test_commands_name_options_that_exist() -> None:
+    lines = "\n".join(_blocks("")).replace("\\\n", " ").splitlines()
+    commands = [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("ganzoo ")]
+    assert {words[0] for words in commands} == {"train", "resume", "sample", "export", "list"}
+    for name in {words[0] for words in commands}:
+        command = [sys.executable, "-m", "ganzoo_cli", name, "--help"]
+        known = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        used = {word for words in commands if words[0] == name for word in words if word.startswith("-")}
+        assert all(re.search(rf"(^|[ ,]){re.escape(option)}\b", known, re.MULTILINE) for option in used), (name, used)
