@@ -25,7 +25,7 @@ from ganzoo import runtime
 from ganzoo.config import RunConfig
 from ganzoo.errors import FileError, VerificationError
 from ganzoo.files import atomic_write
-from ganzoo.generator import to_uint8
+from ganzoo.generator import Generator, to_uint8
 from ganzoo.onnxfile import METADATA_KEY, metadata, seal
 from ganzoo.run import Run
 from ganzoo.sampling import as_generator, generator_info, load_network
@@ -172,25 +172,28 @@ def _sealed(model: onnx.ModelProto, config: RunConfig, extra: dict[str, Any]) ->
 
 def _parity(data: bytes, network: nn.Module, config: RunConfig) -> tuple[float, int]:
     """The greatest difference between the file and torch, as floats and in grey levels, over all labels."""
-    try:
-        exported = runtime.load_bytes(data)
-    except FileError as error:
-        reason = str(error).partition(";")[0]
-        raise VerificationError(f"the exported generator cannot be used: {reason}; nothing was written") from error
     original = as_generator(network, config, torch.device("cpu"))
+    try:
+        difference, grey_levels = _differences(runtime.load_bytes(data), original, config.train.seed)
+    except FileError as error:
+        raise VerificationError(f"the exported generator cannot be used: {error}; nothing was written") from error
+    if not (difference <= TOLERANCE and grey_levels <= 1):  # also where it is not a number
+        raise VerificationError(
+            f"the exported generator differs from the run's by {difference:.1e} (at most {TOLERANCE:.0e} expected) and "
+            f"{grey_levels} grey levels (at most 1 expected); nothing was written"
+        )
+    return difference, grey_levels
+
+
+def _differences(exported: Generator, original: Generator, seed: int) -> tuple[float, int]:
     classes = original.info.num_classes
     difference, grey_levels, start = 0.0, 0, 0
     for size in (*PARITY_BATCHES, classes or 1):
-        z = latents(config.train.seed, original.info.latent_dim, start, start + size)
+        z = latents(seed, original.info.latent_dim, start, start + size)
         labels = np.arange(start, start + size) % classes if classes else None
         ours, theirs = exported.generate(z, labels), original.generate(z, labels)
         difference = max(difference, float(np.abs(ours - theirs).max()))
         levels = np.abs(to_uint8(ours).astype(np.int16) - to_uint8(theirs).astype(np.int16))
         grey_levels = max(grey_levels, int(levels.max()))
         start += size
-    if not (difference <= TOLERANCE and grey_levels <= 1):  # also where it is not a number
-        raise VerificationError(
-            f"the exported generator differs from the run's by {difference:.1e} (at most {TOLERANCE:.0e} expected) and "
-            f"{grey_levels} grey levels (at most 1 expected); nothing was written"
-        )
     return difference, grey_levels

@@ -37,11 +37,14 @@ def load(path: "str | Path | Run") -> Generator:
 
 def load_network(run: "Run") -> "tuple[torch.nn.Module, RunConfig, int]":
     """The averaged generator of a run's newest checkpoint, in eval mode, with its configuration and step."""
+    import torch
+
     from ganzoo.build import build_generator
 
     checkpoint = run.latest_checkpoint()
     config = checkpoint.config()
-    network = build_generator(config)
+    with torch.random.fork_rng(devices=[]):  # the first weights are replaced at once: leave the user's generator alone
+        network = build_generator(config)
     checkpoint.load("ema", network)
     return network.eval().requires_grad_(False), config, int(checkpoint.state()["step"])
 
