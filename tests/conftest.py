@@ -1,0 +1,148 @@
+"""What the tests share: images that are easy to learn, tiny runs of them, registries that forget what was added."""
+
+import hashlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import settings as hypothesis_settings
+from numpy.typing import NDArray
+
+import ganzoo
+from ganzoo import registry
+from ganzoo.checkpoint import Checkpoint
+from ganzoo.config import assemble
+from ganzoo.images import save_npz
+from ganzoo.run import Run
+
+hypothesis_settings.register_profile("ganzoo", deadline=None)  # a shared machine may be slow at any moment
+hypothesis_settings.load_profile("ganzoo")
+
+ROOT = Path(ganzoo.__path__[0]).parent
+Images = tuple[NDArray[np.uint8], NDArray[np.int64]]
+PATIENCE = 600  # seconds until a process counts as hung, on however slow a machine
+BATCH_SIZE = 8
+BATCHES_PER_EPOCH = 5  # and three images over, which every epoch drops
+
+
+def make_images(size: int = 8, count: int = BATCH_SIZE * BATCHES_PER_EPOCH + 3) -> Images:
+    """Grey images of three classes: the bright half is above, below or to the left."""
+    labels = np.arange(count) % 3
+    images = np.random.default_rng(0).integers(0, 60, (count, size, size), dtype=np.uint8)
+    half = size // 2
+    images[labels == 0, :half] += 190
+    images[labels == 1, half:] += 190
+    images[labels == 2, :, :half] += 190
+    return images, labels
+
+
+@pytest.fixture(scope="session")
+def tiny_images() -> Images:
+    return make_images()
+
+
+@pytest.fixture
+def registries() -> Iterator[None]:
+    """What is registered meanwhile is forgotten afterwards."""
+    kinds = registry.REGISTRIES.values()
+    before = [{name: kind[name] for name in kind.names()} for kind in kinds]
+    yield
+    for kind, entries in zip(kinds, before, strict=True):
+        kind._entries = entries
+
+
+def narrow(variant: str) -> list[str]:
+    """Settings that make a variant's networks small, where they have a width."""
+    recipe = assemble(variant).variant
+    networks = {"generator": recipe.generator, "discriminator": recipe.discriminator}
+    return [f"{player}.width=8" for player, network in networks.items() if "width" in network.settings]
+
+
+def train_tiny(variant: str, images: Any, out: Path, *, settings: Sequence[str] = (), **options: Any) -> Run:
+    """A run of a few small steps on one thread."""
+    options = {"batch_size": BATCH_SIZE, "progress": False, **options}
+    return ganzoo.train(variant, images, out=out, settings=[*narrow(variant), "train.threads=1", *settings], **options)
+
+
+def tensors_of(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
+    """Every tensor of every part, as `part/name`."""
+    return {
+        f"{file.stem}/{name}": tensor
+        for file in sorted(checkpoint.path.glob("*.safetensors"))
+        for name, tensor in checkpoint.tensors(file.stem).items()
+    }
+
+
+def bits_of(run: Run) -> dict[str, Any]:
+    """All of a run that is a function of its configuration, bit by bit; wall-clock times are not."""
+    bits: dict[str, Any] = {"config": run.config}
+    for checkpoint in run.checkpoints():
+        for name, tensor in tensors_of(checkpoint).items():
+            digest = hashlib.sha256(tensor.numpy().tobytes()).hexdigest()
+            bits[f"{checkpoint.path.name}/{name}"] = (tensor.dtype, tuple(tensor.shape), digest)
+        state = checkpoint.state()
+        bits[f"{checkpoint.path.name}/state"] = (state["step"], state["final"], state["logs"])
+    for picture in sorted(run.samples.iterdir()):
+        bits[picture.name] = hashlib.sha256(picture.read_bytes()).hexdigest()
+    clocks = ("seconds", "images_per_s")
+    bits["metrics"] = [{key: value for key, value in line.items() if key not in clocks} for line in run.metrics()]
+    return bits
+
+
+def distribution(place: Path, name: str, entry_points: dict[str, str], modules: dict[str, str]) -> None:
+    """A distribution with plug-ins, as a package manager leaves it in a directory of `sys.path`."""
+    info = place / f"{name.replace('-', '_')}-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    lines = [f"{key} = {module}" for key, module in entry_points.items()]
+    (info / "entry_points.txt").write_text("\n".join(["[ganzoo.plugins]", *lines, ""]))
+    for module, source in modules.items():
+        (place / f"{module}.py").write_text(source)
+
+
+def environment(*places: Path) -> dict[str, str]:
+    """The variables of a process that finds this ganzoo, and what lies in `places`."""
+    path = [*map(str, places), str(ROOT), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
+
+
+def images_file(path: Path) -> str:
+    """The tiny images as a source for other processes."""
+    images, labels = make_images()
+    save_npz(path, images[..., None], labels)
+    return f"npz:{path}"
+
+
+def start_training(out: Path, source: str, settings: Sequence[str], *places: Path) -> subprocess.Popen[str]:
+    """`ganzoo train` of the first GAN, longer than any test, in a process of its own."""
+    command = [sys.executable, "-m", "ganzoo_cli", "train", "--variant", "gan", "--dataset", source, "--out", str(out)]
+    command += ["--steps", "20000", "--batch-size", str(BATCH_SIZE)]
+    for setting in [*narrow("gan"), "train.threads=1", *settings]:
+        command += ["--set", setting]
+    return subprocess.Popen(command, env=environment(*places), stderr=subprocess.PIPE, text=True)
+
+
+def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    """Wait for what a running process is going to do."""
+    began = time.monotonic()
+    while not condition():
+        if process.poll() is not None or time.monotonic() - began > PATIENCE:
+            process.kill()
+            raise AssertionError(f"it ended before that, with {process.returncode}: {process.communicate()[1]}")
+        time.sleep(0.01)
+
+
+def ended(process: subprocess.Popen[str]) -> str:
+    """What a process wrote on stderr by its end."""
+    try:
+        return process.communicate(timeout=PATIENCE)[1]
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise

@@ -1,0 +1,404 @@
+"""Configurations: exact round trips, the order of their layers, and errors that name the setting."""
+
+import json
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from ganzoo.config import (
+    BUDGETS,
+    DEFAULT_MINUTES,
+    SCHEMA,
+    Adam,
+    DataConfig,
+    RunConfig,
+    RunInfo,
+    Spec,
+    TrainConfig,
+    Variant,
+    assemble,
+    parse_settings,
+    read_toml,
+)
+from ganzoo.errors import FileError, UsageError
+from ganzoo.registry import variants
+
+
+def gradient(**settings: Any) -> Spec:
+    """A resolved gradient penalty."""
+    return Spec("gradient", **{"at": "real", "target": 0.0, "weight": 1.0, "every": 1, **settings})
+
+
+def round_trips(config: RunConfig) -> None:
+    for again in (RunConfig.from_json(config.to_json()), RunConfig.from_toml(config.to_toml())):
+        assert again == config
+        assert again.model_dump() == config.model_dump()  # tuples stay tuples, floats stay floats
+        assert again.to_json() == config.to_json()
+
+
+# round trips
+
+
+@pytest.mark.parametrize("name", variants.names())
+def test_every_variant_round_trips(name: str) -> None:
+    config = assemble(name)
+    assert config.run == RunInfo(variant=name)
+    assert config.run.schema_version == SCHEMA
+    round_trips(config)
+    assert config.resolve() == config
+
+
+def optional(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.none() | values
+
+
+COUNTS = st.integers(1, 10**12)
+POSITIVE = st.floats(min_value=0, exclude_min=True, allow_infinity=False)
+FRACTIONS = st.floats(0, 1, exclude_max=True)
+TEXT = st.text(st.characters(exclude_categories=["Cs"])).filter(lambda text: text != "none")
+NAMES = st.text(st.characters(exclude_categories=["Cs"]))  # a class may well be called "none"
+ADAMS = st.builds(Adam, lr=POSITIVE, betas=st.tuples(FRACTIONS, FRACTIONS), eps=POSITIVE)
+PENALTIES = st.builds(
+    lambda **settings: Spec("gradient", **settings),
+    at=st.sampled_from(["real", "fake", "interpolates", "perturbed"]),
+    target=st.floats(0, allow_infinity=False),
+    weight=st.floats(0, allow_infinity=False),
+    every=COUNTS,
+)
+DATA = st.builds(
+    DataConfig,
+    source=TEXT,
+    data_dir=optional(TEXT),
+    image_size=optional(COUNTS),
+    channels=st.sampled_from([None, 1, 3]),
+    batch_size=COUNTS,
+    sha256=optional(TEXT),
+    images=optional(COUNTS),
+    image_shape=optional(st.tuples(COUNTS, COUNTS, COUNTS)),
+    num_classes=optional(COUNTS),
+    class_names=optional(st.lists(NAMES).map(tuple)),
+)
+TRAIN = st.builds(
+    TrainConfig,
+    steps=optional(st.integers(0, 10**12)),
+    minutes=optional(POSITIVE),
+    seed=st.integers(0, 2**70),
+    ema=FRACTIONS,
+    precision=st.sampled_from(["auto", "float32", "bfloat16"]),
+    channels_last=st.booleans(),
+    threads=optional(COUNTS),
+    sample_epochs=optional(st.lists(COUNTS).map(tuple)),
+)
+
+
+@st.composite
+def configs(draw: st.DrawFn) -> RunConfig:
+    """A registered variant with other numbers."""
+    name = draw(st.sampled_from(variants.names()))
+    recipe: Variant = variants[name]()
+    changed = recipe.model_copy(
+        update={
+            "latent_dim": draw(COUNTS),
+            "conditional": draw(st.booleans()),
+            "generator": Spec(
+                recipe.generator.name, **recipe.generator.settings, norm=draw(optional(st.just("batch")))
+            ),
+            "penalties": tuple(draw(st.lists(PENALTIES, max_size=3))),
+            "critic_steps": draw(COUNTS),
+            "generator_optimizer": draw(ADAMS),
+            "discriminator_optimizer": draw(ADAMS),
+        }
+    )
+    return RunConfig(run=RunInfo(variant=draw(TEXT)), variant=changed, data=draw(DATA), train=draw(TRAIN))
+
+
+@given(configs())
+def test_any_values_round_trip_exactly(config: RunConfig) -> None:
+    round_trips(config)
+
+
+@given(configs())
+def test_resolving_writes_every_default_out_once(config: RunConfig) -> None:
+    resolved = config.resolve()
+    assert {"width", "norm"} <= resolved.variant.generator.settings.keys()
+    assert resolved.resolve() == resolved
+    round_trips(resolved)
+
+
+@given(st.lists(st.one_of(st.floats(allow_nan=False, allow_infinity=False), st.booleans(), TEXT, NAMES)), TEXT)
+def test_lists_in_a_components_settings_come_back_as_tuples(values: list[Any], text: str) -> None:
+    spec = Spec("mine", values=values, nested=[values, [text]], absent=None)
+    assert spec.settings == {"values": tuple(values), "nested": (tuple(values), (text,)), "absent": None}
+    variant = Variant(generator=spec, discriminator=Spec("mine"))
+    round_trips(RunConfig(run=RunInfo(variant="mine"), variant=variant))
+
+
+def test_absent_is_none_in_python_and_the_word_none_in_toml() -> None:
+    config = assemble("dcgan", settings=["generator.norm=none", "data.data_dir=none"])
+    assert config.variant.generator.settings["norm"] is None
+    assert config.data.data_dir is None
+    document = tomllib.loads(config.to_toml())
+    assert document["variant"]["generator"]["norm"] == "none"
+    assert document["data"]["image_size"] == "none"
+    assert json.loads(config.to_json())["variant"]["generator"]["norm"] is None
+
+
+def test_values_are_frozen() -> None:
+    config = assemble("gan")
+    for value, key in [
+        (config, "variant"),
+        (config.variant, "latent_dim"),
+        (config.variant.generator, "name"),
+        (config.variant.generator, "width"),
+        (config.variant.generator_optimizer, "lr"),
+        (config.train, "seed"),
+        (config.data, "batch_size"),
+    ]:
+        with pytest.raises(ValidationError, match="frozen"):
+            setattr(value, key, 1)
+
+
+# layers
+
+
+def test_each_layer_goes_over_the_one_before() -> None:
+    file = {"variant": {"latent_dim": 2}, "train": {"seed": 2, "ema": 0.2, "log_every": 2}, "data": {"batch_size": 2}}
+    settings = ["train.seed=3", "train.ema=0.3", "critic_steps=3", "critic_steps=4"]
+    flags = {"train": {"seed": 5}}
+    config = assemble("gan", file=file, settings=settings, flags=flags)
+    assert config.variant.generator == assemble("gan").variant.generator
+    assert (config.variant.latent_dim, config.train.log_every, config.data.batch_size) == (2, 2, 2)
+    assert (config.train.ema, config.variant.critic_steps) == (0.3, 4)  # of one key the last setting wins
+    assert config.train.seed == 5
+
+
+def test_a_variant_given_by_name_goes_over_the_files_own() -> None:
+    file = {"run": {"variant": "dcgan"}, "variant": {"latent_dim": 7}}
+    assert assemble(None, file=file).run.variant == "dcgan"
+    config = assemble("gan", file=file)
+    assert (config.run.variant, config.variant.generator.name, config.variant.latent_dim) == ("gan", "mlp", 7)
+
+
+def test_a_variant_may_be_a_value() -> None:
+    recipe = Variant(generator=Spec("mlp", width=3), discriminator=Spec("dcgan"), penalties=(gradient(),))
+    config = assemble(recipe, settings=["discriminator.width=4"])
+    assert config.run.variant == "custom"
+    assert config.variant.generator.settings["width"] == 3
+    assert config.variant.discriminator.settings["width"] == 4
+    assert config.variant.penalties == (gradient(),)
+
+
+def test_naming_a_component_replaces_its_table_and_a_setting_of_it_merges() -> None:
+    merged = assemble("gan", settings=["generator.width=32", "generator.depth=1"]).variant.generator.settings
+    assert (merged["width"], merged["depth"]) == (32, 1)
+    named = assemble("gan", settings=["generator.depth=1", "generator=mlp"])
+    assert named.variant.generator.settings["depth"] == assemble("gan").variant.generator.settings["depth"]
+    replaced = assemble("gan", file={"variant": {"generator": {"name": "dcgan", "width": 5}}})
+    assert replaced.variant.generator == assemble("dcgan", settings=["generator.width=5"]).variant.generator
+    later = assemble("gan", settings=["generator=dcgan", "generator.width=6"]).variant.generator
+    assert (later.name, later.settings["width"]) == ("dcgan", 6)
+    assert assemble("gan", settings=["loss=hinge"]).variant.loss == Spec("hinge")
+    optimizer = assemble("gan", settings=["generator_optimizer.lr=0.5"]).variant.generator_optimizer
+    assert optimizer == assemble("gan").variant.generator_optimizer.model_copy(update={"lr": 0.5})
+    assert assemble("gan", settings=["generator_optimizer=adam"]).variant.generator_optimizer == Adam()
+
+
+def test_penalties_are_replaced_as_a_whole() -> None:
+    config = assemble("gan", settings=['penalties=[{name="gradient", at="fake", weight=2}]'])
+    assert config.variant.penalties == (gradient(at="fake", weight=2.0),)
+    assert assemble("gan", settings=["penalties=[]"]).variant.penalties == ()
+
+
+def test_betas_of_mixed_numbers_become_floats() -> None:
+    betas = assemble("gan", settings=["generator_optimizer.betas=[0, 0.9]"]).variant.generator_optimizer.betas
+    assert betas == (0.0, 0.9)
+    assert {type(beta) for beta in betas} == {float}  # torch refuses a mixture
+
+
+def test_a_value_is_toml_and_what_is_not_is_a_string() -> None:
+    settings = ["train.steps=1_000", "train.ema = 0.5", "a.b=none", "c='none'", "d=[1, none]", "e=", "f=x=y", "g=a b"]
+    assert parse_settings(settings) == {
+        "train": {"steps": 1000, "ema": 0.5},
+        "variant": {"a": {"b": None}, "c": None, "d": "[1, none]", "e": "", "f": "x=y", "g": "a b"},
+    }
+
+
+@pytest.mark.parametrize("setting", ["width", "=3", "a..b=3", ".a=3"])
+def test_a_setting_without_a_key_or_value_is_refused(setting: str) -> None:
+    with pytest.raises(UsageError, match="expected KEY=VALUE"):
+        assemble("gan", settings=[setting])
+
+
+# budgets
+
+
+def test_without_a_budget_a_run_takes_minutes() -> None:
+    train = assemble("gan").train
+    assert (train.steps, train.epochs, train.minutes) == (None, None, DEFAULT_MINUTES)
+
+
+@pytest.mark.parametrize("low", BUDGETS)
+@pytest.mark.parametrize("high", BUDGETS)
+def test_a_higher_layers_budget_replaces_a_lower_ones(low: str, high: str) -> None:
+    layers: dict[str, Any]
+    for layers in (
+        {"file": {"train": {low: 3}}, "settings": [f"train.{high}=7"]},
+        {"file": {"train": {low: 3}}, "flags": {"train": {high: 7}}},
+        {"settings": [f"train.{low}=3"], "flags": {"train": {high: 7}}},
+    ):
+        train = assemble("gan", **layers).train
+        assert {budget: getattr(train, budget) for budget in BUDGETS} == dict.fromkeys(BUDGETS) | {high: 7}
+
+
+def test_two_budgets_in_one_layer_are_refused() -> None:
+    layers: dict[str, Any]
+    for layers in (
+        {"file": {"train": {"steps": 3, "epochs": 1.0}}},
+        {"settings": ["train.steps=3", "train.epochs=1"]},
+        {"flags": {"train": {"steps": 3, "epochs": 1.0}}},
+    ):
+        with pytest.raises(UsageError, match="two budgets at once: steps and epochs; give one of"):
+            assemble("gan", **layers)
+
+
+def test_assembling_leaves_what_it_was_given_alone() -> None:
+    file: dict[str, Any] = {"train": {"seed": 1}, "variant": {"generator": {"width": 3}}}
+    flags: dict[str, Any] = {"data": {"batch_size": 4}}
+    before = json.dumps([file, flags])
+    assemble("gan", file=file, settings=["train.steps=3"], flags=flags)
+    assemble("gan", file=file, flags=flags)
+    assert json.dumps([file, flags]) == before
+
+
+# errors
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("generator.widht=3", r"no setting 'generator.widht'; did you mean 'width'\? \(generator 'mlp' takes .*width"),
+        ("generatr.width=3", "no setting 'generatr'; did you mean 'generator'?"),
+        ("train.sed=3", "no setting 'train.sed'; did you mean 'seed'?"),
+        ("data.batchsize=3", "no setting 'data.batchsize'; did you mean 'batch_size'?"),
+        ("generator_optimizer.rl=3", "no setting 'generator_optimizer.rl'; did you mean 'lr'?"),
+        ("loss=hingee", "no loss 'hingee'; did you mean 'hinge'?"),
+        ("loss.weight=1", "no setting 'loss.weight'"),
+        ("generator=mpl", "no generator 'mpl'; did you mean 'mlp'?"),
+        ("generator.width=wide", 'generator.width = "wide": must be a valid integer'),
+        ("generator.width=0", "generator.width = 0: must be greater than 0"),
+        ("generator.width=1.5", "generator.width = 1.5: must be a valid integer"),
+        ("generator.width=true", "generator.width = true: must be a valid integer"),
+        ("generator.width=none", "generator.width = null: must be a valid integer"),
+        ("generator.norm=layer", "generator.norm = \"layer\": must be 'batch'"),
+        ("generator_optimizer.lr=0", "generator_optimizer.lr = 0: must be greater than 0"),
+        ("generator_optimizer.lr=nan", "generator_optimizer.lr = nan: must be a finite number"),
+        ("discriminator_optimizer.betas=[0.5, 1.0]", "discriminator_optimizer.betas.1 = 1.0: must be less than 1"),
+        ("discriminator_optimizer.name=sgd", "discriminator_optimizer.name = \"sgd\": must be 'adam'"),
+        ("penalties=[{name='gradient', at='reel'}]", "penalties.0.at = \"reel\": must be 'real', 'fake'"),
+        ("penalties=[{name='gradient', at='real'}, 'gradient']", "penalties.1.at is missing: penalty 'gradient'"),
+        ("penalties=[{name='gradient', at='real', weight=inf}]", "penalties.0.weight = inf: must be a finite"),
+        ("penalties=[{name='gradeint'}]", "no penalty 'gradeint'; did you mean 'gradient'?"),
+        ("penalties=[{at='real'}]", "a component needs its name"),
+        ("penalties=3", "penalties = 3: must be"),
+        ("generator=3", "generator = 3: must be"),
+        ("generator.name=3", "generator.name = 3: must be a valid string"),
+        ("latent_dim=0", "latent_dim = 0: must be greater than 0"),
+        ("critic_steps=0", "critic_steps = 0"),
+        ("conditional=1", "conditional = 1: must be a valid boolean"),
+        ("train.seed=-1", "train.seed = -1: must be greater than or equal to 0"),
+        ("train.steps=-1", "train.steps = -1: must be greater than or equal to 0"),
+        ("train.epochs=0", "train.epochs = 0: must be greater than 0"),
+        ("train.ema=1", "train.ema = 1: must be less than 1"),
+        ("train.device=gpu", "train.device = \"gpu\": must be 'auto', 'cpu', 'cuda' or 'mps'"),
+        ("data.channels=2", "data.channels = 2: must be 1 or 3"),
+        ("train=3", "train = 3: must be an object"),
+        ("data=3", "data = 3: must be an object"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_its_path(setting: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message if "\\" in message else re.escape(message)):
+        assemble("gan", settings=[setting])
+
+
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        ({"trian": {"seed": 1}}, "no setting 'trian'; did you mean 'train'?"),
+        (
+            {"variant": {"generator": {"name": "mlp", "depht": 1}}},
+            "no setting 'generator.depht'; did you mean 'depth'?",
+        ),
+        ({"variant": 3}, "variant = 3: must be an object"),
+        ({"train": 3}, "train = 3: must be an object"),
+        ({"train": {"seed": "0"}}, 'train.seed = "0": must be a valid integer'),
+    ],
+)
+def test_a_files_wrong_setting_is_named_with_its_path(file: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(message)):
+        assemble("gan", file=file)
+
+
+def test_an_unknown_variant_gets_the_nearest_name() -> None:
+    with pytest.raises(UsageError, match=r"no variant 'dcgna'; did you mean 'dcgan'\? \(ganzoo list variants\)"):
+        assemble("dcgna")
+    files: list[dict[str, Any]] = [{}, {"run": 3}, {"run": {}}]
+    for file in files:
+        with pytest.raises(UsageError, match="no variant: name one with --variant"):
+            assemble(None, file=file)
+
+
+# files
+
+
+def saved(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "config.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("name", variants.names())
+def test_a_runs_own_file_repeats_the_run_without_naming_a_variant(tmp_path: Path, name: str) -> None:
+    facts: dict[str, Any] = {"sha256": "00", "images": 9, "image_shape": (1, 2, 3), "num_classes": 3}
+    config = assemble(name, settings=["train.steps=9", "train.seed=3", "generator.norm=none"])
+    path = saved(tmp_path, config.with_data(**facts, class_names=("a", "none", "c")).to_toml())
+    again = assemble(file=read_toml(path))
+    assert again == config  # what was found out about the data is found out anew
+    changed = assemble(file=read_toml(path), settings=["train.epochs=2", "loss=hinge"])
+    assert (changed.train.steps, changed.train.epochs, changed.variant.loss.name) == (None, 2.0, "hinge")
+
+
+def test_a_file_of_a_variant_whose_plug_in_is_gone_is_enough_by_itself(tmp_path: Path) -> None:
+    config = assemble("gan")
+    config = config.model_copy(update={"run": RunInfo(variant="of-a-plug-in")})
+    assert assemble(file=read_toml(saved(tmp_path, config.to_toml()))) == config
+
+
+def test_a_file_of_a_newer_schema_asks_for_an_upgrade(tmp_path: Path) -> None:
+    text = assemble("gan").to_toml().replace(f"schema_version = {SCHEMA}", f"schema_version = {SCHEMA + 1}")
+    with pytest.raises(FileError, match=f"has schema {SCHEMA + 1}, this ganzoo reads up to {SCHEMA}: upgrade"):
+        read_toml(saved(tmp_path, text))
+
+
+@pytest.mark.parametrize("content", [b"[train\n", b"a = \xff", b"a = 1\na = 2\n", b"\x00"])
+def test_a_file_that_is_no_toml_is_named(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "config.toml"
+    path.write_bytes(content)
+    with pytest.raises(FileError, match=r"config\.toml is not a readable TOML file"):
+        read_toml(path)
+
+
+def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match=r"no configuration file .*absent\.toml"):
+        read_toml(tmp_path / "absent.toml")
+    with pytest.raises(FileError, match="is not a readable TOML file"):
+        read_toml(tmp_path)
+
+
+def test_a_file_whose_run_is_no_table_does_not_break_the_reading(tmp_path: Path) -> None:
+    assert read_toml(saved(tmp_path, "run = 3\n")) == {"run": 3}

@@ -1,0 +1,479 @@
+"""Every registered variant as one .onnx file: what is in it, what is not, and that it draws what the run draws."""
+
+import importlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from conftest import narrow
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.utils import spectral_norm
+from torch.nn.utils.parametrizations import spectral_norm as parametrized_spectral_norm
+
+import ganzoo
+from ganzoo import exporter, runtime, seeds
+from ganzoo.build import build_generator
+from ganzoo.config import RunConfig, Spec, Variant
+from ganzoo.errors import FileError, MachineError, VerificationError
+from ganzoo.exporter import Exported, export, fold_batch_norm
+from ganzoo.registry import generators, variants
+from ganzoo.run import Run
+from ganzoo.sampling import load_network
+
+ort: Any = importlib.import_module("onnxruntime")  # without types, as in ganzoo.runtime
+COUNT = 32
+BATCHES = (1, 2, 7, 64)
+
+
+def images(size: int = 28, channels: int = 1) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Labelled noise, of ten classes."""
+    pixels = np.random.default_rng(0).integers(0, 256, (COUNT, size, size, channels), dtype=np.uint8)
+    return pixels, np.arange(COUNT) % 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """A variant on some images, with settings."""
+
+    variant: str
+    settings: tuple[str, ...] = ()
+    size: int = 28
+    channels: int = 1
+
+    def train(self, out: Path, steps: int = 2) -> Run:
+        return ganzoo.train(
+            self.variant,
+            images(self.size, self.channels),
+            out=out,
+            steps=steps,
+            batch_size=8,
+            settings=[*narrow(self.variant), *self.settings],
+            progress=False,
+        )
+
+
+CASES = {
+    **{name: Case(variant=name) for name in variants},
+    "cgan on dcgan": Case(variant="cgan", settings=("generator.name=dcgan", "discriminator.name=dcgan")),
+    "RGB 32": Case(variant="dcgan", size=32, channels=3),
+    "RGB 32 conditional": Case(variant="gan", settings=("conditional=true",), size=32, channels=3),
+    "odd size": Case(variant="dcgan", size=21),
+    "no norm": Case(variant="dcgan", settings=("generator.norm=none",)),
+    "no norm mlp": Case(variant="gan", settings=("generator.norm=none",)),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """A trained and exported case."""
+
+    run: Run
+    exported: Exported
+    model: Any = field(repr=False)
+
+    @property
+    def config(self) -> RunConfig:
+        return self.run.config
+
+    @property
+    def classes(self) -> int | None:
+        return self.config.data.num_classes if self.config.variant.conditional else None
+
+
+def outcome(run: Run) -> Outcome:
+    exported = export(run)
+    return Outcome(run=run, exported=exported, model=onnx.load(exported.path))
+
+
+@pytest.fixture(scope="module", params=CASES)
+def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    chosen: Case = CASES[request.param]
+    return outcome(chosen.train(tmp_path_factory.mktemp("case") / "run"))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """An unconditional run whose averaged weights are not its last ones."""
+    return Case(variant="gan", settings=("generator_optimizer.lr=0.02",)).train(tmp_path_factory.mktemp("run") / "run")
+
+
+# The file
+
+
+def test_the_file_is_valid_and_alone_at_its_default_path(case: Outcome) -> None:
+    path = case.run.path / f"{case.config.run.variant}.onnx"
+    assert case.exported.path == path
+    assert case.exported.size == path.stat().st_size
+    onnx.checker.check_model(onnx.load(path), full_check=True)
+    files = {"README.md", "checkpoints", "config.toml", "env.json", "samples", path.name}
+    assert {entry.name for entry in case.run.path.iterdir()} - {"metrics.jsonl"} == files
+    assert not any(tensor.external_data for tensor in case.model.graph.initializer)
+
+
+def test_the_opset_is_pinned_and_standard(case: Outcome) -> None:
+    assert [(opset.domain, opset.version) for opset in case.model.opset_import] == [("", exporter.OPSET)]
+    assert case.exported.opset == exporter.OPSET == 18
+    assert not case.model.functions
+    assert {node.domain for node in case.model.graph.node} == {""}
+
+
+def test_inputs_and_output_have_their_names_types_and_a_free_batch(case: Outcome) -> None:
+    def described(value: Any) -> tuple[str, int, list[int | str]]:
+        tensor = value.type.tensor_type
+        return value.name, tensor.elem_type, [size.dim_param or size.dim_value for size in tensor.shape.dim]
+
+    variant, data = case.config.variant, case.config.data
+    labels = [("labels", onnx.TensorProto.INT64, ["batch"])] if variant.conditional else []
+    expected = [("z", onnx.TensorProto.FLOAT, ["batch", variant.latent_dim]), *labels]
+    assert [described(value) for value in case.model.graph.input] == expected
+    output = ("images", onnx.TensorProto.FLOAT, ["batch", *(data.image_shape or ())])
+    assert [described(value) for value in case.model.graph.output] == [output]
+
+
+def test_batch_norm_is_folded_away(case: Outcome) -> None:
+    operators = {node.op_type for node in case.model.graph.node}
+    assert operators & {"Gemm", "MatMul"}
+    assert not {operator for operator in operators if "Normalization" in operator}
+
+
+def test_every_batch_size_runs_in_plain_onnxruntime(case: Outcome) -> None:
+    session: Any = ort.InferenceSession(case.exported.path, providers=["CPUExecutionProvider"])
+    for size in BATCHES:
+        inputs: dict[str, Any] = {"z": seeds.latents(3, case.config.variant.latent_dim, 0, size)}
+        if case.classes:
+            inputs["labels"] = np.arange(size) % case.classes
+        (drawn,) = session.run(["images"], inputs)
+        assert drawn.shape == (size, *(case.config.data.image_shape or ()))
+        assert drawn.dtype == np.float32
+        assert np.abs(drawn).max() <= 1
+
+
+def test_the_metadata_tells_of_the_run(case: Outcome) -> None:
+    assert [entry.key for entry in case.model.metadata_props] == ["ganzoo"]
+    document = json.loads(case.model.metadata_props[0].value)
+    assert document == runtime.read_metadata(case.exported.path)
+    assert set(document) == {"schema", "sha256", "generator", "step", "run", "parity"}
+    assert (document["schema"], document["step"]) == (1, 2)
+    assert RunConfig.from_json(json.dumps(document["run"])) == case.config
+    data = case.config.data
+    assert document["generator"] == {
+        "variant": case.config.run.variant,
+        "latent_dim": case.config.variant.latent_dim,
+        "image_shape": list(data.image_shape or ()),
+        "num_classes": case.classes,
+        "class_names": None,
+    }
+    assert document["parity"] == {
+        "batches": list(BATCHES),
+        "difference": case.exported.difference,
+        "grey_levels": case.exported.grey_levels,
+    }
+    assert 0 <= case.exported.difference <= exporter.TOLERANCE
+    assert case.exported.grey_levels <= 1
+
+
+def test_the_runs_configuration_is_in_the_file_but_nothing_of_this_machine(tmp_path: Path) -> None:
+    pixels, labels = images()
+    source = tmp_path / "private place" / "digits.npz"
+    source.parent.mkdir()
+    np.savez(source, images=pixels[..., 0], labels=labels)
+    run = ganzoo.train(
+        "cgan",
+        f"npz:{source}",
+        out=tmp_path / "run",
+        steps=1,
+        batch_size=8,
+        data_dir=source.parent,
+        settings=narrow("cgan"),
+        progress=False,
+    )
+    export(run)
+    content = (run.path / "cgan.onnx").read_bytes()
+    data = runtime.read_metadata(run.path / "cgan.onnx")["run"]["data"]
+    assert (data["source"], data["data_dir"]) == ("npz:digits.npz", None)
+    assert data["sha256"] == run.config.data.sha256
+    packages = Path(torch.__file__).parents[1]
+    for place in (Path.cwd(), Path.home(), packages, Path(ganzoo.__path__[0]), tmp_path, source.parent):
+        if place != Path(place.anchor):
+            assert str(place).encode() not in content, place
+    for word in (b"private place", b"site-packages", b"Traceback", b".py"):
+        assert word not in content
+    for part in (case_model := onnx.load(run.path / "cgan.onnx")).graph.node:
+        assert not part.doc_string
+        assert not part.metadata_props
+    assert not case_model.doc_string
+
+
+# What it draws
+
+
+def test_torch_and_the_file_draw_the_same_images(case: Outcome) -> None:
+    run, path = case.run.path, case.exported.path
+    drawn = [load(place).sample(70, seed=5) for load, place in [(ganzoo.load, run), (ganzoo.load, path)]]
+    ours, theirs = (images.astype(np.int16) for images in drawn)
+    assert ours.std() > 0
+    assert np.abs(ours - theirs).max() <= 1
+    np.testing.assert_array_equal(drawn[1], runtime.load(path).sample(70, seed=5))
+
+
+def test_labels_reach_the_file(case: Outcome) -> None:
+    generator = runtime.load(case.exported.path)
+    if case.classes is None:
+        assert generator.info.num_classes is None
+        return
+    ours, theirs = (ganzoo.load(case.run).sample(20, labels=y, seed=1).astype(np.int16) for y in (3, 4))
+    assert np.abs(ours - theirs).max() > 1
+    assert np.abs(generator.sample(20, labels=3, seed=1) - ours).max() <= 1
+    assert np.abs(generator.sample(20, labels=4, seed=1) - theirs).max() <= 1
+
+
+def test_the_averaged_weights_are_the_ones_exported(trained: Run) -> None:
+    checkpoint = trained.latest_checkpoint()
+    raw, averaged = build_generator(trained.config), build_generator(trained.config)
+    tensors = checkpoint.tensors("objective")
+    raw.load_state_dict({k.removeprefix("generator."): v for k, v in tensors.items() if k.startswith("generator.")})
+    averaged.load_state_dict(checkpoint.tensors("ema"))
+    z = seeds.latents(0, trained.config.variant.latent_dim, 0, 16)
+    with torch.no_grad():
+        last, mean = (network.eval()(torch.from_numpy(z)).numpy() for network in (raw, averaged))
+    exported = runtime.load(export(trained).path).generate(z)
+    assert np.abs(exported - mean).max() <= exporter.TOLERANCE
+    assert np.abs(exported - last).max() > 100 * exporter.TOLERANCE
+
+
+def test_the_newest_checkpoint_is_the_one_exported(trained: Run, tmp_path: Path) -> None:
+    run = Case(variant="gan", settings=("train.checkpoint_every=1",)).train(tmp_path / "run")
+    before = runtime.read_metadata(export(run, tmp_path / "before.onnx").path)
+    ganzoo.resume(run, steps=3, dataset=images(), progress=False)
+    after = runtime.read_metadata(export(run, tmp_path / "after.onnx").path)
+    assert (before["step"], after["step"]) == (2, 3)
+
+
+# Batch norm
+
+
+def warmed(network: nn.Module, *shape: int) -> nn.Module:
+    """In eval mode, with running statistics and norm weights that are not trivial."""
+    torch.manual_seed(0)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module.affine:
+            nn.init.normal_(module.weight, 1.0, 0.3)
+            nn.init.normal_(module.bias)
+    with torch.no_grad():
+        for _ in range(5):
+            network.train()(3 * torch.randn(shape) + 1)
+    return network.eval()
+
+
+def assert_folded(network: nn.Module, *shape: int, kept: int = 0) -> None:
+    """The folded copy draws what the original does, and has `kept` batch norms left; the original is as it was."""
+    network = warmed(network, *shape)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    x = torch.randn(shape)
+    folded = fold_batch_norm(network)
+    with torch.no_grad():
+        ours, theirs = folded(x), network(x)
+    assert theirs.std() > 0.1
+    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+    assert sum(isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) for module in folded.modules()) == kept
+    after = network.state_dict()
+    assert after.keys() == before.keys()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_batch_norm_folds_into_a_linear_layer(bias: bool) -> None:
+    assert_folded(nn.Sequential(nn.Linear(5, 7, bias=bias), nn.BatchNorm1d(7), nn.ReLU(), nn.Linear(7, 3)), 8, 5)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_batch_norm_folds_into_a_convolution(bias: bool, groups: int) -> None:
+    convolution = nn.Conv2d(4, 6, 3, stride=2, padding=1, groups=groups, bias=bias)
+    assert_folded(nn.Sequential(convolution, nn.BatchNorm2d(6), nn.Tanh()), 8, 4, 9, 9)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_batch_norm_folds_into_a_transposed_convolution(bias: bool) -> None:
+    assert_folded(nn.Sequential(nn.ConvTranspose2d(4, 6, 4, 2, 1, bias=bias), nn.BatchNorm2d(6)), 8, 4, 5, 5)
+
+
+def test_batch_norm_folds_in_sequences_within_sequences() -> None:
+    block = nn.Sequential(nn.Linear(5, 5), nn.BatchNorm1d(5))
+    assert_folded(nn.Sequential(block, nn.ModuleDict({"a": block})["a"], nn.Linear(5, 3), nn.BatchNorm1d(3)), 8, 5)
+
+
+class Doubled(nn.Linear):
+    """A linear layer that does something more."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(2 * x)
+
+
+UNFOLDABLE: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    "nothing before it": (lambda: nn.Sequential(nn.BatchNorm1d(5), nn.Linear(5, 3)), (8, 5)),
+    "not linear before it": (lambda: nn.Sequential(nn.Linear(5, 7), nn.ReLU(), nn.BatchNorm1d(7)), (8, 5)),
+    "no weights": (lambda: nn.Sequential(nn.Linear(5, 7), nn.BatchNorm1d(7, affine=False)), (8, 5)),
+    "no statistics": (lambda: nn.Sequential(nn.Linear(5, 7), nn.BatchNorm1d(7, track_running_stats=False)), (8, 5)),
+    "another axis": (lambda: nn.Sequential(nn.Linear(5, 7), nn.BatchNorm1d(3)), (8, 3, 5)),
+    "subclass": (lambda: nn.Sequential(Doubled(5, 7), nn.BatchNorm1d(7)), (8, 5)),
+    "groups, transposed": (
+        lambda: nn.Sequential(nn.ConvTranspose2d(4, 6, 3, groups=2), nn.BatchNorm2d(6)),
+        (8, 4, 5, 5),
+    ),
+    "spectral norm": (
+        lambda: nn.Sequential(parametrized_spectral_norm(nn.Conv2d(4, 6, 3)), nn.BatchNorm2d(6)),
+        (8, 4, 5, 5),
+    ),
+    "spectral norm by hook": (
+        lambda: nn.Sequential(spectral_norm(nn.Conv2d(4, 6, 3)), nn.BatchNorm2d(6)),
+        (8, 4, 5, 5),
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm|spectral_norm.*:FutureWarning")
+@pytest.mark.parametrize("name", UNFOLDABLE)
+def test_batch_norm_that_cannot_be_folded_stays(name: str) -> None:
+    make, shape = UNFOLDABLE[name]
+    assert_folded(make(), *shape, kept=1)
+
+
+# A generator that the file cannot stand for
+
+
+class Network(nn.Module):
+    """One linear layer; what it does with the images is for the subclasses."""
+
+    def __init__(self, image_shape: tuple[int, int, int], latent_dim: int, num_classes: int | None) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(latent_dim, 784), nn.Tanh(), nn.Unflatten(1, image_shape))
+
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        images: Tensor = self.body(z)
+        return self.changed(images)
+
+    def changed(self, images: Tensor) -> Tensor:
+        return images
+
+
+class Moody(Network):
+    """Draws something else while it is exported."""
+
+    def changed(self, images: Tensor) -> Tensor:
+        return images / 2 if torch.compiler.is_exporting() else images
+
+
+class Noisy(Network):
+    """Draws its own noise, so that no two draws are the same."""
+
+    def changed(self, images: Tensor) -> Tensor:
+        return 0.9 * images + 0.1 * torch.rand_like(images)
+
+
+class Broken(Network):
+    """Draws what is not a number while it is exported."""
+
+    def changed(self, images: Tensor) -> Tensor:
+        return images.sub(2).log() if torch.compiler.is_exporting() else images
+
+
+class Counting(Network):
+    """Takes the size of the batch for a constant."""
+
+    def changed(self, images: Tensor) -> Tensor:
+        return images * torch.ones(int(images.shape[0]), 1, 1, 1)
+
+
+class Branching(Network):
+    """Looks at the values to decide what to do."""
+
+    def changed(self, images: Tensor) -> Tensor:
+        return images if images.sum() > 0 else -images
+
+
+UNFAITHFUL = {
+    "moody": (Moody, r"differs from the run's by \d.*grey levels"),
+    "noisy": (Noisy, r"differs from the run's by \d.*grey levels"),
+    "broken": (Broken, "NaN or infinity"),
+    "counting": (Counting, r"cannot be used: .*its inputs are z float \[2, 64\]"),
+    "branching": (Branching, "generator 'branching' cannot be translated: .*data-dependent"),
+}
+
+
+@pytest.fixture
+def unfaithful(request: pytest.FixtureRequest, tmp_path: Path, registries: None) -> Run:
+    name: str = request.param
+    generators.register(name)(UNFAITHFUL[name][0])
+    variant = Variant(generator=Spec(name), discriminator=Spec("mlp", width=8))
+    return ganzoo.train(variant, images()[0], out=tmp_path / "run", steps=1, batch_size=8, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("unfaithful", "message"), [(name, message) for name, (_, message) in UNFAITHFUL.items()], indirect=["unfaithful"]
+)
+def test_a_file_that_does_not_draw_the_same_is_not_written(unfaithful: Run, message: str, tmp_path: Path) -> None:
+    former = tmp_path / "former.onnx"
+    former.write_bytes(b"what was there before")
+    entries = sorted(unfaithful.path.rglob("*"))
+    for path in (None, former):
+        with pytest.raises(VerificationError, match=message) as caught:
+            export(unfaithful, path)
+        assert "\n" not in str(caught.value)
+    assert sorted(unfaithful.path.rglob("*")) == entries
+    assert former.read_bytes() == b"what was there before"
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["former.onnx", "run"]
+
+
+def test_a_difference_above_the_tolerance_is_refused(trained: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exporter, "TOLERANCE", -1.0)
+    with pytest.raises(VerificationError, match="at most -1e"):
+        export(trained, trained.path / "refused.onnx")
+    assert not (trained.path / "refused.onnx").exists()
+
+
+# Paths
+
+
+def test_a_run_is_named_by_a_path_or_an_object(trained: Run, tmp_path: Path) -> None:
+    exported = export(trained, tmp_path / "new" / "directory" / "x.onnx")
+    assert exported.path.read_bytes() == export(str(trained.path), tmp_path / "no suffix").path.read_bytes()
+
+
+def test_an_older_file_is_replaced(trained: Run, tmp_path: Path) -> None:
+    path = tmp_path / "old.onnx"
+    path.write_bytes(b"old")
+    export(trained, str(path))
+    assert runtime.load(path).info.variant == "gan"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["old.onnx"]
+
+
+def test_a_path_that_cannot_be_written_is_the_machines_fault(trained: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(MachineError, match=r"cannot write .*file/x\.onnx: a part of the path is a file"):
+        export(trained, tmp_path / "file" / "x.onnx")
+
+
+def test_what_is_no_run_is_not_exported(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match="is no run"):
+        export(tmp_path)
+
+
+def test_exporting_leaves_torch_as_it_was(trained: Run, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
+    network, _, _ = load_network(trained)
+    export(trained, tmp_path / "x.onnx")
+    assert torch.equal(torch.rand(3), expected)
+    assert (torch.get_num_threads(), torch.get_default_dtype()) == (threads, dtype)
+    assert torch.is_grad_enabled()
+    assert not network.training

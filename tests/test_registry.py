@@ -1,0 +1,144 @@
+"""Registering, looking up, and the plug-ins of other distributions."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import distribution, environment
+
+from ganzoo import registry
+from ganzoo.errors import UsageError
+from ganzoo.registry import Registry
+
+
+def things() -> Registry[Callable[[], Any]]:
+    """A registry with no built-in entries."""
+    return Registry("thing", "things", "ganzoo.errors")
+
+
+def test_a_name_stands_for_what_was_registered() -> None:
+    registry = things()
+
+    @registry.register("one")
+    def one() -> int:
+        """The first.
+
+        And more.
+        """
+        return 1
+
+    assert registry["one"] is one
+    assert "one" in registry
+    assert "two" not in registry
+    assert list(registry) == registry.names() == ["one"]
+    assert registry.summary("one") == "The first."
+    assert registry.owner("one") == f"{__name__}.{one.__qualname__}"
+
+
+def test_a_name_that_is_taken_names_both_owners() -> None:
+    registry = things()
+
+    def first() -> None: ...
+    def second() -> None: ...
+
+    registry.register("same")(first)
+    with pytest.raises(UsageError, match="thing 'same' is registered twice") as caught:
+        registry.register("same")(second)
+    for owner in (first, second):
+        assert f"{__name__}.{owner.__qualname__}" in str(caught.value)
+    assert registry["same"] is first
+
+
+def test_even_the_same_function_may_not_register_twice() -> None:
+    registry = things()
+
+    def first() -> None: ...
+
+    registry.register("same")(first)
+    with pytest.raises(UsageError, match="registered twice"):
+        registry.register("same")(first)
+
+
+def test_a_script_may_define_its_own_name_anew_and_no_other() -> None:
+    """A notebook's cell is run twice, with another function of the same name."""
+    registry = things()
+    scope: dict[str, Any] = {"__name__": "__main__", "registry": registry}
+    cell = "@registry.register('mine')\ndef mine(): return {}"
+    exec(cell.format(1), scope)
+    exec(cell.format(2), scope)
+    assert registry["mine"]() == 2
+    with pytest.raises(UsageError, match=r"by __main__\.mine and by __main__\.other"):
+        exec("@registry.register('mine')\ndef other(): return 3", scope)
+
+    def foreign() -> None: ...
+
+    with pytest.raises(UsageError, match="registered twice"):
+        registry.register("mine")(foreign)
+    assert registry["mine"]() == 2
+
+
+@pytest.mark.parametrize("kind", registry.REGISTRIES)
+def test_an_unknown_name_is_told_the_nearest_and_the_command(kind: str) -> None:
+    entries = registry.REGISTRIES[kind]
+    known = max(entries, key=len)
+    with pytest.raises(UsageError, match=f"no {entries.kind} '{known}x'; did you mean '{known}'.*ganzoo list {kind}"):
+        entries[known + "x"]
+    with pytest.raises(UsageError) as caught:
+        entries["0000"]
+    assert str(caught.value) == f"no {entries.kind} '0000' (ganzoo list {kind})"
+
+
+@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind in registry.REGISTRIES.values() for name in kind])
+def test_every_entry_says_what_it_is(kind: Registry[Callable[..., Any]], name: str) -> None:
+    assert len(kind.summary(name)) > 10
+    assert kind.owner(name).split(".")[0] in sys.modules
+
+
+GOOD = """
+from ganzoo.plugin import Spec, Variant, losses, variants
+
+@variants.register("theirs")
+def theirs() -> Variant:
+    return Variant(generator=Spec("mlp", width=5), discriminator=Spec("mlp"), loss=Spec("theirs"))
+"""
+SCRIPT = """
+import json, sys, warnings
+import ganzoo, ganzoo.registry
+from ganzoo.registry import variants
+loaded = [name for name in ("torch", "good_gans", "broken_gans", "taken_gans") if name in sys.modules]
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    names = variants.names()
+    owner, recipe = variants.owner("theirs"), variants["theirs"]()
+    variants.names(), ganzoo.registry.losses.plural
+print(json.dumps({
+    "loaded": loaded, "names": names, "owner": owner, "width": recipe.generator.settings["width"],
+    "warnings": [str(warning.message) for warning in caught], "torch": "torch" in sys.modules,
+}))
+"""
+
+
+def test_plug_ins_load_at_the_first_look_up_and_a_broken_one_only_warns(tmp_path: Path) -> None:
+    distribution(tmp_path, "a-broken-dist", {"broken": "broken_gans"}, {"broken_gans": "raise OSError('no luck')"})
+    distribution(tmp_path, "b-missing-dist", {"missing": "module_of_nobody"}, {})
+    taken = GOOD.replace('"theirs")', '"dcgan")')
+    distribution(tmp_path, "c-taken-dist", {"taken": "taken_gans"}, {"taken_gans": taken})
+    distribution(tmp_path, "d-good-dist", {"good": "good_gans"}, {"good_gans": GOOD})
+    command = [sys.executable, "-c", SCRIPT]
+    done = subprocess.run(command, env=environment(tmp_path), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["loaded"] == []  # nothing heavy, and no plug-in, before the first look-up
+    assert {"theirs", "dcgan", "gan"} <= set(told["names"])
+    assert (told["owner"], told["width"]) == ("good_gans.theirs", 5)
+    assert not told["torch"]  # looking a variant up needs none
+    broken, missing, taken = sorted(told["warnings"])
+    assert broken == "plug-in 'broken' of a-broken-dist was not loaded: OSError: no luck"
+    assert missing.startswith("plug-in 'missing' of b-missing-dist was not loaded: ModuleNotFoundError")
+    assert "plug-in 'taken' of c-taken-dist" in taken
+    assert "taken_gans.theirs" in taken
+    assert "ganzoo.variants.dcgan.dcgan" in taken
