@@ -54,7 +54,7 @@ def sample(
     count, wanted = _wanted(n, labels)
     drawn = generator.labels_for(count, wanted)
     images = generator.sample(count, labels=wanted, seed=seed)
-    _save(out, images, drawn, generator)
+    _save(out, images, drawn, columns=_columns(labels, generator))
     if as_json:
         print_json({"out": out, "images": count, "shape": list(images.shape[1:]), "seed": seed})
     else:
@@ -98,13 +98,18 @@ def _classes(text: str) -> list[int]:
     return classes
 
 
-def _save(out: str, images: "NDArray[np.uint8]", labels: "NDArray[np.int64] | None", generator: "Generator") -> None:
+def _columns(labels: str | None, generator: "Generator") -> int | None:
+    """A column a class, where there are classes and they fit."""
+    columns = generator.info.num_classes if labels is None else len(_classes(labels))
+    return columns if columns and 1 < columns <= 20 else None
+
+
+def _save(out: str, images: "NDArray[np.uint8]", labels: "NDArray[np.int64] | None", columns: int | None) -> None:
     from ganzoo.images import grid, save_directory, save_npz, save_png
 
     suffix = "" if out.endswith("/") else Path(out).suffix
     if suffix == ".png":
-        classes = generator.info.num_classes
-        save_png(out, grid(images, columns=classes if classes and classes <= 20 else None))
+        save_png(out, grid(images, columns=columns))
     elif suffix == ".npz":
         save_npz(out, images, labels)
     else:

@@ -105,7 +105,7 @@ def _epochs(text: str | None) -> list[int] | None:
 
 
 def _show(config: "RunConfig", as_json: bool) -> None:
-    """The configuration on stdout, what follows from it on stderr; nothing is written."""
+    """The configuration on stdout, what follows from it on stderr; no run is made."""
     from ganzoo.build import build_objective
     from ganzoo.prepare import prepare
 
@@ -118,4 +118,4 @@ def _show(config: "RunConfig", as_json: bool) -> None:
         "discriminator": sum(value.numel() for value in objective.discriminator.parameters()),
     }
     say(", ".join(f"{name}: {count:,} parameters" for name, count in parameters.items()))
-    say(f"{training.loader.batches_per_epoch} batches an epoch; dry run: nothing was written")
+    say(f"{training.loader.batches_per_epoch} batches an epoch; dry run: no run was made")

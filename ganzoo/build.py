@@ -7,7 +7,7 @@ from ganzoo import registry
 from ganzoo.config import RunConfig
 from ganzoo.errors import UsageError
 from ganzoo.networks.common import ImageShape, Output, logits_of
-from ganzoo.objective import Objective
+from ganzoo.objective import Objective, mixes_samples
 
 
 def build_generator(config: RunConfig) -> nn.Module:
@@ -36,6 +36,8 @@ def build_objective(config: RunConfig) -> Objective:
         [registry.penalties[spec.name](**spec.settings) for spec in variant.penalties],
     )
     _check_shapes(objective, config)
+    if config.data.batch_size == 1 and mixes_samples(objective):
+        raise UsageError("data.batch_size = 1: batch norm needs at least 2 images; drop it with generator.norm=none")
     return objective
 
 

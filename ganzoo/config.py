@@ -341,7 +341,7 @@ def _tuples(value: Any) -> Any:
 
 
 def _usage_error(error: ValidationError, model: type[BaseModel], prefix: str = "", whose: str = "") -> UsageError:
-    """The first of pydantic's errors as one line that begins with the setting's path, as `--set` takes it."""
+    """The first of pydantic's errors as one line that begins with the setting's path."""
     first = error.errors()[0]
     location = [str(part) for part in first["loc"]]
     path = ".".join([prefix, *location] if prefix else location).removeprefix("variant.")

@@ -15,9 +15,14 @@ from ganzoo.penalties import Penalty
 Terms = dict[str, Tensor]  # scalars by name; their sum is what is minimised
 
 
-def has_batch_norm(network: nn.Module) -> bool:
-    """Whether one sample's output depends on the other samples of its batch."""
-    return any(isinstance(module, _BatchNorm) for module in network.modules())
+def mixes_samples(network: nn.Module) -> bool:
+    """Whether one sample's output depends on the other samples of its batch.
+
+    Batch norm is seen by itself; a network that mixes samples otherwise says so by an attribute `mixes_samples = True`.
+    """
+    return any(
+        isinstance(module, _BatchNorm) or getattr(module, "mixes_samples", False) for module in network.modules()
+    )
 
 
 def _named(penalties: Sequence[Penalty]) -> dict[str, Penalty]:
@@ -40,7 +45,7 @@ class Objective(nn.Module):
         self.discriminator = discriminator
         self.loss = loss
         self.penalties = _named(penalties)
-        self._one_pass = not has_batch_norm(discriminator)
+        self._one_pass = not mixes_samples(discriminator)
         if not self._one_pass and any(penalty.per_sample for penalty in penalties):
             warnings.warn(
                 "the gradient penalty is one norm a sample, but batch norm makes a sample's logit depend on its whole "

@@ -12,10 +12,26 @@ and, in the distribution's pyproject.toml:
     my_gans = "my_gans"
 """
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from ganzoo.config import Adam, Spec, Variant
 from ganzoo.registry import datasets, discriminators, generators, losses, penalties, variants
 
+if TYPE_CHECKING:
+    from ganzoo.data import Dataset as Dataset
+    from ganzoo.data import Request as Request
+    from ganzoo.data import from_arrays as from_arrays
+    from ganzoo.networks.common import Output as Output
+
+_WITH_TORCH = {  # loaded when first used: a variant needs none of them
+    "Dataset": "ganzoo.data",
+    "Request": "ganzoo.data",
+    "from_arrays": "ganzoo.data",
+    "Output": "ganzoo.networks.common",
+}
 __all__ = [
+    *_WITH_TORCH,
     "Adam",
     "Spec",
     "Variant",
@@ -26,3 +42,9 @@ __all__ = [
     "penalties",
     "variants",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WITH_TORCH:
+        raise AttributeError(f"module 'ganzoo.plugin' has no attribute '{name}'")
+    return getattr(importlib.import_module(_WITH_TORCH[name]), name)

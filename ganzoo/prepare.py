@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -153,9 +154,13 @@ def changes(former: RunConfig, config: RunConfig) -> list[str]:
 
 
 def lost_exactness(run: Run, training: Training) -> list[str]:
-    """A line where the run goes on with another processor than it began with: the last bits will not be the same."""
-    began, now = run.environment().get("device"), device_name(training.device)
-    return [] if began == now else [f"exactness is lost: the run began on {began} and goes on on {now}"]
+    """A line where the run goes on with another processor or torch than it began with: the last bits will differ."""
+    began = run.environment()
+    before = (began.get("device"), began.get("packages", {}).get("torch"))
+    now = (device_name(training.device), version("torch"))
+    if before == now:
+        return []
+    return [f"exactness is lost: the run began on {before[0]} with torch {before[1]}, now {now[0]} with torch {now[1]}"]
 
 
 def _leaves(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -168,11 +173,14 @@ def _leaves(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
 
 def _dataset(config: RunConfig, images: Any) -> Dataset:
     settings = config.data
-    if images is not None and settings.source == IN_MEMORY:
+    if images is not None and not isinstance(images, str):
         dataset = _in_memory(images)
         return data.fit(dataset, settings.image_size, settings.channels)
     if settings.source == IN_MEMORY:
-        raise UsageError("the run was trained on images in memory: give them again, ganzoo.resume(run, dataset=images)")
+        raise UsageError(
+            f"the source '{IN_MEMORY}' is images in memory, which no file holds: give them with dataset=images to "
+            "ganzoo.train or ganzoo.resume"
+        )
     return data.load(
         settings.source, data_dir=settings.data_dir, image_size=settings.image_size, channels=settings.channels
     )

@@ -1,6 +1,5 @@
 """Progress on stderr: a live bar on a terminal, else a line at each log interval."""
 
-import sys
 import time
 from collections.abc import Mapping
 from types import TracebackType
@@ -72,8 +71,3 @@ class Progress:
             return ""
         seconds = int((time.monotonic() - self._started) * (1 - now) / (now - start))
         return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d} left"
-
-
-def warn_plainly(message: Warning | str, *_: object, **__: object) -> None:
-    """A stand-in for `warnings.showwarning` that prints one plain line on stderr, without the place in the code."""
-    print(f"warning: {message}", file=sys.stderr)

@@ -44,7 +44,7 @@ class Registry(Generic[T]):
     def __init__(self, kind: str, plural: str, package: str) -> None:
         self.kind = kind
         self.plural = plural
-        self._package = package
+        self.package = package
         self._loaded = False
         self._entries: dict[str, T] = {}
 
@@ -99,7 +99,7 @@ class Registry(Generic[T]):
         with _lock:
             if not self._loaded:
                 self._loaded = True  # first: what is imported below may look names up
-                importlib.import_module(self._package)
+                importlib.import_module(self.package)
                 _load_plugins()
 
 
@@ -111,12 +111,18 @@ _plugins_loaded = False
 
 
 def _load_plugins() -> None:
-    """Import every plug-in once; one that fails only warns, so that the others and ganzoo go on."""
+    """Import every plug-in once; one that fails only warns, so that the others and ganzoo go on.
+
+    The built-in parts of every kind come first: a plug-in that takes one of their names is the one to fail.
+    """
     global _plugins_loaded
     if _plugins_loaded:
         return
     _plugins_loaded = True
-    for entry_point in importlib.metadata.entry_points(group=PLUGIN_GROUP):
+    entry_points = importlib.metadata.entry_points(group=PLUGIN_GROUP)
+    for registry in REGISTRIES.values() if entry_points else ():
+        importlib.import_module(registry.package)
+    for entry_point in entry_points:
         try:
             entry_point.load()
         except Exception as error:  # whatever a third party's module raises

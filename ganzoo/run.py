@@ -14,11 +14,14 @@ import platform
 import shlex
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+import filelock
 
 from ganzoo.checkpoint import Checkpoint, list_checkpoints
 from ganzoo.config import RunConfig, Spec, read_toml
@@ -94,6 +97,22 @@ class Run:
         except (OSError, ValueError):
             return {}
         return environment
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep every other process from training this run meanwhile. Raises UsageError where one does already."""
+        lock = filelock.FileLock(self.path / ".lock")
+        with writing(lock.lock_file):
+            try:
+                lock.acquire(timeout=0)
+            except filelock.Timeout:
+                raise UsageError(f"{self.path} is being trained by another process: wait for it, or stop it") from None
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # where an open file cannot be removed it stays, and does no harm
+                Path(lock.lock_file).unlink()
+            lock.release()
 
     def checkpoints(self) -> list[Checkpoint]:
         """Oldest first."""

@@ -85,7 +85,8 @@ def start(config: RunConfig, dataset: Any = None, *, out: str | Path | None = No
         state = TrainingState(training.config, training.device)  # first: what cannot be built leaves no directory
         run = Run.create(training.config, out, device_name(training.device))
         reporter.say(f"run: {run.path}")
-        return _fit(Session(run, training, state, reporter))
+        with run.lock():
+            return _fit(Session(run, training, state, reporter))
 
 
 def resume(
@@ -106,12 +107,15 @@ def resume(
     Raises: as `train`; FileError for a damaged checkpoint or for data that are no longer the same.
     """
     run = run if isinstance(run, Run) else Run.open(run)
+    with run.lock():
+        return _resume(run, {"epochs": epochs, "steps": steps, "minutes": minutes}, dataset, Progress(enabled=progress))
+
+
+def _resume(run: Run, budget: dict[str, float | None], dataset: Any, reporter: Progress) -> Run:
     latest = run.latest_checkpoint()
     saved = latest.state()
     former = latest.config()
-    budget = {"epochs": epochs, "steps": steps, "minutes": minutes}
     training = prepare(with_budget(former, budget, float(saved["seconds"])), dataset, resumed=True)
-    reporter = Progress(enabled=progress)
     for line in [*changes(former, training.config), *lost_exactness(run, training)]:
         reporter.say(line)
     with torch_settings(training.config.train):
@@ -259,12 +263,14 @@ def _fit(session: Session) -> Run:
         session.describe("Training is under way, or was stopped before it could say so.")
         with session.progress:
             _loop(session, received)
-        session.save(final=received.number is None)
-    if received.number is not None:
+        finished = session.is_over()
+        session.save(final=finished)
+        if finished:
+            session.picture("final.png")
+    if not finished and received.number is not None:
         session.describe(f"Interrupted at step {state.step}, and saved: `ganzoo resume` goes on from there.")
         message = f"interrupted at step {state.step}, saved; to go on: ganzoo resume {run.path}"
         raise Interrupted(message, received.number)
-    session.picture("final.png")
     session.describe("Trained to the end of its budget.")
     return run
 

@@ -306,7 +306,7 @@ def test_a_dry_run_prints_the_configuration_and_writes_nothing(call: Call, tmp_p
     assert (config.variant.generator.settings["width"], config.train.steps, config.data.images) == (8, 6, 64)
     assert config.variant.loss == assemble("gan").variant.loss  # what is not set is written out too
     assert re.search(r"generator: [\d,]+ parameters, discriminator: [\d,]+ parameters", done.err)
-    assert "nothing was written" in done.err
+    assert "no run was made" in done.err
     as_json = succeeded(call(*TRAIN, *SMALL, "--dry-run", "--json"))
     assert RunConfig.from_json(as_json.out) == config
     printed = tmp_path / "printed.toml"

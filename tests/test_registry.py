@@ -114,10 +114,9 @@ with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     names = variants.names()
     owner, recipe = variants.owner("theirs"), variants["theirs"]()
-    variants.names(), ganzoo.registry.losses.plural
 print(json.dumps({
     "loaded": loaded, "names": names, "owner": owner, "width": recipe.generator.settings["width"],
-    "warnings": [str(warning.message) for warning in caught], "torch": "torch" in sys.modules,
+    "warnings": [str(warning.message) for warning in caught], "hinge": ganzoo.registry.losses.owner("hinge"),
 }))
 """
 
@@ -128,6 +127,8 @@ def test_plug_ins_load_at_the_first_look_up_and_a_broken_one_only_warns(tmp_path
     taken = GOOD.replace('"theirs")', '"dcgan")')
     distribution(tmp_path, "c-taken-dist", {"taken": "taken_gans"}, {"taken_gans": taken})
     distribution(tmp_path, "d-good-dist", {"good": "good_gans"}, {"good_gans": GOOD})
+    hinge = "from ganzoo.plugin import losses\n\n@losses.register('hinge')\ndef hinge(): ..."
+    distribution(tmp_path, "e-loss-dist", {"loss": "loss_gans"}, {"loss_gans": hinge})
     command = [sys.executable, "-c", SCRIPT]
     done = subprocess.run(command, env=environment(tmp_path), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -135,10 +136,12 @@ def test_plug_ins_load_at_the_first_look_up_and_a_broken_one_only_warns(tmp_path
     assert told["loaded"] == []  # nothing heavy, and no plug-in, before the first look-up
     assert {"theirs", "dcgan", "gan"} <= set(told["names"])
     assert (told["owner"], told["width"]) == ("good_gans.theirs", 5)
-    assert not told["torch"]  # looking a variant up needs none
-    broken, missing, taken = sorted(told["warnings"])
+    assert told["hinge"] == "ganzoo.losses.Hinge"
+    broken, loss, missing, taken = sorted(told["warnings"])
     assert broken == "plug-in 'broken' of a-broken-dist was not loaded: OSError: no luck"
     assert missing.startswith("plug-in 'missing' of b-missing-dist was not loaded: ModuleNotFoundError")
+    assert "plug-in 'loss' of e-loss-dist" in loss  # though the variants were looked into first
+    assert "ganzoo.losses.Hinge" in loss
     assert "plug-in 'taken' of c-taken-dist" in taken
     assert "taken_gans.theirs" in taken
     assert "ganzoo.variants.dcgan.dcgan" in taken

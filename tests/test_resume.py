@@ -354,7 +354,7 @@ def test_what_cannot_be_resumed_is_left_as_it_was(tiny_images: Images, tmp_path:
     for other in ((inverted, labels), (images, labels[::-1].copy()), (images[:-1], labels[:-1])):
         with pytest.raises(FileError, match="is not what the run was trained on"):
             resumed(run, other, steps=3)
-    with pytest.raises(UsageError, match=r"trained on images in memory: give them again"):
+    with pytest.raises(UsageError, match=r"images in memory, which no file holds: give them"):
         ganzoo.resume(run, steps=3, progress=False)
     assert files_of(run) == before
 
@@ -401,3 +401,23 @@ def test_a_run_that_was_killed_goes_on_as_if_nothing_had_been(tmp_path: Path) ->
     assert not list(checkpoints.glob(".*"))
     expected = train_tiny("gan", source, tmp_path / "whole", steps=total, settings=settings)
     assert bits_of(run) == bits_of(expected)
+
+
+def test_a_data_set_in_memory_may_have_a_name_of_its_own(tiny_images: Images, tmp_path: Path) -> None:
+    named = from_arrays(*tiny_images, source="threes")
+    run = train_tiny("gan", named, tmp_path / "run", steps=1)
+    assert resumed(run, named, steps=2).latest_checkpoint().step == 2  # type: ignore[arg-type]
+
+
+def test_a_run_is_trained_by_one_process_at_a_time(tiny_images: Images, tmp_path: Path) -> None:
+    run = train_tiny("gan", tiny_images, tmp_path / "run", steps=1)
+    with run.lock(), pytest.raises(UsageError, match="is being trained by another process"):
+        resumed(run, tiny_images, steps=2)
+    assert resumed(run, tiny_images, steps=2).latest_checkpoint().step == 2
+
+
+def test_batches_of_one_are_refused_where_batch_norm_is(tiny_images: Images, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"data\.batch_size = 1: batch norm needs at least 2 images"):
+        train_tiny("gan", tiny_images, tmp_path / "run", steps=1, batch_size=1)
+    assert not (tmp_path / "run").exists()
+    train_tiny("gan", tiny_images, tmp_path / "run", steps=1, batch_size=1, settings=["generator.norm=none"])
