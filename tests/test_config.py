@@ -149,6 +149,11 @@ def test_absent_is_none_in_python_and_the_word_none_in_toml() -> None:
     assert json.loads(config.to_json())["variant"]["generator"]["norm"] is None
 
 
+def test_a_class_may_be_called_none() -> None:
+    """As a folder of images may: in a list nothing is absent, so there it is a name like any other."""
+    round_trips(assemble("gan").with_data(class_names=("none", "one")))
+
+
 def test_values_are_frozen() -> None:
     config = assemble("gan")
     for value, key in [
