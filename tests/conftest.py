@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -126,7 +127,14 @@ def start_training(out: Path, source: str, settings: Sequence[str], *places: Pat
     command += ["--steps", "20000", "--batch-size", str(BATCH_SIZE)]
     for setting in [*narrow("gan"), "train.threads=1", *settings]:
         command += ["--set", setting]
-    return subprocess.Popen(command, env=environment(*places), stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command,
+        env=environment(*places),
+        stderr=subprocess.PIPE,
+        text=True,
+        # Where the tests run in the background of a shell they ignore SIGINT, and a child would inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
 
 
 def wait_until(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
