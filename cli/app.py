@@ -17,6 +17,7 @@ from ganzoo.errors import GanzooError, Interrupted
 if TYPE_CHECKING:
     from ganzoo.run import Run
 
+COMMANDS = ["train", "resume", "sample", "evaluate", "export", "list_"]  # as in --help
 P = ParamSpec("P")
 RunArgument = typer.Argument(show_default="the newest under runs/", metavar="RUN", help="A run's directory.")
 
@@ -111,7 +112,7 @@ def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__
 
 def main() -> None:
     """The entry point of the command `ganzoo`."""
-    for module in ("train", "resume", "sample", "export", "list_"):  # importing registers, in the order of --help
+    for module in COMMANDS:  # importing registers
         importlib.import_module(f".{module}", __package__)
     warnings.showwarning = _show_warning
     try:

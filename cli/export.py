@@ -15,6 +15,7 @@ def export(
     out: Annotated[
         str | None, typer.Option("-o", "--out", metavar="FILE", show_default="RUN/<variant>.onnx", help="The file.")
     ] = None,
+    best: Annotated[bool, typer.Option("--best", help="The best evaluated checkpoint, not the newest.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:
     """Export a run's generator, verified against torch."""
@@ -25,7 +26,7 @@ def export(
     chosen = chosen_run(run)
     from ganzoo.exporter import export
 
-    exported = export(chosen, out)
+    exported = export(chosen, out, best=best)
     if as_json:
         print_json(dataclasses.asdict(exported))
         return

@@ -41,6 +41,10 @@ def train(
         str | None,
         typer.Option(metavar="N,N,...", show_default="an even cadence", help="Epochs after which a picture is drawn."),
     ] = None,
+    evaluate_every: Annotated[
+        int | None,
+        typer.Option(metavar="N", show_default="never", help="Steps between evaluations; the best checkpoint is kept."),
+    ] = None,
     config: Annotated[
         str | None, typer.Option(metavar="FILE", help="TOML over the variant's values, such as a run's config.toml.")
     ] = None,
@@ -76,7 +80,8 @@ def train(
         channels=channels,
         seed=seed,
         device=device,
-        sample_epochs=_epochs(sample_epochs),
+        sample_epochs=whole_numbers(sample_epochs, "--sample-epochs"),
+        evaluate_every=evaluate_every,
         config=config,
         settings=settings or (),
     )
@@ -91,7 +96,8 @@ def train(
         say(f"done: {run.path}/samples/final.png\nnext: ganzoo sample {run.path}, ganzoo export {run.path} --onnx")
 
 
-def _epochs(text: str | None) -> list[int] | None:
+def whole_numbers(text: str | None, flag: str) -> list[int] | None:
+    """10,50,100 -> [10, 50, 100]"""
     from ganzoo.errors import UsageError
 
     if text is None:
@@ -99,9 +105,7 @@ def _epochs(text: str | None) -> list[int] | None:
     try:
         return [int(part) for part in text.split(",")]
     except ValueError:
-        raise UsageError(
-            f"--sample-epochs {text}: expected whole numbers with commas between, as in 10,50,100"
-        ) from None
+        raise UsageError(f"{flag} {text}: expected whole numbers with commas between, as in 10,50,100") from None
 
 
 def _show(config: "RunConfig", as_json: bool) -> None:

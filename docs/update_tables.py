@@ -5,10 +5,12 @@ import re
 from pathlib import Path
 
 from ganzoo.config import Spec, Variant
+from ganzoo.evaluation.judge import MNIST_SOURCES, load_judge
+from ganzoo.evaluation.metrics import FIGURES, title_of
 from ganzoo.registry import variants
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "results.md")
+DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "results.md", ROOT / "docs" / "evaluation.md")
 
 
 def variants_table() -> str:
@@ -31,7 +33,35 @@ def five_minutes_table() -> str:
     return "\n".join(["| variant | images/s | steps | epochs | precision |", "|---|---|---|---|---|", *rows])
 
 
-TABLES = {"variants": variants_table, "five-minutes": five_minutes_table}
+def judge_table() -> str:
+    """The judge that ships with the package, from its file."""
+    judge = load_judge("mnist")
+    parameters = sum(parameter.numel() for parameter in judge.network.parameters())
+    facts = {
+        "name": f"`{judge.name}`, for the sources {' and '.join(f'`{source}`' for source in MNIST_SOURCES)}",
+        "test accuracy": f"{judge.accuracy:.2%} of MNIST's 10,000 test images",
+        "parameters": f"{parameters:,}",
+        "SHA-256": f"`{judge.sha256}`",
+    }
+    return "\n".join(["| the MNIST judge | |", "|---|---|", *(f"| {key} | {value} |" for key, value in facts.items())])
+
+
+def figures_table() -> str:
+    """What is measured, from the table in code."""
+    better = {"lower": "lower", "higher": "higher", "real": "like real images"}
+    rows = [
+        f"| `{key}` | {title_of(key, 'MNIST')} | {better[figure.better]} | {figure.meaning} |"
+        for key, figure in FIGURES.items()
+    ]
+    return "\n".join(["| key | figure | better | what it is |", "|---|---|---|---|", *rows])
+
+
+TABLES = {
+    "variants": variants_table,
+    "five-minutes": five_minutes_table,
+    "judge": judge_table,
+    "figures": figures_table,
+}
 
 
 def updated(text: str) -> str:

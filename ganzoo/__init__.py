@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ganzoo.config import RunConfig as RunConfig
     from ganzoo.config import Spec as Spec
     from ganzoo.config import Variant as Variant
+    from ganzoo.evaluation.evaluator import evaluate as evaluate
     from ganzoo.exporter import export as export
     from ganzoo.run import Run as Run
     from ganzoo.sampling import load as load
@@ -31,6 +32,7 @@ _HOMES = {
     "RunConfig": "config",
     "Spec": "config",
     "Variant": "config",
+    "evaluate": "evaluation.evaluator",
     "export": "exporter",
     "Run": "run",
     "load": "sampling",

@@ -11,7 +11,7 @@ A directory that bears a checkpoint's name is whole: it is written under a tempo
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,14 @@ class Checkpoint:
             return bool(self.state()["final"])
         except (FileError, KeyError):
             return False
+
+    @property
+    def distance(self) -> float | None:
+        """The Fréchet distance measured when it was saved; None where none was, or it is too damaged to tell."""
+        try:
+            return self.state().get("fid")
+        except FileError:
+            return None
 
     def state(self) -> dict[str, Any]:
         """All that is not tensors. Raises FileError for a file that is missing, damaged or of a newer schema."""
@@ -113,6 +121,12 @@ def list_checkpoints(directory: Path) -> list[Checkpoint]:
     return sorted((Checkpoint(path) for path in found), key=lambda checkpoint: checkpoint.step)
 
 
+def best_of(checkpoints: Sequence[Checkpoint]) -> Checkpoint | None:
+    """The one with the least distance, of those that were evaluated."""
+    evaluated = {distance: checkpoint for checkpoint in checkpoints if (distance := checkpoint.distance) is not None}
+    return evaluated[min(evaluated)] if evaluated else None
+
+
 def save(directory: Path, step: int, parts: Mapping[str, Tensors], state: Mapping[str, Any]) -> Checkpoint:
     """Write a checkpoint; on any failure what was there before is untouched.
 
@@ -131,10 +145,10 @@ def save(directory: Path, step: int, parts: Mapping[str, Tensors], state: Mappin
 
 
 def prune(directory: Path) -> None:
-    """Remove all but the newest two checkpoints and the newest final one."""
+    """Remove all but the newest two checkpoints, the newest final one and the best."""
     checkpoints = list_checkpoints(directory)
     finals = [checkpoint for checkpoint in checkpoints if checkpoint.final]
-    kept = {*checkpoints[-KEEP:], *finals[-1:]}
+    kept = {*checkpoints[-KEEP:], *finals[-1:], best_of(checkpoints)}
     for checkpoint in checkpoints:
         if checkpoint not in kept:
             shutil.rmtree(checkpoint.path, ignore_errors=True)

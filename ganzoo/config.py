@@ -119,6 +119,9 @@ class TrainConfig(_Value):
     log_every: PositiveInt = 100  # steps
     checkpoint_every: PositiveInt = 1000  # steps
     sample_epochs: tuple[PositiveInt, ...] | None = Field(default=None, strict=False)  # None for an even cadence
+    evaluate_every: PositiveInt | None = None  # steps; evaluating takes nothing from a budget of minutes
+    evaluate_epochs: tuple[PositiveInt, ...] = Field(default=(), strict=False)
+    evaluate_seconds: tuple[PositiveFloat, ...] = Field(default=(), strict=False)  # of training
 
 
 class RunInfo(_Value):

@@ -47,14 +47,14 @@ class Exported:
     grey_levels: int  # of images as uint8
 
 
-def export(run: str | Path | Run, path: str | Path | None = None) -> Exported:
-    """Export the newest checkpoint of a run; `path` is by default `<run>/<variant>.onnx`.
+def export(run: str | Path | Run, path: str | Path | None = None, *, best: bool = False) -> Exported:
+    """Export the newest (or `best`, see `Run.best_checkpoint`) checkpoint of a run; `path` is by default in the run.
 
     Raises FileError for a run that cannot be read, VerificationError for a file that does not draw what the run draws
     (nothing is written then), MachineError for a path that cannot be written.
     """
     run = run if isinstance(run, Run) else Run.open(run)
-    network, config, step = load_network(run)
+    network, config, step = load_network(run, best=best)
     target = Path(path) if path is not None else run.path / f"{config.run.variant}.onnx"
     model = _translate(fold_batch_norm(network), config)
     _strip_sources(model)

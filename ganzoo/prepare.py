@@ -34,6 +34,7 @@ def configure(
     seed: int | None = None,
     device: str | None = None,
     sample_epochs: Sequence[int] | None = None,
+    evaluate_every: int | None = None,
     config: str | Path | None = None,
     settings: Sequence[str] = (),
 ) -> RunConfig:
@@ -54,6 +55,7 @@ def configure(
             "seed": seed,
             "device": device,
             "sample_epochs": None if sample_epochs is None else list(sample_epochs),
+            "evaluate_every": evaluate_every,
         },
     }
     given = {name: {key: value for key, value in table.items() if value is not None} for name, table in flags.items()}

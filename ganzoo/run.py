@@ -4,6 +4,7 @@ runs/dcgan-mnist-20260131-142501/
   config.toml      everything the run is a function of, resolved
   env.json         versions, device, git revision
   metrics.jsonl    one line each log interval
+  evaluations.jsonl, evaluation.json   the figures on the way, and those of the last `ganzoo evaluate`
   samples/         pictures on fixed latents
   checkpoints/     see checkpoint.py
   README.md        what the run is and what to type next
@@ -23,12 +24,13 @@ from typing import Any
 
 import filelock
 
-from ganzoo.checkpoint import Checkpoint, list_checkpoints
+from ganzoo.checkpoint import Checkpoint, best_of, list_checkpoints
 from ganzoo.config import RunConfig, Spec, read_toml
 from ganzoo.errors import FileError, UsageError
 from ganzoo.files import atomic_write, writing
 
 RUNS = Path("runs")
+METRICS, EVALUATIONS, EVALUATION = "metrics.jsonl", "evaluations.jsonl", "evaluation.json"
 PACKAGES = ("torch-ganzoo", "torch", "torchvision", "numpy", "onnx", "onnxruntime", "safetensors", "pydantic")
 
 
@@ -127,9 +129,56 @@ class Run:
             )
         return checkpoints[-1]
 
+    def best_checkpoint(self) -> Checkpoint:
+        """The checkpoint with the least distance of those that were evaluated. Raises FileError without one."""
+        best = best_of(self.checkpoints())
+        if best is None:
+            raise FileError(
+                f"{self.path} was not evaluated while it trained (--evaluate-every): it has no best checkpoint"
+            )
+        return best
+
     def metrics(self) -> list[dict[str, Any]]:
         """The log lines, oldest first; a last line that a crash cut short is left out."""
-        path = self.path / "metrics.jsonl"
+        return self._lines(METRICS)
+
+    def evaluations(self) -> list[dict[str, Any]]:
+        """The evaluations on the way, oldest first."""
+        return self._lines(EVALUATIONS)
+
+    def evaluation(self) -> dict[str, Any] | None:
+        """What `ganzoo evaluate` last found, if anything. Raises FileError where the file is damaged."""
+        path = self.path / EVALUATION
+        try:
+            found: dict[str, Any] = json.loads(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            raise FileError(f"{path} is damaged ({error}); delete it and evaluate the run again") from None
+        return found
+
+    def write_evaluation(self, found: Mapping[str, Any]) -> None:
+        atomic_write(self.path / EVALUATION, (json.dumps(found, indent=1) + "\n").encode())
+
+    def append_metrics(self, line: Mapping[str, Any]) -> None:
+        self._append(METRICS, line)
+
+    def append_evaluation(self, line: Mapping[str, Any]) -> None:
+        self._append(EVALUATIONS, line)
+
+    def cut_lines(self, step: int) -> None:
+        """Forget the lines after `step`: they are about to be written again."""
+        for name in (METRICS, EVALUATIONS):
+            if (self.path / name).exists():
+                lines = [json.dumps(line) + "\n" for line in self._lines(name) if line["step"] <= step]
+                atomic_write(self.path / name, "".join(lines).encode())
+
+    def _append(self, name: str, line: Mapping[str, Any]) -> None:
+        with writing(self.path / name), (self.path / name).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def _lines(self, name: str) -> list[dict[str, Any]]:
+        path = self.path / name
         try:
             lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
             return [json.loads(line) for line in lines if line.endswith("\n")]
@@ -137,15 +186,6 @@ class Run:
             return []
         except ValueError as error:  # neither UTF-8 nor JSON
             raise FileError(f"{path} is damaged ({error}); move it away to go on without it") from None
-
-    def append_metrics(self, line: Mapping[str, Any]) -> None:
-        with writing(self.path / "metrics.jsonl"), (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-
-    def cut_metrics(self, step: int) -> None:
-        """Forget the lines after `step`: they are about to be written again."""
-        lines = [json.dumps(line) + "\n" for line in self.metrics() if line["step"] <= step]
-        atomic_write(self.path / "metrics.jsonl", "".join(lines).encode())
 
     def write_readme(self, config: RunConfig, step: int, epoch: float, note: str) -> None:
         """Say what the run is and what to type next."""

@@ -20,8 +20,11 @@ PREVIEW_COLUMNS = 10
 PREVIEW_ROWS = 32  # at most
 
 
-def load(path: "str | Path | Run") -> Generator:
-    """The generator of a run's newest checkpoint, or of an .onnx file. Raises FileError."""
+def load(path: "str | Path | Run", *, best: bool = False) -> Generator:
+    """The generator of a run's newest (or `best`, see `Run.best_checkpoint`) checkpoint, or of an .onnx file.
+
+    Raises FileError.
+    """
     if isinstance(path, str | Path) and (Path(path).is_file() or str(path).endswith(".onnx")):
         from ganzoo import runtime
 
@@ -31,17 +34,17 @@ def load(path: "str | Path | Run") -> Generator:
     from ganzoo.run import Run
 
     run = path if isinstance(path, Run) else Run.open(path)
-    network, config, _ = load_network(run)
+    network, config, _ = load_network(run, best=best)
     return as_generator(network, config, torch.device("cpu"))
 
 
-def load_network(run: "Run") -> "tuple[torch.nn.Module, RunConfig, int]":
-    """The averaged generator of a run's newest checkpoint, in eval mode, with its configuration and step."""
+def load_network(run: "Run", *, best: bool = False) -> "tuple[torch.nn.Module, RunConfig, int]":
+    """The averaged generator of a run's newest or best checkpoint, in eval mode, with its configuration and step."""
     import torch
 
     from ganzoo.build import build_generator
 
-    checkpoint = run.latest_checkpoint()
+    checkpoint = run.best_checkpoint() if best else run.latest_checkpoint()
     config = checkpoint.config()
     with torch.random.fork_rng(devices=[]):  # the first weights are replaced at once: leave the user's generator alone
         network = build_generator(config)

@@ -17,6 +17,7 @@ from ganzoo.batch import Batch, Batches
 from ganzoo.config import RunConfig, Variant
 from ganzoo.device import autocast, device_name, torch_settings
 from ganzoo.errors import Interrupted
+from ganzoo.evaluation.monitor import Monitor, describe, warning
 from ganzoo.images import save_png
 from ganzoo.interruption import Received, interruption
 from ganzoo.objective import Terms
@@ -43,6 +44,7 @@ class Options(TypedDict, total=False):
     seed: int | None
     device: str | None
     sample_epochs: Sequence[int] | None
+    evaluate_every: int | None
     config: str | Path | None
     settings: Sequence[str]
 
@@ -64,7 +66,7 @@ def train(
         out: the run's directory, which must not exist; None for one under `runs/`.
         progress: whether to show progress on stderr.
         epochs, steps, minutes: the budget; one of them, or none for 5 minutes.
-        batch_size, seed, device, sample_epochs: see `DataConfig` and `TrainConfig`.
+        batch_size, seed, device, sample_epochs, evaluate_every: see `DataConfig` and `TrainConfig`.
         image_size, channels: bring the images to squares of this many pixels, to 1 or 3 channels.
         data_dir: where MNIST lies or is put; None for `GANZOO_DATA_DIR`, else the platform's cache directory.
         config: a TOML file over the variant's own values, such as a run's `config.toml`.
@@ -83,10 +85,11 @@ def start(config: RunConfig, dataset: Any = None, *, out: str | Path | None = No
         reporter.say(training.dataset.note)
     with torch_settings(training.config.train):
         state = TrainingState(training.config, training.device)  # first: what cannot be built leaves no directory
+        monitor = _monitor(training)
         run = Run.create(training.config, out, device_name(training.device))
         reporter.say(f"run: {run.path}")
         with run.lock():
-            return _fit(Session(run, training, state, reporter))
+            return _fit(Session(run, training, state, reporter, monitor))
 
 
 def resume(
@@ -122,22 +125,33 @@ def _resume(run: Run, budget: dict[str, float | None], dataset: Any, reporter: P
         state = TrainingState(training.config, training.device)
         state.restore(latest)
         training.check_budget(state.step, state.seconds)
+        monitor = _monitor(training)
         checkpoint.sweep(run.checkpoints_directory)
-        run.cut_metrics(state.step)
+        run.cut_lines(state.step)
         run.write_config(training.config)
         reporter.say(f"run: {run.path}, from step {state.step}")
-        return _fit(Session(run, training, state, reporter))
+        return _fit(Session(run, training, state, reporter, monitor))
+
+
+def _monitor(training: Training) -> Monitor | None:
+    """What evaluates the run on the way, where that was asked for."""
+    train = training.config.train
+    asked = train.evaluate_every or train.evaluate_epochs or train.evaluate_seconds
+    return Monitor(training.dataset, training.config) if asked else None
 
 
 class Session:
     """One sitting at a run: the two players' updates, and what follows a step."""
 
-    def __init__(self, run: Run, training: Training, state: TrainingState, progress: Progress) -> None:
+    def __init__(
+        self, run: Run, training: Training, state: TrainingState, progress: Progress, monitor: Monitor | None
+    ) -> None:
         self.run = run
         self.training = training
         self.config = training.config
         self.state = state
         self.progress = progress
+        self.monitor = monitor
         self.batches = Batches(
             training.loader,
             latent_dim=self.config.variant.latent_dim,
@@ -149,6 +163,8 @@ class Session:
         self._picture_epochs = _picture_epochs(self.config, training.loader.batches_per_epoch)
         self._started = time.monotonic() - state.seconds
         self._logged = (state.step, state.seconds)
+        self._seen = state.seconds  # when it was last asked whether an evaluation is due
+        self._distance: tuple[int, float] | None = None  # step and FID of the last evaluation
         self._drawn: tuple[int, Tensor] | None = None
 
     def discriminator_update(self, batch: Batch) -> Terms:
@@ -197,6 +213,8 @@ class Session:
         for done in range(int(self.training.epoch(step - 1)) + 1, int(epoch) + 1):
             if self._picture_epochs(done):
                 self.picture(f"epoch-{done:04d}.png")
+        if self._evaluation_is_due(step, epoch):
+            self.evaluate(step, epoch)
         if step % train.checkpoint_every == 0:
             self.save(final=False)
 
@@ -212,6 +230,7 @@ class Session:
                 "step": state.step,
                 "seconds": round(self.seconds(), 3),
                 "final": final,
+                "fid": self._distance[1] if self._distance is not None and self._distance[0] == state.step else None,
                 "logs": state.logs.to_json(),
                 "config": self.config.model_dump(mode="json"),
             },
@@ -222,6 +241,42 @@ class Session:
         """The averaged generator on fixed latents."""
         generator = as_generator(self.state.ema.network, self.config, self.training.device)
         save_png(self.run.samples / name, preview(generator, self.config.train.seed))
+
+    def evaluate(self, step: int, epoch: float) -> None:
+        """A line in `evaluations.jsonl`, a warning of classes lost, a checkpoint where it is the best so far.
+
+        The time that this takes counts neither as training nor against a budget of minutes.
+        """
+        assert self.monitor is not None
+        began, seconds = time.monotonic(), self.seconds()
+        former = self.run.evaluations()
+        generator = as_generator(self.state.ema.network, self.config, self.training.device)
+        where = {"step": step, "epoch": round(epoch, 6), "seconds": round(seconds, 3)}
+        line = {**where, **self.monitor.evaluate(generator)}
+        self.run.append_evaluation(line)
+        for text in (describe(line), warning(line, former)):
+            if text:
+                self.progress.say(text)
+        self._distance = (step, line["figures"]["fid"])
+        if all(line["figures"]["fid"] < other["figures"]["fid"] for other in former):
+            self.save(final=False)
+        self._started += time.monotonic() - began
+
+    def evaluate_at_the_end(self) -> None:
+        """The last evaluation, unless the last step was evaluated already."""
+        if self.monitor is not None and (self._distance is None or self._distance[0] != self.state.step):
+            self.evaluate(self.state.step, self.training.epoch(self.state.step))
+
+    def _evaluation_is_due(self, step: int, epoch: float) -> bool:
+        train, before, now = self.config.train, self._seen, self.seconds()
+        if self.monitor is None:
+            return False
+        self._seen = now
+        return bool(
+            (train.evaluate_every and step % train.evaluate_every == 0)
+            or any(self.training.epoch(step - 1) < due <= epoch for due in train.evaluate_epochs)
+            or any(before < due <= now for due in train.evaluate_seconds)
+        )
 
     def check_finite(self) -> None:
         """Raises DivergedError where the device skipped a step."""
@@ -264,6 +319,8 @@ def _fit(session: Session) -> Run:
         with session.progress:
             _loop(session, received)
         finished = session.is_over()
+        if finished:
+            session.evaluate_at_the_end()
         session.save(final=finished)
         if finished:
             session.picture("final.png")

@@ -26,7 +26,8 @@ def _update_tables() -> ModuleType:
 
 def _blocks(language: str) -> list[str]:
     text = "\n".join(document.read_text(encoding="utf-8") for document in DOCUMENTS)
-    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    return [block for name, block in blocks if name == language]
 
 
 def test_tables_are_what_the_registries_and_results_say() -> None:
@@ -59,7 +60,7 @@ def test_python_blocks_parse_and_use_names_that_exist() -> None:
 def test_commands_name_options_that_exist() -> None:
     lines = "\n".join(_blocks("")).replace("\\\n", " ").splitlines()
     commands = [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("ganzoo ")]
-    assert {words[0] for words in commands} == {"train", "resume", "sample", "export", "list"}
+    assert {words[0] for words in commands} == {"train", "resume", "sample", "evaluate", "export", "list"}
     for name in {words[0] for words in commands}:
         command = [sys.executable, "-m", "ganzoo_cli", name, "--help"]
         known = subprocess.run(command, capture_output=True, text=True, check=True).stdout

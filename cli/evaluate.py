@@ -1,0 +1,107 @@
+"""`ganzoo evaluate`"""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .app import chosen_run, command, print_json, say
+
+if TYPE_CHECKING:
+    from ganzoo.evaluation.evaluator import Evaluation
+
+
+@command("evaluate")
+def evaluate(
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="RUN|ONNX|NPZ|DIR",
+            show_default="the newest run under runs/",
+            help="A run, an exported .onnx file, an .npz of images, or a folder of images.",
+        ),
+    ] = None,
+    n: Annotated[
+        int, typer.Option(metavar="N", help="How many images; at most as many as the training images.")
+    ] = 10_000,
+    seeds: Annotated[int, typer.Option(metavar="N", help="How many draws; given images are drawn once.")] = 3,
+    figures: Annotated[
+        str | None, typer.Option(metavar="KEY,KEY,...", show_default="all", help="Which figures, such as fid,cas.")
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SOURCE", show_default="what it was trained on, else auto", help="The real images to compare with."
+        ),
+    ] = None,
+    data_dir: Annotated[
+        str | None, typer.Option(metavar="DIR", show_default="GANZOO_DATA_DIR, else a cache", help="Where MNIST lies.")
+    ] = None,
+    best: Annotated[bool, typer.Option("--best", help="Of a run, its best checkpoint, not its newest.")] = False,
+    fit_judge: Annotated[
+        bool, typer.Option("--fit-judge", help="Train the judge of a labelled data set first, and keep it beside it.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
+) -> None:
+    """Judge a generator: every figure beside its floor, what real images score, and a verdict in words.
+
+    A run keeps the outcome as evaluation.json. With --fit-judge and --dataset alone, only the judge is trained.
+    """
+    from ganzoo.evaluation.evaluator import evaluate, train_judge
+    from ganzoo.evaluation.metrics import FIGURES
+    from ganzoo.evaluation.reference import load_splits
+
+    if fit_judge and dataset is not None and source is None:
+        train_judge(load_splits(dataset, data_dir=data_dir), data_dir, say)
+        return
+    outcome = evaluate(
+        chosen_run(None) if source is None else source,
+        dataset=dataset,
+        data_dir=data_dir,
+        n=n,
+        seeds=seeds,
+        figures=tuple(FIGURES) if figures is None else figures.split(","),
+        best=best,
+        fit_judge=fit_judge,
+        say=say,
+    )
+    if as_json:
+        print_json(outcome.to_json())
+    else:
+        _show(outcome)
+
+
+def _show(outcome: "Evaluation") -> None:
+    """A table on stdout, the verdict under it."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from ganzoo.evaluation.metrics import FIGURES, title_of
+
+    judge = outcome.judge
+    table = Table(title=None, box=None, pad_edge=False)
+    for heading, side in (
+        ("figure", "left"),
+        ("generated", "right"),
+        ("", "left"),
+        ("real", "right"),
+        ("better", "left"),
+    ):
+        table.add_column(heading, justify=side)  # type: ignore[arg-type]
+    for key in outcome.values:
+        figure = FIGURES[key]
+        spread = f"± {figure.show(outcome.deviation(key))}" if len(outcome.seeds) > 1 else ""
+        better = {"lower": "lower", "higher": "higher", "real": "like real"}[figure.better]
+        floor = figure.show(outcome.floors[key])
+        table.add_row(title_of(key, judge.name), figure.show(outcome.mean(key)), spread, floor, better)
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(table)
+    for key, reason in outcome.unavailable.items():
+        console.print(f"{FIGURES[key].title}: not available, {reason}")
+    source = outcome.splits.train.source
+    console.print(
+        f"{outcome.n} images against {len(outcome.splits.test)} test images of {source}, seeds: {len(outcome.seeds)}; "
+        f"judge {judge.name} ({judge.accuracy:.2%} right, SHA-256 {judge.sha256[:16]})"
+    )
+    for note in outcome.notes:
+        console.print(note, markup=False)
+    console.print(f"verdict: {outcome.verdict.sentence}", markup=False)

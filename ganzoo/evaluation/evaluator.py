@@ -1,0 +1,388 @@
+"""Evaluate a generator, or images: every figure over several draws, beside its floor, and a verdict in words."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path, PurePath
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ganzoo import data
+from ganzoo.data import Dataset
+from ganzoo.errors import FileError, UsageError
+from ganzoo.evaluation import judge as judges
+from ganzoo.evaluation import metrics
+from ganzoo.evaluation.classifier import CNNClassifier, evaluate_classifier, fit
+from ganzoo.evaluation.judge import MNIST_SOURCES, Judge, Reading, judge_path, load_judge, to_tensor
+from ganzoo.evaluation.metrics import FIGURES
+from ganzoo.evaluation.reference import Reference, Splits, hold_out, load_splits
+from ganzoo.evaluation.verdict import Verdict, verdict
+from ganzoo.generator import Generator
+from ganzoo.seeds import derive
+
+if TYPE_CHECKING:
+    from ganzoo.run import Run
+
+SCHEMA = 1
+N, SEEDS = 10_000, 3
+QUICK = ("fid", "entropy", "classes", "confidence", "diversity", "sharpness", "label_accuracy")  # while training
+LABELLED = ("label_accuracy", "cas")  # figures about the labels that images were asked for
+NEIGHBOURHOODS = ("precision", "recall", "density", "coverage")
+CAS_STEPS = 500  # of the classification accuracy score's classifier
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Images uint8 [N, C, H, W] of the reference's shape, the labels they were asked for, and the judge's reading."""
+
+    images: Tensor
+    labels: Tensor | None
+    reading: Reading
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """What is evaluated: a source of images, for each seed another draw (`fixed` images allow no other draw)."""
+
+    name: str
+    draw: Callable[[int, int], tuple[Tensor, Tensor | None]]  # (seed, n) -> uint8 [n, C, H, W], int64 [n] or None
+    conditional: bool
+    available: int | None = None  # how many images there are, where they are fixed
+    variant: str | None = None
+    step: int | None = None
+    run: "Run | None" = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What `ganzoo evaluate` says, and keeps as `evaluation.json` in a run."""
+
+    subject: Subject
+    judge: Judge
+    splits: Splits
+    n: int
+    asked: int  # how many images were asked for; n is less where there are fewer real ones
+    seeds: Sequence[int]
+    values: dict[str, list[float]]  # of each figure, by seed
+    floors: dict[str, float]
+    unavailable: dict[str, str]
+    notes: Sequence[str]
+
+    def mean(self, key: str) -> float:
+        return fmean(self.values[key])
+
+    def deviation(self, key: str) -> float:
+        """The sample standard deviation over the seeds; 0 for one seed."""
+        return stdev(self.values[key]) if len(self.values[key]) > 1 else 0.0
+
+    @cached_property
+    def verdict(self) -> Verdict:
+        return verdict({key: self.mean(key) for key in self.values}, self.floors, self.judge.num_classes)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "schema": SCHEMA,
+            "source": self.subject.name,
+            "variant": self.subject.variant,
+            "step": self.subject.step,
+            "judge": self.judge.describe(),
+            "data": {
+                "source": self.splits.train.source,
+                "train_sha256": self.splits.train.sha256,
+                "test_sha256": self.splits.test.sha256,
+            },
+            "n": self.n,
+            "asked": self.asked,
+            "seeds": list(self.seeds),
+            "figures": {
+                key: {
+                    "values": values,
+                    "mean": self.mean(key),
+                    "deviation": self.deviation(key),
+                    "floor": self.floors[key],
+                }
+                for key, values in self.values.items()
+            },
+            "unavailable": self.unavailable,
+            "notes": list(self.notes),
+            "verdict": {"word": self.verdict.word, "sentence": self.verdict.sentence},
+        }
+
+
+def evaluate(
+    source: "str | Path | Run",
+    *,
+    dataset: str | Dataset | None = None,
+    data_dir: str | Path | None = None,
+    n: int = N,
+    seeds: int = SEEDS,
+    figures: Sequence[str] = tuple(FIGURES),
+    best: bool = False,
+    fit_judge: bool = False,
+    say: Callable[[str], None] = lambda text: None,
+) -> Evaluation:
+    """Judge a run, an exported file, an .npz of images or a folder of them against its data set's test images.
+
+    A run keeps the outcome as `evaluation.json`.
+
+    Args:
+        source: a run's directory, an `.onnx` file, an `.npz` file or a folder of images (see `ganzoo list datasets`).
+        dataset: the real images; None for those that a generator was trained on, `mnist` or `mnist-5k` for others.
+        n: how many images, at most as many as there are training images, for the floor is measured at the same n.
+        seeds: how many draws; images that are given are drawn once.
+        figures: which of `FIGURES`.
+        best: of a run, its best checkpoint instead of its newest.
+        fit_judge: train the data set's judge first, unless it is one that ships with ganzoo.
+        say: what takes the lines about that.
+
+    Raises: UsageError where the data have no judge, FileError for what cannot be read.
+    """
+    unknown = set(figures) - set(FIGURES)
+    if unknown or n < 2 or seeds < 1:
+        raise UsageError(
+            f"no figure '{min(unknown)}': expected some of {', '.join(FIGURES)}"
+            if unknown
+            else f"n is {n} and seeds {seeds}: expected at least 2 images and 1 draw"
+        )
+    subject, splits = _open(source, dataset, data_dir, best)
+    judge = train_judge(splits, data_dir, say) if fit_judge else load_judge(splits.train.source, data_dir)
+    evaluation = evaluate_subject(subject, Reference(judge, splits), n=n, seeds=seeds, figures=figures)
+    if subject.run is not None:
+        subject.run.write_evaluation(evaluation.to_json())
+    return evaluation
+
+
+def train_judge(splits: Splits, data_dir: str | Path | None, say: Callable[[str], None]) -> Judge:
+    """Train the judge of a data set and keep it beside it; MNIST's ships with ganzoo and is taken as it is."""
+    source = splits.train.source
+    if source in MNIST_SOURCES:
+        say(f"the judge of {source} ships with ganzoo")
+        return load_judge(source)
+    path = judge_path(source, data_dir)
+    say(f"training the judge of {source} on {len(splits.train)} images")
+    judge = judges.fit_judge(
+        PurePath(source.partition(":")[2] or source).stem,
+        splits.train,
+        splits.test,
+        path,
+        on_epoch=lambda epoch: say(f"epoch {epoch.epoch}  test accuracy {epoch.test_accuracy:.2%}"),
+    )
+    say(f"{path}: {judge.accuracy:.2%} of the test images right, SHA-256 {judge.sha256[:16]}")
+    return judge
+
+
+def evaluate_subject(
+    subject: Subject, reference: Reference, *, n: int, seeds: int, figures: Sequence[str]
+) -> Evaluation:
+    """`evaluate`, for what is open already."""
+    limit = min(len(reference.splits.train), subject.available or n)
+    notes = [reference.splits.note] if reference.splits.note else []
+    if n > limit:
+        notes.append(f"n is {limit}, not {n}: there are no more images")
+    count = min(n, limit)
+    if count < 2:
+        raise UsageError(f"{subject.name} has {count} image: expected at least 2")
+    draws = range(seeds if subject.available is None or subject.available > count else 1)
+    unavailable = dict.fromkeys(
+        (key for key in figures if key in LABELLED and not subject.conditional),
+        "the images were asked for by no label",
+    )
+    keys = [key for key in figures if key not in unavailable]
+    values: dict[str, list[float]] = {key: [] for key in keys}
+    for seed in draws:
+        measured = measure(read(subject.draw(seed, count), reference), reference, keys, seed)
+        for key in keys:
+            values[key].append(measured[key])
+    return Evaluation(
+        subject=subject,
+        judge=reference.judge,
+        splits=reference.splits,
+        n=count,
+        asked=n,
+        seeds=list(draws),
+        values=values,
+        floors=floors(reference, count, list(draws), keys),
+        unavailable=unavailable,
+        notes=notes,
+    )
+
+
+def read(drawn: tuple[Tensor, Tensor | None], reference: Reference) -> Samples:
+    """Drawn images brought to the shape of the real ones, and read by the judge."""
+    images, labels = drawn
+    channels, height, width = reference.splits.train.image_shape
+    fitted = data.fit(Dataset(images=images, source="images"), height if height == width else None, channels).images
+    if fitted.shape[1:] != (channels, height, width):
+        raise UsageError(f"images are {list(fitted.shape[1:])}: expected {[channels, height, width]}, as the real ones")
+    return Samples(fitted, labels, reference.judge.read(fitted))
+
+
+def measure(samples: Samples, reference: Reference, keys: Sequence[str], seed: int = 0) -> dict[str, float]:
+    """The figures of one draw."""
+    reading, test = samples.reading, reference.test
+    classes = reference.judge.num_classes
+    shares = metrics.class_shares(reading.labels, classes)
+    compute: dict[str, Callable[[], float]] = {
+        "fid": lambda: metrics.frechet_distance(test.features, reading.features),
+        "kid": lambda: metrics.kernel_distance(test.features, reading.features, seed),
+        "entropy": lambda: metrics.class_entropy(shares),
+        "classes": lambda: float(classes - len(metrics.classes_lost(shares, reference.real_shares))),
+        "confidence": lambda: reading.probabilities.max(1).values.mean().item(),
+        "diversity": lambda: metrics.diversity(reading.features, reading.labels),
+        "sharpness": lambda: metrics.sharpness(samples.images),
+        "memorised": lambda: metrics.memorised(samples.images, reference.splits.train.images),
+        "label_accuracy": lambda: reading.labels.eq(_given(samples.labels)).double().mean().item(),
+        "cas": lambda: _classification_accuracy(samples, reference.splits.test, seed),
+    }
+    values = {key: compute[key]() for key in keys if key in compute}
+    if any(key in NEIGHBOURHOODS for key in keys):
+        values |= metrics.neighbour_figures(test.features, reading.features)
+    return {key: values[key] for key in keys}
+
+
+def floors(reference: Reference, n: int, seeds: Sequence[int], keys: Sequence[str]) -> dict[str, float]:
+    """What `n` real training images score against the test images: for each figure the mean over `seeds`."""
+
+    found = [_floors_of_draw(reference, n, seed, keys) for seed in seeds]
+    return {key: fmean(draw[key] for draw in found) for key in keys}
+
+
+def _floors_of_draw(reference: Reference, n: int, seed: int, keys: Sequence[str]) -> dict[str, float]:
+    """The floors of one seed; those that were kept are not measured again."""
+    names = {key: key if key == "memorised" else f"{key}/{n}/{seed}" for key in keys}
+    missing = [key for key in keys if names[key] not in reference.floors]
+    if missing:
+        measured = _measure_floors(reference, n, seed, missing)
+        reference.keep_floors({names[key]: measured[key] for key in missing})
+    return {key: reference.floors[names[key]] for key in keys}
+
+
+def _measure_floors(reference: Reference, n: int, seed: int, keys: Sequence[str]) -> dict[str, float]:
+    splits = reference.splits
+    generator = torch.Generator().manual_seed(derive(seed, "floor"))
+    rows = torch.randperm(len(splits.train), generator=generator)[:n]
+    reading = Reading(reference.train.features[rows], reference.train.probabilities[rows])
+    labels = None if splits.train.labels is None else splits.train.labels[rows]
+    samples = Samples(splits.train.images[rows], labels, reading)
+    measured = measure(samples, reference, [key for key in keys if key != "memorised"], seed)
+    if "memorised" in keys:  # training images would all be copies of themselves: test images stand in
+        measured["memorised"] = metrics.memorised(splits.test.images, splits.train.images)
+    return measured
+
+
+def _classification_accuracy(samples: Samples, test: Dataset, seed: int) -> float:
+    """The accuracy on real test images of a `cnn` that has seen nothing but `samples`."""
+    assert test.num_classes is not None
+    labels = _given(samples.labels)
+    batch_size = min(128, len(samples.images))
+    epochs = max(1, round(CAS_STEPS / (len(samples.images) // batch_size)))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(seed, "cas"))
+        network = CNNClassifier(test.image_shape, test.num_classes)
+        fit(network, samples.images, labels, epochs=epochs, seed=seed, batch_size=batch_size)
+    return evaluate_classifier(network, test.images, _given(test.labels))[1]
+
+
+def _given(labels: Tensor | None) -> Tensor:
+    assert labels is not None, "measured only where there are labels"
+    return labels
+
+
+def as_subject(generator: Generator, name: str, step: int | None = None) -> Subject:
+    """A generator as what is evaluated; a conditional one is asked for all classes in balance."""
+
+    def draw(seed: int, n: int) -> tuple[Tensor, Tensor | None]:
+        labels = generator.labels_for(n)
+        return to_tensor(generator.sample(n, seed=derive(seed, "evaluate"))), (
+            None if labels is None else torch.from_numpy(labels)
+        )
+
+    info = generator.info
+    return Subject(name=name, draw=draw, conditional=info.conditional, variant=info.variant, step=step)
+
+
+def _open(
+    source: "str | Path | Run", dataset: str | Dataset | None, data_dir: str | Path | None, best: bool
+) -> tuple[Subject, Splits]:
+    """What is evaluated, and the real images."""
+    from ganzoo.run import Run
+
+    if isinstance(source, Run):
+        return _open_run(source, dataset, data_dir, best)
+    path = Path(source)
+    if path.suffix == ".onnx":
+        return _open_onnx(path, dataset, data_dir)
+    if path.suffix == ".npz" or (path.is_dir() and not (path / "config.toml").exists()):
+        return _open_images(path, dataset, data_dir)
+    return _open_run(Run.open(path), dataset, data_dir, best)
+
+
+def _open_run(
+    run: "Run", dataset: str | Dataset | None, data_dir: str | Path | None, best: bool
+) -> tuple[Subject, Splits]:
+    from ganzoo.sampling import load
+
+    checkpoint = run.best_checkpoint() if best else run.latest_checkpoint()
+    config = checkpoint.config().data
+    if isinstance(dataset, Dataset):
+        splits = hold_out(data.fit(dataset, config.image_size, config.channels))
+    elif config.source == "array" and dataset is None:
+        raise UsageError(f"{run.path} was trained on images in memory: give them with dataset=images to evaluate")
+    else:
+        splits = load_splits(
+            dataset or config.source,
+            data_dir=data_dir or config.data_dir,
+            image_size=config.image_size,
+            channels=config.channels,
+        )
+    if dataset is None and splits.sha256 != config.sha256:
+        raise FileError(f"{config.source} is not what {run.path} was trained on (another SHA-256)")
+    subject = as_subject(load(run, best=best), str(run.path), checkpoint.step)
+    return replace(subject, run=run), splits
+
+
+def _open_onnx(path: Path, dataset: str | Dataset | None, data_dir: str | Path | None) -> tuple[Subject, Splits]:
+    from ganzoo import runtime
+
+    generator, document = runtime.load(path), runtime.read_metadata(path)
+    trained_on = document.get("run", {}).get("data", {})
+    channels, height, width = generator.info.image_shape
+    source = dataset or trained_on.get("source", "array")
+    if isinstance(source, Dataset):
+        splits = hold_out(source)
+    elif source == "array":
+        raise UsageError(f"{path} does not say which images it was trained on: name them with --dataset")
+    else:
+        splits = load_splits(
+            source, data_dir=data_dir, image_size=height if height == width else None, channels=channels
+        )
+    return as_subject(generator, str(path), document.get("step")), splits
+
+
+def _open_images(path: Path, dataset: str | Dataset | None, data_dir: str | Path | None) -> tuple[Subject, Splits]:
+    kind = "npz" if path.suffix == ".npz" else "folder"
+    images = data.load(f"{kind}:{path}")
+    splits = hold_out(dataset) if isinstance(dataset, Dataset) else load_splits(dataset or "auto", data_dir=data_dir)
+    labels = _same_classes(images, splits.train)
+
+    def draw(seed: int, n: int) -> tuple[Tensor, Tensor | None]:
+        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(derive(seed, "evaluate")))[:n]
+        return images.images[order], None if labels is None else labels[order]
+
+    return Subject(name=str(path), draw=draw, conditional=labels is not None, available=len(images)), splits
+
+
+def _same_classes(images: Dataset, real: Dataset) -> Tensor | None:
+    """The labels of given images, in the numbers of the real classes: by name where both have names."""
+    if images.labels is None or images.class_names is None or real.num_classes is None:
+        return images.labels
+    names = list(real.class_names or map(str, range(real.num_classes)))
+    if not set(images.class_names) <= set(names):
+        raise UsageError(
+            f"{images.source} has the classes {', '.join(images.class_names[:10])}: expected some of "
+            f"{', '.join(names[:10])}, as {real.source} has"
+        )
+    return torch.tensor([names.index(name) for name in images.class_names])[images.labels]

@@ -1,0 +1,266 @@
+"""The figures that describe a generator: what each is called and means, and the arithmetic behind it.
+
+Everything here is a function of tensors: features float [N, D] and probabilities float [N, K] as a judge reads them,
+images uint8 [N, C, H, W], labels int64 [N]. Where torchmetrics has a metric, it does the work.
+"""
+
+import warnings
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from ganzoo.data.torchvision_compat import load_torchvision
+
+NEIGHBOURS = 5  # k of precision, recall, density and coverage (Naeem et al. 2020)
+COVERED = 0.1  # a class is covered where it has at least this part of its share among real images
+COPY_RATIO = 1 / 3  # a copy is this much nearer to one training image than to the next (Yoon et al. 2023)
+MEMORY_IMAGES = 2000  # at most: how many images are compared with the whole training set, pixel by pixel
+PAIR_IMAGES = 500  # at most, a class: how many images are compared with each other
+KID_SUBSETS, KID_SUBSET_SIZE = 50, 1000
+ROUNDING = 1e-3  # a squared distance below it, of pixels in [0, 1], is rounding: the images are one
+_ROWS = 500  # of a matrix of distances, computed at a time
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """What a figure is called, which way is better ("real": like real images), how it is printed, what it means."""
+
+    title: str
+    better: Literal["lower", "higher", "real"]
+    decimals: int
+    meaning: str
+    percent: bool = False
+
+    def show(self, value: float) -> str:
+        """The value as people read it."""
+        return f"{100 * value:.{self.decimals}f} %" if self.percent else f"{value:.{self.decimals}f}"
+
+
+FIGURES: dict[str, Figure] = {
+    "fid": Figure(
+        title="FID",
+        better="lower",
+        decimals=2,
+        meaning="Fréchet distance between Gaussians fitted to the judge's features of real and generated images "
+        "(Heusel et al. 2017, arXiv:1706.08500, with this judge in place of Inception)",
+    ),
+    "kid": Figure(
+        title="KID",
+        better="lower",
+        decimals=2,
+        meaning="squared maximum mean discrepancy of the features under a cubic kernel, unbiased at any N "
+        "(Bińkowski et al. 2018, arXiv:1801.01401)",
+    ),
+    "entropy": Figure(
+        title="class entropy",
+        better="real",
+        decimals=3,
+        meaning="entropy, in nats, of the classes that the judge sees: 0 for one, ln 10 = 2.303 for ten in balance",
+    ),
+    "classes": Figure(
+        title="classes covered",
+        better="higher",
+        decimals=1,
+        meaning="classes with at least a tenth of their share among real images",
+    ),
+    "confidence": Figure(
+        title="confidence",
+        better="real",
+        decimals=3,
+        meaning="mean probability that the judge gives its likeliest class",
+    ),
+    "precision": Figure(
+        title="precision",
+        better="higher",
+        decimals=3,
+        meaning="share of generated images within reach of a real one, by k nearest neighbours "
+        "(Kynkäänniemi et al. 2019, arXiv:1904.06991)",
+    ),
+    "recall": Figure(
+        title="recall",
+        better="higher",
+        decimals=3,
+        meaning="share of real images within reach of a generated one (the same paper)",
+    ),
+    "density": Figure(
+        title="density",
+        better="higher",
+        decimals=3,
+        meaning="how many real neighbourhoods a generated image lies in, over k: precision that outliers do not "
+        "inflate (Naeem et al. 2020, arXiv:2002.09797)",
+    ),
+    "coverage": Figure(
+        title="coverage",
+        better="higher",
+        decimals=3,
+        meaning="share of real neighbourhoods that hold a generated image (the same paper)",
+    ),
+    "diversity": Figure(
+        title="diversity in a class",
+        better="real",
+        decimals=2,
+        meaning="mean distance, in features, between two images that the judge puts in one class, over the classes",
+    ),
+    "sharpness": Figure(
+        title="sharpness",
+        better="real",
+        decimals=3,
+        meaning="root mean square of an image's Laplacian over its contrast: blur lowers it, noise raises it",
+    ),
+    "memorised": Figure(
+        title="memorised",
+        better="real",
+        decimals=2,
+        percent=True,
+        meaning="share of images at most a third as far, in pixels, from their nearest training image as from the next "
+        "(the test of Yoon et al. 2023)",
+    ),
+    "label_accuracy": Figure(
+        title="label accuracy",
+        better="higher",
+        decimals=2,
+        percent=True,
+        meaning="share of images in which the judge sees the label that was asked for",
+    ),
+    "cas": Figure(
+        title="classification accuracy score",
+        better="higher",
+        decimals=2,
+        percent=True,
+        meaning="accuracy on real test images of a classifier trained on generated images alone "
+        "(Ravuri & Vinyals 2019, arXiv:1905.10887)",
+    ),
+}
+
+
+def title_of(key: str, judge_name: str) -> str:
+    """A figure's name: distances bear their judge's, `FID-MNIST`, so that nobody takes them for Inception's."""
+    title = FIGURES[key].title
+    return f"{title}-{judge_name}" if key in ("fid", "kid") else title
+
+
+class _Given(nn.Module):
+    """The feature network of metrics that are handed features instead of images."""
+
+    def __init__(self, num_features: int) -> None:
+        super().__init__()
+        self.num_features = num_features
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features
+
+
+def frechet_distance(real: Tensor, fake: Tensor) -> float:
+    """Fréchet distance between Gaussians fitted to two sets of features [N, D] and [M, D], by torchmetrics."""
+    load_torchvision()  # before torchmetrics, which imports it
+    from torchmetrics.image.fid import FrechetInceptionDistance
+
+    metric = FrechetInceptionDistance(feature=_Given(real.shape[1]))
+    metric.set_dtype(torch.float64)
+    return max(0.0, float(_compared(metric, real, fake)))
+
+
+def kernel_distance(real: Tensor, fake: Tensor, seed: int = 0) -> float:
+    """KID of two sets of features: the mean over random subsets, drawn from `seed`, by torchmetrics."""
+    load_torchvision()
+    from torchmetrics.image.kid import KernelInceptionDistance
+
+    size = min(KID_SUBSET_SIZE, len(real), len(fake))
+    with warnings.catch_warnings(action="ignore"):  # of the memory that large features would take
+        metric = KernelInceptionDistance(feature=_Given(real.shape[1]), subsets=KID_SUBSETS, subset_size=size)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        mean, _ = _compared(metric, real, fake)
+    return float(mean)
+
+
+def _compared(metric: Any, real: Tensor, fake: Tensor) -> Any:
+    metric.update(real, real=True)
+    metric.update(fake, real=False)
+    return metric.compute()
+
+
+def class_shares(labels: Tensor, num_classes: int) -> Tensor:
+    """float64 [K]: the part of the images in each class."""
+    return torch.bincount(labels, minlength=num_classes).double() / len(labels)
+
+
+def class_entropy(shares: Tensor) -> float:
+    """In nats."""
+    return float(torch.special.entr(shares).sum())
+
+
+def classes_lost(shares: Tensor, real_shares: Tensor) -> list[int]:
+    """The classes with less than a tenth of their share among real images."""
+    return torch.nonzero((shares < COVERED * real_shares) & (real_shares > 0)).flatten().tolist()
+
+
+def neighbour_figures(real: Tensor, fake: Tensor, k: int = NEIGHBOURS) -> dict[str, float]:
+    """Precision, recall, density and coverage of features [N, D] and [M, D], by k nearest neighbours."""
+    k = min(k, len(real) - 1, len(fake) - 1)
+    real_radii, fake_radii = _radii(real, k), _radii(fake, k)
+    inside_real = torch.zeros(len(fake), dtype=torch.long)  # how many real neighbourhoods each fake lies in
+    reached, covered = torch.zeros(len(real), dtype=torch.bool), torch.zeros(len(real), dtype=torch.bool)
+    for start in range(0, len(real), _ROWS):
+        rows = slice(start, start + _ROWS)
+        distances = torch.cdist(real[rows], fake)
+        near = distances <= real_radii[rows, None]
+        inside_real += near.sum(0)
+        covered[rows] = near.any(1)
+        reached[rows] = (distances <= fake_radii).any(1)
+    return {
+        "precision": (inside_real > 0).double().mean().item(),
+        "recall": reached.double().mean().item(),
+        "density": inside_real.double().mean().item() / k,
+        "coverage": covered.double().mean().item(),
+    }
+
+
+def _radii(features: Tensor, k: int) -> Tensor:
+    """[N]: the distance of each to its k-th nearest other one."""
+    parts = [
+        torch.cdist(chunk, features).topk(k + 1, largest=False).values[:, -1] for chunk in torch.split(features, _ROWS)
+    ]
+    return torch.cat(parts)
+
+
+def diversity(features: Tensor, labels: Tensor) -> float:
+    """The mean distance between two images of a class, over the classes that have two."""
+    means = []
+    for label in torch.unique(labels):
+        members = features[labels == label][:PAIR_IMAGES]
+        if len(members) > 1:
+            means.append(torch.pdist(members).mean())
+    return float(torch.stack(means).mean()) if means else 0.0
+
+
+def sharpness(images: Tensor) -> float:
+    """The mean over images of the Laplacian's root mean square over the standard deviation; 0 for flat images."""
+    x = images.float().mean(1)  # [N, H, W]
+    laplacian = x[:, :-2, 1:-1] + x[:, 2:, 1:-1] + x[:, 1:-1, :-2] + x[:, 1:-1, 2:] - 4 * x[:, 1:-1, 1:-1]
+    contrast = x.flatten(1).std(1, correction=0)
+    edges = laplacian.flatten(1).square().mean(1).sqrt()
+    return float(torch.where(contrast > 0, edges / contrast.clamp(min=1e-6), 0).mean())
+
+
+def nearest(images: Tensor, others: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """For uint8 images [N, ...], the `count` nearest of `others`, in pixels: distances and rows, [N, count] each."""
+    flat = others.flatten(1).float() / 255
+    norms = flat.square().sum(1)
+    distances, rows = [], []
+    for chunk in torch.split(images.flatten(1), _ROWS):
+        x = chunk.float() / 255
+        squares = torch.addmm(norms[None], x, flat.T, alpha=-2) + x.square().sum(1, keepdim=True)
+        squares[squares < ROUNDING] = 0
+        found = squares.topk(count, largest=False)
+        distances.append(found.values.sqrt())
+        rows.append(found.indices)
+    return torch.cat(distances), torch.cat(rows)
+
+
+def memorised(images: Tensor, train: Tensor) -> float:
+    """The share of images that lie at most a third as far from their nearest training image as from the next."""
+    (first, second), _ = (part.T for part in nearest(images[:MEMORY_IMAGES], train, 2))
+    return float((first <= COPY_RATIO * second).double().mean())

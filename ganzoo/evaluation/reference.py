@@ -1,0 +1,166 @@
+"""What figures are measured against: a data set's real images as its judge reads them, and the floors.
+
+A floor is what real images themselves score: as many of the training images as were generated, against the test images.
+Readings and floors are kept in the user's cache, under a key made of the judge's and the data set's hashes.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from ganzoo import data
+from ganzoo.data import Dataset
+from ganzoo.errors import FileError, MachineError, UsageError
+from ganzoo.evaluation.judge import MNIST_SOURCES, Judge, Reading
+from ganzoo.files import atomic_write
+from ganzoo.seeds import derive
+
+SCHEMA = 1
+HELD_OUT = 5  # of a data set without a test split, one image in so many is held out as its test images
+
+
+@dataclass(frozen=True, kw_only=True)
+class Splits:
+    """A data set's training and test images, and one line where it has no test images of its own."""
+
+    train: Dataset
+    test: Dataset
+    sha256: str  # of all the images that generators are trained on
+    note: str | None = None
+
+
+def load_splits(
+    source: str, *, data_dir: str | Path | None = None, image_size: int | None = None, channels: int | None = None
+) -> Splits:
+    """Both splits of a source; a fixed fifth of one that has only training images counts as its test images."""
+    train = data.load(source, data_dir=data_dir, image_size=image_size, channels=channels)
+    return with_test(train, data_dir=data_dir, image_size=image_size, channels=channels)
+
+
+def with_test(
+    train: Dataset,
+    *,
+    data_dir: str | Path | None = None,
+    image_size: int | None = None,
+    channels: int | None = None,
+) -> Splits:
+    """A loaded training set beside its test images."""
+    try:
+        test = data.load(train.source, data_dir=data_dir, image_size=image_size, channels=channels, split="test")
+    except UsageError:
+        return hold_out(train)
+    return Splits(train=train, test=test, sha256=train.sha256)
+
+
+def hold_out(dataset: Dataset) -> Splits:
+    """A fixed fifth of the images as test images: for a set that has none."""
+    if len(dataset) < 2 * HELD_OUT:
+        raise UsageError(f"{dataset.source} has {len(dataset)} images: expected at least {2 * HELD_OUT} to evaluate on")
+    order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(derive(0, "held-out")))
+    count = len(dataset) // HELD_OUT
+    return Splits(
+        train=_rows(dataset, order[count:].sort().values),
+        test=_rows(dataset, order[:count].sort().values),
+        sha256=dataset.sha256,
+        note=f"{dataset.source} has no test images: a fixed fifth of its images counts as such, "
+        "though generators were trained on it too",
+    )
+
+
+def _rows(dataset: Dataset, rows: Tensor) -> Dataset:
+    return Dataset(
+        images=dataset.images[rows],
+        labels=None if dataset.labels is None else dataset.labels[rows],
+        num_classes=dataset.num_classes,
+        class_names=dataset.class_names,
+        source=dataset.source,
+    )
+
+
+def _check_match(judge: Judge, train: Dataset) -> None:
+    """A judge knows the images that it was trained on by their hash, unless they were brought to another size."""
+    same_size = judge.image_shape == train.image_shape
+    if train.source not in MNIST_SOURCES and same_size and judge.dataset_sha256 != train.sha256:
+        raise FileError(
+            f"the judge of {train.source} was trained on other images than are there now: "
+            "train it again (ganzoo evaluate --fit-judge)"
+        )
+
+
+class Reference:
+    """Real images as their judge reads them, and the floors that were measured with them.
+
+    Raises FileError for a judge that was trained on other images.
+    """
+
+    def __init__(self, judge: Judge, splits: Splits) -> None:
+        _check_match(judge, splits.train)
+        self.judge = judge
+        self.splits = splits
+        self.floors: dict[str, float] = {}  # by the names that they were kept under
+        if not self._load():
+            self.train, self.test = judge.read(splits.train.images), judge.read(splits.test.images)
+            self._store_readings()
+
+    @property
+    def real_shares(self) -> Tensor:
+        """float64 [K]: each class's part of the training images, by their labels."""
+        labels = self.splits.train.labels
+        assert labels is not None, "only labelled data have a judge"
+        return torch.bincount(labels, minlength=self.judge.num_classes).double() / len(labels)
+
+    def keep_floors(self, floors: Mapping[str, float]) -> None:
+        """Add to `floors`, here and in the cache."""
+        self.floors |= floors
+        self._store_floors()
+
+    @property
+    def _path(self) -> Path:
+        parts = [SCHEMA, self.judge.sha256, self.splits.train.sha256, self.splits.test.sha256]
+        key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
+        return Path(platformdirs.user_cache_dir("ganzoo")) / "references" / f"{key}.safetensors"
+
+    def _load(self) -> bool:
+        """Take what was kept, unless it was altered since."""
+        with suppress(OSError, SafetensorError, ValueError, KeyError, TypeError, RecursionError):
+            content = self._path.read_bytes()
+            record: dict[str, Any] = json.loads(self._path.with_suffix(".json").read_bytes())
+            self._sha256 = hashlib.sha256(content).hexdigest()
+            if self._seal(record["floors"]) == record["seal"]:
+                tensors = safetensors.torch.load(content)
+                self.train, self.test = (
+                    Reading(tensors[f"{split}.features"], tensors[f"{split}.probabilities"])
+                    for split in ("train", "test")
+                )
+                self.floors = record["floors"]
+                return True
+        return False
+
+    def _store_readings(self) -> None:
+        readings = {"train": self.train, "test": self.test}
+        tensors = {f"{split}.features": reading.features for split, reading in readings.items()}
+        tensors |= {f"{split}.probabilities": reading.probabilities for split, reading in readings.items()}
+        content = safetensors.torch.save(tensors)
+        self._sha256 = hashlib.sha256(content).hexdigest()
+        with suppress(MachineError):  # a cache that cannot be written is done without
+            atomic_write(self._path, content)
+            self._store_floors()
+
+    def _seal(self, floors: dict[str, float]) -> str:
+        """A hash of the readings' file and the floors, so that neither can be altered unnoticed."""
+        return hashlib.sha256(json.dumps([self._sha256, floors]).encode()).hexdigest()
+
+    def _store_floors(self) -> None:
+        record = {"seal": self._seal(self.floors), "floors": self.floors}
+        with suppress(MachineError):
+            atomic_write(self._path.with_suffix(".json"), json.dumps(record, indent=1).encode())
