@@ -1,19 +1,23 @@
 """`ganzoo sample`"""
 
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .app import chosen_run, command, print_json, say
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     import numpy as np
     from numpy.typing import NDArray
 
     from ganzoo.generator import Generator
 
 DEFAULT_N = 64
+LINE_EVERY = 10_000  # images drawn, where there is no terminal
 MAX_CLASSES = 1_000_000  # more than any variant has: what is beyond is out of range all the same
 
 
@@ -38,19 +42,67 @@ def sample(
     ] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="The same seed draws the same images.")] = 0,
     out: Annotated[
-        str,
-        typer.Option(metavar="PATH", help="grid.png, samples.npz, or DIR/ for one PNG an image (and labels.csv)."),
-    ] = "samples.png",
+        str | None,
+        typer.Option(
+            metavar="PATH",
+            show_default="samples.png; synthetic/ for a data set",
+            help="grid.png, samples.npz, or DIR/ for one PNG an image (and labels.csv); with --format a directory.",
+        ),
+    ] = None,
+    layout: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="idx|png|npz",
+            help="A labelled data set with its manifest and data card: MNIST's files (N in train, a sixth more, of "
+            "further latents, in t10k), a folder a class, or one .npz.",
+        ),
+    ] = None,
+    balance: Annotated[
+        str | None,
+        typer.Option(
+            metavar="uniform|real",
+            show_default="uniform",
+            help="With --format: as many of each class, or as in the training data.",
+        ),
+    ] = None,
+    min_confidence: Annotated[
+        float | None,
+        typer.Option(metavar="P", help="With --format: keep images whose label the judge gives at least P."),
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SOURCE", show_default="as trained", help="With --format: the real data, for judge and balance."
+        ),
+    ] = None,
+    best: Annotated[bool, typer.Option("--best", help="A run's best evaluated checkpoint, not its newest.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:
-    """Draw images from a run or an exported file.
+    """Draw images from a run or an exported file: pictures, or with --format a labelled data set for others.
 
-    An .onnx file is run without torch.
+    An .onnx file is run without torch, except by the judge, who measures a data set's labels where torch is there.
     """
+    from ganzoo.errors import UsageError
     from ganzoo.sampling import load
 
-    _check_kind(out)
-    generator = load(source if source is not None and Path(source).suffix == ".onnx" else chosen_run(source))
+    _check_options(
+        out, labels, layout, {"--balance": balance, "--min-confidence": min_confidence, "--dataset": dataset}
+    )
+    model = source if source is not None and Path(source).suffix == ".onnx" else chosen_run(source)
+    if best and isinstance(model, str):
+        raise UsageError("--best chooses a checkpoint of a run, and an .onnx file is exported from one: leave it out")
+    if layout is not None:
+        from ganzoo.synthetic import write
+
+        options: dict[str, Any] = {"balance": balance, "min_confidence": min_confidence, "dataset": dataset}
+        out, count = out or "synthetic", DEFAULT_N if n is None else n
+        with _progress() as on_draw:
+            manifest = write(model, out, count, layout=layout, seed=seed, best=best, on_draw=on_draw, **options)
+        _tell(manifest, out, as_json)
+        return
+    out = out or "samples.png"
+    generator = load(model, best=best)
     count, wanted = _wanted(n, labels)
     drawn = generator.labels_for(count, wanted)
     images = generator.sample(count, labels=wanted, seed=seed)
@@ -61,11 +113,58 @@ def sample(
         say(f"{count} images: {out}")
 
 
-def _check_kind(out: str) -> None:
+def _check_options(out: str | None, labels: str | None, layout: str | None, of_format: dict[str, Any]) -> None:
     from ganzoo.errors import UsageError
 
-    if Path(out).suffix not in (".png", ".npz", "") and not out.endswith("/"):
+    suffix = "" if out is None or out.endswith("/") else Path(out).suffix
+    given = [option for option, value in of_format.items() if value is not None]
+    if layout is None and given:
+        raise UsageError(f"{given[0]} is for a data set: add --format idx, png or npz")
+    if layout is not None and labels is not None:
+        raise UsageError("--labels does not go with --format, which draws all classes: leave one of them out")
+    if layout is not None and suffix in (".png", ".npz"):
+        raise UsageError(f"--out {out}: expected a directory, as --format {layout} writes several files")
+    if layout is None and suffix not in (".png", ".npz", ""):
         raise UsageError(f"--out {out}: expected a .png for a grid, an .npz, or a directory, DIR/")
+
+
+@contextmanager
+def _progress() -> "Iterator[Callable[[int, int, int], None]]":
+    """What tells how far a data set is: a bar on a terminal, else a line now and then."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("drawing", total=None)
+        told = 0
+
+        def on_draw(kept: int, wanted: int, drawn: int) -> None:
+            nonlocal told
+            text = f"{kept:,} of {wanted:,} images kept, {drawn:,} drawn"
+            bar.update(task, description=text, completed=kept, total=wanted)
+            if bar.disable and drawn - told >= LINE_EVERY:
+                told = drawn
+                say(text)
+
+        yield on_draw
+
+
+def _tell(manifest: dict[str, Any], out: str, as_json: bool) -> None:
+    if as_json:
+        print_json(manifest)
+        return
+    accuracy, confidence = manifest["label_accuracy"], manifest["mean_confidence"]
+    if accuracy is not None:
+        labels = f"{accuracy:.2%} read as their label by the judge {manifest['judge']['name']}"
+    elif confidence is not None:
+        labels = f"labelled by the judge {manifest['judge']['name']}, with a mean confidence of {confidence:.2%}"
+    else:
+        labels = (
+            f"labels {'not verified' if manifest['labels'] else 'none'}: {manifest['unavailable']['label_accuracy']}"
+        )
+    say(f"{manifest['kept']} images: {out}; {labels}")
 
 
 def _wanted(n: int | None, labels: str | None) -> tuple[int, list[int] | None]:

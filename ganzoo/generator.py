@@ -3,7 +3,7 @@
 torch and onnxruntime each pass their own `forward`; everything that a user sees is written here, once.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -84,24 +84,33 @@ class Generator:
 
         `labels` is None (balanced where conditional), one class for all, or `n` integers in [0, num_classes).
         """
-        n, seed = _natural("n", n), _natural("seed", seed)
+        n = _natural("n", n)
         images = _room(n, self.info.image_shape)
-        y = self.labels_for(n, labels)
-        for start in range(0, n, CHUNK):
-            part = images[start : start + CHUNK]
-            part[:] = self._chunk(seed, start, None if y is None else y[start : start + CHUNK])[: len(part)]
+        for position, batch in zip(range(0, n, CHUNK), self.iter_batches(n, labels, seed), strict=True):
+            images[position : position + CHUNK] = batch
         return images
+
+    def iter_batches(
+        self, n: int, labels: Labels | None = None, seed: int = 0, batch_size: int = CHUNK, *, start: int = 0
+    ) -> Iterator[NDArray[np.uint8]]:
+        """The images of `sample(n, labels, seed)`, bit for bit, `batch_size` at a time: memory does not grow with `n`.
+
+        With `start` the latents are `start` to `start + n - 1`: what `sample(start + n)` ends with.
+        """
+        n, seed, start = _natural("n", n), _natural("seed", seed), _natural("start", start)
+        if not _natural("batch_size", batch_size):
+            raise UsageError("batch_size is 0: expected an integer from 1 up")
+        y = None if labels is None else self.labels_for(n, labels)
+        return self._batches(self._chunks(start, start + n, y, seed), min(n, batch_size))
 
     def labels_for(self, n: int, labels: Labels | None = None) -> NDArray[np.int64] | None:
         """The labels, int64 [n], that `sample(n, labels)` draws with; None where the generator is unconditional."""
         n = _natural("n", n)
         classes = self.info.num_classes
-        if classes is None:
-            if labels is not None:
-                raise UsageError(f"'{self.info.variant}' is unconditional and takes no labels: leave them out")
-            return None
         if labels is None:
-            return np.arange(n, dtype=np.int64) % classes
+            return self._in_turn(0, n)
+        if classes is None:
+            raise UsageError(f"'{self.info.variant}' is unconditional and takes no labels: leave them out")
         given = _integers(labels)
         outside = given[(given < 0) | (given >= classes)]
         if outside.size:
@@ -126,11 +135,36 @@ class Generator:
             raise UsageError("z holds NaN or infinity: expected finite values, such as draws from N(0, 1)")
         return np.array(z, order="C")  # a copy: torch takes no read-only or reversed array
 
-    def _chunk(self, seed: int, start: int, y: NDArray[np.int64] | None) -> NDArray[np.uint8]:
+    def _in_turn(self, start: int, stop: int) -> NDArray[np.int64] | None:
+        """The classes 0, 1, ..., K - 1, 0, 1, ... of the images `start` to `stop`; None where unconditional."""
+        classes = self.info.num_classes
+        return None if classes is None else (start % classes + np.arange(stop - start, dtype=np.int64)) % classes
+
+    def _chunks(
+        self, start: int, stop: int, labels: NDArray[np.int64] | None, seed: int
+    ) -> Iterator[NDArray[np.uint8]]:
         # Always a whole chunk, though fewer may be wanted: a matrix product rounds differently for another batch size,
         # and then the first images of a large sample would not be bit-equal to a small sample.
-        z = seeds.latents(seed, self.info.latent_dim, start, start + CHUNK)
-        return to_uint8(self._draw(z, None if y is None else np.pad(y, (0, CHUNK - len(y)))))
+        for first in range(start - start % CHUNK, stop, CHUNK):
+            low, high = max(start, first), min(stop, first + CHUNK)
+            y = self._in_turn(low, high) if labels is None else labels[low - start : high - start]
+            z = seeds.latents(seed, self.info.latent_dim, first, first + CHUNK)
+            images = self._draw(z, None if y is None else np.pad(y, (low - first, first + CHUNK - high)))
+            yield to_uint8(images)[low - first : high - first]
+
+    def _batches(self, chunks: Iterator[NDArray[np.uint8]], size: int) -> Iterator[NDArray[np.uint8]]:
+        """The images of `chunks`, `size` at a time."""
+        batch, filled = _room(size, self.info.image_shape), 0
+        for chunk in chunks:
+            while len(chunk):
+                part, chunk = chunk[: size - filled], chunk[size - filled :]
+                batch[filled : filled + len(part)] = part
+                filled += len(part)
+                if filled == size:
+                    yield batch
+                    batch, filled = np.empty_like(batch), 0
+        if filled:
+            yield batch[:filled]
 
     def _draw(self, z: NDArray[np.float32], y: NDArray[np.int64] | None) -> NDArray[np.float32]:
         shape = (len(z), *self.info.image_shape)

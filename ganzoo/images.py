@@ -38,7 +38,7 @@ def grid(images: NDArray[np.uint8], columns: int | None = None, padding: int = 2
 
 def save_png(path: StrPath, image: NDArray[np.uint8]) -> None:
     """Write `image`, uint8 [H, W, C], as a PNG."""
-    atomic_write(path, _png(image))
+    atomic_write(path, encode_png(image))
 
 
 def save_npz(path: StrPath, images: NDArray[np.uint8], labels: NDArray[np.integer[Any]] | None = None) -> None:
@@ -65,7 +65,7 @@ def save_directory(path: StrPath, images: NDArray[np.uint8], labels: NDArray[np.
     names = [f"{index:0{digits}d}.png" for index in range(len(images))]
     with atomic_directory(path) as directory, writing(path):
         for name, image in zip(names, images, strict=True):
-            (directory / name).write_bytes(_png(image))
+            (directory / name).write_bytes(encode_png(image))
         if y is not None:
             rows = [f"{name},{label}\n" for name, label in zip(names, y, strict=True)]
             (directory / LABELS_FILE).write_text("".join(["file,label\n", *rows]), encoding="utf-8", newline="\n")
@@ -82,7 +82,8 @@ def _refuse_others(path: Path) -> None:
             raise UsageError(f"{path} holds '{entry.name}', which would be lost: choose a new or an empty directory")
 
 
-def _png(image: NDArray[np.uint8]) -> bytes:
+def encode_png(image: NDArray[np.uint8]) -> bytes:
+    """`image`, uint8 [H, W, C], as the bytes of a PNG."""
     _check(image, "HWC")
     buffer = io.BytesIO()
     Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(buffer, "PNG")

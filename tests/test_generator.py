@@ -159,6 +159,57 @@ def test_a_smaller_sample_is_the_beginning_of_a_larger_one(n: int, fewer: int, s
     np.testing.assert_array_equal(toy(3).sample(n, seed=seed)[:fewer], toy(3).sample(fewer, seed=seed))
 
 
+@given(
+    n=st.integers(0, 3 * CHUNK),
+    batch_size=st.integers(1, 4 * CHUNK),
+    start=st.integers(0, 3 * CHUNK),
+    num_classes=st.sampled_from([None, 1, 3]),
+)
+def test_batches_are_a_sample_in_parts(n: int, batch_size: int, start: int, num_classes: int | None) -> None:
+    batches = list(toy(num_classes).iter_batches(n, seed=5, batch_size=batch_size, start=start))
+    assert [len(batch) for batch in batches[:-1]] == [batch_size] * (len(batches) - 1)
+    assert all(0 < len(batch) <= batch_size for batch in batches)
+    whole = np.concatenate([np.empty((0, 2, 3, 1), np.uint8), *batches])  # all together: none shares another's memory
+    np.testing.assert_array_equal(whole, toy(num_classes).sample(start + n, seed=5)[start:])
+
+
+@given(labels=st.lists(st.integers(0, 2), max_size=3 * CHUNK), batch_size=st.integers(1, 100), start=st.integers(0, 99))
+def test_batches_are_drawn_with_the_labels_that_are_given(labels: list[int], batch_size: int, start: int) -> None:
+    batches = toy(3).iter_batches(len(labels), labels, batch_size=batch_size, start=start)
+    whole = np.concatenate([np.empty((0, 2, 3, 1), np.uint8), *batches])
+    np.testing.assert_array_equal(whole, toy(3).sample(start + len(labels), [0] * start + labels)[start:])
+
+
+def test_a_batch_is_drawn_when_it_is_asked_for() -> None:
+    calls = []
+
+    def forward(z: NDArray[np.float32], y: NDArray[np.int64] | None) -> NDArray[np.float32]:
+        calls.append(len(z))
+        return np.zeros((len(z), *SHAPE), np.float32)
+
+    batches = Generator(info(3), forward).iter_batches(10**15, batch_size=2 * CHUNK)  # far more than memory holds
+    assert calls == []
+    assert next(batches).shape == (2 * CHUNK, 2, 3, 1)
+    assert calls == [CHUNK, CHUNK]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"n": -1}, "n is -1"),
+        ({"n": 3, "seed": 1.0}, r"seed is 1\.0"),
+        ({"n": 3, "batch_size": 0}, "batch_size is 0: expected an integer from 1 up"),
+        ({"n": 3, "batch_size": -2}, "batch_size is -2"),
+        ({"n": 3, "start": -1}, "start is -1"),
+        ({"n": 3, "labels": [0]}, r"labels have the shape \[1\]: expected \[3\]"),
+        ({"n": 3, "labels": 3}, "label 3 is out of range"),
+    ],
+)
+def test_bad_batches_are_refused_before_any_is_asked_for(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        toy(3).iter_batches(**arguments)
+
+
 @given(n=st.integers(1, 3 * CHUNK))
 @settings(deadline=None)
 def test_forward_sees_one_batch_size(n: int) -> None:
