@@ -99,9 +99,10 @@ def _show(outcome: "Evaluation") -> None:
         console.print(f"{FIGURES[key].title}: not available, {reason}")
     source = outcome.splits.train.source
     console.print(
-        f"{outcome.n} images against {len(outcome.splits.test)} test images of {source}, seeds: {len(outcome.seeds)}; "
-        f"judge {judge.name} ({judge.accuracy:.2%} right, SHA-256 {judge.sha256[:16]})"
+        f"{len(outcome.seeds)} x {outcome.n} images against {len(outcome.splits.test)} test images of {source}",
+        markup=False,
     )
+    console.print(f"judge: {judge.name}, {100 * judge.accuracy:.2f} % right, SHA-256 {judge.sha256[:16]}", markup=False)
     for note in outcome.notes:
         console.print(note, markup=False)
     console.print(f"verdict: {outcome.verdict.sentence}", markup=False)

@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 from ganzoo.config import Spec, Variant
 from ganzoo.evaluation.judge import MNIST_SOURCES, load_judge
@@ -56,9 +57,29 @@ def figures_table() -> str:
     return "\n".join(["| key | figure | better | what it is |", "|---|---|---|---|", *rows])
 
 
+def verdicts_table() -> str:
+    """What benchmarks/verdicts.py found: every case, and how often it got its word."""
+    found = _results("verdicts")
+    rows = [
+        f"| {row['case']} | {row['expected']} | {row['right']} of {found['draws']} | {_words(row['words'])} |"
+        for row in found["rows"]
+    ]
+    heads = f"| drawn, {found['n']} images of {found['dataset']} | expected | found | verdicts |"
+    return "\n".join([heads, "|---|---|---|---|", *rows])
+
+
+def _words(counts: dict[str, int]) -> str:
+    return ", ".join(f"{word} {count}" for word, count in counts.items())
+
+
+def _results(name: str) -> Any:
+    return json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text(encoding="utf-8"))
+
+
 TABLES = {
     "variants": variants_table,
     "five-minutes": five_minutes_table,
+    "verdicts": verdicts_table,
     "judge": judge_table,
     "figures": figures_table,
 }

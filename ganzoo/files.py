@@ -5,15 +5,16 @@ What the operating system refuses becomes a `MachineError` of one line that name
 
 import contextlib
 import errno
+import json
 import os
 import secrets
 import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-from ganzoo.errors import MachineError
+from ganzoo.errors import FileError, MachineError
 
 StrPath: TypeAlias = str | os.PathLike[str]
 
@@ -85,6 +86,24 @@ def atomic_directory(path: StrPath) -> Iterator[Path]:
             _swap(temporary, target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)  # after the swap there is nothing of that name
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The object in a file; None where there is no such file. Raises FileError for one that is damaged."""
+    try:
+        value = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        raise FileError(f"{path} is damaged ({error}); make it anew, or move it away") from None
+    if not isinstance(value, dict):
+        raise FileError(f"{path} is damaged (it holds no object); make it anew, or move it away")
+    return value
+
+
+def write_json(path: StrPath, value: Any) -> None:
+    """Replace the file at `path` by `value` as JSON."""
+    atomic_write(path, (json.dumps(value, indent=1) + "\n").encode())
 
 
 def fsync_directory(path: StrPath) -> None:

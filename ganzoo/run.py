@@ -27,7 +27,7 @@ import filelock
 from ganzoo.checkpoint import Checkpoint, best_of, list_checkpoints
 from ganzoo.config import RunConfig, Spec, read_toml
 from ganzoo.errors import FileError, UsageError
-from ganzoo.files import atomic_write, writing
+from ganzoo.files import atomic_write, read_json, write_json, writing
 
 RUNS = Path("runs")
 METRICS, EVALUATIONS, EVALUATION = "metrics.jsonl", "evaluations.jsonl", "evaluation.json"
@@ -148,17 +148,10 @@ class Run:
 
     def evaluation(self) -> dict[str, Any] | None:
         """What `ganzoo evaluate` last found, if anything. Raises FileError where the file is damaged."""
-        path = self.path / EVALUATION
-        try:
-            found: dict[str, Any] = json.loads(path.read_bytes())
-        except FileNotFoundError:
-            return None
-        except ValueError as error:
-            raise FileError(f"{path} is damaged ({error}); delete it and evaluate the run again") from None
-        return found
+        return read_json(self.path / EVALUATION)
 
     def write_evaluation(self, found: Mapping[str, Any]) -> None:
-        atomic_write(self.path / EVALUATION, (json.dumps(found, indent=1) + "\n").encode())
+        write_json(self.path / EVALUATION, found)
 
     def append_metrics(self, line: Mapping[str, Any]) -> None:
         self._append(METRICS, line)

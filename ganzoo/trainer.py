@@ -258,9 +258,9 @@ class Session:
             if text:
                 self.progress.say(text)
         self._distance = (step, line["figures"]["fid"])
+        self._started += time.monotonic() - began  # before the checkpoint, which says how long it was trained
         if all(line["figures"]["fid"] < other["figures"]["fid"] for other in former):
             self.save(final=False)
-        self._started += time.monotonic() - began
 
     def evaluate_at_the_end(self) -> None:
         """The last evaluation, unless the last step was evaluated already."""

@@ -15,10 +15,10 @@ from ganzoo.evaluation.classifier import (
     CNNClassifier,
     Epoch,
     _batches,
-    _moved,
     evaluate_classifier,
     fit,
     logits_of,
+    moved_slightly,
 )
 
 SHAPE = (1, 16, 16)
@@ -119,7 +119,7 @@ def test_an_epoch_has_each_image_once_and_drops_the_rest(images: int, batch_size
 def test_moving_moves_a_little_and_fills_with_black() -> None:
     x = torch.full((200, 1, 28, 28), -1.0)
     x[:, :, 10:18, 10:18] = 1
-    moved = _moved(x, torch.Generator().manual_seed(0))
+    moved = moved_slightly(x, torch.Generator().manual_seed(0))
     assert moved.min() >= -1 - 1e-5
     assert moved.max() <= 1 + 1e-5
     weights = (moved + 1).squeeze(1) / 2

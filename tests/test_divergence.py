@@ -122,7 +122,7 @@ def training(images: Images, settings: list[str]) -> tuple[Session, Batch]:
     flags = {"data": {"source": "array", "batch_size": 8}, "train": {"steps": 5}}
     prepared = prepare(assemble("gan", settings=[*narrow("gan"), *settings], flags=flags), images)
     state = TrainingState(prepared.config, prepared.device)
-    session = Session(Run(Path()), prepared, state, Progress(enabled=False))
+    session = Session(Run(Path()), prepared, state, Progress(enabled=False), None)
     return session, session.batches.at(0)
 
 

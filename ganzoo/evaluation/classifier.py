@@ -21,7 +21,7 @@ from ganzoo.seeds import derive
 MIN_SIZE = 16  # pixels: below, the convolutions run out of image
 FEATURES = 64
 ROTATION, SCALE, SHIFT = 12.0, 0.1, 2.0  # of augmentation, at most: degrees, share of the size, pixels
-_CHUNK = 1000  # images that a network reads at a time where nothing is learnt
+_CHUNK = 100  # images that a network reads at a time where nothing is learnt
 
 
 class MLPClassifier(nn.Module):
@@ -174,10 +174,10 @@ def _batches(
     for start in range(0, max(len(images) - batch_size, 0) + 1, batch_size):
         rows = order[start : start + batch_size]
         x = normalize(images[rows])
-        yield _moved(x, generator) if augment else x, labels[rows]
+        yield moved_slightly(x, generator) if augment else x, labels[rows]
 
 
-def _moved(x: Tensor, generator: torch.Generator) -> Tensor:
+def moved_slightly(x: Tensor, generator: torch.Generator) -> Tensor:
     """Each image turned, scaled and shifted by amounts of its own; what comes in from outside is black."""
     turn, stretch, right, down = torch.rand(4, len(x), generator=generator) * 2 - 1
     angle, factor = turn * math.radians(ROTATION), 1 + SCALE * stretch

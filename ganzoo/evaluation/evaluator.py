@@ -136,7 +136,7 @@ def evaluate(
         figures: which of `FIGURES`.
         best: of a run, its best checkpoint instead of its newest.
         fit_judge: train the data set's judge first, unless it is one that ships with ganzoo.
-        say: what takes the lines about that.
+        say: what takes lines on the way, for people.
 
     Raises: UsageError where the data have no judge, FileError for what cannot be read.
     """
@@ -149,7 +149,7 @@ def evaluate(
         )
     subject, splits = _open(source, dataset, data_dir, best)
     judge = train_judge(splits, data_dir, say) if fit_judge else load_judge(splits.train.source, data_dir)
-    evaluation = evaluate_subject(subject, Reference(judge, splits), n=n, seeds=seeds, figures=figures)
+    evaluation = evaluate_subject(subject, Reference(judge, splits), n=n, seeds=seeds, figures=figures, say=say)
     if subject.run is not None:
         subject.run.write_evaluation(evaluation.to_json())
     return evaluation
@@ -175,7 +175,13 @@ def train_judge(splits: Splits, data_dir: str | Path | None, say: Callable[[str]
 
 
 def evaluate_subject(
-    subject: Subject, reference: Reference, *, n: int, seeds: int, figures: Sequence[str]
+    subject: Subject,
+    reference: Reference,
+    *,
+    n: int,
+    seeds: int,
+    figures: Sequence[str],
+    say: Callable[[str], None] = lambda text: None,
 ) -> Evaluation:
     """`evaluate`, for what is open already."""
     limit = min(len(reference.splits.train), subject.available or n)
@@ -193,9 +199,11 @@ def evaluate_subject(
     keys = [key for key in figures if key not in unavailable]
     values: dict[str, list[float]] = {key: [] for key in keys}
     for seed in draws:
+        say(f"draw {seed + 1} of {len(draws)}: {count} images")
         measured = measure(read(subject.draw(seed, count), reference), reference, keys, seed)
         for key in keys:
             values[key].append(measured[key])
+    say("what as many real images score")
     return Evaluation(
         subject=subject,
         judge=reference.judge,
@@ -350,15 +358,18 @@ def _open_onnx(path: Path, dataset: str | Dataset | None, data_dir: str | Path |
     generator, document = runtime.load(path), runtime.read_metadata(path)
     trained_on = document.get("run", {}).get("data", {})
     channels, height, width = generator.info.image_shape
-    source = dataset or trained_on.get("source", "array")
+    source = dataset or trained_on.get("source", "array")  # of a file or folder the name alone, not where it lies
+    place = "" if isinstance(source, Dataset) else source.partition(":")[2]
     if isinstance(source, Dataset):
         splits = hold_out(source)
-    elif source == "array":
-        raise UsageError(f"{path} does not say which images it was trained on: name them with --dataset")
+    elif source == "array" or (dataset is None and place and not Path(place).exists()):
+        raise UsageError(f"{path} was trained on images that are not here ({source}): name them with --dataset")
     else:
         splits = load_splits(
             source, data_dir=data_dir, image_size=height if height == width else None, channels=channels
         )
+    if dataset is None and trained_on.get("sha256", splits.sha256) != splits.sha256:
+        raise FileError(f"{source} is not what {path} was trained on (another SHA-256)")
     return as_subject(generator, str(path), document.get("step")), splits
 
 

@@ -33,7 +33,7 @@ SCHEMA = 1
 EPOCHS = 20  # of a judge's training
 SUFFIX = ".judge.safetensors"
 UNSEALED = "0" * 64  # what stands in a new file for its SHA-256, until that is known
-_CHUNK = 500  # images that the network reads at a time: fixed, for a matrix product rounds differently for another size
+_CHUNK = 100  # images that the network reads at a time: fixed, for a matrix product rounds differently for another size
 
 
 @dataclass(frozen=True)
@@ -194,7 +194,8 @@ def _judge(content: bytes, path: Path, pinned: str | None) -> Judge:
         if sha256 != pinned if pinned else not _is_sealed(content, metadata["sha256"]):
             raise damaged
         shape = tuple(record["image_shape"])
-        network = CLASSIFIERS[record["classifier"]](shape, len(record["class_names"]))
+        with torch.random.fork_rng(devices=[]):  # the first weights are replaced at once
+            network = CLASSIFIERS[record["classifier"]](shape, len(record["class_names"]))
         network.load_state_dict(tensors)
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         if isinstance(error, FileError):

@@ -9,6 +9,7 @@ from ganzoo.evaluation.evaluator import QUICK, N, as_subject, floors, measure, r
 from ganzoo.evaluation.judge import Reading, load_judge
 from ganzoo.evaluation.metrics import FIGURES, class_shares, classes_lost, title_of
 from ganzoo.evaluation.reference import Reference, with_test
+from ganzoo.evaluation.verdict import DIVERSITY
 from ganzoo.generator import Generator
 
 
@@ -57,9 +58,17 @@ def describe(line: dict[str, Any]) -> str:
 
 
 def warning(line: dict[str, Any], former: Sequence[dict[str, Any]]) -> str | None:
-    """What to say when classes are lost that were drawn at the evaluation before."""
-    known = set(former[-1]["classes_lost"]) if former else set()
-    if not set(line["classes_lost"]) - known:
+    """What to say of a collapse, unless it was there at the evaluation before."""
+    before = former[-1] if former else {"classes_lost": [], "figures": {}, "floors": {}}
+    if set(line["classes_lost"]) - set(before["classes_lost"]):
+        what = f"the generator draws next to nothing of class {', '.join(line['classes_lost'])}"
+    elif _alike(line) and not _alike(before):
+        what = "the images of a class are nearly all alike"
+    else:
         return None
-    lost = ", ".join(line["classes_lost"])
-    return f"warning: collapse at step {line['step']}: the generator no longer draws class {lost}"
+    return f"warning: collapse at step {line['step']}: {what}"
+
+
+def _alike(line: dict[str, Any]) -> bool:
+    figures, floors = line["figures"], line["floors"]
+    return "diversity" in figures and figures["diversity"] < DIVERSITY * floors["diversity"]

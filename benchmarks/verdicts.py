@@ -1,0 +1,237 @@
+"""The verdicts on failures that were planted, and on images that have none: how many are caught, how many false alarms.
+
+    python benchmarks/verdicts.py [--dataset mnist-5k] [--draws 50] [--n 1000] [--runs DIR DIR ...]
+
+A sound generator is stood in for by training images that are bent, turned and shifted at random; each failure is
+planted in those. Runs that are named are judged too, on other latents each draw. Writes
+`benchmarks/results/verdicts.json`.
+"""
+
+import argparse
+import json
+import math
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import affine_grid, conv2d, grid_sample, interpolate
+
+from ganzoo import data
+from ganzoo.data import Dataset
+from ganzoo.errors import MachineError
+from ganzoo.evaluation import verdict as verdicts
+from ganzoo.evaluation.evaluator import as_subject, floors, measure, read
+from ganzoo.evaluation.judge import load_judge
+from ganzoo.evaluation.reference import Reference, load_splits
+from ganzoo.sampling import load
+from ganzoo.seeds import derive
+
+RESULTS = Path(__file__).parent / "results" / "verdicts.json"
+KEYS = ("fid", "classes", "diversity", "sharpness", "memorised", "precision", "coverage", "label_accuracy")
+TURN, SHIFT, BEND = 10.0, 1.5, 1.0  # at most: degrees, pixels, pixels
+
+Drawn = tuple[Tensor, Tensor | None]  # images uint8 [N, C, H, W], and the labels that they were asked for
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is judged: `draw(random, n)`, and the verdict that it should get."""
+
+    name: str
+    expected: str
+    draw: Callable[[torch.Generator, int], Drawn]
+
+
+def moved(images: Tensor, random: torch.Generator) -> Tensor:
+    """Each image turned, shifted and bent by amounts of its own, and as sharp as before."""
+    count, _, height, width = images.shape
+    angle, right, down = torch.rand(3, count, generator=random) * 2 - 1
+    angle = angle * math.radians(TURN)
+    rows = [
+        torch.stack([angle.cos(), -angle.sin(), right * SHIFT * 2 / width], 1),
+        torch.stack([angle.sin(), angle.cos(), down * SHIFT * 2 / height], 1),
+    ]
+    grid = affine_grid(torch.stack(rows, 1), list(images.shape), align_corners=False)
+    bend = (torch.rand(count, 2, 4, 4, generator=random) * 2 - 1) * BEND * 2 / width
+    grid = grid + interpolate(bend, (height, width), mode="bicubic", align_corners=True).permute(0, 2, 3, 1)
+    return to_uint8(grid_sample(images.float(), grid, mode="bicubic", align_corners=False))
+
+
+def blurred(images: Tensor, sigma: float) -> Tensor:
+    """Under a Gaussian of `sigma` pixels."""
+    x = torch.arange(-4.0, 5.0)
+    kernel = torch.exp(-x.square() / (2 * sigma**2))
+    kernel = (kernel / kernel.sum()).repeat(images.shape[1], 1, 1, 1)
+    groups = images.shape[1]
+    across = conv2d(images.float(), kernel, padding="same", groups=groups)
+    return to_uint8(conv2d(across, kernel.mT, padding="same", groups=groups))
+
+
+def noisy(images: Tensor, sigma: float, random: torch.Generator) -> Tensor:
+    """With Gaussian noise of `sigma`, where white is 1."""
+    return to_uint8(images + 255 * sigma * torch.randn(images.shape, generator=random))
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    return images.round().clamp(0, 255).byte()
+
+
+def planted(train: Dataset) -> list[Case]:
+    """Every failure, in the degrees that are tried, and the sound images that they are planted in."""
+    assert train.labels is not None
+    labels, classes = train.labels, train.num_classes or 1
+
+    def rows(random: torch.Generator, n: int, among: Tensor | None = None) -> Tensor:
+        """Rows of the training images; where some are named, with repetition."""
+        if among is None:
+            return torch.randperm(len(train), generator=random)[:n]
+        return among[torch.randint(len(among), (n,), generator=random)]
+
+    def sound(random: torch.Generator, n: int, among: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        chosen = rows(random, n, among)
+        return moved(train.images[chosen], random), labels[chosen]
+
+    def some(random: torch.Generator, n: int, number: int) -> Drawn:
+        """All of `number` classes."""
+        kept = torch.randperm(classes, generator=random)[:number]
+        return sound(random, n, torch.nonzero(torch.isin(labels, kept)).flatten())[0], None
+
+    def few(random: torch.Generator, n: int, number: int) -> Drawn:
+        """`number` images of each class, over and over."""
+        order = torch.randperm(len(train), generator=random)
+        chosen = torch.cat([order[labels[order] == label][:number] for label in range(classes)])
+        images = moved(train.images[chosen], random)
+        again = torch.randint(len(chosen), (n,), generator=random)
+        return images[again], labels[chosen][again]
+
+    def constant(random: torch.Generator, n: int) -> Drawn:
+        return sound(random, 1)[0].repeat(n, 1, 1, 1), None
+
+    def shuffled(random: torch.Generator, n: int, share: float) -> Drawn:
+        images, asked = sound(random, n)
+        part = round(share * n)
+        asked[:part] = asked[torch.randperm(part, generator=random)]
+        return images, asked
+
+    def copies(random: torch.Generator, n: int, share: float = 1, noise: float = 0) -> Drawn:
+        chosen = rows(random, n)
+        part = round(share * n)
+        images = moved(train.images[chosen], random)
+        images[:part] = noisy(train.images[chosen[:part]], noise, random)
+        return images, labels[chosen]
+
+    def blur(random: torch.Generator, n: int, sigma: float) -> Drawn:
+        return blurred(sound(random, n)[0], sigma), None
+
+    def noise(random: torch.Generator, n: int) -> Drawn:
+        return torch.randint(0, 256, (n, *train.image_shape), generator=random, dtype=torch.uint8), None
+
+    def halves(random: torch.Generator, n: int) -> Drawn:
+        """Half of one digit, half of another: like nothing."""
+        one, other = sound(random, n)[0], sound(random, n)[0]
+        middle = train.image_shape[1] // 2
+        return torch.cat([one[:, :, :middle], other[:, :, middle:]], 2), None
+
+    return [
+        Case("sound images", "healthy", sound),
+        Case("one image", "collapsed", constant),
+        *(Case(f"{k} of {classes} classes", "collapsed", partial(some, number=k)) for k in (1, 5, classes - 1)),
+        *(Case(f"{k} images a class", "collapsed", partial(few, number=k)) for k in (1, 2, 5, 20)),
+        *(Case(f"{s:.0%} of the labels shuffled", "label-blind", partial(shuffled, share=s)) for s in (1, 0.5, 0.3)),
+        *(Case(f"training images, noise {s}", "memorising", partial(copies, noise=s)) for s in (0, 0.02, 0.05, 0.1)),
+        *(Case(f"{s:.0%} training images", "memorising", partial(copies, share=s)) for s in (0.5, 0.2)),
+        *(Case(f"blur of {s} pixels", "blurred", partial(blur, sigma=s)) for s in (1.5, 1.0, 0.7, 0.5)),
+        Case("noise", "malformed", noise),
+        Case("halves of two digits", "malformed", halves),
+    ]
+
+
+def others(dataset: str) -> list[Case]:
+    """Sound controls that are nobody's copies: MNIST's test images, which mnist-5k has not, where MNIST is there."""
+    if dataset != "mnist-5k":
+        return []
+    try:
+        unseen = data.load("mnist", split="test", download=False)
+    except MachineError:
+        return []
+
+    def draw(random: torch.Generator, n: int) -> Drawn:
+        chosen = torch.randperm(len(unseen), generator=random)[:n]
+        return unseen.images[chosen], None if unseen.labels is None else unseen.labels[chosen]
+
+    return [Case("unseen images of MNIST", "healthy", draw)]
+
+
+def trained(path: Path) -> Case:
+    """A run's generator, on latents of its own for each draw."""
+    subject = as_subject(load(path), path.name)
+    return Case(
+        f"run {path.name}",
+        "healthy",
+        lambda random, n: subject.draw(int(torch.randint(2**31, (1,), generator=random)), n),
+    )
+
+
+def judged(case: Case, reference: Reference, draws: int, n: int) -> dict[str, Any]:
+    """How many draws of a case got each verdict, and the range of their figures."""
+    words: Counter[str] = Counter()
+    figures: list[dict[str, float]] = []
+    for draw in range(draws):
+        random = torch.Generator().manual_seed(derive(draw, case.name))
+        samples = read(case.draw(random, n), reference)
+        keys = [key for key in KEYS if key != "label_accuracy" or samples.labels is not None]
+        figures.append(measure(samples, reference, keys))
+        words[verdicts.verdict(figures[-1], floors(reference, n, [0], keys), reference.judge.num_classes).word] += 1
+    return {
+        "case": case.name,
+        "expected": case.expected,
+        "right": words[case.expected],
+        "words": dict(words.most_common()),
+        "figures": {
+            key: [round(value, 4) for value in (min(values), fmean(values), max(values))]
+            for key in figures[0]
+            if (values := [found[key] for found in figures])
+        },
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", default="mnist-5k")
+    parser.add_argument("--draws", type=int, default=50)
+    parser.add_argument("--n", type=int, default=1000)
+    parser.add_argument("--runs", type=Path, nargs="*", default=[], help="runs that are taken for healthy")
+    parser.add_argument("--only", default="", help="cases with this in their name")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    arguments = parser.parse_args()
+    splits = load_splits(arguments.dataset)
+    reference = Reference(load_judge(splits.train.source), splits)
+    cases = [*planted(splits.train), *others(splits.train.source), *map(trained, arguments.runs)]
+    rows = []
+    for case in cases:
+        if arguments.only in case.name:
+            rows.append(judged(case, reference, arguments.draws, arguments.n))
+            shown = ", ".join(f"{word} {count}" for word, count in rows[-1]["words"].items())
+            print(
+                f"{case.name:<30}{case.expected:<12}{rows[-1]['right']:>3} of {arguments.draws}   {shown}", flush=True
+            )
+    found = {
+        "dataset": splits.train.source,
+        "judge": reference.judge.describe(),
+        "n": arguments.n,
+        "draws": arguments.draws,
+        "thresholds": {name.lower(): value for name, value in vars(verdicts).items() if isinstance(value, float)},
+        "floors": floors(reference, arguments.n, [0], KEYS),
+        "rows": rows,
+    }
+    arguments.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
