@@ -14,6 +14,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ganzoo.case_study import study as study
+    from ganzoo.comparison import compare as compare
     from ganzoo.config import Adam as Adam
     from ganzoo.config import RunConfig as RunConfig
     from ganzoo.config import Spec as Spec
@@ -32,11 +34,13 @@ _HOMES = {
     "RunConfig": "config",
     "Spec": "config",
     "Variant": "config",
+    "compare": "comparison",
     "evaluate": "evaluation.evaluator",
     "export": "exporter",
     "Run": "run",
     "load": "sampling",
     "resume": "trainer",
+    "study": "case_study",
     "train": "trainer",
 }
 __all__ = [*_HOMES, "__version__"]

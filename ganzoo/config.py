@@ -111,7 +111,7 @@ class TrainConfig(_Value):
     epochs: PositiveFloat | None = None  # passes of the real images through the discriminator in all
     minutes: PositiveFloat | None = None
     seed: NonNegativeInt = 0
-    ema: Fraction = 0.995  # decay a step of the generator's averaged weights
+    ema: Fraction = 0.9995  # decay a step of the generator's averaged weights, at most: see `Ema`
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # of the networks' passes; losses and penalties: float32
     channels_last: bool = False  # memory format of the networks' weights

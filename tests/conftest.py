@@ -127,6 +127,11 @@ def start_training(out: Path, source: str, settings: Sequence[str], *places: Pat
     command += ["--steps", "20000", "--batch-size", str(BATCH_SIZE)]
     for setting in [*narrow("gan"), "train.threads=1", *settings]:
         command += ["--set", setting]
+    return start_process(command, *places)
+
+
+def start_process(command: Sequence[str], *places: Path) -> subprocess.Popen[str]:
+    """A process that hears SIGINT, and whose stderr can be read."""
     return subprocess.Popen(
         command,
         env=environment(*places),

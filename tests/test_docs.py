@@ -60,7 +60,17 @@ def test_python_blocks_parse_and_use_names_that_exist() -> None:
 def test_commands_name_options_that_exist() -> None:
     lines = "\n".join(_blocks("")).replace("\\\n", " ").splitlines()
     commands = [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("ganzoo ")]
-    assert {words[0] for words in commands} == {"train", "resume", "sample", "evaluate", "export", "list"}
+    assert {words[0] for words in commands} == {
+        "train",
+        "resume",
+        "sample",
+        "evaluate",
+        "compare",
+        "study",
+        "report",
+        "export",
+        "list",
+    }
     for name in {words[0] for words in commands}:
         command = [sys.executable, "-m", "ganzoo_cli", name, "--help"]
         known = subprocess.run(command, capture_output=True, text=True, check=True).stdout

@@ -1,0 +1,50 @@
+"""What a network is made of, found out by running it: each layer's output and weights."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+_N = 2  # samples in the pass: batch norm would not take a single one
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layer:
+    """One layer, in the order of the pass; `shape` is its output's, without the batch."""
+
+    name: str
+    shape: tuple[int, ...] | None
+    parameters: int
+
+
+@torch.no_grad()
+def layers_of(network: nn.Module, *inputs: Tensor | None) -> list[Layer]:
+    """The layers that a pass of `inputs` meets, and one line for weights outside any of them."""
+    met: dict[nn.Module, Layer] = {}
+
+    def note(layer: nn.Module, _: Any, output: Any) -> None:
+        shape = tuple(output.shape[1:]) if isinstance(output, Tensor) else None
+        if layer not in met:
+            met[layer] = Layer(name=type(layer).__name__, shape=shape, parameters=_count([layer]))
+
+    hooks = [layer.register_forward_hook(note) for layer in network.modules() if not any(layer.children())]
+    try:
+        network(*inputs)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    outside = _count([network]) - _count(list(met))
+    return [*met.values(), *([Layer(name="outside of layers", shape=None, parameters=outside)] if outside else [])]
+
+
+def inputs_of(shape: Sequence[int], labels: bool) -> tuple[Tensor, Tensor | None]:
+    """A batch of zeros, and of labels where the network takes them."""
+    return torch.zeros(_N, *shape), torch.zeros(_N, dtype=torch.int64) if labels else None
+
+
+def _count(modules: Sequence[nn.Module]) -> int:
+    """Their weights, each once."""
+    parameters = {parameter for module in modules for parameter in module.parameters()}
+    return sum(parameter.numel() for parameter in parameters)

@@ -1,0 +1,195 @@
+"""The comparison of variants, drawn from the results that `ganzoo compare` wrote or from runs in the same form."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ganzoo.evaluation.metrics import FIGURES, title_of
+from ganzoo.report.document import Block, Items, Picture, Row, Section, Table, Text, integer, slug
+from ganzoo.report.figures import DENSITY, Panel, Series, Style, panels, styles
+from ganzoo.report.sources import Json
+from ganzoo.report.variant import BETTER, shown
+
+Done: TypeAlias = dict[str, list[Json]]  # a variant's rows, those of runs that came to their end
+CURVES = {"fid": "(lower is better)", "label_accuracy": ""}
+
+
+def comparison_section(results: Json, base: Path) -> Section:
+    """Variants side by side; the rows' runs are found from `base`, the directory of the results."""
+    done = {
+        variant: [row for row in results["rows"] if row["variant"] == variant and row["status"] == "done"]
+        for variant in looks_of(results)
+    }
+    rows = [row for own in done.values() for row in own]
+    return Section(
+        "Comparison",
+        [
+            *_plan(results, rows),
+            _overview(results, done),
+            *_curves(results, done),
+            *_pictures(done, base),
+            *_all_figures(results, done),
+            *_verdicts(rows),
+        ],
+    )
+
+
+def looks_of(results: Json) -> dict[str, Style]:
+    """A variant's colour and dashes, the same everywhere."""
+    return styles(row["variant"] for row in results["rows"] if row["variant"])
+
+
+def _plan(results: Json, done: Sequence[Json]) -> list[Block]:
+    plan = results.get("plan")
+    parts = []
+    if plan and plan["variants"]:
+        parts.append(f"{len(plan['variants'])} variants, {plan['seeds']} seeds each, on {plan['dataset']}")
+        parts += [f"{plan['minutes']:g} minutes of training a run"] if plan.get("minutes") else []
+        parts += [f"{plan[unit]:g} {unit} a run" for unit in ("epochs", "steps") if plan.get(unit)]
+    numbers = sorted({row["n"] for row in done if row.get("n")})
+    parts += [f"{' or '.join(map(integer, numbers))} images for each figure"] if numbers else []
+    return [Text("; ".join(parts) + ".")] if parts else []
+
+
+def _overview(results: Json, done: Done) -> Table:
+    """Quality beside cost: a row a variant, real images, a row a run that failed."""
+    rows = [row for own in done.values() for row in own]
+    quality = [key for key in CURVES if any(key in row["figures"] for row in rows)]
+    batches = sorted({size for row in rows for size in row.get("latency_ms") or {}}, key=int)
+    titles = [title_of(key, _judge(results)) for key in quality]
+    header = [
+        "Variant",
+        "Runs",
+        *titles,
+        "Images/s",
+        "Parameters",
+        "ONNX, KiB",
+        *(f"ms for {size}" for size in batches),
+    ]
+    table = []
+    for variant, own in done.items():
+        total = sum(row["variant"] == variant for row in results["rows"])
+        runs = str(total) if len(own) == total else f"{len(own)} of {total}"
+        table.append([variant, runs, *(_figure(own, key) for key in quality), *_costs(own, batches)])
+    floors = results.get("floors", {})
+    if any(key in floors for key in quality):
+        real = ["real images (floor)", "—", *(shown(key, floors.get(key)) for key in quality)]
+        table.append([*real, *["—"] * (len(header) - len(real))])
+    table += [[row["name"], row["status"], row["error"] or "—"] for row in results["rows"] if row["status"] != "done"]
+    latency = " ms for N: what the exported file takes to draw N images on the machine that compared them."
+    caption = (
+        "Mean ± standard deviation over the seeds, where there are several. Images/s: real images through the "
+        f"discriminator in training. Parameters: the generator's.{latency if batches else ''}"
+    )
+    return Table(header=header, rows=table, caption=caption)
+
+
+def _costs(rows: Sequence[Json], batches: Sequence[str]) -> list[str]:
+    speed, weights, size = (_mean(rows, key) for key in ("images_per_s", "generator_parameters", "onnx_bytes"))
+    latencies = [[row["latency_ms"][batch] for row in rows if row.get("latency_ms")] for batch in batches]
+    shown_latencies = [f"{fmean(found):.3g}" if found else "—" for found in latencies]
+    return [integer(speed), integer(weights), integer(None if size is None else size / 1024), *shown_latencies]
+
+
+def _figure(rows: Sequence[Json], key: str) -> str:
+    """A figure's mean and deviation over a variant's runs."""
+    values = [row["figures"][key] for row in rows if key in row["figures"]]
+    return shown(key, fmean(values) if values else None, stdev(values) if len(values) > 1 else None)
+
+
+def _mean(rows: Sequence[Json], key: str) -> float | None:
+    values = [row[key] for row in rows if row.get(key) is not None]
+    return fmean(values) if values else None
+
+
+def _judge(results: Json) -> str:
+    name: str = (results.get("judge") or {}).get("name", "")
+    return name
+
+
+def _curves(results: Json, done: Done) -> list[Block]:
+    looks, floors, blocks = looks_of(results), results.get("floors", {}), list[Block]()
+    for key, which in CURVES.items():
+        if not any(key in point for own in done.values() for row in own for point in row["curve"]):
+            continue
+        title = title_of(key, _judge(results))
+        wanted = [
+            Panel(
+                title=f"{title} {which}".strip(),
+                x=unit,
+                series=[line for name, own in done.items() for line in _series(name, own, looks[name], x, key)],
+                floor=floors.get(key),
+                log=key == "fid",
+                percent=FIGURES[key].percent,
+            )
+            for x, unit in (("seconds", "seconds of training"), ("epoch", "epochs"))
+        ]
+        blocks.append(
+            Picture(
+                name=f"comparison-{key}",
+                data=panels(wanted, height=4.2),
+                alt=f"{title} of each variant by seconds and by epoch, the floor as a dashed line",
+                caption="Means over the seeds; the bands are one standard deviation to either side.",
+                density=DENSITY,
+            )
+        )
+    return blocks
+
+
+def _series(variant: str, rows: Sequence[Json], style: Style, x: str, key: str) -> list[Series]:
+    """The mean curve over the seeds with the spread; each seed's own where they have no stretch in common."""
+    curves = [np.array([(point[x], point[key]) for point in row["curve"] if key in point], float) for row in rows]
+    curves = [curve for curve in curves if len(curve)]
+    places = _common(curves)
+    if len(curves) > 1 and len(places):
+        values = np.stack([np.interp(places, curve[:, 0], curve[:, 1]) for curve in curves])
+        return [Series(label=variant, x=places, y=values.mean(0), spread=values.std(0, ddof=1), style=style)]
+    return [
+        Series(label="_" if index else variant, x=curve[:, 0], y=curve[:, 1], style=style)
+        for index, curve in enumerate(curves)
+    ]
+
+
+def _common(curves: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """The places of any curve's points that lie within all curves."""
+    if not curves:
+        return np.empty(0)
+    first, last = max(curve[0, 0] for curve in curves), min(curve[-1, 0] for curve in curves)
+    places: NDArray[Any] = np.unique(np.concatenate([curve[:, 0] for curve in curves]))
+    common: NDArray[Any] = places[(places >= first) & (places <= last)]
+    return common
+
+
+def _pictures(done: Done, base: Path) -> list[Block]:
+    """What the first run of each variant draws in the end."""
+    pictures = []
+    for variant, own in done.items():
+        path = base / own[0]["run"] / "samples" / "final.png" if own else None
+        if path is not None and path.is_file():
+            alt = f"Images that {variant} draws at the end of its training"
+            name = f"comparison-{slug(variant)}"
+            pictures.append(Picture(name=name, data=path.read_bytes(), alt=alt, caption=variant))
+    return [Row(pictures)] if pictures else []
+
+
+def _all_figures(results: Json, done: Done) -> list[Block]:
+    """Every figure, a column a variant."""
+    floors, rows = results.get("floors", {}), []
+    for key, figure in FIGURES.items():
+        cells = [_figure(own, key) for own in done.values()]
+        if set(cells) - {"—"}:
+            rows.append([title_of(key, _judge(results)), *cells, shown(key, floors.get(key)), BETTER[figure.better]])
+    caption = "All figures, mean ± standard deviation over the seeds."
+    return [Table(header=["Figure", *done, "Floor", "Better"], rows=rows, caption=caption)] if rows else []
+
+
+def _verdicts(done: Sequence[Json]) -> list[Block]:
+    runs: dict[str, list[str]] = {}
+    for row in done:
+        if row.get("verdict"):
+            runs.setdefault(row["verdict"]["sentence"], []).append(row["name"])
+    return [Items([f"{', '.join(names)}: {sentence}." for sentence, names in runs.items()])] if runs else []

@@ -1,0 +1,288 @@
+"""The figures: curves, bars and matrices by matplotlib, grids and animations by Pillow; each as the bytes of its file.
+
+Nothing here is global: no pyplot, no settings of matplotlib are touched.
+"""
+
+import io
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, PercentFormatter
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from ganzoo.images import grid
+
+DENSITY = 2  # pixels of a figure's file for one of the page's
+WIDTH = 9.6  # inches, of 100 of the page's pixels each
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe and Ito 2008
+STYLES: tuple[Any, ...] = ("-", "--", ":", "-.")
+INK, SOFT, LINE = "#1d2329", "#5b6570", "#d9dee3"
+PALETTE = 64  # colours of a figure's file
+FRAMES = 40  # of an animation, at most
+GIF_BYTES = 1_400_000  # of an animation, at most, where fewer frames can help
+GIF_COLOURS = 32
+GIF_WIDTH = 420  # pixels, at most, where the pictures can be made smaller
+LABEL = 28  # letters of a name, at most
+PAPER = 255
+
+Array = NDArray[np.uint8]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Style:
+    """How a series looks, everywhere on a page."""
+
+    colour: str
+    line: Any = "-"
+
+
+def styles(names: Iterable[str]) -> dict[str, Style]:
+    """Colours that the colour-blind can tell apart; beyond seven names, other dashes."""
+    return {
+        name: Style(colour=COLOURS[i % len(COLOURS)], line=STYLES[i // len(COLOURS) % len(STYLES)])
+        for i, name in enumerate(dict.fromkeys(names))
+    }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Series:
+    """Points joined by a line; `spread` is the half-width of the band around it, or of the error bars."""
+
+    label: str
+    x: Sequence[float] | NDArray[Any]
+    y: Sequence[float] | NDArray[Any]
+    style: Style
+    spread: Sequence[float] | NDArray[Any] | None = None
+    width: float = 1.8
+    bars: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """One pair of axes; `floor` is drawn as a dashed line."""
+
+    title: str
+    x: str
+    series: Sequence[Series]
+    floor: float | None = None
+    log: bool = False
+    log_x: bool = False
+    percent: bool = False
+
+
+def panels(wanted: Sequence[Panel], *, height: float = 3.3) -> bytes:
+    """The panels side by side, one legend for all below them."""
+    figure = Figure(figsize=(WIDTH if len(wanted) > 1 else WIDTH * 0.7, height), layout="constrained")
+    axes = figure.subplots(1, len(wanted), squeeze=False)[0]
+    for axis, panel in zip(axes, wanted, strict=True):
+        _draw(axis, panel)
+    entries: dict[str, Any] = {}  # what panels share is said once
+    for axis in axes:
+        handles, labels = axis.get_legend_handles_labels()
+        entries |= dict(zip(labels, handles, strict=True))
+    columns = max(1, min(6, len(entries)))
+    place = figure.legend(entries.values(), entries, loc="outside lower center", ncols=columns, fontsize=8.5)
+    place.set_frame_on(False)
+    return _png(figure)
+
+
+def _draw(axis: Axes, panel: Panel) -> None:
+    for series in panel.series:
+        look: dict[str, Any] = {"color": series.style.colour, "linewidth": series.width, "label": _label(series.label)}
+        marker = "o" if len(series.x) <= 12 else None
+        if series.bars:
+            axis.errorbar(series.x, series.y, yerr=series.spread, capsize=4, marker="o", ls=series.style.line, **look)
+            continue
+        axis.plot(series.x, series.y, linestyle=series.style.line, marker=marker, markersize=4, **look)
+        if series.spread is not None:
+            y, spread = np.asarray(series.y), np.asarray(series.spread)
+            axis.fill_between(series.x, y - spread, y + spread, color=series.style.colour, alpha=0.18, linewidth=0)
+    if panel.floor is not None:
+        axis.axhline(panel.floor, color=SOFT, linestyle="--", linewidth=1.2, label="floor: real against real")
+    _scales(axis, panel)
+    _tidy(axis)
+    axis.set_title(_label(panel.title), fontsize=10, loc="left", color=INK)
+    axis.set_xlabel(panel.x, fontsize=9, color=SOFT)
+
+
+def _label(text: str) -> str:
+    """What is drawn of a text from a file: not its formulas, and not all of it where it is long."""
+    return (text if len(text) <= LABEL else f"{text[: LABEL - 1]}…").replace("$", r"\$")
+
+
+def _turn(names: Sequence[str]) -> float:
+    """Degrees: long names stand upright, so that they do not run into each other."""
+    return 0 if max(map(len, names), default=0) <= 4 else 90
+
+
+def _scales(axis: Axes, panel: Panel) -> None:
+    if panel.log:
+        values = [float(y) for series in panel.series for y in series.y if y > 0]
+        values += [panel.floor] if panel.floor is not None and panel.floor > 0 else []
+        axis.set_yscale("log", nonpositive="clip")
+        axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=20))
+        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.yaxis.set_minor_locator(NullLocator())
+        if values:  # a band that reaches below zero is cut at the axis
+            axis.set_ylim(min(values) / 1.4, max(values) * 1.4)
+    if panel.log_x:
+        axis.set_xscale("log")
+        points = [float(x) for x in panel.series[0].x]
+        axis.set_xticks(points, [f"{x:g}" for x in points])
+        axis.minorticks_off()
+    if panel.percent:
+        axis.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
+
+
+def _tidy(axis: Axes) -> None:
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.spines[["left", "bottom"]].set_color(SOFT)
+    axis.grid(True, color=LINE, linewidth=0.7)
+    axis.set_axisbelow(True)
+    axis.tick_params(labelsize=8.5, colors=SOFT, which="both")
+
+
+def bars(counts: dict[str, Sequence[int]], names: Sequence[str]) -> bytes:
+    """How many images of each class, a group of bars a class and a bar a split."""
+    figure = Figure(figsize=(WIDTH, 2.4), layout="constrained")
+    axis = figure.subplots()
+    places, width = np.arange(len(names)), 0.8 / len(counts)
+    for index, (label, values) in enumerate(counts.items()):
+        axis.bar(places + (index - (len(counts) - 1) / 2) * width, values, width, label=label, color=COLOURS[index])
+    _tidy(axis)
+    axis.grid(False, axis="x")
+    axis.set_xticks(places, map(_label, names), rotation=_turn(names))
+    axis.set_ylabel("images", fontsize=9, color=SOFT)
+    axis.legend(frameon=False, fontsize=8.5, ncols=len(counts), loc="upper center", bbox_to_anchor=(0.5, 1.22))
+    return _png(figure)
+
+
+def labelled_grid(images: Array, columns: int, names: Sequence[str]) -> bytes:
+    """Images uint8 [N, H, W, C] in rows of `columns`, each column under its name."""
+    picture = grid(images, columns=columns)
+    height, width = picture.shape[:2]
+    figure = Figure(figsize=(WIDTH * 0.6, WIDTH * 0.6 * height / width + 0.3), layout="constrained")
+    axis = figure.subplots()
+    axis.imshow(picture, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    cell = images.shape[2] + 2
+    axis.set_xticks(
+        [cell * column + images.shape[2] / 2 for column in range(columns)],
+        map(_label, names),
+        rotation=_turn(names),
+    )
+    axis.xaxis.tick_top()
+    axis.tick_params(length=0, labelsize=10, colors=INK)
+    axis.set_yticks([])
+    axis.spines[:].set_visible(False)
+    return _png(figure)
+
+
+def confusion(matrix: NDArray[Any], names: Sequence[str]) -> bytes:
+    """Counts, a row a true class, shaded by their share of the row."""
+    side = min(WIDTH, 2 + 0.42 * len(names))
+    figure = Figure(figsize=(side, side * 0.92), layout="constrained")
+    axis = figure.subplots()
+    shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+    axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    if len(names) <= 30:
+        for (row, column), count in np.ndenumerate(matrix):
+            colour = "white" if shares[row, column] > 0.5 else INK if count else LINE
+            axis.text(column, row, f"{count}", ha="center", va="center", fontsize=8, color=colour)
+    axis.set_xticks(range(len(names)), map(_label, names), rotation=_turn(names))
+    axis.set_yticks(range(len(names)), map(_label, names))
+    axis.set_xlabel("answer", fontsize=9, color=SOFT)
+    axis.set_ylabel("truth", fontsize=9, color=SOFT)
+    axis.tick_params(length=0, labelsize=8.5, colors=INK)
+    axis.spines[:].set_visible(False)
+    return _png(figure)
+
+
+def beside(drawn: Array, neighbours: Array, columns: int = 2) -> Array:
+    """Each drawn image [N, H, W, C], a gap, then its neighbours [N, K, H, W, C]; `columns` such rows side by side."""
+    count, _, height, width, channels = neighbours.shape
+    gap = width // 3
+    strip = np.full((count, height + 2, (neighbours.shape[1] + 1) * (width + 2) + gap, channels), PAPER, np.uint8)
+    strip[:, :height, :width] = drawn
+    for index in range(neighbours.shape[1]):
+        left = (index + 1) * (width + 2) + gap
+        strip[:, :height, left : left + width] = neighbours[:, index]
+    rows = math.ceil(count / columns)
+    stride = strip.shape[2] + 4 * gap
+    page = np.full((rows * strip.shape[1], columns * stride, channels), PAPER, np.uint8)
+    for index in range(count):
+        top, left = index % rows * strip.shape[1], index // rows * stride
+        page[top : top + strip.shape[1], left : left + strip.shape[2]] = strip[index]
+    return page[:-2, : -4 * gap - 2]
+
+
+def enlarged(picture: Array, width: int) -> bytes:
+    """A PNG of [H, W, C], every pixel repeated so that it is about `width` wide and no wider."""
+    factor = max(1, width // picture.shape[1])
+    return _encoded(Image.fromarray(_squeezed(picture).repeat(factor, 0).repeat(factor, 1)))
+
+
+def animation(pictures: Sequence[tuple[int, Path]]) -> bytes:
+    """A looping GIF of pictures by epoch, each with its epoch below; later ones further apart."""
+    count = min(FRAMES, len(pictures))
+    while True:
+        data = _gif([_frame(path, f"epoch {epoch}") for epoch, path in spaced(pictures, count)])
+        if len(data) <= GIF_BYTES or count <= 8:
+            return data
+        count = min(count - 1, max(8, int(count * GIF_BYTES / len(data))))
+
+
+def spaced(items: Sequence[T], count: int) -> list[T]:
+    """At most `count` of the items, the first and the last among them, ever further apart."""
+    if len(items) <= count:
+        return list(items)
+    return [items[max(i, round(place) - 1)] for i, place in enumerate(np.geomspace(1, len(items), count))]
+
+
+def _frame(path: Path, caption: str) -> Image.Image:
+    with Image.open(path) as opened:
+        picture = opened.convert("RGB" if opened.mode not in ("1", "L", "I", "I;16") else "L")
+    if picture.width > GIF_WIDTH:
+        size = (GIF_WIDTH, round(picture.height * GIF_WIDTH / picture.width))
+        picture = picture.resize(size, Image.Resampling.BOX)
+    frame = Image.new(picture.mode, (picture.width, picture.height + 24), "white")
+    frame.paste(picture, (0, 0))
+    font = ImageFont.load_default(15)
+    ImageDraw.Draw(frame).text((4, picture.height + 3), caption, fill="black", font=font)
+    return frame
+
+
+def _gif(frames: list[Image.Image]) -> bytes:
+    buffer = io.BytesIO()
+    reduced = [frame.quantize(GIF_COLOURS, dither=Image.Dither.NONE) for frame in frames]
+    durations = [250] * (len(frames) - 1) + [2000]
+    reduced[0].save(buffer, "GIF", save_all=True, append_images=reduced[1:], duration=durations, loop=0)
+    return buffer.getvalue()
+
+
+def _squeezed(picture: Array) -> Array:
+    return picture[..., 0] if picture.shape[-1] == 1 else picture
+
+
+def _png(figure: Figure) -> bytes:
+    """Few colours do for a drawing, and make a small file."""
+    canvas = FigureCanvasAgg(figure)
+    figure.set_dpi(100 * DENSITY)
+    canvas.draw()  # type: ignore[no-untyped-call]
+    pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
+    image = Image.fromarray(pixels[..., :3])
+    return _encoded(image.quantize(PALETTE, dither=Image.Dither.NONE))
+
+
+def _encoded(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()

@@ -1,0 +1,229 @@
+"""The pages: which sections there are, and the files that they become."""
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from ganzoo.config import DataConfig
+from ganzoo.errors import FileError, GanzooError, UsageError
+from ganzoo.evaluation.metrics import FIGURES
+from ganzoo.files import atomic_write, read_json, writing
+from ganzoo.report.comparison import comparison_section, looks_of
+from ganzoo.report.document import FIGURES as FOLDER
+from ganzoo.report.document import Block, Code, Document, Section, Table, Text, percent
+from ganzoo.report.figures import COLOURS, Style
+from ganzoo.report.sources import Json, Material, Story, results_of, stories
+from ganzoo.report.study import augmentation_section, classifier_section, data_section, facts_of
+from ganzoo.report.variant import BETTER, variant_section
+
+_SHOWN = re.compile(rf"\]\({FOLDER}/([a-z0-9-]+\.(?:png|gif))\)")
+TITLE = "ganzoo report"
+LEAD = "Every figure here is drawn from the files of the runs."
+RESULTS = "results.json"
+FLOOR = (
+    "The floor beside a figure is what real images themselves score: as many training images as were generated, "
+    "against the test images. A generator at the floor cannot be told from real images by that figure, and differences "
+    "below it are noise."
+)
+
+
+def write_report(
+    out: str | Path,
+    runs: Sequence[Path] = (),
+    *,
+    comparison: Path | None = None,
+    study: Path | None = None,
+    title: str = TITLE,
+) -> Path:
+    """Write `index.html`, `report.md` and `figures/` into `out`, and return the path of the first.
+
+    Args:
+        out: a directory, made where it is missing; of what is in it only an earlier report is replaced.
+        runs: the runs that get a section each; none for the first run of each variant in the comparison.
+        comparison: a directory that `ganzoo compare` made; without one, several runs are compared as they are.
+        study: a directory that `ganzoo study` made, with its own parts and maybe a comparison.
+        title: the heading of the page.
+
+    Raises: FileError for a run or a file that is missing or damaged, MachineError where `out` cannot be written.
+    """
+    out, base = Path(out), comparison
+    if base is None and study is not None and (study / "comparison" / RESULTS).is_file():
+        base = study / "comparison"
+    results = None if base is None else _results(base)
+    told = stories(runs or (_first_runs(results, base) if results and base else []))
+    if not told and results is None:
+        raise UsageError("there are no runs to report on: name some")
+    material = Material()
+    compared = results or _compared(told)
+    sections = [
+        *_data(told, study, material),
+        *_study_part(study, "classifier.json"),
+        _measured_by(_judges(told, compared)),
+        _variants(told, compared, study, material),
+    ]
+    if results is not None:
+        sections.append(comparison_section(results, base or Path()))
+    elif len(told) > 1:
+        sections.append(_unplanned(told, compared))
+    sections += [*_study_part(study, "augmentation.json"), _environment(told)]
+    return _save(out, Document(title, LEAD, sections), "report.md")
+
+
+def write_comparison(out: str | Path) -> Path:
+    """Write `index.html`, `comparison.md` and `figures/` beside a comparison's `results.json`; return the first."""
+    out = Path(out)
+    results = _results(out)
+    sections = [comparison_section(results, out), _measured_by(_judges([], results))]
+    return _save(out, Document("Comparison of variants", LEAD, sections), "comparison.md")
+
+
+def _results(directory: Path) -> Json:
+    results = read_json(directory / RESULTS)
+    if results is None:
+        raise FileError(f"{directory} has no {RESULTS}: it is no comparison (ganzoo compare makes one)")
+    return results
+
+
+def _first_runs(results: Json, base: Path) -> list[Path]:
+    """The first run of each variant that came to its end and is still there."""
+    first: dict[str, Path] = {}
+    for row in results["rows"]:
+        if row["status"] == "done" and (base / row["run"]).is_dir():
+            first.setdefault(row["variant"], base / row["run"])
+    return list(first.values())
+
+
+def _compared(told: Sequence[Story]) -> Json:
+    return results_of(told) | {"judge": next(iter(_judges(told)), None)}
+
+
+def _judges(told: Sequence[Story], results: Json | None = None) -> list[Json]:
+    """Each judge once."""
+    found = [judge for story in told for judge in story.judges]
+    found += [results["judge"]] if results and results.get("judge") else []
+    return list({judge["sha256"]: judge for judge in found}.values())
+
+
+def _data(told: Sequence[Story], study: Path | None, material: Material) -> list[Section]:
+    """From the study's `data.json`, else from the images of each data set that runs were trained on."""
+    facts = None if study is None else read_json(study / "data.json")
+    if facts is not None:
+        return [_data_set(told[0].config.data if told else DataConfig(source=facts["source"]), facts, material)]
+    sources = {(data.source, data.sha256): data for data in (story.config.data for story in told)}
+    return [_data_set(data, None, material) for data in sources.values()]
+
+
+def _data_set(data: DataConfig, facts: Json | None, material: Material) -> Section:
+    try:
+        splits = material.splits(data)
+    except GanzooError as error:
+        return data_section(facts, None) if facts else Section("The data", [Text(f"Left out: {error}.")])
+    return data_section(facts or facts_of(splits), splits)
+
+
+def _study_part(study: Path | None, name: str) -> list[Section]:
+    """A section from a file of the study, or one that says that the file is missing; none where there is no study."""
+    if study is None:
+        return []
+    document = read_json(study / name)
+    title, make = _PARTS[name]
+    return [Section(title, [Text(f"Left out: the study has no {name}.")]) if document is None else make(document)]
+
+
+_PARTS = {
+    "classifier.json": ("The classifier", classifier_section),
+    "augmentation.json": ("Synthetic images as training data", augmentation_section),
+}
+
+
+def _measured_by(judges: Sequence[Json]) -> Section:
+    """The judge, said once, and what the figures mean."""
+    if not judges:
+        return Section("How quality is measured", [Text("Nothing here was evaluated yet (ganzoo evaluate RUN).")])
+    blocks: list[Block] = [
+        Text(
+            f"The judge {judge['name']} is one fixed classifier in whose features distances are measured; it is right "
+            f"on {percent(judge['accuracy'])} of the test images. SHA-256 of its weights: {judge['sha256']}."
+        )
+        for judge in judges
+    ]
+    if len(judges) > 1:
+        blocks.append(Text("Figures by different judges have different units and cannot be compared.", note=True))
+    blocks.append(Text(f"{FLOOR} Distances by this judge are no Inception distances: never set one beside the other."))
+    rows = [[figure.title, BETTER[figure.better], figure.meaning] for figure in FIGURES.values()]
+    return Section("How quality is measured", [*blocks, Table(header=["Figure", "Better", "Meaning"], rows=rows)])
+
+
+def _variants(told: Sequence[Story], compared: Json, study: Path | None, material: Material) -> Section:
+    plan = (None if study is None else read_json(study / "plan.json")) or {}
+    looks = looks_of(compared)
+    sections = []
+    for story in told:
+        style = looks.get(story.label) or looks.get(story.variant) or Style(colour=COLOURS[0])
+        sections.append(variant_section(story, material, style, plan.get("epochs") or ()))
+    if not sections:
+        return Section("The variants", [Text("No run came to its end.")])
+    return Section("The variants" if len(sections) > 1 else "The variant", sections)
+
+
+def _unplanned(told: Sequence[Story], compared: Json) -> Section:
+    """Runs that nobody planned to compare are compared only where they were judged alike."""
+    if len(_judges(told)) > 1:
+        return Section("Comparison", [Text("Left out: the runs were evaluated by different judges.")])
+    return comparison_section(compared, Path())
+
+
+def _environment(told: Sequence[Story]) -> Section:
+    header = ["Run", "Device", "Python", "ganzoo", "torch", "Revision", "Started"]
+    rows = []
+    for story in told:
+        environment = story.run.environment()
+        versions = environment.get("packages", {})
+        revision, dirty, _ = (environment.get("git_revision") or "").partition("-dirty")
+        found = [environment.get("device"), environment.get("python"), versions.get("torch-ganzoo")]
+        found += [versions.get("torch"), revision[:12] + dirty, environment.get("started")]
+        rows.append([story.label, *(str(cell or "—") for cell in found)])
+    commands = "\n".join(f"ganzoo train --config {shlex.quote(str(story.run.path / 'config.toml'))}" for story in told)
+    return Section(
+        "How to make it again",
+        [
+            Text(
+                "Each run again from its start, into a directory of its own. On one machine's CPU it is the same bit "
+                "for bit, unless its budget is a time."
+            ),
+            Code(commands),
+            Table(header=header, rows=rows, caption="Where the runs were trained."),
+        ],
+    )
+
+
+def _save(out: Path, document: Document, markdown: str) -> Path:
+    """Every file is replaced by itself, pictures first; an earlier report's pictures that are not in this one go."""
+    page = document.to_html()
+    text, figures = document.to_markdown()
+    former = _pictures_in(out / markdown)
+    for path, data in figures.items():
+        atomic_write(out / path, data)
+    atomic_write(out / markdown, text.encode())
+    atomic_write(out / "index.html", page.encode())
+    _remove(out / FOLDER, former - _names(figures))
+    return out / "index.html"
+
+
+def _names(figures: Mapping[str, bytes]) -> set[str]:
+    return {Path(path).name for path in figures}
+
+
+def _pictures_in(markdown: Path) -> set[str]:
+    """The pictures that an earlier report shows."""
+    with suppress(OSError, UnicodeDecodeError):
+        return set(_SHOWN.findall(markdown.read_text(encoding="utf-8")))
+    return set()
+
+
+def _remove(folder: Path, names: set[str]) -> None:
+    for name in names:
+        with writing(folder / name):
+            (folder / name).unlink(missing_ok=True)

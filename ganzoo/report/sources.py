@@ -1,0 +1,187 @@
+"""What a report is drawn from: the files of runs, comparisons and studies, and the data sets that they name."""
+
+import json
+import statistics
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ganzoo.build import build_discriminator, build_generator
+from ganzoo.config import BUDGETS, DataConfig, RunConfig
+from ganzoo.errors import FileError, GanzooError, UsageError
+from ganzoo.evaluation.judge import load_judge
+from ganzoo.evaluation.reference import Reference, Splits, load_splits
+from ganzoo.run import Run
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Story:
+    """A run as a report tells it."""
+
+    run: Run
+    label: str  # its variant, or its own name where the variant's would not tell it from others
+
+    @cached_property
+    def config(self) -> RunConfig:
+        return self.run.config
+
+    @property
+    def variant(self) -> str:
+        return self.config.run.variant
+
+    @cached_property
+    def networks(self) -> dict[str, nn.Module]:
+        """Both networks, untrained. Raises UsageError where what they are made of is not installed (any more)."""
+        with torch.random.fork_rng(devices=[]):
+            networks = {"generator": build_generator(self.config), "discriminator": build_discriminator(self.config)}
+        return {name: network.eval() for name, network in networks.items()}
+
+    def parameters(self, player: str) -> int | None:
+        """How many weights a network has, where it can be built."""
+        try:
+            return sum(parameter.numel() for parameter in self.networks[player].parameters())
+        except UsageError:
+            return None
+
+    @cached_property
+    def metrics(self) -> list[Json]:
+        return self.run.metrics()
+
+    @cached_property
+    def points(self) -> list[Json]:
+        """Evaluations on the way, oldest first."""
+        return self.run.evaluations()
+
+    @cached_property
+    def evaluation(self) -> Json | None:
+        """The newest full evaluation."""
+        return self.run.evaluation()
+
+    @property
+    def judges(self) -> list[Json]:
+        """Every judge that its figures are by."""
+        return [document["judge"] for document in [*self.points, self.evaluation or {}] if document.get("judge")]
+
+    @cached_property
+    def step(self) -> int:
+        """The newest that is known of."""
+        checkpoints = [checkpoint.step for checkpoint in self.run.checkpoints()]
+        return max([*checkpoints, *(line["step"] for line in self.metrics[-1:])], default=0)
+
+    def epoch(self, step: int) -> float:
+        """How many passes of the real images `step` generator updates are."""
+        data = self.config.data
+        batches = max(1, (data.images or 0) // data.batch_size)
+        return step * self.config.variant.critic_steps / batches
+
+    def pictures(self) -> list[tuple[int, Path]]:
+        """The grids drawn while it trained, by epoch."""
+        found = [(path.stem.removeprefix("epoch-"), path) for path in self.run.samples.glob("epoch-*.png")]
+        return sorted((int(epoch), path) for epoch, path in found if epoch.isdigit())
+
+    @property
+    def floors(self) -> dict[str, float]:
+        """What real images score, by figure."""
+        on_the_way = self.points[-1].get("floors", {}) if self.points else {}
+        return on_the_way | {key: figure["floor"] for key, figure in (self.evaluation or {}).get("figures", {}).items()}
+
+
+def stories(runs: Sequence[Path]) -> list[Story]:
+    """Runs under their variants' names; runs of one name are told apart by their own. Raises FileError for no run."""
+    opened = [Run.open(path) for path in runs]
+    variants = Counter(run.config.run.variant for run in opened)
+    places = Counter(run.path.resolve().name for run in opened)
+    told = []
+    for run in opened:
+        variant, place = run.config.run.variant, run.path.resolve().name
+        own = place if places[place] == 1 else str(run.path)
+        told.append(Story(run, variant if variants[variant] == 1 else f"{variant} ({own})"))
+    return told
+
+
+def results_of(told: Sequence[Story]) -> Json:
+    """Runs in the form of a comparison's results: those that differ in nothing but the seed are one variant."""
+    recipes: dict[str, set[str]] = {}
+    for story in told:
+        recipes.setdefault(story.variant, set()).add(_recipe(story.config))
+    return {
+        "floors": {key: floor for story in told for key, floor in story.floors.items()},
+        "rows": [_row(story, story.variant if len(recipes[story.variant]) == 1 else story.label) for story in told],
+    }
+
+
+def _recipe(config: RunConfig) -> str:
+    """All of a configuration that runs have in common if they are repetitions of one another."""
+    train = config.train.model_dump(mode="json", include={*BUDGETS, "ema"})
+    return json.dumps([config.variant.model_dump(mode="json"), config.data.model_dump(mode="json"), train])
+
+
+def _row(story: Story, variant: str) -> Json:
+    evaluation = story.evaluation or {}
+    speeds = [line["images_per_s"] for line in story.metrics]
+    return {
+        "name": story.label,
+        "run": str(story.run.path.resolve()),
+        "variant": variant,
+        "seed": story.config.train.seed,
+        "status": "done",
+        "figures": {key: figure["mean"] for key, figure in evaluation.get("figures", {}).items()},
+        "verdict": evaluation.get("verdict"),
+        "images_per_s": statistics.median(speeds) if speeds else None,
+        "generator_parameters": story.parameters("generator"),
+        "discriminator_parameters": story.parameters("discriminator"),
+        "curve": [{**point, **point.get("figures", {})} for point in story.points],
+    }
+
+
+class Material:
+    """Data sets, and what judges read in them: each loaded once for a whole report."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[Any, ...], Any] = {}
+
+    def splits(self, data: DataConfig) -> Splits:
+        """A run's images. Raises a GanzooError where they cannot be had, or are no longer those that it was given."""
+        splits: Splits = self._once("splits", data, lambda: _load(data))
+        if data.sha256 not in (None, splits.sha256):
+            raise FileError(f"{data.source} is no longer what the run was trained on (another SHA-256)")
+        return splits
+
+    def nearest(self, images: Tensor, data: DataConfig, count: int) -> tuple[Tensor, str]:
+        """For images uint8 [N, C, H, W] the nearest of a run's training images [N, count, C, H, W], and by what."""
+        splits = self.splits(data)
+        parts = ("train",) if splits.note is None else ("train", "test")  # what was held out was trained on too
+        real = torch.cat([getattr(splits, part).images for part in parts])
+        reference: Reference | None = self._once("reference", data, lambda: _reference(data, splits))
+        if reference is None:
+            ours, theirs, measure = images.flatten(1).float(), real.flatten(1), "pixels"
+        else:
+            theirs = torch.cat([getattr(reference, part).features for part in parts])
+            ours, measure = reference.judge.read(images).features, f"the features of the judge {reference.judge.name}"
+        distances = torch.cat([torch.cdist(ours, chunk.float()) for chunk in torch.split(theirs, 5000)], 1)
+        return real[distances.topk(min(count, len(real)), largest=False).indices], measure
+
+    def _once(self, what: str, data: DataConfig, make: Callable[[], Any]) -> Any:
+        key = (what, data.source, data.data_dir, data.image_size, data.channels)
+        if key not in self._kept:
+            self._kept[key] = make()
+        return self._kept[key]
+
+
+def _load(data: DataConfig) -> Splits:
+    return load_splits(data.source, data_dir=data.data_dir, image_size=data.image_size, channels=data.channels)
+
+
+def _reference(data: DataConfig, splits: Splits) -> Reference | None:
+    try:
+        return Reference(load_judge(data.source, data.data_dir), splits)
+    except GanzooError:  # none was fitted for these images
+        return None

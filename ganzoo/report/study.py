@@ -1,0 +1,258 @@
+"""The sections that only a study has: the data, the classifier, and what synthetic images are good for."""
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ganzoo.evaluation.reference import Splits
+from ganzoo.images import grid
+from ganzoo.intervals import interval
+from ganzoo.report.document import Block, Items, Picture, Section, Table, Text, integer, percent
+from ganzoo.report.figures import (
+    COLOURS,
+    DENSITY,
+    Panel,
+    Series,
+    Style,
+    bars,
+    confusion,
+    enlarged,
+    labelled_grid,
+    panels,
+)
+from ganzoo.report.sources import Json
+
+SHOWN = 6  # real images of each class, and rows of images without classes
+MAX_CLASSES = 12  # that are shown by name
+MOVED = ", and from the same few real images alone, but turned, scaled and shifted a little, anew at each step"
+MIXED = "with_generated"
+ARMS = {  # what a classifier learns from
+    "real_only": "real images only",
+    MIXED: "real and generated images",
+    "moved_only": "real images only, moved",  # turned, scaled and shifted a little
+}
+
+
+def facts_of(splits: Splits) -> Json:
+    """A data set's facts in the form of a study's `data.json`."""
+    train, test = splits.train, splits.test
+    classes = train.num_classes or 0
+    return {
+        "source": train.source,
+        "note": train.note or splits.note,
+        "train_images": len(train),
+        "test_images": len(test),
+        "image_shape": list(train.image_shape),
+        "class_names": list(train.class_names or map(str, range(classes))),
+        "train_counts": _counts(train.labels, classes),
+        "test_counts": _counts(test.labels, classes),
+        "train_sha256": train.sha256,
+        "test_sha256": test.sha256,
+    }
+
+
+def _counts(labels: torch.Tensor | None, classes: int) -> list[int]:
+    return [] if labels is None else torch.bincount(labels, minlength=classes).tolist()
+
+
+def data_section(facts: Json, splits: Splits | None) -> Section:
+    """Real images with their labels, and how many there are of each class."""
+    shape = " x ".join(map(str, facts["image_shape"]))
+    blocks: list[Block] = [
+        Text(
+            f"{facts['source']}: {integer(facts['train_images'])} training and {integer(facts['test_images'])} test "
+            f"images of {shape} (channels x height x width). SHA-256 of the training images "
+            f"{facts['train_sha256']}, of the test images {facts['test_sha256']}."
+        )
+    ]
+    if splits is None:
+        blocks.append(Text("The images themselves are not here any more, so none are shown."))
+    else:
+        blocks += [*([Text(facts["note"])] if facts.get("note") else []), _real(splits, facts)]
+    names, counts = facts["class_names"], {"train": facts["train_counts"], "test": facts["test_counts"]}
+    if 0 < len(names) <= 4 * MAX_CLASSES:
+        alt = "Number of training and test images of each class"
+        blocks.append(Picture(name="data-counts", data=bars(counts, names), alt=alt, density=DENSITY))
+    if 0 < len(names) <= MAX_CLASSES:
+        rows = [[split, *map(integer, values), integer(sum(values))] for split, values in counts.items()]
+        blocks.append(Table(header=["Images", *names, "Total"], rows=rows))
+    return Section("The data", blocks)
+
+
+def _real(splits: Splits, facts: Json) -> Picture:
+    train, names = splits.train, facts["class_names"][:MAX_CLASSES]
+    images = train.images.permute(0, 2, 3, 1).numpy()
+    if train.labels is None:
+        data = enlarged(grid(images[: SHOWN * 10], columns=10), width=640)
+        return Picture(name="data-images", data=data, alt="Real images", caption="The first real images.")
+    columns = []
+    for label in range(len(names)):
+        found = images[(train.labels == label).numpy().nonzero()[0][:SHOWN]]
+        columns.append(np.concatenate([found, np.zeros((SHOWN - len(found), *images.shape[1:]), np.uint8)]))
+    shown = np.stack(columns, 1).reshape(-1, *images.shape[1:])  # [SHOWN, classes, H, W, C] -> row by row
+    data = labelled_grid(shown, len(names), names)
+    which = "each class" if len(names) == len(facts["class_names"]) else "some classes"
+    caption = f"The first {SHOWN} training images of {which}."
+    return Picture(
+        name="data-images", data=data, alt="Real images under their labels", caption=caption, density=DENSITY
+    )
+
+
+def classifier_section(document: Json) -> Section:
+    """The feed-forward classifier: its layers, how it learnt, what it confuses."""
+    history, matrix = document["history"], np.array(document["confusion"])
+    last, names = history[-1], document["class_names"]
+    layers = [[name, _shape(shape), integer(parameters)] for name, shape, parameters in document["layers"]]
+    right, total = int(np.trace(matrix)), int(matrix.sum())
+    test_error = f"{total - right} of {integer(total)} test images wrong"
+    return Section(
+        "The classifier",
+        [
+            Text(
+                f"A classifier of real images, {document['name']}, with {integer(document['parameters'])} parameters. "
+                f"After {last['epoch']} epochs: accuracy {percent(last['train_accuracy'])} on the training images, "
+                f"{percent(last['test_accuracy'])} on the test images."
+            ),
+            Table(header=["Layer", "Shape", "Parameters"], rows=layers),
+            Picture(
+                name="classifier-history",
+                data=panels([_history(history, "loss"), _history(history, "accuracy")]),
+                alt="Loss and accuracy of the classifier by epoch, on training and test images",
+                density=DENSITY,
+            ),
+            Picture(
+                name="classifier-confusion",
+                data=confusion(matrix, names),
+                alt="Confusion matrix of the classifier on the test images",
+                caption=f"Confusion matrix: a row a true class, a column an answer; {test_error}.",
+                density=DENSITY,
+            ),
+        ],
+    )
+
+
+def _shape(shape: Any) -> str:
+    return " x ".join(map(str, shape)) if isinstance(shape, list) else str(shape)
+
+
+def _history(history: Sequence[Json], what: str) -> Panel:
+    series = [
+        Series(
+            label=split,
+            x=[line["epoch"] for line in history],
+            y=[line[f"{split}_{what}"] for line in history],
+            style=Style(colour=colour),
+        )
+        for split, colour in zip(("train", "test"), COLOURS, strict=False)
+    ]
+    title = "Loss (cross-entropy, nats)" if what == "loss" else "Accuracy"
+    return Panel(title=title, x="epochs", series=series, percent=what == "accuracy")
+
+
+def augmentation_section(document: Json) -> Section:
+    """Accuracy with and without generated images, from few real images to many; said plainly where it fell."""
+    arms = [arm for arm in ARMS if any(row.get(arm) is not None for row in document["rows"])]
+    sizes = sorted({row["per_class"] for row in document["rows"]})
+    found = {size: _accuracies(document["rows"], size, arms) for size in sizes}
+    settings = "; ".join(f"{key.replace('_', ' ')} {value}" for key, value in document.get("settings", {}).items())
+    blocks: list[Block] = [
+        Text(
+            f"A classifier ({document['classifier']}) learns from a few real images of each class: from those alone, "
+            f"and from those and images drawn by a generator ({document['variant']}) that was trained on just the same "
+            f"few{MOVED if 'moved_only' in arms else ''}. It is tested on the real test images."
+        ),
+        Picture(
+            name="augmentation",
+            data=panels([_effect_panel(found, arms)], height=4.0),
+            alt="Accuracy by number of real images a class, with and without generated images, with error bars",
+            caption="Means over the seeds; the bars are 95 % intervals of the mean (Student's t).",
+            density=DENSITY,
+        ),
+        _effect_table(found, arms),
+        *([Text(f"Settings: {settings}.")] if settings else []),
+    ]
+    for arm in arms:
+        if arm != MIXED:
+            pairs = {size: _pairs(accuracies, arms, arm) for size, accuracies in found.items()}
+            blocks.append(Text(f"Generated images against {ARMS[arm]}:"))
+            blocks.append(Items([effect_sentence(size, pair, ARMS[arm]) for size, pair in pairs.items()]))
+    return Section("Synthetic images as training data", blocks)
+
+
+Accuracies: TypeAlias = NDArray[np.float64]  # [seeds, arms]
+
+
+def _accuracies(rows: Sequence[Json], size: int, arms: Sequence[str]) -> Accuracies:
+    """Of the seeds that have all arms."""
+    own = [[row.get(arm) for arm in arms] for row in rows if row["per_class"] == size]
+    return np.array([values for values in own if None not in values], float).reshape(-1, len(arms))
+
+
+def _pairs(accuracies: Accuracies, arms: Sequence[str], arm: str) -> Accuracies:
+    """[seeds, 2]: an arm without generated images, and the one with them."""
+    return accuracies[:, [arms.index(arm), arms.index(MIXED)]]
+
+
+def _effect_panel(found: dict[int, Accuracies], arms: Sequence[str]) -> Panel:
+    sizes = [size for size, accuracies in found.items() if len(accuracies)]
+    series = []
+    for column, arm in enumerate(arms):
+        intervals = [interval(found[size][:, column]) for size in sizes]
+        series.append(
+            Series(
+                label=ARMS[arm],
+                x=[size * (1 + 0.03 * column) for size in sizes],  # a little aside, so that bars do not hide each other
+                y=[mean for mean, _ in intervals],
+                spread=[half or 0.0 for _, half in intervals],
+                style=Style(colour=COLOURS[list(ARMS).index(arm)]),
+                bars=True,
+            )
+        )
+    return Panel(title="Accuracy on real test images", x="real images a class", series=series, log_x=True, percent=True)
+
+
+def _effect_table(found: dict[int, Accuracies], arms: Sequence[str]) -> Table:
+    others = [arm for arm in arms if arm != MIXED]
+    rows = []
+    for size, accuracies in found.items():
+        cells = ["—"] * (len(arms) + len(others))
+        if len(accuracies):
+            gains = [np.subtract(*_pairs(accuracies, arms, arm).T[::-1]) for arm in others]
+            cells = [_percent(*interval(column)) for column in accuracies.T]
+            cells += [_percent(*interval(gain), signed=True) for gain in gains]
+        rows.append([integer(size), *cells, integer(len(accuracies))])
+    return Table(
+        header=[
+            "Real images a class",
+            *(ARMS[arm] for arm in arms),
+            *(f"gain on {ARMS[arm]}" for arm in others),
+            "Seeds",
+        ],
+        rows=rows,
+        caption="Accuracy, mean ± half of the 95 % interval; what is gained, in points, is taken seed by seed.",
+    )
+
+
+def effect_sentence(size: int, pairs: Accuracies, others: str = "real images only") -> str:
+    """Whether generated images helped, in words that the interval of the difference, seed by seed, allows."""
+    start = f"With {integer(size)} real images a class"
+    if not len(pairs):
+        return f"{start} there is no result."
+    without, mixed = pairs.mean(0)
+    mean, half = interval(pairs[:, 1] - pairs[:, 0])
+    change = f"{percent(mixed)} with them, {percent(without)} on {others}"
+    if half is None:
+        return f"{start} there is one seed only, which allows no conclusion: {change}."
+    bounds = f"{100 * mean:+.2f} points, 95 % interval {100 * (mean - half):+.2f} to {100 * (mean + half):+.2f}"
+    if abs(mean) <= half:
+        return f"{start}, generated images made no difference beyond the error bars: {change} ({bounds})."
+    verb = "helped" if mean > 0 else "hurt"
+    return f"{start}, generated images {verb}: {change} ({bounds})."
+
+
+def _percent(mean: float, half: float | None, *, signed: bool = False) -> str:
+    value = f"{100 * mean:+.2f}" if signed else f"{100 * mean:.2f}"
+    return value + ("" if half is None else f" ± {100 * half:.2f}") + ("" if signed else " %")

@@ -1,0 +1,280 @@
+"""A run's section: what its networks are, how training went, what it draws."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from ganzoo import registry
+from ganzoo.config import Spec
+from ganzoo.errors import GanzooError
+from ganzoo.evaluation.judge import to_tensor
+from ganzoo.evaluation.metrics import FIGURES, title_of
+from ganzoo.generator import to_uint8
+from ganzoo.images import grid
+from ganzoo.report.architecture import inputs_of, layers_of
+from ganzoo.report.document import Block, Picture, Row, Section, Table, Text, integer, slug
+from ganzoo.report.figures import DENSITY, Panel, Series, Style, animation, beside, enlarged, panels, spaced
+from ganzoo.report.sources import Json, Material, Story
+from ganzoo.sampling import load
+from ganzoo.seeds import latents
+
+GRIDS = 4  # shown of a run's pictures where no epochs are asked for, besides the last
+POINTS = 600  # of a loss curve: more would draw as a smear
+STEPS = 10  # images of an interpolation
+PATHS = 6  # interpolations of an unconditional generator
+CLASSES = 10  # at most, of a conditional one
+DRAWN, NEIGHBOURS = 10, 5
+BETTER = {"lower": "lower", "higher": "higher", "real": "like real"}
+
+
+def variant_section(story: Story, material: Material, style: Style, epochs: Sequence[int] = ()) -> Section:
+    """All about one run; `epochs` are those after which its grids are shown, if there are such."""
+    name = slug(story.label)
+    return Section(
+        story.label,
+        [
+            *_introduction(story),
+            *_figures(story),
+            Section("Architecture", attempt(lambda: _architecture(story))),
+            Section("Losses", _losses(story, style, name)),
+            Section("Distance by epoch", _distances(story, style, name)),
+            Section("The same latents as training goes on", _grids(story, epochs, name)),
+            Section("Between two latents", attempt(lambda: _interpolations(story, name))),
+            Section("Nearest real images", attempt(lambda: _neighbours(story, material, name))),
+        ],
+    )
+
+
+def attempt(make: Callable[[], list[Block]]) -> list[Block]:
+    """The blocks, or a line that says why they cannot be had."""
+    try:
+        return make()
+    except GanzooError as error:
+        return [Text(f"Left out: {error}.")]
+
+
+def _introduction(story: Story) -> list[Block]:
+    config, blocks = story.config, list[Block]()
+    variant, train = config.variant, config.train
+    if story.variant in registry.variants:
+        blocks.append(Text(registry.variants.summary(story.variant)))
+    if story.evaluation and "verdict" in story.evaluation:
+        blocks.append(Text(f"Verdict: {story.evaluation['verdict']['sentence']}.", note=True))
+    penalties = "; ".join(map(_spec, variant.penalties)) or "none"
+    blocks.append(
+        Text(
+            f"Generator {_spec(variant.generator)}. Discriminator {_spec(variant.discriminator)}. "
+            f"Loss {_spec(variant.loss)}. Penalties: {penalties}. "
+            f"{variant.critic_steps} discriminator update{'s' * (variant.critic_steps > 1)} for each generator update."
+        )
+    )
+    spent = f" in {integer(story.metrics[-1]['seconds'])} s" if story.metrics else ""
+    blocks.append(
+        Text(
+            f"Trained on {config.data.source} for {integer(story.step)} steps, {story.epoch(story.step):.4g} epochs of "
+            f"{integer(config.data.images)} images{spent}; batches of {config.data.batch_size}, seed {train.seed}."
+        )
+    )
+    return blocks
+
+
+def _spec(spec: Spec) -> str:
+    settings = ", ".join(f"{key} {'none' if value is None else value}" for key, value in spec.settings.items())
+    return f"{spec.name} ({settings})" if settings else spec.name
+
+
+def _figures(story: Story) -> list[Block]:
+    evaluation = story.evaluation
+    if evaluation is None:
+        return [Text(f"Not evaluated at the end yet: ganzoo evaluate {story.run.path} does it.")]
+    rows = []
+    for key, figure in FIGURES.items():
+        if key in evaluation["figures"]:
+            found = evaluation["figures"][key]
+            title = title_of(key, evaluation["judge"]["name"])
+            spread = found["deviation"] if len(found["values"]) > 1 else None
+            rows.append([title, shown(key, found["mean"], spread), shown(key, found["floor"]), BETTER[figure.better]])
+    draws = len(evaluation["seeds"])
+    over = f"mean ± standard deviation over {draws} draws" if draws > 1 else "one draw"
+    caption = (
+        f"At step {integer(evaluation['step'])}: {integer(evaluation['n'])} generated images, {over}; the floor is "
+        f"what real images score. {' '.join(f'{note}.' for note in evaluation.get('notes', ()))}"
+    )
+    left_out = [f"{FIGURES[key].title} ({why})" for key, why in evaluation.get("unavailable", {}).items()]
+    blocks: list[Block] = [Table(header=["Figure", "Generated", "Floor", "Better"], rows=rows, caption=caption)]
+    return [*blocks, Text(f"Not measured: {'; '.join(left_out)}.")] if left_out else blocks
+
+
+def shown(key: str, value: float | None, spread: float | None = None) -> str:
+    """A figure as people read it, with its deviation."""
+    if value is None:
+        return "—"
+    if spread is None:
+        return FIGURES[key].show(value)
+    return f"{FIGURES[key].show(value).removesuffix(' %')} ± {FIGURES[key].show(spread)}"
+
+
+def _architecture(story: Story) -> list[Block]:
+    config = story.config
+    conditional, shape = config.variant.conditional, config.data.image_shape or ()
+    parts = {"generator": (config.variant.latent_dim,), "discriminator": shape}
+    return [Row([_layers(player, story.networks[player], inputs, conditional) for player, inputs in parts.items()])]
+
+
+def _layers(player: str, network: nn.Module, inputs: Sequence[int], conditional: bool) -> Table:
+    layers = layers_of(network, *inputs_of(inputs, conditional))
+    rows = [[layer.name, _shape(layer.shape), integer(layer.parameters)] for layer in layers]
+    total = sum(layer.parameters for layer in layers)
+    taken = f"{_shape(tuple(inputs))} numbers{' and a label' if conditional else ''}"
+    return Table(
+        header=["Layer", "Output", "Parameters"],
+        rows=[*rows, ["Total", "", integer(total)]],
+        caption=f"The {player}: {taken} in, {integer(total)} parameters.",
+    )
+
+
+def _shape(shape: tuple[int, ...] | None) -> str:
+    return "" if shape is None else " x ".join(map(str, shape)) or "1"
+
+
+def _losses(story: Story, style: Style, name: str) -> list[Block]:
+    lines = story.metrics
+    if not lines:
+        return [Text("The run is shorter than its log interval: there are no losses.")]
+    wanted = [_loss_panel(lines, player, key, style) for player, key in (("Discriminator", "d"), ("Generator", "g"))]
+    each = max(1, -(-len(lines) // POINTS))
+    caption = f"Means of {each} log lines a point." if each > 1 else ""
+    alt = f"Losses of {story.label}'s discriminator and generator against epochs"
+    return [Picture(name=f"{name}-losses", data=panels(wanted), alt=alt, caption=caption, density=DENSITY)]
+
+
+def _loss_panel(lines: Sequence[Json], player: str, prefix: str, style: Style) -> Panel:
+    """The whole loss, and its terms where it has several."""
+    keys = list(dict.fromkeys(key for line in lines for key in line if key.startswith(f"{prefix}_")))
+    terms = [key for key in keys if key != f"{prefix}_loss"]
+    looks = {f"{prefix}_loss": (style, 1.8)}
+    if len(terms) > 1:
+        greys = ("#5b6570", "#9aa3ab", "#c3c9ce")
+        looks |= {key: (Style(colour=greys[i % 3], line="--"), 1.1) for i, key in enumerate(terms)}
+    series = [
+        Series(
+            label=key.removeprefix(f"{prefix}_").replace("_", " "),
+            x=_thinned([line["epoch"] for line in lines if key in line]),
+            y=_thinned([line[key] for line in lines if key in line]),
+            style=look,
+            width=width,
+        )
+        for key, (look, width) in looks.items()
+    ]
+    return Panel(title=f"{player}'s loss", x="epochs", series=series)
+
+
+def _thinned(values: Sequence[float]) -> NDArray[Any]:
+    each = max(1, -(-len(values) // POINTS))
+    return np.array([np.mean(values[start : start + each]) for start in range(0, len(values), each)])
+
+
+def _distances(story: Story, style: Style, name: str) -> list[Block]:
+    points = [point for point in story.points if "fid" in point["figures"]]
+    if not points:
+        return [Text("The run was not evaluated while it trained (--evaluate-every): there is no curve.")]
+    title = title_of("fid", points[-1]["judge"]["name"])
+    floor = points[-1]["floors"].get("fid")
+    wanted = []
+    for x, unit in (("epoch", "epochs"), ("seconds", "seconds of training")):
+        series = _curve(points, x, "fid", title, style)
+        wanted.append(Panel(title=f"{title} (lower is better)", x=unit, series=[series], floor=floor, log=True))
+    if any("label_accuracy" in point["figures"] for point in points):
+        series = _curve(points, "epoch", "label_accuracy", "label accuracy", style)
+        wanted.append(Panel(title="Label accuracy", x="epochs", series=[series], percent=True))
+    lost = [
+        f"step {integer(point['step'])}: {', '.join(map(str, point['classes_lost']))}"
+        for point in points
+        if point.get("classes_lost")
+    ]
+    alt = f"{title} of {story.label} by epoch and by seconds, the floor as a dashed line"
+    blocks: list[Block] = [Picture(name=f"{name}-distance", data=panels(wanted), alt=alt, density=DENSITY)]
+    return [*blocks, Text(f"Classes lost on the way, at {'; '.join(lost)}.")] if lost else blocks
+
+
+def _curve(points: Sequence[Json], x: str, key: str, label: str, style: Style) -> Series:
+    found = [point for point in points if key in point["figures"]]
+    return Series(
+        label=label, x=[point[x] for point in found], y=[point["figures"][key] for point in found], style=style
+    )
+
+
+def _grids(story: Story, epochs: Sequence[int], name: str) -> list[Block]:
+    pictures = story.pictures()
+    wanted = [picture for picture in pictures if picture[0] in epochs] or spaced(pictures, GRIDS)
+    shown_ = [
+        Picture(
+            name=f"{name}-epoch-{epoch}",
+            data=path.read_bytes(),
+            alt=f"Images of {story.label} after epoch {epoch}",
+            caption=f"after epoch {epoch}",
+        )
+        for epoch, path in wanted
+    ]
+    final = story.run.samples / "final.png"
+    if final.is_file() and all(final.read_bytes() != picture.data for picture in shown_):
+        caption = f"at the end, after {story.epoch(story.step):.4g} epochs"
+        alt = f"Images of {story.label} at the end of its training"
+        shown_.append(Picture(name=f"{name}-final", data=final.read_bytes(), alt=alt, caption=caption))
+    if not shown_:
+        return [Text("The run has drawn no pictures yet.")]
+    rows = "A row a class, a column a latent." if story.config.variant.conditional else ""
+    blocks: list[Block] = [*([Text(rows)] if rows else []), Row(shown_)]
+    if len(pictures) > 1:
+        alt = f"Animation of {story.label}'s images from epoch {pictures[0][0]} to epoch {pictures[-1][0]}"
+        blocks.append(Picture(name=f"{name}-training", data=animation(pictures), alt=alt, caption="The training."))
+    return blocks
+
+
+def _interpolations(story: Story, name: str) -> list[Block]:
+    generator = load(story.run)
+    classes = generator.info.num_classes
+    rows = PATHS if classes is None else min(classes, CLASSES)
+    ends = latents(0, generator.info.latent_dim, 0, 2 * rows).reshape(rows, 2, -1)
+    if classes is not None:
+        ends = np.broadcast_to(ends[:1], ends.shape)  # the same way for every class
+    paths = np.stack([arc(first, last) for first, last in ends])
+    labels = None if classes is None else np.arange(rows).repeat(STEPS)
+    images = to_uint8(generator.generate(paths.reshape(rows * STEPS, -1), labels))
+    what = "a pair of latents" if classes is None else "a class, all between the same two latents"
+    return [
+        Picture(
+            name=f"{name}-interpolations",
+            data=enlarged(grid(images, columns=STEPS), width=640),
+            alt=f"Images of {story.label} on the way from one latent to another",
+            caption=f"Spherical interpolation: a row {what}.",
+        )
+    ]
+
+
+def arc(first: NDArray[np.float32], last: NDArray[np.float32]) -> NDArray[np.float32]:
+    """[STEPS, latent_dim] on the arc from one latent to another; between normal draws a chord would be too short."""
+    cosine = first @ last / max(float(np.linalg.norm(first) * np.linalg.norm(last)), 1e-12)
+    angle = np.arccos(np.clip(cosine, -0.999, 0.999))
+    shares = np.linspace(0, 1, STEPS)[:, None]
+    path: NDArray[np.float64] = (np.sin((1 - shares) * angle) * first + np.sin(shares * angle) * last) / np.sin(angle)
+    return path.astype(np.float32)
+
+
+def _neighbours(story: Story, material: Material, name: str) -> list[Block]:
+    drawn = load(story.run).sample(DRAWN, seed=0)
+    nearest, measure = material.nearest(to_tensor(drawn), story.config.data, NEIGHBOURS)
+    picture = beside(drawn, torch.movedim(nearest, 2, 4).numpy())
+    return [
+        Picture(
+            name=f"{name}-neighbours",
+            data=enlarged(picture, width=900),
+            alt=f"Images of {story.label}, each beside the training images nearest to it",
+            caption=f"{len(drawn)} generated images, each with its {nearest.shape[1]} nearest training images to the "
+            f"right of it, by {measure}.",
+        )
+    ]
