@@ -187,7 +187,7 @@ def judged(case: Case, reference: Reference, draws: int, n: int) -> dict[str, An
         samples = read(case.draw(random, n), reference)
         keys = [key for key in KEYS if key != "label_accuracy" or samples.labels is not None]
         figures.append(measure(samples, reference, keys))
-        words[verdicts.verdict(figures[-1], floors(reference, n, [0], keys), reference.judge.num_classes).word] += 1
+        words[verdicts.verdict(figures[-1], floors(reference, n, [0], keys)).word] += 1
     return {
         "case": case.name,
         "expected": case.expected,

@@ -155,7 +155,7 @@ def _described(config: RunConfig, splits: Splits, *, move: bool) -> dict[str, An
 
 def _kept(path: Path, head: Mapping[str, Any]) -> dict[tuple[int, int], dict[str, Any]]:
     """The rows that `path` has already, if they were made with the same settings."""
-    former = read_json(path)
+    former = read_json(path, ("rows",))
     if former is None or {key: former.get(key) for key in head} != json.loads(json.dumps(head)):
         return {}
     return {(row["per_class"], row["seed"]): row for row in former["rows"]}

@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, PositiveInt
 
 from ganzoo.augmentation import augment
-from ganzoo.comparison import FIGURES, compare
-from ganzoo.errors import FileError, UsageError
+from ganzoo.comparison import FIGURES, claim, compare, parse
+from ganzoo.errors import Interrupted, UsageError
 from ganzoo.evaluation.classifier import Epoch, MLPClassifier, evaluate_classifier, fit, logits_of
 from ganzoo.evaluation.evaluator import N
 from ganzoo.evaluation.judge import load_judge
@@ -55,7 +55,7 @@ class StudyPlan(BaseModel):
     variants: tuple[str, ...] = VARIANTS
     epochs: tuple[int, ...] | None = EPOCHS
     minutes: float | None = None
-    seeds: int = 1
+    seeds: PositiveInt = 1
     settings: tuple[str, ...] = ()
     n: int = N
     figures: tuple[str, ...] = FIGURES
@@ -73,14 +73,17 @@ def study(out: str | Path = "study", *, jobs: int = 1, say: Say = lambda text: N
 
     Raises: UsageError for a plan that makes no sense or differs from the directory's; the errors of `train`.
     """
+    if jobs < 1:
+        raise UsageError(f"jobs is {jobs}: expected how many runs are trained at a time, 1 or more")
     directory = Path(out)
     splits, plan = _plan(settings)
-    _claim(directory, plan)
+    claim(directory, plan, "study")
     for line in (splits.train.note, splits.note):
         if line:
             say(line)
-    if plan.epochs is not None or not (directory / "comparison").exists():
-        say(estimate(plan, splits))
+    left = [variant for variant in plan.variants if not _is_trained(plan, directory, variant)]
+    if left:
+        say(estimate(plan, splits, left))
     write_json(directory / "data.json", facts_of(splits))
     if not (directory / "classifier.json").exists():
         say("classifier: a feed-forward network")
@@ -95,31 +98,37 @@ def study(out: str | Path = "study", *, jobs: int = 1, say: Say = lambda text: N
     return write_report(directory, trained, comparison=directory / "comparison", study=directory, title=_title(plan))
 
 
-def estimate(plan: StudyPlan, splits: Splits) -> str:
-    """One line: how long the variants will train here, from a few seconds of each."""
+def _is_trained(plan: StudyPlan, directory: Path, variant: str) -> bool:
+    runs = [directory / "comparison" / "runs" / f"{variant}-seed{seed}" for seed in range(plan.seeds)]
+    return all((run / "evaluation.json").exists() for run in runs)
+
+
+def estimate(plan: StudyPlan, splits: Splits, variants: Sequence[str]) -> str:
+    """One line: how long these variants will train here, from a few seconds of each, and what comes on top."""
     if plan.epochs is None:
-        seconds = dict.fromkeys(plan.variants, 60 * (plan.minutes or 0) * plan.seeds)
+        seconds = dict.fromkeys(variants, 60 * (plan.minutes or 0) * plan.seeds)
     else:
-        images = max(plan.epochs) * len(splits.train) * plan.seeds
-        seconds = {variant: images / _trial(plan, splits, variant) for variant in plan.variants}
+        images = max(plan.epochs) * (len(splits.train) + (len(splits.test) if splits.note else 0)) * plan.seeds
+        seconds = {variant: images / _trial(plan, splits, variant) for variant in variants}
     parts = ", ".join(f"{variant} {_duration(value)}" for variant, value in seconds.items())
+    generators = len(plan.augmentation_sizes) * plan.augmentation_seeds
+    after = f", and {generators} small generators and their classifiers for the augmentation" if generators else ""
     total = _duration(sum(seconds.values()))
-    return f"estimate: {total} of training ({parts}), then evaluation, augmentation and the report"
+    return f"estimate: {total} of training ({parts}); on top a minute or two of evaluation for each run{after}"
 
 
 def _trial(plan: StudyPlan, splits: Splits, variant: str) -> float:
     """Images a second, of a short training that is thrown away."""
+    minutes, settings = TRIAL_SECONDS / 60, plan.settings
     with tempfile.TemporaryDirectory() as place:
-        run = train(
-            variant,
-            splits.train,
-            minutes=TRIAL_SECONDS / 60,
-            out=Path(place) / "run",
-            settings=[*plan.settings, "train.log_every=5"],
-            progress=False,
-        )
-        last, config = run.metrics()[-1], run.config
-        return float(last["step"] * config.variant.critic_steps * config.data.batch_size / last["seconds"])
+        try:
+            run = train(
+                variant, splits.train, minutes=minutes, out=Path(place) / "run", settings=settings, progress=False
+            )
+        except Interrupted as error:
+            raise Interrupted("interrupted before anything was trained", error.exit_code - 128) from None
+        state, config = run.latest_checkpoint().state(), run.config
+        return float(state["step"] * config.variant.critic_steps * config.data.batch_size / state["seconds"])
 
 
 def _duration(seconds: float) -> str:
@@ -136,11 +145,9 @@ def _plan(settings: dict[str, Any]) -> tuple[Splits, StudyPlan]:
         if given.get("epochs") is not None:
             raise UsageError("two budgets at once: give --epochs or --minutes")
         given["epochs"] = None
-    try:
-        plan = StudyPlan(**given)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise UsageError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    plan = parse(StudyPlan, given)
+    if len(set(plan.variants)) < len(plan.variants) or not plan.variants:
+        raise UsageError("variants: expected names, each once")
     if plan.epochs is not None and (not plan.epochs or min(plan.epochs) < 1):
         raise UsageError("epochs: expected numbers from 1 up, as in 10,50,100,400")
     for variant in plan.variants:  # a wrong name, and a set without a judge, end here and not after hours of training
@@ -148,24 +155,6 @@ def _plan(settings: dict[str, Any]) -> tuple[Splits, StudyPlan]:
     splits = load_splits(plan.dataset, data_dir=plan.data_dir)
     load_judge(splits.train.source, plan.data_dir)
     return splits, plan.model_copy(update={"dataset": splits.train.source})
-
-
-def _claim(directory: Path, plan: StudyPlan) -> None:
-    path = directory / "plan.json"
-    if path.exists():
-        try:
-            former = StudyPlan.model_validate_json(path.read_bytes())
-        except ValidationError:
-            raise FileError(f"{path} is damaged or of another version: take another --out") from None
-        changed = [key for key, value in plan if value != getattr(former, key)]
-        if changed:
-            raise UsageError(
-                f"{directory} holds another study ({', '.join(changed)} differ): give the same arguments to go on with "
-                "it, or another --out"
-            )
-    elif directory.exists() and any(directory.iterdir()):
-        raise UsageError(f"{directory} is not empty and holds no study: take another --out")
-    write_json(path, plan.model_dump(mode="json"))
 
 
 def _classifier(splits: Splits, say: Say) -> dict[str, Any]:

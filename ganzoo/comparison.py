@@ -9,25 +9,30 @@ The same call goes on where it was stopped: finished runs stay, begun ones are r
 """
 
 import os
+import signal
+import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from statistics import fmean, median, stdev
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
-from ganzoo import runtime
-from ganzoo.errors import FileError, GanzooError, UsageError
+from ganzoo import data, runtime
+from ganzoo.config import DEFAULT_MINUTES
+from ganzoo.errors import FileError, GanzooError, Interrupted, UsageError
 from ganzoo.evaluation.evaluator import SEEDS, N, evaluate
+from ganzoo.evaluation.judge import load_judge
 from ganzoo.exporter import export
-from ganzoo.files import write_json
-from ganzoo.prepare import configure
+from ganzoo.files import locked, write_json
+from ganzoo.interruption import interruption
+from ganzoo.prepare import configure, recipe
 from ganzoo.run import Run
 from ganzoo.seeds import latents
 from ganzoo.trainer import resume, start
@@ -41,6 +46,8 @@ SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8)  # of a budget of minutes: when ru
 LATENCY_BATCHES = (1, 64)
 LATENCY_SECONDS = 0.3  # a batch size
 
+POLL_SECONDS = 0.5  # how often a parent of several processes looks for signals
+
 Say = Callable[[str], None]
 
 
@@ -51,7 +58,7 @@ class Plan(BaseModel):
 
     schema_version: int = SCHEMA
     variants: tuple[str, ...] = ()
-    seeds: int = SEEDS
+    seeds: PositiveInt = SEEDS
     dataset: str = "auto"
     data_dir: str | None = None
     minutes: float | None = None
@@ -60,7 +67,7 @@ class Plan(BaseModel):
     points: tuple[float, ...] = ()  # seconds of training where the budget is minutes, else epochs: when runs are judged
     sample_epochs: tuple[int, ...] | None = None
     settings: tuple[str, ...] = ()
-    n: int = N
+    n: int = Field(default=N, ge=2)
     figures: tuple[str, ...] = FIGURES
     runs: tuple[str, ...] = ()  # trained elsewhere
 
@@ -100,13 +107,16 @@ def compare(
     Raises: UsageError for a plan that makes no sense or differs from the directory's, or where the runs have different
     judges. A run that fails is a row.
     """
+    if jobs < 1:
+        raise UsageError(f"jobs is {jobs}: expected how many runs are trained at a time, 1 or more")
     plan = _plan(tuple(str(Path(run)) for run in runs), tuple(variants), settings)
     directory = Path(out)
-    _claim(directory, plan)
-    todo = _jobs(plan, directory, jobs)
-    errors = dict(_perform(plan, todo, jobs, say))
-    results = _results(plan, directory, todo, errors)
-    write_json(directory / "results.json", results)
+    claim(directory, plan, "comparison")
+    with locked(directory, "is being worked on"):
+        todo = _jobs(plan, directory, jobs)
+        errors = dict(_one_by_one(plan, todo, say) if jobs == 1 else _side_by_side(plan, todo, jobs, say))
+        results = _results(plan, directory, todo, errors)
+        write_json(directory / "results.json", results)
     return results
 
 
@@ -115,39 +125,58 @@ def _plan(runs: tuple[str, ...], variants: tuple[str, ...], settings: Mapping[st
         raise UsageError("nothing to compare: name runs, or variants to train (--variants gan,dcgan)")
     given = {key: value for key, value in settings.items() if value is not None}
     if variants and not {"minutes", "epochs", "steps"} & set(given):
-        given["minutes"] = 5.0
+        given["minutes"] = DEFAULT_MINUTES
+    plan = parse(Plan, {**given, "runs": runs, "variants": variants})
+    if unknown := set(plan.figures) - set(FIGURES):
+        raise UsageError(f"no figure '{min(unknown)}': expected some of {', '.join(FIGURES)}")
+    if len(set(variants)) < len(variants) or len(set(runs)) < len(runs):
+        raise UsageError("a variant or run is named twice: name each once")
+    for variant in variants:  # a wrong name or setting fails here, before hours of training
+        _configure(plan, variant, 0, None)
+    if not variants:
+        return plan
+    source = data.load(plan.dataset, data_dir=plan.data_dir).source  # what `auto` is must not change on the way
+    load_judge(source, plan.data_dir)
+    return plan.model_copy(update={"dataset": source, "points": plan.points or _points(plan)})
+
+
+def _points(plan: Plan) -> tuple[float, ...]:
+    """When runs are judged, if nothing else was asked for: closer together in the beginning."""
+    if plan.minutes is not None:
+        return tuple(round(60 * plan.minutes * share, 3) for share in SHARES)
+    if plan.epochs is not None and plan.epochs >= 1:
+        return tuple(sorted(set(np.geomspace(1, int(plan.epochs), len(SHARES) + 1).round().tolist())))
+    return ()
+
+
+P = TypeVar("P", bound=BaseModel)
+
+
+def parse(model: type[P], given: Mapping[str, Any]) -> P:
+    """A plan from its fields. Raises UsageError for one that is wrong."""
     try:
-        plan = Plan(runs=runs, variants=variants, **given)
+        return model(**given)
     except ValidationError as error:
         first = error.errors()[0]
         raise UsageError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-    if unknown := set(plan.figures) - set(FIGURES):
-        raise UsageError(f"no figure '{min(unknown)}': expected some of {', '.join(FIGURES)}")
-    if len(set(variants)) < len(variants) or plan.seeds < 1:
-        raise UsageError("variants must differ, and seeds be at least 1")
-    if plan.minutes is not None and not plan.points:
-        plan = plan.model_copy(update={"points": tuple(round(60 * plan.minutes * share, 3) for share in SHARES)})
-    for variant in variants:  # a wrong name or setting fails here, before hours of training
-        _configure(plan, variant, 0, None)
-    return plan
 
 
-def _claim(directory: Path, plan: Plan) -> None:
-    """Make the directory, or see that it holds this very plan."""
+def claim(directory: Path, plan: BaseModel, what: str) -> None:
+    """Make a directory for a plan, or see that it holds this very one. Raises UsageError, FileError."""
     path = directory / "plan.json"
     if path.exists():
         try:
-            former = Plan.model_validate_json(path.read_bytes())
+            former = type(plan).model_validate_json(path.read_bytes())
         except ValidationError:
             raise FileError(f"{path} is damaged or of another version: take another --out") from None
         changed = [key for key, value in plan if value != getattr(former, key)]
         if changed:
             raise UsageError(
-                f"{directory} holds another comparison ({', '.join(changed)} differ): give the same arguments to go on "
+                f"{directory} holds another {what} ({', '.join(changed)} differ): give the same arguments to go on "
                 "with it, or another --out"
             )
     elif directory.exists() and any(directory.iterdir()):
-        raise UsageError(f"{directory} is not empty and holds no comparison: take another --out")
+        raise UsageError(f"{directory} is not empty and holds no {what}: take another --out")
     write_json(path, plan.model_dump(mode="json"))
 
 
@@ -168,31 +197,57 @@ def _jobs(plan: Plan, directory: Path, jobs: int) -> list[Job]:
     return [*trained, *(Job(name=Path(run).name, path=Path(run)) for run in plan.runs)]
 
 
-def _perform(plan: Plan, todo: Sequence[Job], jobs: int, say: Say) -> Iterable[tuple[str, str]]:
-    """Do all jobs, and yield the name and the error of those that fail."""
-    if jobs == 1:
-        for number, job in enumerate(todo, 1):
-            say(f"{job.name} ({number} of {len(todo)})")
-            error = perform(plan, job)
-            if error is not None:
-                say(f"{job.name} failed: {error}")
-                yield job.name, error
-        return
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+def _one_by_one(plan: Plan, todo: Sequence[Job], say: Say) -> Iterator[tuple[Path, str]]:
+    """Do all jobs, and yield the path and the error of those that fail."""
+    for number, job in enumerate(todo, 1):
+        say(f"{job.name} ({number} of {len(todo)})")
+        error = perform(plan, job)
+        if error is not None:
+            say(f"{job.name} failed: {error}")
+            yield job.path, error
+
+
+def _side_by_side(plan: Plan, todo: Sequence[Job], jobs: int, say: Say) -> Iterator[tuple[Path, str]]:
+    """The same in several processes; a signal is passed on to them once, so that each saves its run."""
+    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_leave_the_terminal)
+    with interruption() as received, pool:
         pending = {pool.submit(perform, plan, job): job for job in todo}
-        for number, future in enumerate(as_completed(pending), 1):
-            job = pending[future]
-            try:
-                error = future.result()
-            except BrokenProcessPool:
-                error = "its process was killed (out of memory?)"
-            say(f"{job.name}: {error or 'done'} ({number} of {len(todo)})")
-            if error is not None:
-                yield job.name, error
+        while pending:
+            done, _ = wait(pending, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
+            for future in done:
+                job = pending.pop(future)
+                error = _outcome(future)
+                say(f"{job.name}: {error or 'done'} ({len(todo) - len(pending)} of {len(todo)})")
+                if error is not None:
+                    yield job.path, error
+            if received.number is not None:
+                pool.shutdown(wait=False, cancel_futures=True)
+                for process in active_children():
+                    os.kill(process.pid or 0, signal.SIGINT)
+                pool.shutdown(wait=True)
+                raise Interrupted("interrupted, saved; the same command goes on from here", received.number)
+
+
+def _leave_the_terminal() -> None:
+    """A worker hears signals from the process that started it, not from the terminal too; while idle it needs none."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(os, "setpgrp"):
+        os.setpgrp()
+
+
+def _outcome(future: "Future[str | None]") -> str | None:
+    try:
+        return future.result()
+    except Interrupted:
+        return "interrupted"
+    except BrokenProcessPool:
+        return "its process was killed, or another one beside it (out of memory?); the same command tries again"
 
 
 def perform(plan: Plan, job: Job) -> str | None:
     """Train a job's run to its end, judge and export it; what went wrong, as one line."""
+    if job.threads is not None:  # in a process of its own, beside others
+        torch.set_num_threads(job.threads)
     try:
         run = Run.open(job.path) if job.variant is None else _trained(plan, job)
         if not _is_judged(run, plan):
@@ -201,8 +256,8 @@ def perform(plan: Plan, job: Job) -> str | None:
             export(run, _onnx(run))
     except GanzooError as error:
         return str(error)
-    except (MemoryError, OSError, RuntimeError) as error:
-        return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+    except Exception as error:  # a fault in one variant's code must not lose the others
+        return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
     return None
 
 
@@ -220,9 +275,7 @@ def _trained(plan: Plan, job: Job) -> Run:
 
 
 def _configure(plan: Plan, variant: str, seed: int, threads: int | None) -> Any:
-    cadence = "train.evaluate_seconds" if plan.minutes is not None else "train.evaluate_epochs"
-    points = [point if plan.minutes is not None else round(point) for point in plan.points]
-    settings = [*plan.settings, f"{cadence}={points}"]
+    settings = [*plan.settings, _cadence(plan)]
     return configure(
         variant,
         plan.dataset,
@@ -236,13 +289,25 @@ def _configure(plan: Plan, variant: str, seed: int, threads: int | None) -> Any:
     )
 
 
+def _cadence(plan: Plan) -> str:
+    """The setting that has a run judged at the plan's points; at its end it is judged in any case."""
+    if plan.minutes is not None:
+        return f"train.evaluate_seconds={list(plan.points)}"
+    if plan.points:
+        return f"train.evaluate_epochs={[round(point) for point in plan.points]}"
+    return f"train.evaluate_every={max(1, (plan.steps or 0) // (len(SHARES) + 1)) if plan.steps else sys.maxsize}"
+
+
 def _is_judged(run: Run, plan: Plan) -> bool:
-    """Whether the run's evaluation.json is this plan's, of its newest checkpoint."""
+    """Whether the run's evaluation.json has this plan's figures of its newest checkpoint, by its data's judge."""
     found = run.evaluation()
     if found is None or found["step"] != run.latest_checkpoint().step:
         return False
     complete = set(plan.figures) <= {*found["figures"], *found["unavailable"]}
-    return complete and found["seeds"] == [0] and found["asked"] == plan.n
+    config = run.config.data
+    same = config.source == "array" or found["data"]["source"] == config.source
+    judge = None if config.source == "array" else load_judge(config.source, config.data_dir).sha256
+    return complete and same and found["asked"] == plan.n and judge in (None, found["judge"]["sha256"])
 
 
 def _is_exported(run: Run) -> bool:
@@ -257,21 +322,46 @@ def _onnx(run: Run) -> Path:
     return run.path / f"{run.config.run.variant}.onnx"
 
 
-def _results(plan: Plan, directory: Path, todo: Sequence[Job], errors: Mapping[str, str]) -> dict[str, Any]:
-    rows = [_row(job, directory, errors.get(job.name)) for job in todo]
-    judges = {row["judge"]["sha256"]: row["judge"] for row in rows if row["status"] == "done"}
-    if len(judges) > 1:
-        names = ", ".join(f"{judge['name']} ({sha256[:8]})" for sha256, judge in judges.items())
-        raise UsageError(f"the runs have different judges, {names}: their figures are not comparable")
-    floors = [row["floors"] for row in rows if row["status"] == "done"]
+def _results(plan: Plan, directory: Path, todo: Sequence[Job], errors: Mapping[Path, str]) -> dict[str, Any]:
+    rows = [_row(job, directory, errors.get(job.path)) for job in todo]
+    done = [row for row in rows if row["status"] == "done"]
+    _check_comparable(done)
+    _name_recipes(done, directory)
     return {
         "schema": SCHEMA,
         "plan": plan.model_dump(mode="json"),
-        "judge": next(iter(judges.values()), None),
-        "floors": {key: fmean(floor[key] for floor in floors if key in floor) for key in _keys(floors)},
+        "judge": done[0]["judge"] if done else None,
+        "data": done[0]["data"] if done else None,
+        "floors": _means([row["floors"] for row in done]),
+        "curve_floors": _means([row["curve_floors"] for row in done]),
         "rows": rows,
-        "table": [_summary(variant, rows) for variant in dict.fromkeys(row["variant"] for row in rows)],
+        "table": [
+            _summary(variant, rows) for variant in dict.fromkeys(row["variant"] for row in rows if row["variant"])
+        ],
     }
+
+
+def _check_comparable(done: Sequence[Mapping[str, Any]]) -> None:
+    """Raises UsageError unless all were judged by one judge, on the same test images, with as many of their own."""
+    for what, values in {
+        "by different judges": {f"{row['judge']['name']} {row['judge']['sha256'][:8]}" for row in done},
+        "on different data": {f"{row['data']['source']} {row['data']['test_sha256'][:8]}" for row in done},
+        "with different numbers of images": {str(row["n"]) for row in done},
+    }.items():
+        if len(values) > 1:
+            raise UsageError(
+                f"the runs were judged {what} ({', '.join(sorted(values))}): their figures are not comparable"
+            )
+
+
+def _name_recipes(done: Sequence[dict[str, Any]], directory: Path) -> None:
+    """Runs of one variant are repetitions if only their seeds differ; where more does, each goes by its own name."""
+    recipes: dict[str, set[str]] = {}
+    for row in done:
+        recipes.setdefault(row["variant"], set()).add(recipe(Run.open(directory / row["run"]).config))
+    for row in done:
+        if len(recipes[row["variant"]]) > 1:
+            row["variant"] = row["name"]
 
 
 def _row(job: Job, directory: Path, error: str | None) -> dict[str, Any]:
@@ -286,13 +376,14 @@ def _row(job: Job, directory: Path, error: str | None) -> dict[str, Any]:
     if error is not None:
         return row
     run = Run.open(job.path)
-    config, found = run.config, run.evaluation()
+    config, found, curve = run.config, run.evaluation(), run.evaluations()
     assert found is not None
     return {
         **row,
         "variant": config.run.variant,
         "seed": config.train.seed,
         "judge": found["judge"],
+        "data": found["data"],
         "n": found["n"],
         "figures": {key: figure["mean"] for key, figure in found["figures"].items()},
         "floors": {key: figure["floor"] for key, figure in found["figures"].items()},
@@ -300,8 +391,9 @@ def _row(job: Job, directory: Path, error: str | None) -> dict[str, Any]:
         **_size_and_speed(run),
         "curve": [
             {"step": line["step"], "epoch": line["epoch"], "seconds": line["seconds"], **line["figures"]}
-            for line in run.evaluations()
+            for line in curve
         ],
+        "curve_floors": curve[-1]["floors"] if curve else {},  # of as many images as were judged on the way
     }
 
 
@@ -360,6 +452,10 @@ def _summary(variant: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "failed": len(own) - len(done),
         **{key: _spread([values[key] for values in flat if key in values]) for key in _keys(flat)},
     }
+
+
+def _means(tables: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {key: fmean(table[key] for table in tables if key in table) for key in _keys(tables)}
 
 
 def _keys(tables: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -43,3 +43,6 @@ class Interrupted(KeyboardInterrupt):
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)
         self.exit_code = 128 + signal_number
+
+    def __reduce__(self) -> tuple[type["Interrupted"], tuple[str, int]]:
+        return Interrupted, (str(self), self.exit_code - 128)  # between processes both arguments are needed

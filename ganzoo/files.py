@@ -10,11 +10,13 @@ import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from ganzoo.errors import FileError, MachineError
+import filelock
+
+from ganzoo.errors import FileError, MachineError, UsageError
 
 StrPath: TypeAlias = str | os.PathLike[str]
 
@@ -88,8 +90,28 @@ def atomic_directory(path: StrPath) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)  # after the swap there is nothing of that name
 
 
-def read_json(path: Path) -> dict[str, Any] | None:
-    """The object in a file; None where there is no such file. Raises FileError for one that is damaged."""
+@contextlib.contextmanager
+def locked(directory: Path, what: str) -> Iterator[None]:
+    """Keep every other process out of a directory meanwhile. Raises UsageError, which says `what`, where one is in."""
+    lock = filelock.FileLock(directory / ".lock")
+    with writing(lock.lock_file):
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            raise UsageError(f"{directory} {what} by another process: wait for it, or stop it") from None
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # where an open file cannot be removed it stays, and does no harm
+            Path(lock.lock_file).unlink()
+        lock.release()
+
+
+def read_json(path: Path, keys: Collection[str] = ()) -> dict[str, Any] | None:
+    """The object in a file, with these keys at least; None where there is no such file.
+
+    Raises FileError for one that is damaged.
+    """
     try:
         value = json.loads(path.read_bytes())
     except FileNotFoundError:
@@ -98,6 +120,8 @@ def read_json(path: Path) -> dict[str, Any] | None:
         raise FileError(f"{path} is damaged ({error}); make it anew, or move it away") from None
     if not isinstance(value, dict):
         raise FileError(f"{path} is damaged (it holds no object); make it anew, or move it away")
+    if missing := set(keys) - set(value):
+        raise FileError(f"{path} is damaged or of another version (no '{min(missing)}'); make it anew, or move it away")
     return value
 
 

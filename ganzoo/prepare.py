@@ -146,6 +146,12 @@ def with_budget(config: RunConfig, budget: Mapping[str, float | None], seconds: 
     return RunConfig.from_json(json.dumps(table))
 
 
+def recipe(config: RunConfig) -> str:
+    """All of a configuration that runs have in common if they are repetitions of one another."""
+    train = config.train.model_dump(mode="json", include={*BUDGETS, "ema"})
+    return json.dumps([config.variant.model_dump(mode="json"), config.data.model_dump(mode="json"), train])
+
+
 def changes(former: RunConfig, config: RunConfig) -> list[str]:
     """One line for each setting that is not what it was."""
     before, after = dict(_leaves(former.model_dump(mode="json"))), dict(_leaves(config.model_dump(mode="json")))

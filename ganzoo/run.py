@@ -16,21 +16,20 @@ import shlex
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import filelock
-
 from ganzoo.checkpoint import Checkpoint, best_of, list_checkpoints
 from ganzoo.config import RunConfig, Spec, read_toml
 from ganzoo.errors import FileError, UsageError
-from ganzoo.files import atomic_write, read_json, write_json, writing
+from ganzoo.files import atomic_write, locked, read_json, write_json, writing
 
 RUNS = Path("runs")
 METRICS, EVALUATIONS, EVALUATION = "metrics.jsonl", "evaluations.jsonl", "evaluation.json"
+EVALUATION_KEYS = ("step", "judge", "data", "n", "asked", "seeds", "figures", "unavailable", "verdict")
 PACKAGES = ("torch-ganzoo", "torch", "torchvision", "numpy", "onnx", "onnxruntime", "safetensors", "pydantic")
 
 
@@ -103,18 +102,8 @@ class Run:
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Keep every other process from training this run meanwhile. Raises UsageError where one does already."""
-        lock = filelock.FileLock(self.path / ".lock")
-        with writing(lock.lock_file):
-            try:
-                lock.acquire(timeout=0)
-            except filelock.Timeout:
-                raise UsageError(f"{self.path} is being trained by another process: wait for it, or stop it") from None
-        try:
+        with locked(self.path, "is being trained"):
             yield
-        finally:
-            with suppress(OSError):  # where an open file cannot be removed it stays, and does no harm
-                Path(lock.lock_file).unlink()
-            lock.release()
 
     def checkpoints(self) -> list[Checkpoint]:
         """Oldest first."""
@@ -148,7 +137,7 @@ class Run:
 
     def evaluation(self) -> dict[str, Any] | None:
         """What `ganzoo evaluate` last found, if anything. Raises FileError where the file is damaged."""
-        return read_json(self.path / EVALUATION)
+        return read_json(self.path / EVALUATION, EVALUATION_KEYS)
 
     def write_evaluation(self, found: Mapping[str, Any]) -> None:
         write_json(self.path / EVALUATION, found)
@@ -174,11 +163,14 @@ class Run:
         path = self.path / name
         try:
             lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-            return [json.loads(line) for line in lines if line.endswith("\n")]
+            found = [json.loads(line) for line in lines if line.endswith("\n")]
         except FileNotFoundError:
             return []
         except ValueError as error:  # neither UTF-8 nor JSON
             raise FileError(f"{path} is damaged ({error}); move it away to go on without it") from None
+        if not all(isinstance(line, dict) and {"step", "epoch", "seconds"} <= set(line) for line in found):
+            raise FileError(f"{path} is damaged (a line is no log line); move it away to go on without it")
+        return found
 
     def write_readme(self, config: RunConfig, step: int, epoch: float, note: str) -> None:
         """Say what the run is and what to type next."""

@@ -111,7 +111,8 @@ class Model:
     name: str  # of the file or the run's directory
     sha256: str  # of the .onnx file, or of the averaged weights' file in the run's checkpoint
     step: int | None
-    data: Mapping[str, Any]
+    trained_on: Mapping[str, Any]
+    data: Mapping[str, Any]  # the same, unless other real data were named for the judge and the class counts
 
     @property
     def data_source(self) -> str:
@@ -134,6 +135,7 @@ def open_model(source: "str | Path | Run", dataset: str | None = None, *, best: 
             name=Path(source).name,
             sha256=hashlib.sha256(contents.data).hexdigest(),
             step=contents.document.get("step"),
+            trained_on=data,
             data=_renamed(data, dataset),
         )
     return _open_run(source, dataset, best)
@@ -154,6 +156,7 @@ def _open_run(source: "str | Path | Run", dataset: str | None, best: bool) -> Mo
         name=run.path.resolve().name,
         sha256=hashlib.sha256(weights.read_bytes()).hexdigest(),
         step=step,
+        trained_on=data,
         data=_renamed(data, dataset),
     )
 
@@ -510,7 +513,7 @@ def _manifest(plan: _Plan, parts: Mapping[str, _Draws], contents: list[str]) -> 
     model, judge, labelled = plan.model, plan.judge, plan.classes is not None
     measured = judge is not None and plan.conditional
     reason = plan.reason or "the labels are the judge's own, and there is nothing to hold them against"
-    source, colon, argument = str(model.data.get("source")).partition(":")
+    source, colon, argument = str(model.trained_on.get("source")).partition(":")
     return {
         "kind": KIND,
         "schema": SCHEMA,
@@ -524,7 +527,7 @@ def _manifest(plan: _Plan, parts: Mapping[str, _Draws], contents: list[str]) -> 
             "step": model.step,
             "trained_on": {
                 "source": source + colon + PurePath(argument).name,  # of paths only the last part leaves the machine
-                "sha256": model.data.get("sha256"),
+                "sha256": model.trained_on.get("sha256"),
             },
         },
         "seed": plan.seed,

@@ -215,7 +215,7 @@ class Session:
                 self.picture(f"epoch-{done:04d}.png")
         if self._evaluation_is_due(step, epoch):
             self.evaluate(step, epoch)
-        if step % train.checkpoint_every == 0:
+        if step % train.checkpoint_every == 0 and not self.is_over():  # a final one follows at once
             self.save(final=False)
 
     def save(self, *, final: bool) -> None:
@@ -260,7 +260,7 @@ class Session:
         self._distance = (step, line["figures"]["fid"])
         self._started += time.monotonic() - began  # before the checkpoint, which says how long it was trained
         if all(line["figures"]["fid"] < other["figures"]["fid"] for other in former):
-            self.save(final=False)
+            self.save(final=self.is_over())
 
     def evaluate_at_the_end(self) -> None:
         """The last evaluation, unless the last step was evaluated already."""
@@ -319,16 +319,17 @@ def _fit(session: Session) -> Run:
         with session.progress:
             _loop(session, received)
         finished = session.is_over()
-        if finished:
-            session.evaluate_at_the_end()
         session.save(final=finished)
         if finished:
             session.picture("final.png")
+            session.evaluate_at_the_end()
     if not finished and received.number is not None:
         session.describe(f"Interrupted at step {state.step}, and saved: `ganzoo resume` goes on from there.")
         message = f"interrupted at step {state.step}, saved; to go on: ganzoo resume {run.path}"
         raise Interrupted(message, received.number)
     session.describe("Trained to the end of its budget.")
+    if received.number is not None:
+        raise Interrupted(f"interrupted; {run.path} had come to the end of its budget, and is saved", received.number)
     return run
 
 

@@ -10,6 +10,7 @@ import pytest
 from ganzoo import case_study
 from ganzoo.case_study import estimate, study
 from ganzoo.errors import UsageError
+from ganzoo.evaluation.reference import load_splits
 
 PLAN: dict[str, Any] = {
     "dataset": "mnist-5k",
@@ -84,6 +85,9 @@ def test_another_plan_needs_another_directory(tmp_path: Path) -> None:
         ({"epochs": (0,)}, "from 1 up"),
         ({"variants": ("gam",)}, "did you mean 'gan'"),
         ({"dataset": "mnist-6k"}, "mnist-5k"),
+        ({"variants": ("gan", "gan")}, "each once"),
+        ({"seeds": 0}, "greater than 0"),
+        ({"jobs": 0}, "1 or more"),
     ],
 )
 def test_a_wrong_plan_is_refused(changes: dict[str, Any], message: str, tmp_path: Path) -> None:
@@ -93,8 +97,6 @@ def test_a_wrong_plan_is_refused(changes: dict[str, Any], message: str, tmp_path
 
 
 def test_minutes_are_estimated_without_a_trial() -> None:
-    from ganzoo.case_study import StudyPlan
-    from ganzoo.evaluation.reference import load_splits
-
-    plan = StudyPlan(dataset="mnist-5k", epochs=None, minutes=5, variants=("gan", "dcgan"), seeds=2)
-    assert estimate(plan, load_splits("mnist-5k")).startswith("estimate: 20 min of training (gan 10 min, dcgan 10 min)")
+    plan = case_study.StudyPlan(dataset="mnist-5k", epochs=None, minutes=5, variants=("gan", "dcgan"), seeds=2)
+    told = estimate(plan, load_splits("mnist-5k"), plan.variants)
+    assert told.startswith("estimate: 20 min of training (gan 10 min, dcgan 10 min)")

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import environment, images_file, start_process, train_tiny, wait_until
+from conftest import ended, environment, images_file, start_process, train_tiny, wait_until
 
+from ganzoo import comparison
 from ganzoo.comparison import compare
 from ganzoo.config import Adam, Spec, Variant
 from ganzoo.errors import FileError, UsageError
@@ -88,8 +89,10 @@ def test_a_directory_with_other_things_is_left_alone(tmp_path: Path) -> None:
     [
         ({}, "nothing to compare"),
         ({"variants": ("gam",)}, "did you mean 'gan'"),
-        ({"variants": ("gan", "gan")}, "differ"),
-        ({"variants": ("gan",), "seeds": 0}, "at least 1"),
+        ({"variants": ("gan", "gan")}, "named twice"),
+        ({"variants": ("gan",), "seeds": 0}, "greater than 0"),
+        ({"variants": ("gan",), "jobs": 0}, "1 or more"),
+        ({"variants": ("gan",), "n": 1}, "greater than or equal to 2"),
         ({"variants": ("gan",), "figures": ("fod",)}, "no figure 'fod'"),
         ({"variants": ("gan",), "steps": 5, "minutes": 1.0}, "two budgets"),
         ({"variants": ("gan",), "settings": ("generator.widht=8",)}, "widht"),
@@ -131,7 +134,9 @@ def test_a_missing_run_is_a_row(tmp_path: Path) -> None:
     assert "does not exist" in row["error"]
 
 
-def test_runs_with_different_judges_are_not_put_side_by_side(tmp_path: Path) -> None:
+def test_runs_with_different_judges_or_data_are_not_put_side_by_side(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     runs = [train_tiny("gan", "mnist-5k", tmp_path / f"seed{seed}", steps=2, seed=seed) for seed in (0, 1)]
     results = compare([run.path for run in runs], out=tmp_path / "c", n=64, figures=QUICK)
     first, second = (row["figures"]["fid"] for row in results["rows"])
@@ -141,9 +146,12 @@ def test_runs_with_different_judges_are_not_put_side_by_side(tmp_path: Path) -> 
     assert summary["fid"]["deviation"] == pytest.approx(abs(first - second) / 2**0.5)
     found = runs[1].evaluation()
     assert found is not None
-    runs[1].write_evaluation({**found, "judge": {**found["judge"], "sha256": "0" * 64}})
-    with pytest.raises(UsageError, match="different judges"):
-        compare([run.path for run in runs], out=tmp_path / "c", n=64, figures=QUICK)
+    monkeypatch.setattr(comparison, "_is_judged", lambda run, plan: True)  # else it would be judged anew
+    for part, message in (("judge", "by different judges"), ("data", "on different data")):
+        key = "sha256" if part == "judge" else "test_sha256"
+        runs[1].write_evaluation({**found, part: {**found[part], key: "0" * 64}})
+        with pytest.raises(UsageError, match=message):
+            compare([run.path for run in runs], out=tmp_path / "c", n=64, figures=QUICK)
 
 
 def test_several_at_a_time_give_what_one_at_a_time_gives(compared: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
@@ -172,7 +180,7 @@ def test_the_command_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
     process = start_process(command)
     wait_until(lambda: any((out / "runs" / "gan-seed0" / "checkpoints").glob("step-*")), process)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate()
+    errors = ended(process)
     assert process.returncode == 130, errors
     assert not (out / "results.json").exists()
     done = subprocess.run([*command, "--json"], capture_output=True, text=True, env=environment(), check=False)
@@ -183,9 +191,36 @@ def test_the_command_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
     assert (out / "index.html").exists()
 
 
-def test_data_without_a_judge_are_a_row_that_says_what_to_do(tmp_path: Path) -> None:
+def test_data_without_a_judge_are_refused_before_anything_is_trained(tmp_path: Path) -> None:
     source = images_file(tmp_path / "tiny.npz")
-    plan = {**PLAN, "dataset": source, "settings": (*SMALL, "data.batch_size=8")}
-    (row,) = compare(out=tmp_path / "c", variants=("gan",), seeds=1, **plan)["rows"]
-    assert row["status"] == "failed"
-    assert "--fit-judge" in row["error"]
+    with pytest.raises(UsageError, match="--fit-judge"):
+        compare(out=tmp_path / "c", variants=("gan",), seeds=1, **{**PLAN, "dataset": source})
+    assert not (tmp_path / "c").exists()
+
+
+def test_runs_with_different_recipes_are_not_repetitions_of_one(tmp_path: Path) -> None:
+    runs = [
+        train_tiny("gan", "mnist-5k", tmp_path / name, steps=2, settings=[f"generator_optimizer.lr={lr}"])
+        for name, lr in (("slow", 0.001), ("fast", 0.01))
+    ]
+    results = compare([run.path for run in runs], out=tmp_path / "c", n=64, figures=QUICK)
+    assert [(row["variant"], row["runs"]) for row in results["table"]] == [("slow", 1), ("fast", 1)]
+
+
+def test_an_interruption_reaches_every_process_once(tmp_path: Path) -> None:
+    out = tmp_path / "c"
+    command = [sys.executable, "-m", "ganzoo_cli", "compare", "--variants", "gan,cgan,dcgan", "--seeds", "1"]
+    command += ["--dataset", "mnist-5k", "--steps", "20000", "--points", "1", "--n", "64", "--jobs", "2"]
+    for setting in SMALL:
+        command += ["--set", setting]
+    process = start_process([*command, "--out", str(out)])
+    runs = [out / "runs" / name for name in ("gan-seed0", "cgan-seed0")]
+    wait_until(lambda: all((run / "metrics.jsonl").exists() for run in runs), process)
+    process.send_signal(signal.SIGINT)
+    errors = ended(process)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert "the same command goes on" in errors
+    for run in runs:
+        assert Run.open(run).latest_checkpoint().step < 20000
+    assert not (out / "runs" / "dcgan-seed0").exists()

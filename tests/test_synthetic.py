@@ -69,7 +69,9 @@ def toy_model(source: str | None, classes: int | None = CLASSES, channels: int =
         return np.repeat(images, channels, axis=1)
 
     known = {} if source is None else {"source": source}
-    return Model(generator=Generator(info, forward), name="toy.onnx", sha256="0" * 64, step=7, data=known)
+    return Model(
+        generator=Generator(info, forward), name="toy.onnx", sha256="0" * 64, step=7, trained_on=known, data=known
+    )
 
 
 def halves(z: NDArray[np.float32], y: NDArray[np.int64] | None) -> NDArray[np.float32]:

@@ -37,21 +37,21 @@ FAILURES: dict[str, tuple[dict[str, float], str, str]] = {
 @pytest.mark.parametrize("failure", FAILURES)
 def test_a_failure_is_called_by_its_name(failure: str) -> None:
     figures, word, key = FAILURES[failure]
-    found = verdict(SOUND | figures, FLOORS, 10)
+    found = verdict(SOUND | figures, FLOORS)
     assert (found.word, found.key) == (word, key)
     assert found.sentence.startswith(f"{word}: ")
 
 
 def test_the_sentence_has_the_figure_and_its_floor() -> None:
-    assert verdict(SOUND | {"classes": 9.0}, FLOORS, 10).sentence == (
+    assert verdict(SOUND | {"classes": 9.0}, FLOORS).sentence == (
         "collapsed: it has lost classes (classes covered 9.0, real images 10.0)"
     )
-    assert verdict(SOUND | {"memorised": 0.5}, FLOORS, 10).sentence.endswith("(memorised 50.00 %, real images 0.10 %)")
+    assert verdict(SOUND | {"memorised": 0.5}, FLOORS).sentence.endswith("(memorised 50.00 %, real images 0.10 %)")
 
 
 def test_a_sound_generator_and_real_images_are_healthy() -> None:
     for figures in (SOUND, FLOORS):
-        found = verdict(figures, FLOORS, 10)
+        found = verdict(figures, FLOORS)
         assert (found.word, found.key) == ("healthy", "fid")
         assert found.sentence == "healthy: no failure shows in the figures measured"
 
@@ -60,10 +60,10 @@ def test_a_sound_generator_and_real_images_are_healthy() -> None:
 def test_figures_that_were_not_measured_say_nothing(keys: set[str]) -> None:
     """Neither do their floors have to be there."""
     measured, floors = ({key: values[key] for key in keys} for values in (SOUND, FLOORS))
-    assert verdict(measured, floors, 10).word == "healthy"
+    assert verdict(measured, floors).word == "healthy"
     for figures, word, key in FAILURES.values():
         if figures.keys() <= keys and len(figures) == 1:
-            found = verdict(measured | figures, floors, 10)
+            found = verdict(measured | figures, floors)
             assert (found.word, found.key) == (word, key)
 
 
@@ -82,7 +82,7 @@ def test_thresholds_are_shares_of_what_real_images_score(key: str, floor: float,
     """Not fixed numbers: another data set, or a judge that is often wrong, has other floors."""
 
     def word(share: float, floors: Mapping[str, float]) -> str:
-        return verdict({key: share * floors[key]}, floors, 10).word
+        return verdict({key: share * floors[key]}, floors).word
 
     assert word(SHARES[key] * (1 - gap), {key: floor}) != "healthy"
     assert word(SHARES[key] * (1 + gap), {key: floor}) == "healthy"
@@ -90,5 +90,5 @@ def test_thresholds_are_shares_of_what_real_images_score(key: str, floor: float,
 
 def test_copies_are_counted_above_those_among_test_images() -> None:
     floors = FLOORS | {"memorised": 0.3}  # a set with near duplicates
-    assert verdict(SOUND | {"memorised": 0.34}, floors, 10).word == "healthy"
-    assert verdict(SOUND | {"memorised": 0.36}, floors, 10).word == "memorising"
+    assert verdict(SOUND | {"memorised": 0.34}, floors).word == "healthy"
+    assert verdict(SOUND | {"memorised": 0.36}, floors).word == "memorising"

@@ -80,7 +80,7 @@ class Evaluation:
 
     @cached_property
     def verdict(self) -> Verdict:
-        return verdict({key: self.mean(key) for key in self.values}, self.floors, self.judge.num_classes)
+        return verdict({key: self.mean(key) for key in self.values}, self.floors)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -186,6 +186,10 @@ def evaluate_subject(
     """`evaluate`, for what is open already."""
     limit = min(len(reference.splits.train), subject.available or n)
     notes = [reference.splits.note] if reference.splits.note else []
+    if reference.splits.train.source == "mnist-5k":
+        notes.append(
+            "mnist-5k is part of MNIST's training images, on which its judge was trained: floors are a little low"
+        )
     if n > limit:
         notes.append(f"n is {limit}, not {n}: there are no more images")
     count = min(n, limit)
@@ -241,7 +245,7 @@ def measure(samples: Samples, reference: Reference, keys: Sequence[str], seed: i
         "confidence": lambda: reading.probabilities.max(1).values.mean().item(),
         "diversity": lambda: metrics.diversity(reading.features, reading.labels),
         "sharpness": lambda: metrics.sharpness(samples.images),
-        "memorised": lambda: metrics.memorised(samples.images, reference.splits.train.images),
+        "memorised": lambda: metrics.memorised(samples.images, reference.splits.seen),
         "label_accuracy": lambda: reading.labels.eq(_given(samples.labels)).double().mean().item(),
         "cas": lambda: _classification_accuracy(samples, reference.splits.test, seed),
     }
@@ -321,6 +325,8 @@ def _open(
     if isinstance(source, Run):
         return _open_run(source, dataset, data_dir, best)
     path = Path(source)
+    if best and (path.suffix in (".onnx", ".npz") or (path.is_dir() and not (path / "config.toml").exists())):
+        raise UsageError(f"{path} is no run: only a run has a best checkpoint")
     if path.suffix == ".onnx":
         return _open_onnx(path, dataset, data_dir)
     if path.suffix == ".npz" or (path.is_dir() and not (path / "config.toml").exists()):
@@ -388,7 +394,13 @@ def _open_images(path: Path, dataset: str | Dataset | None, data_dir: str | Path
 
 def _same_classes(images: Dataset, real: Dataset) -> Tensor | None:
     """The labels of given images, in the numbers of the real classes: by name where both have names."""
-    if images.labels is None or images.class_names is None or real.num_classes is None:
+    if images.labels is None or real.num_classes is None:
+        return images.labels
+    if images.class_names is None:
+        if (largest := int(images.labels.max())) >= real.num_classes:
+            raise UsageError(
+                f"{images.source} has the label {largest}: {real.source} has the classes 0 to {real.num_classes - 1}"
+            )
         return images.labels
     names = list(real.class_names or map(str, range(real.num_classes)))
     if not set(images.class_names) <= set(names):

@@ -159,7 +159,7 @@ def frechet_distance(real: Tensor, fake: Tensor) -> float:
 
     metric = FrechetInceptionDistance(feature=_Given(real.shape[1]))
     metric.set_dtype(torch.float64)
-    return max(0.0, float(_compared(metric, real, fake)))
+    return float(_compared(metric, real, fake).clamp(min=0))
 
 
 def kernel_distance(real: Tensor, fake: Tensor, seed: int = 0) -> float:
@@ -262,5 +262,6 @@ def nearest(images: Tensor, others: Tensor, count: int) -> tuple[Tensor, Tensor]
 
 def memorised(images: Tensor, train: Tensor) -> float:
     """The share of images that lie at most a third as far from their nearest training image as from the next."""
-    (first, second), _ = (part.T for part in nearest(images[:MEMORY_IMAGES], train, 2))
+    rows = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:MEMORY_IMAGES]
+    (first, second), _ = (part.T for part in nearest(images[rows], train, 2))
     return float((first <= COPY_RATIO * second).double().mean())

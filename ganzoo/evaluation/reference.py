@@ -38,6 +38,11 @@ class Splits:
     sha256: str  # of all the images that generators are trained on
     note: str | None = None
 
+    @property
+    def seen(self) -> Tensor:
+        """All images that generators are trained on: also those that are held out of a set without test images."""
+        return self.train.images if self.note is None else torch.cat([self.train.images, self.test.images])
+
 
 def load_splits(
     source: str, *, data_dir: str | Path | None = None, image_size: int | None = None, channels: int | None = None

@@ -30,7 +30,7 @@ class Verdict:
     sentence: str
 
 
-def verdict(figures: Mapping[str, float], floors: Mapping[str, float], num_classes: int) -> Verdict:
+def verdict(figures: Mapping[str, float], floors: Mapping[str, float]) -> Verdict:
     """The first failure that shows, from the plainest on, else healthy.
 
     Rules whose figure was not measured are passed over.
@@ -40,12 +40,13 @@ def verdict(figures: Mapping[str, float], floors: Mapping[str, float], num_class
         return key in figures and figures[key] < share * floors[key]
 
     unreal, blurred, sparse = below("precision", PRECISION), below("sharpness", SHARPNESS), below("coverage", COVERAGE)
+    fewer_classes = "classes" in figures and figures["classes"] < floors["classes"] - 0.5
     copies = figures.get("memorised", 0.0) > floors.get("memorised", 0.0) + MEMORISED
     rules: tuple[tuple[bool, Word, str, str], ...] = (
         (below("diversity", DIVERSITY), "collapsed", "diversity", "the images of a class are nearly all alike"),
         (unreal and blurred, "blurred", "sharpness", "its images are less sharp than real ones"),
         (unreal, "malformed", "precision", "most of its images are like no real one"),
-        (figures.get("classes", num_classes) < num_classes, "collapsed", "classes", "it has lost classes"),
+        (fewer_classes, "collapsed", "classes", "it has lost classes"),
         (
             sparse and not below("precision", ALIKE),
             "collapsed",

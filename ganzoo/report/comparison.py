@@ -112,7 +112,7 @@ def _judge(results: Json) -> str:
 
 
 def _curves(results: Json, done: Done) -> list[Block]:
-    looks, floors, blocks = looks_of(results), results.get("floors", {}), list[Block]()
+    looks, floors, blocks = looks_of(results), results.get("curve_floors") or results.get("floors", {}), list[Block]()
     for key, which in CURVES.items():
         if not any(key in point for own in done.values() for row in own for point in row["curve"]):
             continue

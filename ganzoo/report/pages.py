@@ -80,7 +80,7 @@ def write_comparison(out: str | Path) -> Path:
 
 
 def _results(directory: Path) -> Json:
-    results = read_json(directory / RESULTS)
+    results = read_json(directory / RESULTS, ("rows", "floors", "judge"))
     if results is None:
         raise FileError(f"{directory} has no {RESULTS}: it is no comparison (ganzoo compare makes one)")
     return results
@@ -108,7 +108,11 @@ def _judges(told: Sequence[Story], results: Json | None = None) -> list[Json]:
 
 def _data(told: Sequence[Story], study: Path | None, material: Material) -> list[Section]:
     """From the study's `data.json`, else from the images of each data set that runs were trained on."""
-    facts = None if study is None else read_json(study / "data.json")
+    facts = (
+        None
+        if study is None
+        else read_json(study / "data.json", ("source", "class_names", "train_counts", "test_counts"))
+    )
     if facts is not None:
         return [_data_set(told[0].config.data if told else DataConfig(source=facts["source"]), facts, material)]
     sources = {(data.source, data.sha256): data for data in (story.config.data for story in told)}
@@ -127,14 +131,14 @@ def _study_part(study: Path | None, name: str) -> list[Section]:
     """A section from a file of the study, or one that says that the file is missing; none where there is no study."""
     if study is None:
         return []
-    document = read_json(study / name)
-    title, make = _PARTS[name]
+    title, make, keys = _PARTS[name]
+    document = read_json(study / name, keys)
     return [Section(title, [Text(f"Left out: the study has no {name}.")]) if document is None else make(document)]
 
 
 _PARTS = {
-    "classifier.json": ("The classifier", classifier_section),
-    "augmentation.json": ("Synthetic images as training data", augmentation_section),
+    "classifier.json": ("The classifier", classifier_section, ("history", "confusion", "class_names", "layers")),
+    "augmentation.json": ("Synthetic images as training data", augmentation_section, ("rows", "classifier", "variant")),
 }
 
 

@@ -1,6 +1,5 @@
 """What a report is drawn from: the files of runs, comparisons and studies, and the data sets that they name."""
 
-import json
 import statistics
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -13,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from ganzoo.build import build_discriminator, build_generator
-from ganzoo.config import BUDGETS, DataConfig, RunConfig
+from ganzoo.config import DataConfig, RunConfig
 from ganzoo.errors import FileError, GanzooError, UsageError
 from ganzoo.evaluation.judge import load_judge
 from ganzoo.evaluation.reference import Reference, Splits, load_splits
+from ganzoo.prepare import recipe
 from ganzoo.run import Run
 
 Json = dict[str, Any]
@@ -111,17 +111,11 @@ def results_of(told: Sequence[Story]) -> Json:
     """Runs in the form of a comparison's results: those that differ in nothing but the seed are one variant."""
     recipes: dict[str, set[str]] = {}
     for story in told:
-        recipes.setdefault(story.variant, set()).add(_recipe(story.config))
+        recipes.setdefault(story.variant, set()).add(recipe(story.config))
     return {
         "floors": {key: floor for story in told for key, floor in story.floors.items()},
         "rows": [_row(story, story.variant if len(recipes[story.variant]) == 1 else story.label) for story in told],
     }
-
-
-def _recipe(config: RunConfig) -> str:
-    """All of a configuration that runs have in common if they are repetitions of one another."""
-    train = config.train.model_dump(mode="json", include={*BUDGETS, "ema"})
-    return json.dumps([config.variant.model_dump(mode="json"), config.data.model_dump(mode="json"), train])
 
 
 def _row(story: Story, variant: str) -> Json:
