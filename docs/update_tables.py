@@ -24,14 +24,56 @@ def variants_table() -> str:
     return "\n".join(["| variant | networks | loss | penalties | what it is |", "|---|---|---|---|---|", *rows])
 
 
-def five_minutes_table() -> str:
-    """What benchmarks/five_minutes.py measured."""
-    results = json.loads((ROOT / "benchmarks" / "results" / "five_minutes.json").read_text(encoding="utf-8"))
-    rows = [
-        f"| `{row['variant']}` | {row['images_per_s']:,} | {row['steps']:,} | {row['epochs']} | {row['precision']} |"
-        for row in results
+def quality_table() -> str:
+    """What benchmarks/quality.py measured of ours, the floor first."""
+    rows = [row for row in _results("quality")["ours"] if row["status"] == "done"]
+    shown = ("fid", "label_accuracy", "cas", "precision", "coverage")
+    floors = {key: next((row["floors"][key] for row in rows if key in row["floors"]), None) for key in shown}
+    heads = [title_of(key, "MNIST") for key in shown]
+    lines = [
+        f"| variant | minutes | threads | {' | '.join(heads)} | images/s | epochs | verdict |",
+        f"|---|---|---|{'---|' * len(shown)}---|---|---|",
+        f"| real images | | | {' | '.join(_shown(key, floors[key]) for key in shown)} | | | |",
     ]
-    return "\n".join(["| variant | images/s | steps | epochs | precision |", "|---|---|---|---|---|", *rows])
+    for row in rows:
+        figures = " | ".join(_shown(key, row["figures"].get(key)) for key in shown)
+        lines.append(
+            f"| `{row['variant']}` | {row['minutes']:g} | {row['threads']} | {figures} | {row['images_per_s']:,.0f} "
+            f"| {row['epochs']:.1f} | {row['verdict']['word']} |"
+        )
+    return "\n".join(lines)
+
+
+def peers_table() -> str:
+    """What benchmarks/quality.py --peer measured of PyTorch-GAN's scripts."""
+    lines = ["| script | minutes | FID-MNIST | label accuracy | images/s |", "|---|---|---|---|---|"]
+    for row in _results("quality")["peers"]:
+        fid, accuracy = (_shown(key, row["figures"].get(key)) for key in ("fid", "label_accuracy"))
+        lines.append(f"| `{row['script']}` | {row['minutes']:g} | {fid} | {accuracy} | {row['images_per_s']:,} |")
+    return "\n".join(lines)
+
+
+def verdicts_table() -> str:
+    """What benchmarks/verdicts.py found: every case, and how often it got its word."""
+    found = _results("verdicts")
+    rows = [
+        f"| {row['case']} | {row['expected']} | {row['right']} of {found['draws']} | {_words(row['words'])} |"
+        for row in found["rows"]
+    ]
+    heads = f"| drawn, {found['n']} images of {found['dataset']} | expected | found | verdicts |"
+    return "\n".join([heads, "|---|---|---|---|", *rows])
+
+
+def _words(counts: dict[str, int]) -> str:
+    return ", ".join(f"{word} {count}" for word, count in counts.items())
+
+
+def _results(name: str) -> Any:
+    return json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def _shown(key: str, value: float | None) -> str:
+    return "" if value is None else FIGURES[key].show(value)
 
 
 def judge_table() -> str:
@@ -57,28 +99,10 @@ def figures_table() -> str:
     return "\n".join(["| key | figure | better | what it is |", "|---|---|---|---|", *rows])
 
 
-def verdicts_table() -> str:
-    """What benchmarks/verdicts.py found: every case, and how often it got its word."""
-    found = _results("verdicts")
-    rows = [
-        f"| {row['case']} | {row['expected']} | {row['right']} of {found['draws']} | {_words(row['words'])} |"
-        for row in found["rows"]
-    ]
-    heads = f"| drawn, {found['n']} images of {found['dataset']} | expected | found | verdicts |"
-    return "\n".join([heads, "|---|---|---|---|", *rows])
-
-
-def _words(counts: dict[str, int]) -> str:
-    return ", ".join(f"{word} {count}" for word, count in counts.items())
-
-
-def _results(name: str) -> Any:
-    return json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text(encoding="utf-8"))
-
-
 TABLES = {
     "variants": variants_table,
-    "five-minutes": five_minutes_table,
+    "quality": quality_table,
+    "peers": peers_table,
     "verdicts": verdicts_table,
     "judge": judge_table,
     "figures": figures_table,

@@ -1,0 +1,108 @@
+"""One script of eriklindernoren/PyTorch-GAN, unmodified, for a set time; then what its generator draws.
+
+    python benchmarks/peer.py CHECKOUT dcgan --minutes 5 --out DIR
+
+CHECKOUT is a copy of that repository; its script runs in a process of its own with its own defaults, and is stopped
+by a timer that starts once torch, torchvision and the data are ready on disk. The generator is then asked for 10,000
+images twice: as the script itself draws (batch norm on the statistics of each batch), and in evaluation mode. Writes
+`training-mode.npz`, `evaluation-mode.npz` and `peer.json` into DIR.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from ganzoo.data.torchvision_compat import load_torchvision
+from ganzoo.generator import to_uint8
+from ganzoo.images import save_npz
+
+IMAGES, BATCH = 10_000, 100
+
+
+class TimeIsUp(BaseException):
+    """No Exception, so that no script swallows it."""
+
+
+def train(script: Path, seconds: float) -> dict[str, Any]:
+    """Run the script's own text as `__main__` until the time is up, and return its variables."""
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        raise TimeIsUp
+
+    variables: dict[str, Any] = {"__name__": "__main__", "__file__": str(script)}
+    code = compile(script.read_text(encoding="utf-8"), str(script), "exec")
+    sys.argv = [script.name]
+    signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    with contextlib.suppress(TimeIsUp), open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):  # noqa: PTH123
+        exec(code, variables)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    return variables
+
+
+@torch.no_grad()
+def draw(generator: nn.Module, latent_dim: int, conditional: bool) -> tuple[np.ndarray, np.ndarray | None]:
+    """`[N, H, W, 1]` uint8 and, of a conditional generator, the labels that were asked for: 0, 1, ..., 9, 0, ..."""
+    labels = torch.arange(IMAGES) % 10
+    noise = torch.randn(IMAGES, latent_dim, generator=torch.Generator().manual_seed(0))
+    images = []
+    for z, y in zip(torch.split(noise, BATCH), torch.split(labels, BATCH), strict=True):
+        images.append(generator(z, y) if conditional else generator(z))
+    return to_uint8(torch.cat(images).numpy()), labels.numpy() if conditional else None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkout", type=Path)
+    parser.add_argument("script", choices=["dcgan", "wgan_gp", "cgan"])
+    parser.add_argument("--minutes", type=float, default=5.0)
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    script = (arguments.checkout / "implementations" / arguments.script / f"{arguments.script}.py").resolve()
+    raw = Path(os.environ["GANZOO_DATA_DIR"]).resolve() / "MNIST"
+    out = arguments.out.resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    load_torchvision()
+    torch.manual_seed(0)
+    np.random.seed(0)
+    with tempfile.TemporaryDirectory() as scratch:
+        (place := Path(scratch) / "implementations" / "script").mkdir(parents=True)
+        (Path(scratch) / "data" / "mnist").mkdir(parents=True)
+        (Path(scratch) / "data" / "mnist" / "MNIST").symlink_to(raw)
+        os.chdir(place)
+        began = time.monotonic()
+        variables = train(script, 60 * arguments.minutes)
+        seconds = time.monotonic() - began
+        os.chdir(out)
+    options, generator = variables["opt"], variables["generator"]
+    steps = variables["epoch"] * len(variables["dataloader"]) + variables["i"]
+    conditional = arguments.script == "cgan"
+    for mode, training in (("training", True), ("evaluation", False)):
+        images, labels = draw(generator.train(training), options.latent_dim, conditional)
+        save_npz(out / f"{mode}-mode.npz", images, labels)
+    figures = {
+        "script": arguments.script,
+        "minutes": arguments.minutes,
+        "batches": steps,
+        "images_per_s": round(steps * options.batch_size / seconds),
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+    }
+    (out / "peer.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()
