@@ -10,7 +10,7 @@ from .train import whole_numbers
 
 @command("compare")
 def compare(
-    runs: Annotated[list[str] | None, typer.Argument(metavar="[RUN]...", help="Runs that are trained already.")] = None,
+    runs: Annotated[list[str] | None, typer.Argument(metavar="RUN...", help="Runs that are trained already.")] = None,
     variants: Annotated[
         str | None, typer.Option(metavar="NAME,...", help="Variants to train, with the same budget and data.")
     ] = None,

@@ -23,7 +23,7 @@ def evaluate(
     n: Annotated[
         int, typer.Option(metavar="N", help="How many images; at most as many as the training images.")
     ] = 10_000,
-    seeds: Annotated[int, typer.Option(metavar="N", help="How many draws; given images are drawn once.")] = 3,
+    seeds: Annotated[int, typer.Option(metavar="N", help="How many draws; of N given images there is only one.")] = 3,
     figures: Annotated[
         str | None, typer.Option(metavar="KEY,KEY,...", show_default="all", help="Which figures, such as fid,cas.")
     ] = None,

@@ -37,7 +37,7 @@ def study(
 ) -> None:
     """The classic MNIST case study: data, classifier, variants, comparison, augmentation, in one report.
 
-    It says first how long it will take, and goes on where it was stopped. The report is DIR/index.html.
+    It says first how long the training will take, and goes on where it was stopped. The report is DIR/index.html.
     """
     from ganzoo.case_study import study
 

@@ -47,6 +47,7 @@ LATENCY_BATCHES = (1, 64)
 LATENCY_SECONDS = 0.3  # a batch size
 
 POLL_SECONDS = 0.5  # how often a parent of several processes looks for signals
+KILLED = "its process was killed, or another one beside it (out of memory?); the same command tries again"
 
 Say = Callable[[str], None]
 
@@ -211,17 +212,22 @@ def _side_by_side(plan: Plan, todo: Sequence[Job], jobs: int, say: Say) -> Itera
     """The same in several processes; a signal is passed on to them once, so that each saves its run."""
     pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_leave_the_terminal)
     with interruption() as received, pool:
-        pending = {pool.submit(perform, plan, job): job for job in todo}
-        while pending:
+        left, pending = list(todo), dict[Future[str | None], Job]()
+        while left or pending:
+            while left and len(pending) < jobs:  # no more: a job that waits in the pool's queue cannot be called back
+                job = left.pop(0)
+                try:
+                    pending[pool.submit(perform, plan, job)] = job
+                except BrokenProcessPool:  # as of a process that was killed
+                    yield job.path, KILLED
             done, _ = wait(pending, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
             for future in done:
                 job = pending.pop(future)
                 error = _outcome(future)
-                say(f"{job.name}: {error or 'done'} ({len(todo) - len(pending)} of {len(todo)})")
+                say(f"{job.name}: {error or 'done'} ({len(todo) - len(left) - len(pending)} of {len(todo)})")
                 if error is not None:
                     yield job.path, error
             if received.number is not None:
-                pool.shutdown(wait=False, cancel_futures=True)
                 for process in active_children():
                     os.kill(process.pid or 0, signal.SIGINT)
                 pool.shutdown(wait=True)
@@ -241,7 +247,7 @@ def _outcome(future: "Future[str | None]") -> str | None:
     except Interrupted:
         return "interrupted"
     except BrokenProcessPool:
-        return "its process was killed, or another one beside it (out of memory?); the same command tries again"
+        return KILLED
 
 
 def perform(plan: Plan, job: Job) -> str | None:

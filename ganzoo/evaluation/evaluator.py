@@ -132,7 +132,7 @@ def evaluate(
         source: a run's directory, an `.onnx` file, an `.npz` file or a folder of images (see `ganzoo list datasets`).
         dataset: the real images; None for those that a generator was trained on, `mnist` or `mnist-5k` for others.
         n: how many images, at most as many as there are training images, for the floor is measured at the same n.
-        seeds: how many draws; images that are given are drawn once.
+        seeds: how many draws; of `n` given images there is only one.
         figures: which of `FIGURES`.
         best: of a run, its best checkpoint instead of its newest.
         fit_judge: train the data set's judge first, unless it is one that ships with ganzoo.
