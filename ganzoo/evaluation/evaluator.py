@@ -191,7 +191,7 @@ def evaluate_subject(
             "mnist-5k is part of MNIST's training images, on which its judge was trained: floors are a little low"
         )
     if n > limit:
-        notes.append(f"n is {limit}, not {n}: there are no more images")
+        notes.append(f"n is {limit}, not {n}: there are no more to compare with")
     count = min(n, limit)
     if count < 2:
         raise UsageError(f"{subject.name} has {count} image: expected at least 2")
