@@ -119,8 +119,9 @@ def evaluation() -> dict[str, Any]:
         for key, value in FIGURES.items()
     }
     verdict = {"word": "healthy", "sentence": f"healthy: {HOSTILE}"}
-    document = {"schema": 1, "step": 10, "judge": JUDGE, "n": 30, "seeds": [0, 1], "figures": figures}
-    return {**document, "unavailable": {"label_accuracy": "no labels"}, "verdict": verdict}
+    data = {"source": "tiny", "train_sha256": "1" * 64, "test_sha256": "2" * 64}
+    document = {"schema": 1, "step": 10, "judge": JUDGE, "data": data, "n": 30, "asked": 30, "seeds": [0, 1]}
+    return {**document, "figures": figures, "unavailable": {"label_accuracy": "no labels"}, "verdict": verdict}
 
 
 def evaluated(run: Run) -> Run:

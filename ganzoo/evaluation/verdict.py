@@ -19,6 +19,7 @@ COVERAGE = 0.3  # little of what is real is drawn
 LABEL_ACCURACY = 0.8
 SHARPNESS = 0.8
 MEMORISED = 0.05  # so many more copies than among real test images
+LOST_CLASSES = 0.3  # so many classes fewer than real images cover, in the mean over the draws
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def verdict(figures: Mapping[str, float], floors: Mapping[str, float]) -> Verdic
         return key in figures and figures[key] < share * floors[key]
 
     unreal, blurred, sparse = below("precision", PRECISION), below("sharpness", SHARPNESS), below("coverage", COVERAGE)
-    fewer_classes = "classes" in figures and figures["classes"] < floors["classes"] - 0.5
+    fewer_classes = "classes" in figures and figures["classes"] < floors["classes"] - LOST_CLASSES
     copies = figures.get("memorised", 0.0) > floors.get("memorised", 0.0) + MEMORISED
     rules: tuple[tuple[bool, Word, str, str], ...] = (
         (below("diversity", DIVERSITY), "collapsed", "diversity", "the images of a class are nearly all alike"),
