@@ -7,6 +7,8 @@ import typer
 from .app import command, print_json, say
 from .train import whole_numbers
 
+MIN_WIDTH = 120  # characters, of the table
+
 
 @command("compare")
 def compare(
@@ -89,36 +91,39 @@ def _show(results: dict[str, Any]) -> None:
             print(f"{row['name']}: failed: {row['error']}")
         return
     shown = [key for key in ("fid", "label_accuracy", "cas") if key in results["floors"]]
+    heads = {"fid": title_of("fid", results["judge"]["name"]), "label_accuracy": "labels right", "cas": "CAS"}
     table = Table(box=None, pad_edge=False)
-    table.add_column("variant")
-    for heading in [
-        *(title_of(key, results["judge"]["name"]) for key in shown),
-        "images/s",
-        "parameters",
-        "ONNX",
-        "latency (1, 64)",
-    ]:
-        table.add_column(heading, justify="right")
-    table.add_row("real images", *(FIGURES[key].show(results["floors"][key]) for key in shown), *[""] * 4)
+    table.add_column("variant", no_wrap=True)
+    for heading in [*(heads[key] for key in shown), "images/s", "parameters", "ONNX", "ms for 1", "for 64"]:
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_row("real images", *(FIGURES[key].show(results["floors"][key]) for key in shown))
     for row in results["table"]:
-        failed = f" ({row['failed']} failed)" if row["failed"] else ""
+        name = f"{row['variant']} ({row['failed']} failed)" if row["failed"] else row["variant"]
         if not row["runs"]:
-            table.add_row(f"{row['variant']}{failed}")
+            table.add_row(name)
             continue
-        quality = [
-            f"{FIGURES[key].show(row[key]['mean'])} ± {FIGURES[key].show(row[key]['deviation'])}" if key in row else ""
-            for key in shown
-        ]
-        latency = ", ".join(f"{row[f'latency_ms_{batch}']['mean']:.2f} ms" for batch in (1, 64))
         table.add_row(
-            f"{row['variant']}{failed}",
-            *quality,
+            name,
+            *(_quality(row, key) for key in shown),
             f"{row['images_per_s']['mean']:,.0f}",
             f"{row['generator_parameters']['mean']:,.0f}",
             f"{row['onnx_bytes']['mean'] / 1024:,.0f} KiB",
-            latency,
+            *(f"{row[f'latency_ms_{batch}']['mean']:.2f}" for batch in (1, 64)),
         )
-    Console(soft_wrap=True, highlight=False).print(table)
+    console = Console(highlight=False)
+    console.width = max(console.width, MIN_WIDTH)  # a narrower terminal wraps lines, but loses nothing
+    console.print(table)
     for row in results["rows"]:
         if row["status"] == "failed":
             print(f"{row['name']}: failed: {row['error']}")
+
+
+def _quality(row: dict[str, Any], key: str) -> str:
+    """A figure's mean, with its deviation where there are several runs."""
+    from ganzoo.evaluation.metrics import FIGURES
+
+    if key not in row:
+        return ""
+    figure, spread = FIGURES[key], row[key]
+    mean = figure.show(spread["mean"])
+    return f"{mean} ± {figure.show(spread['deviation'])}" if row["runs"] > 1 else mean
