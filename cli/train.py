@@ -45,6 +45,13 @@ def train(
         int | None,
         typer.Option(metavar="N", show_default="never", help="Steps between evaluations; the best checkpoint is kept."),
     ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", show_default="auto", help="auto, fp32 (as written, nothing rewritten), bf16."),
+    ] = None,
+    deterministic: Annotated[
+        bool, typer.Option("--deterministic", help="fp32, and deterministic algorithms only; nothing is measured.")
+    ] = False,
     config: Annotated[
         str | None, typer.Option(metavar="FILE", help="TOML over the variant's values, such as a run's config.toml.")
     ] = None,
@@ -82,6 +89,8 @@ def train(
         device=device,
         sample_epochs=whole_numbers(sample_epochs, "--sample-epochs"),
         evaluate_every=evaluate_every,
+        precision=precision,
+        deterministic=deterministic or None,
         config=config,
         settings=settings or (),
     )

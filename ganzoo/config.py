@@ -113,15 +113,26 @@ class TrainConfig(_Value):
     seed: NonNegativeInt = 0
     ema: Fraction = 0.9995  # decay a step of the generator's averaged weights, at most: see `Ema`
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    deterministic: bool = False  # the plain path, and torch's deterministic algorithms
+    # None and "auto": chosen by measuring when training starts (tuning.py).
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # of the networks' passes; losses and penalties: float32
-    channels_last: bool = False  # memory format of the networks' weights
-    threads: PositiveInt | None = None  # CPU threads; None for torch's own choice
+    matmul: Literal["auto", "highest", "high", "medium"] = "auto"  # torch.set_float32_matmul_precision
+    channels_last: bool | None = None  # memory format of the networks' weights
+    fused: bool | None = None  # whether two layers are computed exactly as one where they can be (networks/fused.py)
+    compiled: bool | None = None  # whether updates go through torch.compile
+    graphs: bool | None = None  # whether updates are captured in CUDA graphs
+    threads: PositiveInt | None = None  # CPU threads
     log_every: PositiveInt = 100  # steps
     checkpoint_every: PositiveInt = 1000  # steps
     sample_epochs: tuple[PositiveInt, ...] | None = Field(default=None, strict=False)  # None for an even cadence
     evaluate_every: PositiveInt | None = None  # steps; evaluating takes nothing from a budget of minutes
     evaluate_epochs: tuple[PositiveInt, ...] = Field(default=(), strict=False)
     evaluate_seconds: tuple[PositiveFloat, ...] = Field(default=(), strict=False)  # of training
+
+    @property
+    def plain(self) -> bool:
+        """Whether everything is computed as it is written: in float32, layer by layer, nothing compiled."""
+        return self.deterministic or self.precision == "float32"
 
 
 class RunInfo(_Value):

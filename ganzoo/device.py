@@ -1,7 +1,8 @@
 """Where and how precisely a run computes, and torch's global settings while it does."""
 
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
@@ -64,27 +65,59 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
 
 
+def choose_matmul(name: str, device: torch.device) -> str:
+    """How float32 matrices are multiplied, as torch.set_float32_matmul_precision names it.
+
+    "auto" is TF32 ("high") on CUDA, and oneDNN ("medium") on a CPU; where a processor computes that in bfloat16, it
+    is "highest".
+    """
+    if device.type == "cpu" and name in ("auto", "medium"):
+        return "medium" if _onednn_is_float32() else "highest"
+    if name == "auto":
+        return "high" if device.type == "cuda" else "highest"
+    return name
+
+
+def _onednn_is_float32() -> bool:
+    generator = torch.Generator().manual_seed(0)
+    a, b = torch.randn(64, 256, generator=generator), torch.randn(256, 64, generator=generator)
+    former = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    product = (a @ b).double()
+    torch.set_float32_matmul_precision(former)
+    exact = a.double() @ b.double()
+    return bool((product - exact).norm() <= 1e-6 * exact.norm())
+
+
 @contextmanager
 def torch_settings(train: TrainConfig) -> Iterator[None]:
     """Torch as a run needs it: threads, matrix products, gradients on, a generator of its own; restored afterwards."""
     threads, matmul, dtype = torch.get_num_threads(), torch.get_float32_matmul_precision(), torch.get_default_dtype()
+    deterministic, benchmark = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
     devices = [torch.cuda.current_device()] if train.device == "cuda" else []
     try:
         torch.set_num_threads(train.threads or threads)
         torch.set_default_dtype(torch.float32)
-        torch.set_float32_matmul_precision(_matmul_precision() if train.device == "cpu" else matmul)
-        with torch.random.fork_rng(devices), torch.inference_mode(False), torch.enable_grad():
+        torch.set_float32_matmul_precision(matmul if train.matmul == "auto" else train.matmul)
+        if train.deterministic:
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS refuses
+            torch.use_deterministic_algorithms(True)
+        torch.backends.cudnn.benchmark = train.device == "cuda" and not train.deterministic
+        with torch.random.fork_rng(devices), torch.inference_mode(False), torch.enable_grad(), _compiler(train):
             yield
     finally:
         torch.set_num_threads(threads)
         torch.set_default_dtype(dtype)
         torch.set_float32_matmul_precision(matmul)
+        torch.use_deterministic_algorithms(deterministic)
+        torch.backends.cudnn.benchmark = benchmark
 
 
-def _matmul_precision() -> str:
-    """ "medium" sends a CPU's matrix products to oneDNN, faster; kept only where that still computes in float32."""
-    generator = torch.Generator().manual_seed(0)
-    a, b = torch.randn(64, 256, generator=generator), torch.randn(256, 64, generator=generator)
-    torch.set_float32_matmul_precision("medium")
-    exact = a.double() @ b.double()
-    return "medium" if ((a @ b).double() - exact).norm() <= 1e-6 * exact.norm() else "highest"
+def _compiler(train: TrainConfig) -> AbstractContextManager[None]:
+    """The compiler's settings: penalties differentiate inside what is compiled."""
+    if not train.compiled:
+        return nullcontext()
+    import torch._dynamo  # takes a second
+
+    patched: AbstractContextManager[None] = torch._dynamo.config.patch(trace_autograd_ops=True)
+    return patched

@@ -71,14 +71,22 @@ class Objective(nn.Module):
         fake: Tensor = self.generator(batch.z, batch.fake_labels)
         return fake.float()
 
+    def due(self, update: int) -> tuple[str, ...]:
+        """The terms of the penalties that this update's turn has come for."""
+        return tuple(name for name, penalty in self.penalties.items() if update % penalty.every == 0)
+
     def d_loss(self, batch: Batch, fake: Tensor) -> Terms:
         """The discriminator's terms; `fake` are the generator's images, detached."""
+        return self.d_terms(batch, fake, self.due(batch.update))
+
+    def d_terms(self, batch: Batch, fake: Tensor, due: tuple[str, ...]) -> Terms:
+        """The same with the penalties that are due given: all else is a function of tensors."""
         real_logits, fake_logits = self._both_logits(batch, fake)
         terms = {"adversarial": self.loss.d(real_logits, fake_logits)}
         with torch.autocast(fake.device.type, enabled=False):  # penalties in float32
-            for name, penalty in self.penalties.items():
-                if batch.update % penalty.every == 0:
-                    terms[name] = penalty.every * penalty(self.discriminator, batch, fake)
+            for name in due:
+                penalty = self.penalties[name]
+                terms[name] = penalty.every * penalty(self.discriminator, batch, fake)
         return terms
 
     def g_loss(self, batch: Batch, fake: Tensor) -> Terms:

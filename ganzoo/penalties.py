@@ -6,11 +6,13 @@ strong; the `noise` that it asks the trainer for; and `per_sample`: whether it r
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import torch
 from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor
+from torch.nn.functional import leaky_relu, relu
+from torch.overrides import TorchFunctionMode
 
 from ganzoo.batch import Batch
 from ganzoo.networks.common import Output, logits_of
@@ -34,6 +36,22 @@ class Penalty(Protocol):
     def noise(self) -> frozenset[str]: ...
 
     def __call__(self, discriminator: Discriminator, batch: Batch, fake: Tensor) -> Tensor: ...
+
+
+class FlatCurvature(TorchFunctionMode):
+    """Spare a double backward the second derivative of a (leaky) ReLU, which is zero.
+
+    torch carries those zeros back through every layer below; a slope that is a constant to it ends them where they
+    begin. The gradients are the same, of the perceptrons' penalty in half the time.
+    """
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if function is relu or function is leaky_relu:
+            x = args[0] if args else kwargs["input"]
+            slope = kwargs.get("negative_slope", 0.01) if function is leaky_relu else 0.0
+            return x * torch.where(x.detach() > 0, 1.0, slope).to(x.dtype)
+        return function(*args, **kwargs)
 
 
 @penalties.register("gradient")
@@ -67,7 +85,8 @@ class GradientPenalty:
     def __call__(self, discriminator: Discriminator, batch: Batch, fake: Tensor) -> Tensor:
         points, labels = self._points(batch, fake)
         points = points.detach().requires_grad_()
-        logits = logits_of(discriminator(points, labels))
+        with FlatCurvature():
+            logits = logits_of(discriminator(points, labels))
         (gradients,) = torch.autograd.grad(logits.sum(), points, create_graph=True)
         squared = gradients.flatten(1).square().sum(1)  # [N, C, H, W] -> [N]: one norm a sample
         if self.target == 0:

@@ -13,10 +13,12 @@ import torch
 from ganzoo import data
 from ganzoo.config import BUDGETS, RunConfig, Variant, assemble, read_toml
 from ganzoo.data import Dataset, Loader
-from ganzoo.device import choose_device, choose_precision, device_name
+from ganzoo.device import choose_device, choose_matmul, choose_precision, device_name
 from ganzoo.errors import FileError, MachineError, UsageError
 from ganzoo.run import Run
 
+PATHS = ("channels_last", "fused", "compiled", "graphs")  # what the plain path does without
+PRECISIONS = {"fp32": "float32", "bf16": "bfloat16"}  # short names
 IN_MEMORY = "array"  # the source of images that are no file
 
 
@@ -35,6 +37,8 @@ def configure(
     device: str | None = None,
     sample_epochs: Sequence[int] | None = None,
     evaluate_every: int | None = None,
+    precision: str | None = None,
+    deterministic: bool | None = None,
     config: str | Path | None = None,
     settings: Sequence[str] = (),
 ) -> RunConfig:
@@ -56,6 +60,8 @@ def configure(
             "device": device,
             "sample_epochs": None if sample_epochs is None else list(sample_epochs),
             "evaluate_every": evaluate_every,
+            "precision": None if precision is None else PRECISIONS.get(precision, precision),
+            "deterministic": deterministic,
         },
     }
     given = {name: {key: value for key, value in table.items() if value is not None} for name, table in flags.items()}
@@ -114,7 +120,8 @@ def prepare(config: RunConfig, images: Any = None, *, resumed: bool = False) -> 
         raise FileError(
             f"{dataset.source} is not what the run was trained on (another SHA-256); the run was left as it is"
         )
-    device = _device(config.train.device, resumed)
+    train = config.train
+    device = _device(train.device, resumed)
     completed = config.with_data(
         source=dataset.source,
         note=dataset.note or config.data.note,
@@ -125,8 +132,9 @@ def prepare(config: RunConfig, images: Any = None, *, resumed: bool = False) -> 
         class_names=dataset.class_names,
     ).with_train(
         device=device.type,
-        precision=choose_precision(config.train.precision, device),
-        threads=config.train.threads or torch.get_num_threads(),
+        precision="float32" if train.plain else choose_precision(train.precision, device),
+        matmul="highest" if train.plain and train.matmul == "auto" else choose_matmul(train.matmul, device),
+        **({key: False for key in PATHS if getattr(train, key) is None} if train.plain else {}),
     )
     loader = Loader(dataset, config.data.batch_size, device, config.train.seed)
     return Training(completed, dataset, loader, device)

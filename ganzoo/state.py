@@ -12,6 +12,7 @@ from ganzoo.build import build_objective
 from ganzoo.checkpoint import Checkpoint, Tensors
 from ganzoo.config import Adam, RunConfig
 from ganzoo.errors import DivergedError
+from ganzoo.networks.fused import fuse
 from ganzoo.objective import Terms
 from ganzoo.seeds import derive
 
@@ -23,11 +24,17 @@ class Player:
         self.name = name
         self.network = network
         self.parameters = dict(parameters)
+        device = next(iter(self.parameters.values())).device
         self.optimizer = torch.optim.Adam(
-            self.parameters.values(), lr=settings.lr, betas=settings.betas, eps=settings.eps, fused=True
+            self.parameters.values(),
+            lr=settings.lr,
+            betas=settings.betas,
+            eps=settings.eps,
+            fused=True,
+            capturable=device.type == "cuda",  # by a CUDA graph
         )
-        self.defers = any(parameter.device.type != "cpu" for parameter in parameters.values())
-        self.nonfinite: Tensor | None = None  # where it `defers`: whether a step was skipped
+        self.defers = device.type != "cpu"
+        self.nonfinite = torch.zeros((), dtype=torch.bool, device=device)  # where it `defers`: a step was skipped
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
@@ -46,21 +53,22 @@ class Player:
         A CPU is asked at once (DivergedError names the term or the tensor). Other devices are not waited for: where the
         player `defers`, the device itself skips the step and `nonfinite` keeps it until `check`.
         """
-        self.optimizer.zero_grad(set_to_none=True)
+        for parameter in self.parameters.values():
+            parameter.grad = None
         total = torch.stack(list(terms.values())).sum()
         total.backward()  # type: ignore[no-untyped-call]
         gradients = [parameter.grad for parameter in self.parameters.values() if parameter.grad is not None]
-        bad = ~(torch.nn.utils.get_total_norm(gradients) + total.detach()).isfinite()
+        bad = ~torch.stack([total.detach(), *(gradient.sum() for gradient in gradients)]).sum().isfinite()
         if self.defers:
             self.optimizer.found_inf = bad.float()  # type: ignore[attr-defined]  # read by the fused kernels
-            self.nonfinite = bad if self.nonfinite is None else self.nonfinite | bad
+            self.nonfinite.logical_or_(bad)
         elif bad:
             raise DivergedError(self._what_is_wrong(step, terms))
         self.optimizer.step()
 
     def check(self, step: int) -> None:
         """Raises DivergedError if a step was skipped on the device since training began."""
-        if self.nonfinite is not None and self.nonfinite:
+        if self.defers and self.nonfinite:
             raise DivergedError(
                 f"{self.name}: a loss or gradient was not finite by step {step}; that step was not taken"
             )
@@ -72,7 +80,7 @@ class Player:
         for name, parameter in self.parameters.items():
             if parameter.grad is not None and not parameter.grad.isfinite().all():
                 return f"step {step}, {self.name}: the gradient of '{name}' is not finite"
-        return f"step {step}, {self.name}: the sum of the losses or the norm of the gradients is not finite"
+        return f"step {step}, {self.name}: the sum of the losses or of the gradients is not finite"
 
     def optimizer_tensors(self) -> dict[str, Tensor]:
         """The optimiser's state, each tensor named `<parameter>|<field>`."""
@@ -95,8 +103,12 @@ class Player:
 class Ema:
     """A moving average of the generator: parameters averaged, buffers copied, always in eval mode.
 
-    The decay rises from 0.1 to its full value, so that the first random weights are soon forgotten.
+    The decay rises from 0.1 to its full value, so that the first random weights are soon forgotten. After the first
+    steps only every eighth is averaged in, for all eight: it moves the same memory as the generator's optimiser.
     """
+
+    EVERY = 8
+    FIRST = 80  # steps that are averaged in one by one
 
     def __init__(self, generator: nn.Module, decay: float) -> None:
         self.network = copy.deepcopy(generator).eval().requires_grad_(False)
@@ -105,7 +117,10 @@ class Ema:
     @torch.no_grad()
     def update(self, generator: nn.Module, step: int) -> None:
         """After the `step`-th generator update, counted from 1."""
-        decay = min(self.decay, step / (step + 9))
+        steps = 1 if step <= self.FIRST else self.EVERY
+        if step % steps:
+            return
+        decay = min(self.decay, step / (step + 9)) ** steps
         averaged: list[Tensor] = list(self.network.parameters())
         current: list[Tensor] = list(generator.parameters())
         torch._foreach_lerp_(averaged, current, 1 - decay)
@@ -124,15 +139,19 @@ class Logs:
         """One update's terms of player "d" or "g", under `d_loss` (their sum) and `d_<term>`."""
         self.counts[player] += 1
         for name, value in {"loss": torch.stack(list(terms.values())).sum(), **terms}.items():
-            key, value = f"{player}_{name}", value.detach()
-            self.sums[key] = self.sums[key] + value if key in self.sums else value
+            key = f"{player}_{name}"
+            if key in self.sums:
+                self.sums[key] += value.detach()
+            else:
+                self.sums[key] = value.detach().clone()  # a captured update writes its terms to the same place again
 
     def means(self) -> dict[str, float]:
         """The mean an update of every term; a lazy penalty counts as 0 where it was not due."""
         return {key: value.item() / max(1, self.counts[key[0]]) for key, value in self.sums.items()}
 
     def reset(self) -> None:
-        self.sums = {key: torch.zeros_like(value) for key, value in self.sums.items()}
+        for value in self.sums.values():
+            value.zero_()
         self.counts = dict.fromkeys(self.counts, 0)
 
     def to_json(self) -> dict[str, Any]:
@@ -153,6 +172,7 @@ class TrainingState:
         layout = torch.channels_last if config.train.channels_last else torch.contiguous_format
         objective = build_objective(config).to(device)
         objective.to(memory_format=layout)  # type: ignore[call-overload]  # torch's stubs leave the keyword out
+        fuse(objective, bool(config.train.fused))
         variant = config.variant
         self.objective = objective
         self.device = device

@@ -6,27 +6,24 @@ to step N gives the very bits of training to N.
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
-import torch
-from torch import Tensor
-
-from ganzoo import checkpoint
-from ganzoo.batch import Batch, Batches
+from ganzoo import checkpoint, tuning
+from ganzoo.batch import Batches
 from ganzoo.config import RunConfig, Variant
-from ganzoo.device import autocast, device_name, torch_settings
+from ganzoo.device import device_name, torch_settings
 from ganzoo.errors import Interrupted
 from ganzoo.evaluation.monitor import Monitor, describe, warning
 from ganzoo.images import save_png
 from ganzoo.interruption import Received, interruption
-from ganzoo.objective import Terms
 from ganzoo.prepare import Training, changes, configure, lost_exactness, prepare, with_budget
 from ganzoo.progress import Progress
 from ganzoo.run import Run
 from ganzoo.sampling import as_generator, preview
-from ganzoo.seeds import derive
 from ganzoo.state import TrainingState
+from ganzoo.updates import Updates
 
 PICTURE_UPDATES = 1000  # the even cadence of pictures: the whole epochs nearest to this many updates
 
@@ -45,6 +42,8 @@ class Options(TypedDict, total=False):
     device: str | None
     sample_epochs: Sequence[int] | None
     evaluate_every: int | None
+    precision: str | None
+    deterministic: bool | None
     config: str | Path | None
     settings: Sequence[str]
 
@@ -67,6 +66,8 @@ def train(
         progress: whether to show progress on stderr.
         epochs, steps, minutes: the budget; one of them, or none for 5 minutes.
         batch_size, seed, device, sample_epochs, evaluate_every: see `DataConfig` and `TrainConfig`.
+        precision: "auto", "fp32" or "bf16"; fp32 is also the plain path, every layer computed as it is written.
+        deterministic: the plain path, with torch's deterministic algorithms.
         image_size, channels: bring the images to squares of this many pixels, to 1 or 3 channels.
         data_dir: where MNIST lies or is put; None for `GANZOO_DATA_DIR`, else the platform's cache directory.
         config: a TOML file over the variant's own values, such as a run's `config.toml`.
@@ -83,6 +84,10 @@ def start(config: RunConfig, dataset: Any = None, *, out: str | Path | None = No
     reporter = Progress(enabled=progress)
     if training.dataset.note:
         reporter.say(training.dataset.note)
+    completed, line = tuning.measured(training, config.train)
+    training = replace(training, config=completed)
+    if line:
+        reporter.say(line)
     with torch_settings(training.config.train):
         state = TrainingState(training.config, training.device)  # first: what cannot be built leaves no directory
         monitor = _monitor(training)
@@ -119,6 +124,7 @@ def _resume(run: Run, budget: dict[str, float | None], dataset: Any, reporter: P
     saved = latest.state()
     former = latest.config()
     training = prepare(with_budget(former, budget, float(saved["seconds"])), dataset, resumed=True)
+    training = replace(training, config=tuning.complete(training))
     for line in [*changes(former, training.config), *lost_exactness(run, training)]:
         reporter.say(line)
     with torch_settings(training.config.train):
@@ -141,7 +147,7 @@ def _monitor(training: Training) -> Monitor | None:
 
 
 class Session:
-    """One sitting at a run: the two players' updates, and what follows a step."""
+    """One sitting at a run, and what follows a step."""
 
     def __init__(
         self, run: Run, training: Training, state: TrainingState, progress: Progress, monitor: Monitor | None
@@ -159,38 +165,12 @@ class Session:
             noise=state.objective.noise,
             seed=self.config.train.seed,
         )
-        self._autocast = autocast(training.device, self.config.train.precision)
+        self.updates = Updates(state, self.config)
         self._picture_epochs = _picture_epochs(self.config, training.loader.batches_per_epoch)
         self._started = time.monotonic() - state.seconds
         self._logged = (state.step, state.seconds)
         self._seen = state.seconds  # when it was last asked whether an evaluation is due
         self._distance: tuple[int, float] | None = None  # step and FID of the last evaluation
-        self._drawn: tuple[int, Tensor] | None = None
-
-    def discriminator_update(self, batch: Batch) -> Terms:
-        """Draw fakes, minimise the discriminator's terms by one optimiser step."""
-        objective, player = self.state.objective, self.state.discriminator
-        torch.manual_seed(derive(self.config.train.seed, "discriminator", batch.update))  # for dropout
-        with self._autocast:
-            terms = objective.d_loss(batch, self._draw(batch).detach())
-        player.update(self.state.step + 1, terms)
-        return terms
-
-    def generator_update(self, batch: Batch) -> Terms:
-        """Minimise the generator's terms on the same fakes by one optimiser step, the discriminator frozen."""
-        objective, player = self.state.objective, self.state.generator
-        torch.manual_seed(derive(self.config.train.seed, "generator", batch.update))
-        with self.state.discriminator.frozen(), self._autocast:
-            terms = objective.g_loss(batch, self._draw(batch))
-        self._drawn = None
-        player.update(self.state.step + 1, terms)
-        return terms
-
-    def _draw(self, batch: Batch) -> Tensor:
-        """The generator's images for a batch, drawn once: its weights are the same in both players' updates."""
-        if self._drawn is None or self._drawn[0] != batch.update:
-            self._drawn = (batch.update, self.state.objective.draw(batch))
-        return self._drawn[1]
 
     def is_over(self) -> bool:
         """Whether the budget is spent."""
@@ -339,8 +319,8 @@ def _loop(session: Session, received: Received) -> None:
     while not session.is_over() and received.number is None:
         for update in range(state.step * critic_steps, (state.step + 1) * critic_steps):
             batch = session.batches.at(update)
-            state.logs.add("d", session.discriminator_update(batch))
-        state.logs.add("g", session.generator_update(batch))
+            state.logs.add("d", session.updates.discriminator(batch))
+        state.logs.add("g", session.updates.generator(batch))
         state.step += 1
         state.ema.update(state.objective.generator, state.step)
         session.after_step()

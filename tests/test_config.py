@@ -91,7 +91,7 @@ TRAIN = st.builds(
     seed=st.integers(0, 2**70),
     ema=FRACTIONS,
     precision=st.sampled_from(["auto", "float32", "bfloat16"]),
-    channels_last=st.booleans(),
+    channels_last=st.none() | st.booleans(),
     threads=optional(COUNTS),
     sample_epochs=optional(st.lists(COUNTS).map(tuple)),
 )

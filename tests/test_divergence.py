@@ -169,7 +169,7 @@ def test_a_skipped_step_is_told_before_anything_is_saved(tiny_images: Images, tm
     session, batch = training(tiny_images, boom(0, "value"))
     session.run = Run(tmp_path)
     session.state.discriminator.defers = True
-    session.discriminator_update(batch)
+    session.updates.discriminator(batch)
     with pytest.raises(DivergedError, match="discriminator: a loss or gradient was not finite"):
         session.save(final=False)
     assert list(tmp_path.iterdir()) == []

@@ -2,12 +2,16 @@
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
+import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from ganzoo.errors import UsageError
 
 ImageShape = tuple[int, int, int]  # (C, H, W)
+Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +23,18 @@ class Output:
     codes: Tensor | None = None
     features: Tensor | None = None
     reconstruction: Tensor | None = None
+
+
+class Dropout(nn.Dropout):
+    """`nn.Dropout` whose mask is drawn 16 bits a value on a CPU: torch draws value by value, which takes longer."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.p == 0 or x.device.type != "cpu" or torch.compiler.is_compiling():
+            return super().forward(x)
+        dropped = round(self.p * 2**16)  # of 65,536 equally likely values
+        words = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
+        kept = words.view(torch.int16)[: x.numel()].view(x.shape) >= dropped - 2**15
+        return x * kept.to(x.dtype).mul_(1 / (1 - dropped / 2**16))
 
 
 def logits_of(output: Tensor | Output) -> Tensor:
@@ -51,3 +67,8 @@ def embed(embedding: nn.Embedding, labels: Tensor | None) -> Tensor:
         raise UsageError("this network is conditional: call it with labels, int64 [N]")
     vectors: Tensor = embedding(labels)
     return vectors
+
+
+def projected(embedding: nn.Embedding, labels: Tensor | None, features: Tensor) -> Tensor:
+    """The label's part [N] of the logits, of features [N, D] (Miyato & Koyama 2018, arXiv:1802.05637, eq. 3)."""
+    return (embed(embedding, labels) * features).sum(1)

@@ -12,7 +12,7 @@ import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from ganzoo.networks.common import ImageShape, embed, label_embedding, pyramid
+from ganzoo.networks.common import ImageShape, embed, label_embedding, projected, pyramid
 from ganzoo.registry import discriminators, generators
 
 LABEL_DIM = 32
@@ -110,6 +110,4 @@ class DCGANDiscriminator(nn.Module):
             images = torch.cat([images, plane], dim=1)
         features = self.body(images)
         logits: Tensor = self.head(features).squeeze(1)
-        if self.projection is not None:  # Miyato & Koyama 2018, arXiv:1802.05637, eq. 3
-            logits = logits + (embed(self.projection, labels) * features).sum(1)
-        return logits
+        return logits if self.projection is None else logits + projected(self.projection, labels, features)

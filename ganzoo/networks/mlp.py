@@ -5,10 +5,10 @@ from itertools import pairwise
 from typing import Literal
 
 import torch
-from pydantic import NonNegativeFloat, PositiveInt
+from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from ganzoo.networks.common import ImageShape, embed, label_embedding
+from ganzoo.networks.common import Dropout, Fraction, ImageShape, embed, label_embedding, projected
 from ganzoo.registry import discriminators, generators
 
 LABEL_DIM = 32
@@ -50,7 +50,7 @@ class MLPGenerator(nn.Module):
 
 @discriminators.register("mlp")
 class MLPDiscriminator(nn.Module):
-    """images [N, C, H, W] (and labels [N]) -> logits [N]: `depth` hidden layers, each half the last."""
+    """images [N, C, H, W] (and labels [N]) -> logits [N]: `depth` hidden layers, each half the last if they `taper`."""
 
     def __init__(
         self,
@@ -59,11 +59,12 @@ class MLPDiscriminator(nn.Module):
         *,
         width: PositiveInt = 256,
         depth: PositiveInt = 2,
-        dropout: NonNegativeFloat = 0.0,
+        taper: bool = True,
+        dropout: Fraction = 0.0,
         conditioning: Literal["concat", "projection"] = "concat",
     ) -> None:
         super().__init__()
-        hidden = [max(1, width // 2**i) for i in range(depth)]
+        hidden = [max(1, width // 2**i) if taper else width for i in range(depth)]
         concat = num_classes is not None and conditioning == "concat"
         self.concat = label_embedding(num_classes, LABEL_DIM) if concat else None
         self.projection = None if concat else label_embedding(num_classes, hidden[-1])
@@ -72,7 +73,7 @@ class MLPDiscriminator(nn.Module):
         for fan_in, fan_out in pairwise(sizes):
             layers += [nn.Linear(fan_in, fan_out), nn.LeakyReLU(0.2)]
             if dropout:
-                layers.append(nn.Dropout(dropout))
+                layers.append(Dropout(dropout))
         self.body = nn.Sequential(*layers)
         self.head = nn.Linear(hidden[-1], 1)
 
@@ -82,6 +83,4 @@ class MLPDiscriminator(nn.Module):
             x = torch.cat([x, embed(self.concat, labels)], dim=1)
         features = self.body(x)
         logits: Tensor = self.head(features).squeeze(1)
-        if self.projection is not None:  # Miyato & Koyama 2018, arXiv:1802.05637, eq. 3
-            logits = logits + (embed(self.projection, labels) * features).sum(1)
-        return logits
+        return logits if self.projection is None else logits + projected(self.projection, labels, features)

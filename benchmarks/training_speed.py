@@ -1,0 +1,287 @@
+"""How fast training is: ganzoo's variants, and PyTorch-GAN's scripts unmodified, taking turns in one run.
+
+    python benchmarks/training_speed.py [--peer CHECKOUT] [--seconds 20] [--repeats 3] [--device cuda]
+
+Needs MNIST (GANZOO_DATA_DIR) and a machine with nothing else to do. Every measurement is a process of its own:
+`ganzoo train --config` of benchmarks/same_work/*.toml (the peer's network shapes, batch size, optimiser and update
+ratio) and of each variant's defaults, and the peer's script as a user would start it. images/s are real images through
+the discriminator, between the first log line and the last: start-up is not in it. Ratios are taken within a repeat.
+
+It also measures what the machine can do (matrix products, convolutions, memory) and what a step asks for, and says
+which share of it is reached and where a step's time goes. Writes benchmarks/results/training_speed.json.
+"""
+
+import argparse
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from ganzoo import tuning
+from ganzoo.batch import Batches
+from ganzoo.config import RunConfig
+from ganzoo.device import device_name, torch_settings
+from ganzoo.prepare import Training, configure, prepare
+from ganzoo.run import Run
+from ganzoo.state import TrainingState
+from ganzoo.updates import Updates
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks" / "results" / "training_speed.json"
+SCRIPTS = {"gan": "gan", "dcgan": "dcgan", "wgan-gp": "wgan_gp", "cgan": "cgan"}
+BATCH = 64  # of every script
+PEER = """
+import runpy, sys
+from ganzoo.data.torchvision_compat import load_torchvision
+load_torchvision()
+sys.argv = [sys.argv[1]]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+LINE = re.compile(rb"\[Epoch (\d+)/\d+\] \[Batch (\d+)/(\d+)\]")
+ARITHMETIC = ("aten::mm", "aten::addmm", "aten::bmm", "aten::convolution", "aten::_convolution", "aten::mkldnn_conv",
+              "aten::convolution_backward", "aten::cudnn", "mkldnn::", "aten::slow_conv")  # fmt: skip
+
+
+def ours(name: str, config: Path | None, seconds: float, settings: list[str]) -> dict[str, Any]:
+    """images/s of `ganzoo train` in a process of its own; `config` None for the variant's defaults."""
+    with tempfile.TemporaryDirectory() as scratch:
+        out = Path(scratch) / "run"
+        command = [sys.executable, "-m", "ganzoo_cli", "train", "--dataset", "mnist", "--out", str(out)]
+        command += ["--config", str(config)] if config else ["--variant", name]
+        command += ["--minutes", str((seconds + 5) / 60), "--set", "train.log_every=10"]
+        for setting in settings:
+            command += ["--set", setting]
+        said = subprocess.run(command, check=True, capture_output=True, text=True).stderr
+        run = Run.open(out)
+        lines, config_ = run.metrics(), run.config
+    first, last = next(line for line in lines if line["seconds"] > 3), lines[-1]
+    images = (last["step"] - first["step"]) * config_.variant.critic_steps * config_.data.batch_size
+    chosen = next((line for line in said.splitlines() if line.startswith("chosen by measuring")), None)
+    return {"images_per_s": images / (last["seconds"] - first["seconds"]), "chosen": chosen}
+
+
+def peer(checkout: Path, script: str, seconds: float) -> float:
+    """images/s of a script of the checkout, by the lines that it prints."""
+    path = (checkout / "implementations" / script / f"{script}.py").resolve()
+    raw = Path(os.environ["GANZOO_DATA_DIR"]).resolve() / "MNIST"
+    with tempfile.TemporaryDirectory() as scratch:
+        (place := Path(scratch) / "implementations" / script).mkdir(parents=True)
+        (Path(scratch) / "data" / "mnist").mkdir(parents=True)
+        (Path(scratch) / "data" / "mnist" / "MNIST").symlink_to(raw)
+        process = subprocess.Popen(
+            [sys.executable, "-u", "-c", PEER, str(path)], cwd=place, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        assert process.stdout is not None
+        first: tuple[float, int] | None = None
+        now = (0.0, 0)
+        for line in process.stdout:
+            if found := LINE.search(line):
+                epoch, batch, batches = map(int, found.groups())
+                now = (time.monotonic(), epoch * batches + batch)
+                if first is None and now[1] >= 5:
+                    first = now
+                if first is not None and now[0] - first[0] >= seconds:
+                    break
+        process.kill()
+        process.wait()
+    if first is None or now == first:
+        raise SystemExit(f"{path} printed no progress: is it eriklindernoren/PyTorch-GAN?")
+    return BATCH * (now[1] - first[1]) / (now[0] - first[0])
+
+
+def rate(function: Callable[[], Any], work: float, device: torch.device) -> float:
+    """Work a second: the best of repeated calls in two seconds."""
+    times: list[float] = []
+    began = time.monotonic()
+    while time.monotonic() - began < 2:
+        call = time.perf_counter()
+        function()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - call)
+    return work / min(times)
+
+
+def limits(device: torch.device) -> dict[str, float]:
+    """GFLOP/s of large matrix products and convolutions in both precisions; GB/s of copying what no cache holds."""
+    found = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        name = str(dtype).removeprefix("torch.")
+        a, b = (torch.randn(2048, 2048, device=device).to(dtype) for _ in range(2))
+        found[f"matrix_{name}"] = rate(lambda a=a, b=b: a @ b, 2 * 2048**3 / 1e9, device)  # type: ignore[misc]
+        x = torch.randn(64, 128, 16, 16, device=device).to(dtype).contiguous(memory_format=torch.channels_last)
+        w = torch.randn(128, 128, 3, 3, device=device).to(dtype).contiguous(memory_format=torch.channels_last)
+        work = 2 * 64 * 128 * 128 * 9 * 16 * 16 / 1e9
+        found[f"convolution_{name}"] = rate(lambda x=x, w=w: torch.conv2d(x, w, padding=1), work, device)  # type: ignore[misc]
+    source = torch.zeros(64 * 2**20, device=device)
+    target = torch.zeros_like(source)
+    found["memory"] = rate(lambda: target.copy_(source), 2 * source.numel() * 4 / 1e9, device)
+    return found
+
+
+class Flops(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """The operations of matrix products and convolutions. (A penalty's gradients break FlopCounterMode's hooks.)"""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.total = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = function(*args, **(kwargs or {}))
+        if count := flop_registry.get(function._overloadpacket):
+            self.total += count(*args, **(kwargs or {}), out_val=out)
+        return out
+
+
+class Steps:
+    """Steps of a run as the trainer takes them, without its files."""
+
+    def __init__(self, training: Training, config: RunConfig) -> None:
+        self.state = TrainingState(config, training.device)
+        self.updates = Updates(self.state, config)
+        self.critic_steps = config.variant.critic_steps
+        self.device = training.device
+        self.batches = Batches(
+            training.loader,
+            latent_dim=config.variant.latent_dim,
+            conditional=config.variant.conditional,
+            noise=self.state.objective.noise,
+            seed=config.train.seed,
+        )
+
+    def one(self) -> None:
+        state = self.state
+        for update in range(state.step * self.critic_steps, (state.step + 1) * self.critic_steps):
+            batch = self.batches.at(update)
+            state.logs.add("d", self.updates.discriminator(batch))
+        state.logs.add("g", self.updates.generator(batch))
+        state.step += 1
+        state.ema.update(state.objective.generator, state.step)
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+
+    def many(self, seconds: float) -> float:
+        """Seconds a step, the median."""
+        times: list[float] = []
+        began = time.monotonic()
+        while time.monotonic() - began < seconds or len(times) < 5:
+            call = time.perf_counter()
+            self.one()
+            times.append(time.perf_counter() - call)
+        return median(times)
+
+
+def anatomy(name: str, config_file: Path, device: str) -> dict[str, Any]:
+    """What a step asks for (GFLOP) and where its time goes (ms: arithmetic, memory, the rest), by torch's profiler."""
+    training = prepare(configure(config=config_file, steps=100_000, device=device))
+    config, _ = tuning.measured(training, training.config.train.model_copy(update={"compiled": False}))
+    with torch_settings(config.train):
+        steps = Steps(training, config)
+        for _ in range(3):
+            steps.one()
+        with Flops() as flops:
+            steps.one()
+        seconds = steps.many(3)
+        with profile(activities=[ProfilerActivity.CPU]) as profiled:
+            for _ in range(10):
+                steps.one()
+    arithmetic = memory = 0.0
+    for event in profiled.key_averages():
+        if event.key.startswith(ARITHMETIC):
+            arithmetic += event.self_cpu_time_total / 1e4  # us of 10 steps -> ms of one
+        elif event.key.startswith("aten::"):
+            memory += event.self_cpu_time_total / 1e4
+    images = config.variant.critic_steps * config.data.batch_size
+    return {
+        "variant": name,
+        "precision": config.train.precision,
+        "step_ms": 1000 * seconds,
+        "arithmetic_ms": arithmetic,
+        "memory_ms": memory,
+        "rest_ms": max(0.0, 1000 * seconds - arithmetic - memory),
+        "gflop": flops.total / 1e9,
+        "mflop_an_image": flops.total / images / 1e6,
+        "gflops": flops.total / 1e9 / seconds,
+    }
+
+
+def commit() -> str:
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--peer", type=Path, default=None, metavar="CHECKOUT")
+    parser.add_argument("--seconds", type=float, default=20.0, help="of a measurement")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--variants", default="gan,dcgan,wgan-gp,cgan")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE", help="of ours")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    arguments = parser.parse_args()
+    device, names = torch.device(arguments.device), arguments.variants.split(",")
+    settings = [f'train.device="{arguments.device}"', *arguments.settings]
+    found: dict[str, Any] = {
+        "command": " ".join(["python", "benchmarks/training_speed.py", *sys.argv[1:]]),
+        "machine": device_name(device),
+        "cores": os.cpu_count(),
+        "platform": platform.platform(),
+        "torch": torch.__version__,
+        "commit": commit(),
+        "limits": limits(device),
+        "rows": [],
+    }
+    found["anatomy"] = [anatomy(name, same_work(name), arguments.device) for name in names]
+    for name in names:
+        repeats: list[dict[str, Any]] = []
+        for _ in range(arguments.repeats):
+            repeat: dict[str, Any] = {}
+            if arguments.peer is not None:
+                repeat["peer"] = peer(arguments.peer, SCRIPTS[name], arguments.seconds)
+            same = ours(name, same_work(name), arguments.seconds, settings)
+            repeat |= {"same_work": same["images_per_s"], "chosen": same["chosen"]}
+            repeat["default"] = ours(name, None, arguments.seconds, settings)["images_per_s"]
+            repeats.append(repeat)
+            print(name, repeat, flush=True)
+        found["rows"].append({"variant": name, "repeats": repeats, **summary(repeats)})
+        arguments.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(found["limits"], indent=1))
+    for row in found["anatomy"]:
+        print({key: round(value, 2) if isinstance(value, float) else value for key, value in row.items()})
+    for row in found["rows"]:
+        print({key: value for key, value in row.items() if key != "repeats"})
+
+
+def same_work(name: str) -> Path:
+    return ROOT / "benchmarks" / "same_work" / f"{name}.toml"
+
+
+def summary(repeats: list[dict[str, Any]]) -> dict[str, Any]:
+    """Means over the repeats; the ratio to the peer of each repeat: mean, least, greatest."""
+    means = {
+        f"{key}_images_per_s": round(fmean(repeat[key] for repeat in repeats))
+        for key in ("peer", "same_work", "default")
+        if key in repeats[0]
+    }
+    if "peer" not in repeats[0]:
+        return means
+    ratios = [repeat["same_work"] / repeat["peer"] for repeat in repeats]
+    return {**means, "ratio": {"mean": fmean(ratios), "least": min(ratios), "greatest": max(ratios)}}
+
+
+if __name__ == "__main__":
+    main()

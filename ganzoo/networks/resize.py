@@ -1,0 +1,112 @@
+"""Resize-convolution networks (Odena et al. 2016, distill.pub/2016/deconv-checkerboard): no checkerboard by design.
+
+The generator doubles the resolution by nearest-neighbour copies and a 3 x 3 convolution each; the discriminator halves
+it by strided convolutions, or by a convolution and an average.
+"""
+
+import math
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from pydantic import PositiveInt
+from torch import Tensor, nn
+
+from ganzoo.networks.common import Fraction, ImageShape, embed, label_embedding, projected
+from ganzoo.networks.fused import ConvPool2d, UpsampleConv2d
+from ganzoo.registry import discriminators, generators
+
+LABEL_DIM = 32
+
+
+def _halved(size: tuple[int, int], times: int) -> tuple[int, int]:
+    """Height and width after that many halvings, each rounded up."""
+    return math.ceil(size[0] / 2**times), math.ceil(size[1] / 2**times)
+
+
+@generators.register("resize")
+class ResizeGenerator(nn.Module):
+    """z [N, latent_dim] (and labels [N]) -> images [N, C, H, W] in [-1, 1], by `stages` doublings."""
+
+    def __init__(
+        self,
+        image_shape: ImageShape,
+        latent_dim: int,
+        num_classes: int | None,
+        *,
+        width: PositiveInt = 64,
+        stages: PositiveInt = 2,
+        norm: Literal["batch"] | None = "batch",
+        conditioning: Literal["concat"] = "concat",
+    ) -> None:
+        super().__init__()
+        self.size = image_shape[1:]
+        self.labels = label_embedding(num_classes, LABEL_DIM)
+        bias = norm is None
+
+        def normed(channels: int) -> list[nn.Module]:
+            return [] if bias else [nn.BatchNorm2d(channels)]
+
+        channels = [2 * width, *(2 * width for _ in range(stages - 1)), width]
+        stem = (channels[0], *_halved(self.size, stages))
+        layers: list[nn.Module] = [
+            nn.Linear(latent_dim + (LABEL_DIM if self.labels else 0), math.prod(stem)),
+            nn.Unflatten(1, stem),
+            *normed(channels[0]),
+        ]
+        for fan_in, fan_out in pairwise(channels):
+            layers += [UpsampleConv2d(fan_in, fan_out, bias=bias), *normed(fan_out), nn.LeakyReLU(0.2)]
+        self.body = nn.Sequential(*layers, nn.Conv2d(width, image_shape[0], 3, padding=1), nn.Tanh())
+
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        if self.labels is not None:
+            z = torch.cat([z, embed(self.labels, labels)], dim=1)
+        height, width = self.size
+        images: Tensor = self.body(z)
+        return images[:, :, :height, :width]  # odd sizes were rounded up
+
+
+@discriminators.register("resize")
+class ResizeDiscriminator(nn.Module):
+    """images [N, C, H, W] (and labels [N]) -> logits [N], by `stages` halvings, each with twice the channels."""
+
+    def __init__(
+        self,
+        image_shape: ImageShape,
+        num_classes: int | None,
+        *,
+        width: PositiveInt = 16,
+        stages: PositiveInt = 4,
+        downsampling: Literal["stride", "pool"] = "stride",
+        norm: Literal["batch"] | None = None,
+        dropout: Fraction = 0.0,
+        conditioning: Literal["concat", "projection"] = "projection",
+    ) -> None:
+        super().__init__()
+        self.size = image_shape[1:]
+        concat = num_classes is not None and conditioning == "concat"
+        self.concat = label_embedding(num_classes, math.prod(self.size)) if concat else None
+        channels = [image_shape[0] + concat, *(width << stage for stage in range(stages))]
+        layers: list[nn.Module] = []
+        for stage, (fan_in, fan_out) in enumerate(pairwise(channels)):
+            if downsampling == "pool":
+                layers.append(ConvPool2d(fan_in, fan_out))
+            else:
+                layers.append(nn.Conv2d(fan_in, fan_out, 3, stride=2, padding=1))
+            layers.append(nn.LeakyReLU(0.2))
+            if dropout:
+                layers.append(nn.Dropout2d(dropout))
+            if norm is not None and stage > 0:  # none at the images themselves
+                layers.append(nn.BatchNorm2d(fan_out))
+        self.body = nn.Sequential(*layers, nn.Flatten())
+        features = channels[-1] * math.prod(_halved(self.size, stages))
+        self.projection = None if concat else label_embedding(num_classes, features)
+        self.head = nn.Linear(features, 1)
+
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        if self.concat is not None:
+            plane = embed(self.concat, labels).view(-1, 1, *self.size)
+            images = torch.cat([images, plane], dim=1)
+        features = self.body(images)
+        logits: Tensor = self.head(features).squeeze(1)
+        return logits if self.projection is None else logits + projected(self.projection, labels, features)

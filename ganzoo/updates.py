@@ -1,0 +1,76 @@
+"""The two players' updates: each a function of a batch that takes one optimiser step and returns the loss terms.
+
+They are the unit that is made fast: compiled, or captured in a CUDA graph. What they compute is the same in every way.
+"""
+
+import torch
+from torch import Tensor
+
+from ganzoo.batch import Batch
+from ganzoo.config import RunConfig
+from ganzoo.device import autocast
+from ganzoo.graphs import Graphs
+from ganzoo.objective import Terms
+from ganzoo.seeds import derive
+from ganzoo.state import TrainingState
+
+
+class Updates:
+    """The updates of a run's state, as its configuration says: `train.compiled`, `train.graphs`, `train.precision`."""
+
+    def __init__(self, state: TrainingState, config: RunConfig) -> None:
+        self.state = state
+        self.critic_steps = config.variant.critic_steps
+        self.seed = config.train.seed
+        self._autocast = autocast(state.device, config.train.precision)
+        self._drawn: Tensor | None = None  # the images of a step's last discriminator update, for its generator update
+        objective = state.objective
+        self._draw, self._d_terms, self._g_terms = objective.draw, objective.d_terms, objective.g_loss
+        if config.train.compiled:
+            self._draw = torch.compile(objective.draw, fullgraph=True, dynamic=False)
+            self._d_terms = torch.compile(objective.d_terms, fullgraph=True, dynamic=False)
+            self._g_terms = torch.compile(objective.g_loss, fullgraph=True, dynamic=False)
+        self._graphs = Graphs() if config.train.graphs else None
+
+    def discriminator(self, batch: Batch) -> Terms:
+        """Draw fakes, minimise the discriminator's terms by one optimiser step."""
+        due = self.state.objective.due(batch.update)
+        last = (batch.update + 1) % self.critic_steps == 0
+        self._seed("discriminator", batch)
+        if self._graphs is not None:
+            return self._graphs.run(("d", due, last), lambda static: self._discriminator(static, due, last), batch)
+        return self._discriminator(batch, due, last)
+
+    def generator(self, batch: Batch) -> Terms:
+        """Minimise the generator's terms by one optimiser step, on the fakes of the discriminator's update before.
+
+        The generator has not moved in between, so drawing again would give the same at the price of another pass.
+        """
+        self._seed("generator", batch)
+        if self._graphs is not None:
+            due = self.state.objective.due(batch.update)
+            return self._graphs.run(("g", due), self._generator, batch)
+        return self._generator(batch)
+
+    def _discriminator(self, batch: Batch, due: tuple[str, ...], last: bool) -> Terms:
+        with self._autocast:
+            with torch.set_grad_enabled(last):  # those of the other critic steps are for the discriminator alone
+                self._drawn = self._draw(batch)
+            terms = self._d_terms(batch, self._drawn.detach(), due)
+        self.state.discriminator.update(self.state.step + 1, terms)
+        return terms
+
+    def _generator(self, batch: Batch) -> Terms:
+        assert self._drawn is not None
+        with self.state.discriminator.frozen(), self._autocast:
+            terms = self._g_terms(batch, self._drawn)
+        self._drawn = None
+        self.state.generator.update(self.state.step + 1, terms)
+        return terms
+
+    def _seed(self, player: str, batch: Batch) -> None:
+        """For dropout. torch.manual_seed would look for every kind of device, which takes a tenth of a millisecond."""
+        seed = derive(self.seed, player, batch.update)
+        torch.default_generator.manual_seed(seed)
+        if self.state.device.type != "cpu":
+            torch.get_device_module(self.state.device).manual_seed(seed)
