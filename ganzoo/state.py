@@ -136,9 +136,9 @@ class Logs:
         self.counts: dict[str, int] = {"d": 0, "g": 0}
 
     def add(self, player: str, terms: Terms) -> None:
-        """One update's terms of player "d" or "g", under `d_loss` (their sum) and `d_<term>`."""
+        """One update's terms of player "d" or "g", under `d_<term>`."""
         self.counts[player] += 1
-        for name, value in {"loss": torch.stack(list(terms.values())).sum(), **terms}.items():
+        for name, value in terms.items():
             key = f"{player}_{name}"
             if key in self.sums:
                 self.sums[key] += value.detach()
@@ -146,8 +146,15 @@ class Logs:
                 self.sums[key] = value.detach().clone()  # a captured update writes its terms to the same place again
 
     def means(self) -> dict[str, float]:
-        """The mean an update of every term; a lazy penalty counts as 0 where it was not due."""
-        return {key: value.item() / max(1, self.counts[key[0]]) for key, value in self.sums.items()}
+        """The mean an update of every term, and of their sum as `d_loss` and `g_loss`.
+
+        A lazy penalty counts as 0 where it was not due.
+        """
+        terms = {key: value.item() / max(1, self.counts[key[0]]) for key, value in self.sums.items()}
+        losses = {
+            f"{player}_loss": sum(value for key, value in terms.items() if key[0] == player) for player in self.counts
+        }
+        return {**losses, **terms}
 
     def reset(self) -> None:
         for value in self.sums.values():

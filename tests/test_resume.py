@@ -383,6 +383,7 @@ def test_a_new_run_needs_a_directory_of_its_own(tiny_images: Images, tmp_path: P
 def test_a_run_that_was_killed_goes_on_as_if_nothing_had_been(tmp_path: Path) -> None:
     source, out = images_file(tmp_path / "images.npz"), tmp_path / "run"
     settings = ["train.checkpoint_every=5", "train.log_every=3", "train.sample_epochs=[1,2]"]
+    settings += ["train.precision=bfloat16"]  # as `start_training` has it
     process = start_training(out, source, settings)
     checkpoints = out / "checkpoints"
     wait_until(lambda: len(list(checkpoints.glob("step-*"))) >= 2, process)

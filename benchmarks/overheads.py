@@ -1,0 +1,147 @@
+"""What training costs besides training: the start, the memory, and the share of progress, logs, averages, checkpoints.
+
+    python benchmarks/overheads.py [--seconds 60]
+
+Needs MNIST (GANZOO_DATA_DIR) and a machine with nothing else to do. Writes benchmarks/results/overheads.json.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from training_speed import commit
+
+from ganzoo import trainer
+from ganzoo.prepare import configure
+from ganzoo.trainer import Session
+
+RESULTS = Path(__file__).parent / "results" / "overheads.json"
+TRAIN = ["-m", "ganzoo_cli", "train", "--dataset", "mnist"]
+
+
+def seconds_of(command: list[str], repeats: int = 5) -> float:
+    """The median of running a Python process to its end."""
+    times = []
+    for _ in range(repeats):
+        began = time.monotonic()
+        subprocess.run([sys.executable, *command], check=True, capture_output=True)
+        times.append(time.monotonic() - began)
+    return median(times)
+
+
+def first_step(variant: str, repeats: int = 5) -> float:
+    """Seconds from the start of `ganzoo train` to its first log line, of a budget for which it measures its choices."""
+    times = []
+    for _ in range(repeats):
+        with tempfile.TemporaryDirectory() as scratch:
+            command = [sys.executable, *TRAIN, "--variant", variant, "--minutes", "5", "--out", f"{scratch}/run"]
+            began = time.monotonic()
+            process = subprocess.Popen(
+                [*command, "--set", "train.log_every=1"], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+            )
+            assert process.stderr is not None
+            for line in process.stderr:
+                if line.startswith("step 1 "):
+                    times.append(time.monotonic() - began)
+                    break
+            process.kill()
+            process.communicate()
+    return median(times)
+
+
+def shares(variant: str, seconds: float) -> dict[str, Any]:
+    """The share of a run's time that each part takes, by a stopwatch around it."""
+    spent: dict[str, float] = {}
+
+    def timed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **keywords: Any) -> Any:
+            began = time.perf_counter()
+            try:
+                return function(*arguments, **keywords)
+            finally:
+                spent[name] = spent.get(name, 0.0) + time.perf_counter() - began
+
+        return call
+
+    class Watched(Session):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            self.state.ema.update = timed("average", self.state.ema.update)  # type: ignore[method-assign]
+            self.progress.advance = timed("progress", self.progress.advance)  # type: ignore[method-assign]
+            self.state.logs.add = timed("logs", self.state.logs.add)  # type: ignore[method-assign]
+            self._log = timed("logs", self._log)  # type: ignore[method-assign]
+            self.save = timed("checkpoints", self.save)  # type: ignore[method-assign]
+            self.picture = timed("pictures", self.picture)  # type: ignore[method-assign]
+
+    with tempfile.TemporaryDirectory() as scratch:
+        trainer.Session = Watched  # type: ignore[misc]
+        try:
+            run = trainer.start(configure(variant, "mnist", minutes=seconds / 60), out=Path(scratch) / "run")
+        finally:
+            trainer.Session = Session  # type: ignore[misc]
+        checkpoint = run.latest_checkpoint()
+        total, steps = checkpoint.state()["seconds"], checkpoint.step
+    return {
+        "variant": variant,
+        "steps": steps,
+        "ms_a_step": 1000 * total / steps,
+        **{name: value / total for name, value in spent.items()},
+        "all": sum(spent.values()) / total,
+    }
+
+
+def memory(variant: str) -> float:
+    """Peak resident memory of a minute's training, MB."""
+    with tempfile.TemporaryDirectory() as scratch:
+        command = [sys.executable, *TRAIN, "--variant", variant, "--minutes", "0.5", "--out", f"{scratch}/run"]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    return usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=60.0, help="of a run whose shares are taken")
+    arguments = parser.parse_args()
+    import_torch = seconds_of(["-c", "import torch"])
+    found = {
+        "command": " ".join(["python", "benchmarks/overheads.py", *sys.argv[1:]]),
+        "machine": torch.cpu.get_capabilities().get("cpu_name"),
+        "cores": os.cpu_count(),
+        "torch": torch.__version__,
+        "commit": commit(),
+        "start": {
+            "help": seconds_of(["-m", "ganzoo_cli", "--help"]),
+            "train_help": seconds_of(["-m", "ganzoo_cli", "train", "--help"]),
+            "import_torch": import_torch,
+            "first_step": {variant: first_step(variant) for variant in ("gan", "dcgan")},
+        },
+        "memory_mb": {
+            "import_torch": _import_memory(),
+            "data": 60_000 * 28 * 28 / 2**20,
+            **{variant: memory(variant) for variant in ("gan", "dcgan")},
+        },
+        "shares": [shares(variant, arguments.seconds) for variant in ("gan", "dcgan", "wgan-gp", "cgan")],
+    }
+    RESULTS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(found, indent=1))
+
+
+def _import_memory() -> float:
+    code = "import torch, resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    answer = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    return int(answer.stdout) / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+if __name__ == "__main__":
+    main()
