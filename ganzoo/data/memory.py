@@ -42,8 +42,7 @@ def group_limits(groups: str, root: Path) -> Iterator[int]:
     group's own folder may not be there to see, while those above it are.
     """
     for line in groups.splitlines():
-        _, _, rest = line.partition(":")
-        controllers, _, name = rest.partition(":")
+        _, controllers, name = line.split(":", 2)
         if controllers == "":
             base, file = root, "memory.max"
         elif "memory" in controllers.split(","):
