@@ -2,7 +2,7 @@
 
     python benchmarks/large_data.py --place DIR [--memory 1000] [--times 20] [--seconds 60] [--repeats 3]
 
-Makes two sets of 64 x 64 RGB images in DIR, uncompressed .npz: one `--times` as large as `--memory` MB, one that is an
+Makes two sets of 32 x 32 RGB images in DIR, uncompressed .npz: one `--times` as large as `--memory` MB, one that is an
 eighth of it. Every variant is trained for `--seconds` on either, in a process that may use no more than `--memory` MB;
 one after the other, in an order that changes from repeat to repeat. The limit is a memory control group (Linux,
 version 1 or 2), where one can be made: what the kernel keeps of files counts in it too. Elsewhere it is `data.memory`
@@ -32,7 +32,7 @@ import torch
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "large_data.json"
-SIDE = 64
+SIDE = 32
 IMAGE_BYTES = 3 * SIDE * SIDE
 MB = 1_000_000
 AT_ONCE = 2000  # images written at a time

@@ -89,12 +89,13 @@ class Request:
     memory: int | None = None
 
 
-def from_arrays(images: Any, labels: Any = None, *, source: str = "array") -> Dataset:
-    """A data set from arrays, copied: numpy uint8 [N, H, W] or [N, H, W, C], torch uint8 [N, H, W] or [N, C, H, W].
+def from_arrays(images: Any, labels: Any = None, *, source: str = "array", copy: bool = True) -> Dataset:
+    """A data set from arrays: numpy uint8 [N, H, W] or [N, H, W, C], torch uint8 [N, H, W] or [N, C, H, W].
 
+    Images are copied, unless `copy` is false: then an array that nothing else changes is taken as it is if it can be.
     Labels are integers [N] from 0 up; num_classes is the largest plus one. Raises UsageError for anything else.
     """
-    tensor = _images_of(images)
+    tensor = _images_of(images, copy)
     numbers, num_classes = read_labels(labels)
     return Dataset(images=tensor, labels=numbers, num_classes=num_classes, source=source)
 
@@ -176,15 +177,15 @@ def describe(array: Any) -> str:
     return f"{str(array.dtype).removeprefix('torch.')} {list(array.shape)}"
 
 
-def _images_of(images: Any) -> Tensor:
-    """[N, C, H, W] from what `from_arrays` takes, copied."""
+def _images_of(images: Any, copy: bool) -> Tensor:
+    """[N, C, H, W] from what `from_arrays` takes."""
     if isinstance(images, Tensor):
         _check_array(images, channel_axis=1, swap="permute(0, 3, 1, 2)")
-        tensor = images.detach().cpu().clone()
+        tensor = images.detach().clone().cpu() if copy else images.detach().cpu()
         return tensor.unsqueeze(1).contiguous() if tensor.ndim == 3 else tensor.contiguous()
     if isinstance(images, np.ndarray):
         check_numpy(images)
-        tensor = torch.from_numpy(images.copy())
+        tensor = torch.from_numpy(images.copy() if copy else images)
         return tensor.unsqueeze(1) if tensor.ndim == 3 else tensor.permute(0, 3, 1, 2).contiguous()
     raise UsageError(
         f"images are of type {type(images).__name__}: expected a numpy or torch array (numpy.stack makes one of many)"

@@ -82,7 +82,7 @@ def npz(request: Request) -> Dataset:
             labels = arrays["labels"] if "labels" in arrays.files else None
             member = _large_member(arrays, request, memory)
             if member is None:
-                return from_arrays(arrays["images"], labels, source=source)
+                return from_arrays(arrays["images"], labels, source=source, copy=False)
             file = _placed(path, arrays, member, request)
         numbers, num_classes = read_labels(labels)
         return from_file(file, memory, labels=numbers, num_classes=num_classes, source=source)

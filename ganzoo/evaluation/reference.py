@@ -26,7 +26,7 @@ from ganzoo.files import atomic_write
 from ganzoo.seeds import derive
 
 SCHEMA = 1
-SAMPLE_BYTES = 256_000_000  # of the images of a set that stays on disk, for evaluating
+SAMPLE_BYTES = 500_000_000  # of images without a test split: of a larger set, a sample is looked at
 HELD_OUT = 5  # of a data set without a test split, one image in so many is held out as its test images
 
 
@@ -76,7 +76,8 @@ def with_test(
 def hold_out(dataset: Dataset) -> Splits:
     """A fixed fifth of the images as test images: for a set that has none.
 
-    Of a set that stays on disk, a fixed sample of its images takes the place of all of them.
+    Of a set larger than SAMPLE_BYTES, a fixed sample of its images takes the place of all of them, whether it is in
+    memory or not: floors and judges must not depend on the machine.
     """
     if len(dataset) < 2 * HELD_OUT:
         raise UsageError(f"{dataset.source} has {len(dataset)} images: expected at least {2 * HELD_OUT} to evaluate on")
@@ -85,10 +86,9 @@ def hold_out(dataset: Dataset) -> Splits:
         f"{dataset.source} has no test images: a fixed fifth of its images counts as such, "
         "though generators were trained on it too"
     )
-    if dataset.mapped is not None:
-        order = order[: max(2 * HELD_OUT, SAMPLE_BYTES // dataset.mapped.file.image_bytes)]
-        note += f"; of its {len(dataset):,} images only a sample of {len(order):,} is looked at, as they do not fit "
-        note += "into memory"
+    if len(dataset) * dataset.images[0].numel() > SAMPLE_BYTES:
+        order = order[: max(2 * HELD_OUT, SAMPLE_BYTES // dataset.images[0].numel())]
+        note += f"; of its {len(dataset):,} images a fixed sample of {len(order):,} is looked at"
     count = len(order) // HELD_OUT
     return Splits(
         train=_rows(dataset, order[count:].sort().values),
