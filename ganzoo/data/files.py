@@ -77,13 +77,14 @@ def npz(request: Request) -> Dataset:
     """
     path = _path_of(request, "npz:FILE")
     source, memory = f"npz:{path}", allowed_memory(request.memory)
+    stamp = stamp_of(path.stat())  # before it is looked into: one that changes meanwhile is found out
     try:
         with _npz(path) as arrays:
             labels = arrays["labels"] if "labels" in arrays.files else None
             member = _large_member(arrays, request, memory)
             if member is None:
                 return from_arrays(arrays["images"], labels, source=source, copy=False)
-            file = _placed(path, arrays, member, request)
+            file = _placed(path, stamp, arrays, member, request)
         numbers, num_classes = read_labels(labels)
         return from_file(file, memory, labels=numbers, num_classes=num_classes, source=source)
     except UsageError as error:
@@ -178,7 +179,8 @@ def _large_member(arrays: NpzFile, request: Request, memory: int) -> _Member | N
         stream.seek(0)
         header = stream.read(start)
     size = math.prod(given) * dtype.itemsize
-    if dtype.hasobject or len(given) not in (3, 4) or max(size, math.prod(_fitted(given, request))) <= memory * MB:
+    fitted = math.prod(_fitted(given, request)) if len(given) in (3, 4) else 0
+    if dtype.hasobject or max(size, fitted) <= memory * MB:
         return None  # read at once, or refused
     check_numpy(np.broadcast_to(np.zeros((), dtype), given))
     if fortran_order:
@@ -195,24 +197,23 @@ def _fitted(given: tuple[int, ...], request: Request) -> Shape:
     return count, request.channels or (channels[0] if channels else 1), size or height, size or width
 
 
-def _placed(path: Path, arrays: NpzFile, member: _Member, request: Request) -> ImageFile:
+def _placed(path: Path, stamp: tuple[int, int], arrays: NpzFile, member: _Member, request: Request) -> ImageFile:
     """The images where they lie, or in the cache where they have to be decompressed or made to fit."""
-    status = path.stat()
     shape = _fitted(member.given, request)
     if member.info.compress_type == zipfile.ZIP_STORED and shape == member.shape:
         offset = _member_start(path, member.info) + len(member.header)
-        if offset + math.prod(shape) > status.st_size:
+        if offset + math.prod(shape) > stamp[0]:
             raise ValueError("it ends before its images do")
         return ImageFile(
             path=path,
             offset=offset,
             shape=shape,
             channels_last=shape[1] > 1,
-            stamp=stamp_of(status),
+            stamp=stamp,
             crc=(zlib.crc32(member.header), member.info.CRC),
         )
     source = f"npz:{path}"
-    cache = DecodedImages((source, request.image_size, request.channels), stamp_of(status))
+    cache = DecodedImages((source, request.image_size, request.channels), stamp)
     if (found := cache.find()) is not None:
         return found
     _say_decoding(source, shape, cache)
