@@ -18,6 +18,7 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -184,6 +185,7 @@ def main() -> None:
     parser.add_argument("--variants", default="gan,dcgan")
     parser.add_argument("--out", type=Path, default=RESULTS)
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what lies in DIR is deleted then too
     arguments.place.mkdir(parents=True, exist_ok=True)
     place = arguments.place.resolve() / f"ganzoo-large-data-{os.getpid()}"
     place.mkdir()
