@@ -195,7 +195,8 @@ def subset(dataset: Dataset, size: int, seed: int) -> Dataset:
 
 
 def _rows(dataset: Dataset, rows: Tensor) -> Dataset:
-    return replace(dataset, images=dataset.images[rows], labels=_labels(dataset)[rows], source="array", note=None)
+    images, labels = dataset.images[rows], _labels(dataset)[rows]
+    return replace(dataset, images=images, mapped=None, labels=labels, source="array", note=None)
 
 
 def _repeated(dataset: Dataset, count: int) -> Dataset:

@@ -95,6 +95,7 @@ class DataConfig(_Value):
     image_size: PositiveInt | None = None
     channels: Literal[1, 3] | None = None
     batch_size: PositiveInt = 64
+    memory: PositiveInt | None = None  # MB that images may take, else they stay on disk; None: half of what is free
 
     note: str | None = None  # why these images and not the ones asked for
     sha256: str | None = None

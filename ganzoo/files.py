@@ -12,7 +12,7 @@ import shutil
 import stat
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 import filelock
 
@@ -58,12 +58,23 @@ def atomic_write(path: StrPath, data: bytes) -> None:
             with Path(path).open("wb") as device:
                 device.write(data)
             return
+    with atomic_file(path) as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def atomic_file(path: StrPath) -> Iterator[BinaryIO]:
+    """A new file to fill, which takes the place of `path` where the block ends well and is removed where not."""
+    with writing(path):
         target = _target(path)
         if target.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         temporary = _sibling(target)
         try:
-            _write_synced(temporary, data)
+            with temporary.open("xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
             temporary.replace(target)
         except BaseException:
             temporary.unlink(missing_ok=True)
@@ -160,13 +171,6 @@ def _target(path: StrPath) -> Path:
 def _sibling(target: Path) -> Path:
     # Beside the target, for a rename stays in one file system; short, for the target's own name may be near the limit.
     return target.with_name(f".ganzoo-{secrets.token_hex(8)}.tmp")
-
-
-def _write_synced(path: Path, data: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _sync_tree(directory: Path) -> None:

@@ -124,6 +124,7 @@ def prepare(config: RunConfig, images: Any = None, *, resumed: bool = False) -> 
     device = _device(train.device, resumed)
     completed = config.with_data(
         source=dataset.source,
+        memory=dataset.mapped.memory if dataset.mapped else config.data.memory,  # the order depends on it
         note=dataset.note or config.data.note,
         sha256=dataset.sha256,
         images=len(dataset),
@@ -157,7 +158,8 @@ def with_budget(config: RunConfig, budget: Mapping[str, float | None], seconds: 
 def recipe(config: RunConfig) -> str:
     """All of a configuration that runs have in common if they are repetitions of one another."""
     train = config.train.model_dump(mode="json", include={*BUDGETS, "ema"})
-    return json.dumps([config.variant.model_dump(mode="json"), config.data.model_dump(mode="json"), train])
+    data = config.data.model_dump(mode="json", exclude={"memory", "note"})  # both may tell how much was free that day
+    return json.dumps([config.variant.model_dump(mode="json"), data, train])
 
 
 def changes(former: RunConfig, config: RunConfig) -> list[str]:
@@ -170,13 +172,18 @@ def changes(former: RunConfig, config: RunConfig) -> list[str]:
 
 
 def lost_exactness(run: Run, training: Training) -> list[str]:
-    """A line where the run goes on with another processor or torch than it began with: the last bits will differ."""
+    """A line for each cause of other bits than in one sitting: another processor or torch, images in another order."""
+    lines = []
+    if training.dataset.mapped and run.config.data.memory != training.config.data.memory:
+        lines.append("exactness is lost: the images no longer fit into memory, and so come in another order")
     began = run.environment()
     before = (began.get("device"), began.get("packages", {}).get("torch"))
     now = (device_name(training.device), version("torch"))
-    if before == now:
-        return []
-    return [f"exactness is lost: the run began on {before[0]} with torch {before[1]}, now {now[0]} with torch {now[1]}"]
+    if before != now:
+        lines.append(
+            f"exactness is lost: the run began on {before[0]} with torch {before[1]}, now {now[0]} with torch {now[1]}"
+        )
+    return lines
 
 
 def _leaves(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -198,7 +205,11 @@ def _dataset(config: RunConfig, images: Any) -> Dataset:
             "ganzoo.train or ganzoo.resume"
         )
     return data.load(
-        settings.source, data_dir=settings.data_dir, image_size=settings.image_size, channels=settings.channels
+        settings.source,
+        data_dir=settings.data_dir,
+        image_size=settings.image_size,
+        channels=settings.channels,
+        memory=settings.memory,
     )
 
 

@@ -76,8 +76,10 @@ def test_arrays_are_copied() -> None:
     images, labels = GREY.copy(), np.arange(6)
     made = data.from_arrays(images, labels)
     before = made.sha256
+    kept = data.from_arrays(images, copy=False)
     images[:], labels[:] = 0, 0
     assert data.Dataset(images=made.images, labels=made.labels, num_classes=6, source="x").sha256 == before
+    assert kept.images.eq(0).all()
 
 
 @pytest.mark.parametrize(

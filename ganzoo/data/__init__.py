@@ -29,11 +29,13 @@ def load(
     channels: int | None = None,
     split: str = "train",
     download: bool = True,
+    memory: int | None = None,
 ) -> Dataset:
     """The data set that `source`, `NAME` or `NAME:ARGUMENT`, stands for (`ganzoo list datasets`).
 
     `image_size` and `channels` make the images fit (see `fit`); None leaves them as they are. `data_dir` is where
-    fetched sets are kept (see `data_folder`), `download` whether one may be fetched. Raises a GanzooError.
+    fetched sets are kept (see `data_folder`), `download` whether one may be fetched. Images from a file or a folder
+    that take more than `memory` MB (None: half of what is free) stay on disk (docs/data.md). Raises a GanzooError.
     """
     if split not in SPLITS:
         raise UsageError(f"no split '{split}': expected 'train' or 'test'")
@@ -47,6 +49,7 @@ def load(
         channels=channels,
         split=split,
         download=download,
+        memory=memory,
     )
     dataset: Dataset = datasets[name](request)
     return fit(dataset, image_size, channels)

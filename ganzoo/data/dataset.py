@@ -1,4 +1,4 @@
-"""A data set: all its images in memory as one uint8 tensor, the labels beside them; how one is made and made to fit."""
+"""A data set: its images as one uint8 tensor, the labels beside them; how one is made, and made to fit."""
 
 import hashlib
 from collections.abc import Sequence
@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ganzoo.data.mapped import ImageFile, Mapped
+from ganzoo.data.memory import MB
 from ganzoo.errors import UsageError
 
 MAX_CLASSES = 1_000_000  # a label beyond it is a mistake, and would cost a network a row for every class below it
@@ -22,10 +24,12 @@ _LUMA = (19595, 38470, 7471)  # ITU-R 601: 0.299 R + 0.587 G + 0.114 B, in 1/655
 class Dataset:
     """Images uint8 [N, C, H, W] with C 1 or 3, and labels int64 [N] in [0, num_classes), or None for both.
 
-    `source` is the name it can be loaded by again, `note` one line that a user should read. Raises UsageError.
+    `source` is the name it can be loaded by again, `note` one line that a user should read. Where `mapped` is not None
+    the images are a view of a file, of which only what is indexed is read. Raises UsageError.
     """
 
     images: Tensor
+    mapped: Mapped | None = None
     labels: Tensor | None = None
     num_classes: int | None = None
     class_names: tuple[str, ...] | None = None
@@ -34,6 +38,8 @@ class Dataset:
 
     def __post_init__(self) -> None:
         _check_images(self.images)
+        if self.mapped is not None and self.images.shape != self.mapped.file.shape:
+            raise UsageError(f"images are {describe(self.images)}, not those of the file: give mapped=None with others")
         if (self.labels is None) != (self.num_classes is None):
             raise UsageError("a data set has labels and num_classes, or neither")
         if self.labels is not None and self.num_classes is not None:
@@ -53,10 +59,11 @@ class Dataset:
     @cached_property
     def sha256(self) -> str:
         """Hexadecimal SHA-256 of the images' shape and bytes and the labels' bytes."""
+        if self.mapped is not None:
+            return self.mapped.sha256
         digest = hashlib.sha256(repr(tuple(self.images.shape)).encode())
         digest.update(self.images.cpu().contiguous().numpy().data)
-        if self.labels is not None:
-            digest.update(self.labels.cpu().contiguous().numpy().astype("<i8", copy=False).data)
+        digest.update(_label_bytes(self.labels))
         return digest.hexdigest()
 
 
@@ -68,8 +75,8 @@ class Request:
         def digits(request: Request) -> Dataset: ...
 
     `argument` is what follows the colon in `NAME:ARGUMENT`, `data_dir` the folder for what is fetched, `split` "train"
-    or "test", and `download` whether the network may be used. `load` makes the result fit `image_size` and `channels`,
-    so that a source may ignore them.
+    or "test", `download` whether the network may be used, and `memory` what images may take, in MB (None: half of what
+    is free). `load` makes the result fit `image_size` and `channels`, so that a source may ignore them.
     """
 
     name: str
@@ -79,26 +86,53 @@ class Request:
     channels: int | None = None
     split: str = "train"
     download: bool = True
+    memory: int | None = None
 
 
-def from_arrays(images: Any, labels: Any = None, *, source: str = "array") -> Dataset:
-    """A data set from arrays, copied: numpy uint8 [N, H, W] or [N, H, W, C], torch uint8 [N, H, W] or [N, C, H, W].
+def from_arrays(images: Any, labels: Any = None, *, source: str = "array", copy: bool = True) -> Dataset:
+    """A data set from arrays: numpy uint8 [N, H, W] or [N, H, W, C], torch uint8 [N, H, W] or [N, C, H, W].
 
+    Images are copied, unless `copy` is false: then an array that nothing else changes is taken as it is if it can be.
     Labels are integers [N] from 0 up; num_classes is the largest plus one. Raises UsageError for anything else.
     """
-    tensor = _images_of(images)
-    if labels is None:
-        return Dataset(images=tensor, source=source)
-    numbers = _labels_of(labels)
-    num_classes = int(numbers.max()) + 1 if len(numbers) else 1
+    tensor = _images_of(images, copy)
+    numbers, num_classes = read_labels(labels)
     return Dataset(images=tensor, labels=numbers, num_classes=num_classes, source=source)
+
+
+def from_file(
+    file: ImageFile,
+    memory: int,
+    *,
+    labels: Tensor | None,
+    num_classes: int | None,
+    class_names: tuple[str, ...] | None = None,
+    source: str,
+) -> Dataset:
+    """A data set whose images lie in a file; they stay there if they are more than `memory` MB. Labels are in memory.
+
+    All of a file that is mapped is read, for its hash, the first time that it is met. Raises UsageError for labels that
+    do not fit, FileError for a damaged file.
+    """
+    dataset = Dataset(
+        images=file.images(), labels=labels, num_classes=num_classes, class_names=class_names, source=source
+    )
+    size = file.image_bytes * len(dataset) / MB
+    if size <= memory:
+        return replace(dataset, images=dataset.images.clone(memory_format=torch.contiguous_format))
+    return replace(
+        dataset,
+        mapped=Mapped(file=file, memory=memory, sha256=file.sha256(_label_bytes(labels))),
+        note=f"{size:,.0f} MB of images, where {memory:,} MB may be taken (data.memory): they stay on disk",
+    )
 
 
 def fit(dataset: Dataset, image_size: int | None, channels: int | None) -> Dataset:
     """The data set with square images of `image_size` pixels and `channels` channels; None leaves either as it is.
 
     Images are cropped to their central square and resized with antialiasing (bicubic); grey is repeated to RGB, RGB is
-    weighed to grey (ITU-R 601). The same object is returned where nothing changes. Raises UsageError.
+    weighed to grey (ITU-R 601). The same object is returned where nothing changes; else the result is in memory.
+    Raises UsageError.
     """
     check_size(image_size, channels)
     images = dataset.images
@@ -108,7 +142,7 @@ def fit(dataset: Dataset, image_size: int | None, channels: int | None) -> Datas
         images = _resize(_centre_square(images), image_size)
     if channels == 3 and images.shape[1] == 1:
         images = images.repeat(1, 3, 1, 1)
-    return dataset if images is dataset.images else replace(dataset, images=images)
+    return dataset if images is dataset.images else replace(dataset, images=images, mapped=None)
 
 
 def check_size(image_size: int | None, channels: int | None) -> None:
@@ -143,19 +177,24 @@ def describe(array: Any) -> str:
     return f"{str(array.dtype).removeprefix('torch.')} {list(array.shape)}"
 
 
-def _images_of(images: Any) -> Tensor:
-    """[N, C, H, W] from what `from_arrays` takes, copied."""
+def _images_of(images: Any, copy: bool) -> Tensor:
+    """[N, C, H, W] from what `from_arrays` takes."""
     if isinstance(images, Tensor):
         _check_array(images, channel_axis=1, swap="permute(0, 3, 1, 2)")
-        tensor = images.detach().cpu().clone()
+        tensor = images.detach().clone().cpu() if copy else images.detach().cpu()
         return tensor.unsqueeze(1).contiguous() if tensor.ndim == 3 else tensor.contiguous()
     if isinstance(images, np.ndarray):
-        _check_array(images, channel_axis=3, swap="transpose(0, 2, 3, 1)")
-        tensor = torch.from_numpy(images.copy())
+        check_numpy(images)
+        tensor = torch.from_numpy(images.copy() if copy else images)
         return tensor.unsqueeze(1) if tensor.ndim == 3 else tensor.permute(0, 3, 1, 2).contiguous()
     raise UsageError(
         f"images are of type {type(images).__name__}: expected a numpy or torch array (numpy.stack makes one of many)"
     )
+
+
+def check_numpy(images: "np.ndarray[Any, Any]") -> None:
+    """Raise UsageError unless they are uint8 [N, H, W] or [N, H, W, C], C 1 or 3."""
+    _check_array(images, channel_axis=3, swap="transpose(0, 2, 3, 1)")
 
 
 def _check_array(images: Any, channel_axis: int, swap: str) -> None:
@@ -168,6 +207,18 @@ def _check_array(images: Any, channel_axis: int, swap: str) -> None:
     if images.ndim == 4 and images.shape[channel_axis] not in (1, 3):
         swapped = images.shape[4 - channel_axis] in (1, 3)
         raise UsageError(f"{problem}; images.{swap} moves the channels there" if swapped else problem)
+
+
+def _label_bytes(labels: Tensor | None) -> bytes:
+    return b"" if labels is None else labels.cpu().contiguous().numpy().astype("<i8", copy=False).tobytes()
+
+
+def read_labels(labels: Any) -> tuple[Tensor | None, int | None]:
+    """Labels int64 [N] of any array or sequence of integers, and the largest plus one; of None, None and None."""
+    if labels is None:
+        return None, None
+    numbers = _labels_of(labels)
+    return numbers, int(numbers.max()) + 1 if len(numbers) else 1
 
 
 def _labels_of(labels: Any) -> Tensor:

@@ -5,22 +5,31 @@ file is taken for hostile: nothing is unpickled, only common formats are decoded
 link is followed that leads out of the folder.
 """
 
+import hashlib
+import math
 import os
+import struct
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
+from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
-from ganzoo.data.dataset import Dataset, Request, from_arrays
-from ganzoo.errors import FileError, MachineError, UsageError
+from ganzoo.data.dataset import Dataset, Request, check_numpy, fit, from_arrays, from_file, read_labels
+from ganzoo.data.mapped import DecodedImages, ImageFile, Shape, read_npy_header, stamp_of
+from ganzoo.data.memory import MB, allowed_memory
+from ganzoo.errors import FileError, GanzooError, MachineError, UsageError
 from ganzoo.registry import datasets
 
 if TYPE_CHECKING:
@@ -34,6 +43,7 @@ MAX_FILES = 1_000_000
 _GREY_16 = ("I;16", "I;16L", "I;16B", "I;16N", "I")  # "I" is what Pillow makes of 16-bit PGM, and once of PNG
 _GREY = ("1", "L", "LA", *_GREY_16)
 _AT_ONCE = 64  # decoded images that wait to be copied
+_UNPACKED_BYTES = 16_000_000  # of images that are unpacked and made to fit at a time
 
 T = TypeVar("T")
 
@@ -43,16 +53,40 @@ class _Broken:
     reason: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Member:
+    """The array `images` of a .npz, of which only the header was read."""
+
+    info: zipfile.ZipInfo
+    given: tuple[int, ...]  # [N, H, W] or [N, H, W, C]
+    header: bytes  # what comes before the images in the member
+
+    @property
+    def shape(self) -> Shape:
+        """(N, C, H, W)."""
+        count, height, width, *channels = self.given
+        return count, channels[0] if channels else 1, height, width
+
+
 @datasets.register("npz")
 def npz(request: Request) -> Dataset:
     """`npz:FILE` with `images` uint8 [N, H, W] or [N, H, W, C], and `labels`, integers [N], where there are any.
 
-    Raises FileError.
+    Images that do not fit into memory are mapped where they lie if the file is uncompressed (`numpy.savez`) and they
+    need no fitting; else they are decoded into the cache. Raises FileError; MachineError for a cache without room.
     """
     path = _path_of(request, "npz:FILE")
-    arrays = _read_npz(path)
+    source, memory = f"npz:{path}", allowed_memory(request.memory)
+    stamp = stamp_of(path.stat())  # before it is looked into: one that changes meanwhile is found out
     try:
-        return from_arrays(arrays["images"], arrays.get("labels"), source=f"npz:{path}")
+        with _npz(path) as arrays:
+            labels = arrays["labels"] if "labels" in arrays.files else None
+            member = _large_member(arrays, request, memory)
+            if member is None:
+                return from_arrays(arrays["images"], labels, source=source, copy=False)
+            file = _placed(path, stamp, arrays, member, request)
+        numbers, num_classes = read_labels(labels)
+        return from_file(file, memory, labels=numbers, num_classes=num_classes, source=source)
     except UsageError as error:
         raise FileError(f"{path}: {error}") from error
 
@@ -63,19 +97,33 @@ def folder(request: Request) -> Dataset:
 
     Grey if every image is grey (1, 8 or 16 bits), else RGB, or what `channels` says. Transparent pixels are laid on
     white, EXIF orientation is applied, of an animation the first picture counts. With `image_size` each is cropped
-    to its central square and resized with antialiasing, otherwise all must be of one size.
-    Raises FileError or UsageError.
+    to its central square and resized with antialiasing, otherwise all must be of one size. What does not fit into
+    memory is decoded into the cache. Raises FileError or UsageError; MachineError for a cache without room.
     """
     root = _path_of(request, "folder:PATH")
-    paths, labels, names = _classes(root)
+    paths, numbers, names = _classes(root)
+    source, memory = f"folder:{root}", allowed_memory(request.memory)
+    labels = None if numbers is None else torch.tensor(numbers)
+    num_classes, class_names = (None, None) if labels is None else (len(names), names)
+
+    def in_file(file: ImageFile) -> Dataset:
+        return from_file(file, memory, labels=labels, num_classes=num_classes, class_names=class_names, source=source)
+
+    cache = DecodedImages((source, request.image_size, request.channels), _state(root, paths))
+    if (found := cache.find()) is not None:
+        return in_file(found)
     channels = request.channels or (1 if all(_each(root, paths, _is_grey)) else 3)
-    images = _decode_all(root, paths, channels, request.image_size)
+    decoded = _decoded(root, paths, channels, request.image_size)
+    first = next(decoded)
+    shape = (len(paths), channels, *first.shape[1:])
+    if math.prod(shape) > memory * MB:
+        _say_decoding(source, shape, cache)
+        return in_file(cache.make(shape, chain([first], decoded)))
+    images = _room_for(shape)
+    for index, pixels in enumerate(chain([first], decoded)):
+        images[index] = pixels
     return Dataset(
-        images=torch.from_numpy(images),
-        labels=None if labels is None else torch.tensor(labels),
-        num_classes=None if labels is None else len(names),
-        class_names=None if labels is None else names,
-        source=f"folder:{root}",
+        images=torch.from_numpy(images), labels=labels, num_classes=num_classes, class_names=class_names, source=source
     )
 
 
@@ -93,21 +141,125 @@ def _path_of(request: Request, form: str) -> Path:
         raise FileError(f"{request.argument} cannot be opened ({error}): expected {form}") from error
 
 
-def _read_npz(path: Path) -> dict[str, Any]:
-    """The arrays `images` and, where it is there, `labels`."""
+@contextmanager
+def _npz(path: Path) -> Iterator[NpzFile]:
+    """The file, which has an array `images`; what goes wrong inside is a FileError."""
     expected = "expected a .npz with `images` uint8 [N, H, W] or [N, H, W, C] and, if you like, `labels` integers [N]"
     try:
         with path.open("rb") as file:
             arrays = np.load(file, allow_pickle=False)
-            if not isinstance(arrays, np.lib.npyio.NpzFile):
+            if not isinstance(arrays, NpzFile):
                 raise FileError(f"{path} is a single array: {expected}")
             if "images" not in arrays.files:
                 raise FileError(f"{path} has no array `images`, only {arrays.files[:9]}: {expected}")
-            return {name: arrays[name] for name in ("images", "labels") if name in arrays.files}
-    except FileError:
+            yield arrays
+    except GanzooError:
         raise
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, MemoryError, NotImplementedError) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, MemoryError, RuntimeError) as error:
         raise FileError(f"{path} cannot be read ({error}): {expected}") from error
+
+
+def _archive(arrays: NpzFile) -> zipfile.ZipFile:
+    assert arrays.zip is not None, "the file is open"
+    return arrays.zip
+
+
+def _large_member(arrays: NpzFile, request: Request, memory: int) -> _Member | None:
+    """The images, if they take more than `memory` MB as they are or as they are asked for; None where they fit.
+
+    Raises UsageError or ValueError for large ones that are of another form.
+    """
+    try:
+        info = _archive(arrays).getinfo("images.npy")
+    except KeyError:  # no array but bytes
+        return None
+    with _archive(arrays).open(info) as stream:
+        given, fortran_order, dtype = read_npy_header(stream)
+        start = stream.tell()
+        stream.seek(0)
+        header = stream.read(start)
+    size = math.prod(given) * dtype.itemsize
+    fitted = math.prod(_fitted(given, request)) if len(given) in (3, 4) else 0
+    if dtype.hasobject or max(size, fitted) <= memory * MB:
+        return None  # read at once, or refused
+    check_numpy(np.broadcast_to(np.zeros((), dtype), given))
+    if fortran_order:
+        raise ValueError("its images are in Fortran's order; numpy.ascontiguousarray(images) brings them into C's")
+    if start + size != info.file_size:
+        raise ValueError(f"its images should take {start + size} bytes and take {info.file_size}")
+    return _Member(info=info, given=given, header=header)
+
+
+def _fitted(given: tuple[int, ...], request: Request) -> Shape:
+    """(N, C, H, W) of the images as they are asked for."""
+    count, height, width, *channels = given
+    size = request.image_size
+    return count, request.channels or (channels[0] if channels else 1), size or height, size or width
+
+
+def _placed(path: Path, stamp: tuple[int, int], arrays: NpzFile, member: _Member, request: Request) -> ImageFile:
+    """The images where they lie, or in the cache where they have to be decompressed or made to fit."""
+    shape = _fitted(member.given, request)
+    if member.info.compress_type == zipfile.ZIP_STORED and shape == member.shape:
+        offset = _member_start(path, member.info) + len(member.header)
+        if offset + math.prod(shape) > stamp[0]:
+            raise ValueError("it ends before its images do")
+        return ImageFile(
+            path=path,
+            offset=offset,
+            shape=shape,
+            channels_last=shape[1] > 1,
+            stamp=stamp,
+            crc=(zlib.crc32(member.header), member.info.CRC),
+        )
+    source = f"npz:{path}"
+    cache = DecodedImages((source, request.image_size, request.channels), stamp)
+    if (found := cache.find()) is not None:
+        return found
+    _say_decoding(source, shape, cache)
+    return cache.make(shape, _unpacked(_archive(arrays), member, request))
+
+
+def _member_start(path: Path, info: zipfile.ZipInfo) -> int:
+    """Where a member's bytes begin: after its local header, whose last fields are as long as it says itself."""
+    with path.open("rb") as file:
+        file.seek(info.header_offset)
+        name, extra = struct.unpack("<26xHH", file.read(30))  # zipfile has read it and found it sound
+    return info.header_offset + 30 + int(name) + int(extra)
+
+
+def _unpacked(archive: zipfile.ZipFile, member: _Member, request: Request) -> Iterator[NDArray[np.uint8]]:
+    """The images as they are asked for, [n, C, H, W] at a time."""
+    image_bytes = math.prod(member.given[1:])
+    at_once = max(1, _UNPACKED_BYTES // image_bytes)
+    with archive.open(member.info) as stream:
+        stream.seek(len(member.header))
+        for start in range(0, member.given[0], at_once):
+            count = min(at_once, member.given[0] - start)
+            pixels = np.frombuffer(stream.read(count * image_bytes), np.uint8).reshape(count, *member.given[1:])
+            yield fit(from_arrays(pixels), request.image_size, request.channels).images.numpy()
+        if stream.read(1):  # at the end of a member its checksum is compared
+            raise ValueError("there is more in it than its header says")
+
+
+def _state(root: Path, paths: list[Path]) -> tuple[Any, ...]:
+    """What changes where any of the files does: their names, sizes and times of change."""
+    digest = hashlib.sha256()
+    for path in paths:
+        try:
+            stamp = stamp_of(path.stat())
+        except OSError as error:
+            raise FileError(f"{path} cannot be read: {error.strerror}") from None
+        digest.update(f"{path.relative_to(root)}\0{stamp}\0".encode(errors="surrogateescape"))
+    return (digest.hexdigest(),)
+
+
+def _say_decoding(source: str, shape: Shape, cache: DecodedImages) -> None:
+    """It can take long."""
+    size = math.prod(shape) / MB
+    warnings.warn(
+        f"{source} does not fit into memory: {size:,.0f} MB are decoded once, into {cache.path}", stacklevel=3
+    )
 
 
 def _classes(root: Path) -> tuple[list[Path], list[int] | None, tuple[str, ...]]:
@@ -152,28 +304,28 @@ def _refuse_folder(error: OSError) -> None:
     raise MachineError(f"{error.filename} cannot be read: {error.strerror}") from error
 
 
-def _decode_all(root: Path, paths: list[Path], channels: int, image_size: int | None) -> NDArray[np.uint8]:
-    """uint8 [N, C, H, W]; raises UsageError where the images differ in size."""
-    images: NDArray[np.uint8] | None = None
+def _decoded(root: Path, paths: list[Path], channels: int, image_size: int | None) -> Iterator[NDArray[np.uint8]]:
+    """Each image, uint8 [C, H, W]; raises UsageError where they differ in size."""
+    shape: tuple[int, ...] | None = None
     for index, pixels in enumerate(_each(root, paths, partial(_pixels, channels, image_size))):
-        if images is None:
-            images = _room_for(len(paths), pixels.shape)
-        if pixels.shape != images.shape[1:]:
-            first, other = (f"{width} x {height}" for _, height, width in (images.shape[1:], pixels.shape))
+        shape = shape or pixels.shape
+        if pixels.shape != shape:
+            first, other = (f"{width} x {height}" for _, height, width in (shape, pixels.shape))
             raise UsageError(
                 f"the images in {root} differ in size: {paths[0].relative_to(root)} is {first}, "
                 f"{paths[index].relative_to(root)} is {other}; bring them to one size, as with --image-size 64"
             )
-        images[index] = pixels
-    assert images is not None  # there is at least one path
-    return images
+        yield pixels
 
 
-def _room_for(count: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+def _room_for(shape: Shape) -> NDArray[np.uint8]:
     try:
-        return np.empty((count, *shape), np.uint8)
+        return np.empty(shape, np.uint8)
     except MemoryError as error:
-        raise MachineError(f"no memory for {count} images of {list(shape)}: --image-size makes them smaller") from error
+        raise MachineError(
+            f"no memory for {shape[0]} images of {list(shape[1:])}: --image-size makes them smaller, and with "
+            "--set data.memory=N, in MB, they stay on disk"
+        ) from error
 
 
 def _each(root: Path, paths: list[Path], function: Callable[[Path], T]) -> Iterator[T]:

@@ -1,12 +1,14 @@
 """The one loader: the whole set as one uint8 tensor on the training device, and a permutation for each epoch.
 
-A batch is a function of `(seed, update)` alone, so that a resumed run needs no state of the loader's.
+A set that does not fit into memory is read in windows, shuffled in two levels (`windows.py`). Either way a batch is a
+function of `(seed, update)` alone, so that a resumed run needs no state of the loader's.
 """
 
 import torch
 from torch import Tensor
 
 from ganzoo.data.dataset import Dataset
+from ganzoo.data.windows import Windows
 from ganzoo.errors import UsageError
 from ganzoo.seeds import derive
 
@@ -30,7 +32,8 @@ class Loader:
         self.batch_size = batch_size
         self.batches_per_epoch = len(dataset) // batch_size
         self.device = torch.device(device)
-        self._images = dataset.images.to(device)
+        self._count = len(dataset)
+        self._images = Windows(dataset.mapped, seed) if dataset.mapped else dataset.images.to(device)
         self._labels = None if dataset.labels is None else dataset.labels.to(device)
         self._seed = seed
         self._epoch = -1
@@ -39,14 +42,21 @@ class Loader:
     def batch(self, update: int) -> tuple[Tensor, Tensor | None]:
         """The images float32 [B, C, H, W] in [-1, 1] and the labels int64 [B], or None, of an update."""
         epoch, position = divmod(update, self.batches_per_epoch)
-        start = position * self.batch_size
-        rows = self._permutation(epoch)[start : start + self.batch_size]
-        return normalize(self._images[rows]), None if self._labels is None else self._labels[rows]
+        images, rows = self._take(epoch, position * self.batch_size, (position + 1) * self.batch_size)
+        return normalize(images), None if self._labels is None else self._labels[rows]
+
+    def _take(self, epoch: int, start: int, stop: int) -> tuple[Tensor, Tensor]:
+        """The images uint8 [B, C, H, W] at positions of an epoch, and their numbers int64 [B]."""
+        if isinstance(self._images, Windows):
+            images, rows = self._images.take(epoch, start, stop)
+            return images.to(self.device), rows.to(self.device)
+        rows = self._permutation(epoch)[start:stop]
+        return self._images[rows], rows
 
     def _permutation(self, epoch: int) -> Tensor:
         if epoch != self._epoch:
             # Drawn on the CPU: the same order whatever the training device.
             generator = torch.Generator().manual_seed(derive(self._seed, "permutation", epoch))
-            self._order = torch.randperm(len(self._images), generator=generator).to(self._images.device)
+            self._order = torch.randperm(self._count, generator=generator).to(self.device)
             self._epoch = epoch
         return self._order

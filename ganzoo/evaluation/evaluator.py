@@ -351,6 +351,7 @@ def _open_run(
             data_dir=data_dir or config.data_dir,
             image_size=config.image_size,
             channels=config.channels,
+            memory=config.memory,
         )
     if dataset is None and splits.sha256 != config.sha256:
         raise FileError(f"{config.source} is not what {run.path} was trained on (another SHA-256)")

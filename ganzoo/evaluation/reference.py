@@ -26,6 +26,7 @@ from ganzoo.files import atomic_write
 from ganzoo.seeds import derive
 
 SCHEMA = 1
+SAMPLE_BYTES = 500_000_000  # of images without a test split: of a larger set, a sample is looked at
 HELD_OUT = 5  # of a data set without a test split, one image in so many is held out as its test images
 
 
@@ -40,15 +41,20 @@ class Splits:
 
     @property
     def seen(self) -> Tensor:
-        """All images that generators are trained on: also those that are held out of a set without test images."""
+        """The images that generators are trained on: also those that are held out of a set without test images."""
         return self.train.images if self.note is None else torch.cat([self.train.images, self.test.images])
 
 
 def load_splits(
-    source: str, *, data_dir: str | Path | None = None, image_size: int | None = None, channels: int | None = None
+    source: str,
+    *,
+    data_dir: str | Path | None = None,
+    image_size: int | None = None,
+    channels: int | None = None,
+    memory: int | None = None,
 ) -> Splits:
     """Both splits of a source; a fixed fifth of one that has only training images counts as its test images."""
-    train = data.load(source, data_dir=data_dir, image_size=image_size, channels=channels)
+    train = data.load(source, data_dir=data_dir, image_size=image_size, channels=channels, memory=memory)
     return with_test(train, data_dir=data_dir, image_size=image_size, channels=channels)
 
 
@@ -68,23 +74,33 @@ def with_test(
 
 
 def hold_out(dataset: Dataset) -> Splits:
-    """A fixed fifth of the images as test images: for a set that has none."""
+    """A fixed fifth of the images as test images: for a set that has none.
+
+    Of a set larger than SAMPLE_BYTES, a fixed sample of its images takes the place of all of them, whether it is in
+    memory or not: floors and judges must not depend on the machine.
+    """
     if len(dataset) < 2 * HELD_OUT:
         raise UsageError(f"{dataset.source} has {len(dataset)} images: expected at least {2 * HELD_OUT} to evaluate on")
     order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(derive(0, "held-out")))
-    count = len(dataset) // HELD_OUT
+    note = (
+        f"{dataset.source} has no test images: a fixed fifth of its images counts as such, "
+        "though generators were trained on it too"
+    )
+    if len(dataset) * dataset.images[0].numel() > SAMPLE_BYTES:
+        order = order[: max(2 * HELD_OUT, SAMPLE_BYTES // dataset.images[0].numel())]
+        note += f"; of its {len(dataset):,} images a fixed sample of {len(order):,} is looked at"
+    count = len(order) // HELD_OUT
     return Splits(
         train=_rows(dataset, order[count:].sort().values),
         test=_rows(dataset, order[:count].sort().values),
         sha256=dataset.sha256,
-        note=f"{dataset.source} has no test images: a fixed fifth of its images counts as such, "
-        "though generators were trained on it too",
+        note=note,
     )
 
 
 def _rows(dataset: Dataset, rows: Tensor) -> Dataset:
     return Dataset(
-        images=dataset.images[rows],
+        images=dataset.images[rows].contiguous(),
         labels=None if dataset.labels is None else dataset.labels[rows],
         num_classes=dataset.num_classes,
         class_names=dataset.class_names,

@@ -1,0 +1,113 @@
+"""The order in which training goes through images that stay in a file: random, though read in blocks.
+
+A permutation of all images would cost a read from disk for each. So the set is cut into blocks of consecutive images;
+for every epoch the blocks are shuffled, and so many as make a window are read into memory, in the order of the file,
+and their images shuffled together. While one window is trained on, a thread reads the next.
+
+A window holds at least 64 blocks from all over the file, unless single images are so large that memory does not allow
+it: a set that is sorted by class has all its classes in it, each in about its share. Images of one block are seen near
+one another in every epoch; that is what is given up.
+"""
+
+import weakref
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ganzoo.data.mapped import Mapped
+from ganzoo.data.memory import MB
+from ganzoo.seeds import derive
+
+BLOCK_BYTES = 256_000  # at most, unless one image is larger
+WINDOW_BLOCKS = 64  # at least
+WINDOWS = 4  # that would fill the memory allowed; two are held at a time
+
+
+@dataclass(frozen=True)
+class _Window:
+    """Images [n, *stored_shape] in the order of the file, their numbers int64 [n], and the order to show them in."""
+
+    images: Tensor
+    rows: Tensor
+    order: Tensor
+
+
+class Windows:
+    """The images of every epoch in the order of `(seed, epoch)`, whichever were asked for before.
+
+    The order depends on the memory allowed too, as that says how large a window is.
+    """
+
+    def __init__(self, mapped: Mapped, seed: int) -> None:
+        self._file = mapped.file
+        self._seed = seed
+        window_bytes = mapped.memory * MB // WINDOWS
+        block_bytes = min(BLOCK_BYTES, window_bytes // WINDOW_BLOCKS)
+        self._block = max(1, block_bytes // self._file.image_bytes)  # images
+        self._blocks = -(-self._file.shape[0] // self._block)
+        self._window = max(1, window_bytes // (self._block * self._file.image_bytes))  # blocks
+        self._windows = -(-self._blocks // self._window)
+        self._epoch = -1
+        self._starts = np.empty(0, np.int64)  # positions in the epoch: of each window's first image, and of the end
+        self._reads: dict[tuple[int, int], Future[_Window]] = {}  # by epoch and number
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="ganzoo-images")
+        self._opened = self._file.open()
+        weakref.finalize(self, self._opened.close)
+
+    def take(self, epoch: int, start: int, stop: int) -> tuple[Tensor, Tensor]:
+        """The images uint8 [n, C, H, W] at the positions `start` to `stop` of an epoch, and their numbers int64 [n].
+
+        Raises FileError where the file was changed meanwhile.
+        """
+        if epoch != self._epoch:
+            self._starts, self._epoch = self._window_starts(epoch), epoch
+        first, last = np.searchsorted(self._starts, [start, stop - 1], side="right") - 1
+        images, rows = [], []
+        for number in range(int(first), int(last) + 1):
+            window = self._get(epoch, number)
+            begin = int(self._starts[number])
+            chosen = window.order[max(start - begin, 0) : stop - begin]
+            images.append(window.images[chosen])
+            rows.append(window.rows[chosen])
+        return self._file.arranged(torch.cat(images)), torch.cat(rows)
+
+    def _get(self, epoch: int, number: int) -> _Window:
+        """A window, read by now; the next one is read from now on, and all others are forgotten."""
+        following = (epoch, number + 1) if number + 1 < self._windows else (epoch + 1, 0)
+        self._reads = {key: read for key, read in self._reads.items() if key in ((epoch, number), following)}
+        for key in ((epoch, number), following):
+            if key not in self._reads:
+                self._reads[key] = self._reader.submit(self._read, *key)
+        return self._reads[epoch, number].result()
+
+    def _read(self, epoch: int, number: int) -> _Window:
+        blocks = self._shuffled_blocks(epoch)[number * self._window :][: self._window]
+        starts = np.sort(blocks) * self._block
+        sizes = np.minimum(self._block, self._file.shape[0] - starts)
+        images = np.empty((int(sizes.sum()), *self._file.stored_shape), np.uint8)
+        self._file.check(self._opened)
+        position = 0
+        for start, size in zip(starts.tolist(), sizes.tolist(), strict=True):
+            self._file.fill(self._opened, images[position : position + size], start)
+            position += size
+        rows = np.concatenate([np.arange(start, start + size) for start, size in zip(starts, sizes, strict=True)])
+        order = _permutation(len(rows), derive(self._seed, "window", epoch, number))
+        return _Window(torch.from_numpy(images), torch.from_numpy(rows), order)
+
+    def _window_starts(self, epoch: int) -> NDArray[np.int64]:
+        sizes = np.full(self._blocks, self._block)
+        sizes[-1] = self._file.shape[0] - (self._blocks - 1) * self._block
+        windows = np.add.reduceat(sizes[self._shuffled_blocks(epoch)], np.arange(0, self._blocks, self._window))
+        return np.concatenate([[0], np.cumsum(windows)])
+
+    def _shuffled_blocks(self, epoch: int) -> NDArray[np.int64]:
+        order: NDArray[np.int64] = _permutation(self._blocks, derive(self._seed, "blocks", epoch)).numpy()
+        return order
+
+
+def _permutation(count: int, seed: int) -> Tensor:
+    return torch.randperm(count, generator=torch.Generator().manual_seed(seed))
