@@ -16,7 +16,7 @@ PACKAGES = {"ganzoo": ROOT / "ganzoo", "ganzoo_cli": ROOT / "cli"}
 ORDER = ["errors", "registry", "config", "data", "networks", "batch", "losses", "penalties", "objective", "build"]
 ORDER += ["checkpoint", "state", "run", "sampling", "prepare", "evaluation", "trainer", "report"]
 TORCH_FREE = ["errors", "seeds", "files", "registry", "config", "plugin", "variants", "interruption", "progress"]
-TORCH_FREE += ["generator", "images", "onnxfile", "runtime"]
+TORCH_FREE += ["generator", "images", "onnxfile", "runtime", "executors"]
 
 
 def module_name(package: str, path: Path) -> str:
