@@ -41,7 +41,22 @@ def compare(
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting of every run; repeatable.")
     ] = None,
-    jobs: Annotated[int, typer.Option(metavar="N", help="Runs trained at a time; they share the cores.")] = 1,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            show_default="1; with Ray all that there is room for",
+            help="Runs trained at a time; they share the cores.",
+        ),
+    ] = None,
+    executor: Annotated[
+        str,
+        typer.Option(
+            metavar="local|ray",
+            help="Where runs are trained: on this machine, or on the Ray cluster at RAY_ADDRESS, else a Ray of this "
+            "machine. A cluster needs an --out that all its machines share.",
+        ),
+    ] = "local",
     out: Annotated[
         str, typer.Option(metavar="DIR", help="A new directory, or that of a comparison to go on with.")
     ] = "comparison",
@@ -59,6 +74,7 @@ def compare(
         out=out,
         variants=() if variants is None else variants.split(","),
         jobs=jobs,
+        executor=executor,
         say=say,
         seeds=seeds,
         dataset=dataset,

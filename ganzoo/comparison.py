@@ -9,13 +9,10 @@ The same call goes on where it was stopped: finished runs stay, begun ones are r
 """
 
 import os
-import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import active_children, get_context
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import fmean, median, stdev
 from typing import Any, TypeVar
@@ -25,13 +22,13 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
 from ganzoo import data, runtime
-from ganzoo.config import DEFAULT_MINUTES
-from ganzoo.errors import FileError, GanzooError, Interrupted, UsageError
+from ganzoo.config import DEFAULT_MINUTES, RunConfig
+from ganzoo.errors import FileError, GanzooError, UsageError
 from ganzoo.evaluation.evaluator import SEEDS, N, evaluate
 from ganzoo.evaluation.judge import load_judge
+from ganzoo.executors import EXECUTORS, Job, Say, check_executor
 from ganzoo.exporter import export
 from ganzoo.files import locked, write_json
-from ganzoo.interruption import interruption
 from ganzoo.prepare import configure, recipe
 from ganzoo.run import Run
 from ganzoo.seeds import latents
@@ -45,11 +42,6 @@ FIGURES = (
 SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8)  # of a budget of minutes: when runs are judged, besides its end
 LATENCY_BATCHES = (1, 64)
 LATENCY_SECONDS = 0.3  # a batch size
-
-POLL_SECONDS = 0.5  # how often a parent of several processes looks for signals
-KILLED = "its process was killed, or another one beside it (out of memory?); the same command tries again"
-
-Say = Callable[[str], None]
 
 
 class Plan(BaseModel):
@@ -73,25 +65,13 @@ class Plan(BaseModel):
     runs: tuple[str, ...] = ()  # trained elsewhere
 
 
-class Job(BaseModel):
-    """A run to train and judge."""
-
-    model_config = ConfigDict(frozen=True)
-
-    name: str
-    path: Path
-    variant: str | None = None  # None for a run that was trained elsewhere
-    seed: int = 0
-    threads: int | None = None
-    progress: bool = True
-
-
 def compare(
     runs: Iterable[str | Path] = (),
     *,
     out: str | Path = "comparison",
     variants: Sequence[str] = (),
-    jobs: int = 1,
+    jobs: int | None = None,
+    executor: str = "local",
     say: Say = lambda text: None,
     **settings: Any,
 ) -> dict[str, Any]:
@@ -101,21 +81,23 @@ def compare(
         runs: run directories that were trained elsewhere.
         out: the comparison's directory; one with the same plan is gone on with.
         variants: registered names; each is trained with the seeds 0, 1, ..., `seeds` - 1.
-        jobs: how many runs are trained at a time; more than one share the cores, which slows each.
+        jobs: how many runs are trained at a time; more than one share the cores, which slows each. None is 1, and with
+            Ray as many as there is room for.
+        executor: "local" for this machine; "ray" for the cluster at RAY_ADDRESS, else a Ray of this machine. A
+            comparison may go on with another one.
         say: what takes the lines about progress.
         settings: the other fields of `Plan`: `seeds`, `dataset`, `minutes` | `epochs` | `steps`, `points`, `n`, ...
 
     Raises: UsageError for a plan that makes no sense or differs from the directory's, or where the runs have different
-    judges. A run that fails is a row.
+    judges; MachineError where Ray is asked for and cannot be used. A run that fails is a row.
     """
-    if jobs < 1:
-        raise UsageError(f"jobs is {jobs}: expected how many runs are trained at a time, 1 or more")
+    check_executor(executor, jobs)
     plan = _plan(tuple(str(Path(run)) for run in runs), tuple(variants), settings)
     directory = Path(out)
     claim(directory, plan, "comparison")
     with locked(directory, "is being worked on"):
-        todo = _jobs(plan, directory, jobs)
-        errors = dict(_one_by_one(plan, todo, say) if jobs == 1 else _side_by_side(plan, todo, jobs, say))
+        todo = _jobs(plan, directory)
+        errors = dict(EXECUTORS[executor](partial(perform, plan), todo, jobs, directory, say))
         results = _results(plan, directory, todo, errors)
         write_json(directory / "results.json", results)
     return results
@@ -181,73 +163,21 @@ def claim(directory: Path, plan: BaseModel, what: str) -> None:
     write_json(path, plan.model_dump(mode="json"))
 
 
-def _jobs(plan: Plan, directory: Path, jobs: int) -> list[Job]:
-    threads = None if jobs == 1 else max(1, (os.cpu_count() or 1) // jobs)
+def _jobs(plan: Plan, directory: Path) -> list[Job]:
     trained = [
         Job(
             name=f"{variant}-seed{seed}",
             path=directory / "runs" / f"{variant}-seed{seed}",
             variant=variant,
             seed=seed,
-            threads=threads,
-            progress=jobs == 1,
+            device=asked.device,
+            threads=asked.threads,
         )
         for seed in range(plan.seeds)  # a seed of every variant before the next: a stopped comparison is a smaller one
         for variant in plan.variants
+        for asked in [_configure(plan, variant, seed, None).train]
     ]
     return [*trained, *(Job(name=Path(run).name, path=Path(run)) for run in plan.runs)]
-
-
-def _one_by_one(plan: Plan, todo: Sequence[Job], say: Say) -> Iterator[tuple[Path, str]]:
-    """Do all jobs, and yield the path and the error of those that fail."""
-    for number, job in enumerate(todo, 1):
-        say(f"{job.name} ({number} of {len(todo)})")
-        error = perform(plan, job)
-        if error is not None:
-            say(f"{job.name} failed: {error}")
-            yield job.path, error
-
-
-def _side_by_side(plan: Plan, todo: Sequence[Job], jobs: int, say: Say) -> Iterator[tuple[Path, str]]:
-    """The same in several processes; a signal is passed on to them once, so that each saves its run."""
-    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_leave_the_terminal)
-    with interruption() as received, pool:
-        left, pending = list(todo), dict[Future[str | None], Job]()
-        while left or pending:
-            while left and len(pending) < jobs:  # no more: a job that waits in the pool's queue cannot be called back
-                job = left.pop(0)
-                try:
-                    pending[pool.submit(perform, plan, job)] = job
-                except BrokenProcessPool:  # as of a process that was killed
-                    yield job.path, KILLED
-            done, _ = wait(pending, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
-            for future in done:
-                job = pending.pop(future)
-                error = _outcome(future)
-                say(f"{job.name}: {error or 'done'} ({len(todo) - len(left) - len(pending)} of {len(todo)})")
-                if error is not None:
-                    yield job.path, error
-            if received.number is not None:
-                for process in active_children():
-                    os.kill(process.pid or 0, signal.SIGINT)
-                pool.shutdown(wait=True)
-                raise Interrupted("interrupted, saved; the same command goes on from here", received.number)
-
-
-def _leave_the_terminal() -> None:
-    """A worker hears signals from the process that started it, not from the terminal too; while idle it needs none."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if hasattr(os, "setpgrp"):
-        os.setpgrp()
-
-
-def _outcome(future: "Future[str | None]") -> str | None:
-    try:
-        return future.result()
-    except Interrupted:
-        return "interrupted"
-    except BrokenProcessPool:
-        return KILLED
 
 
 def perform(plan: Plan, job: Job) -> str | None:
@@ -280,7 +210,7 @@ def _trained(plan: Plan, job: Job) -> Run:
     return resume(run, progress=job.progress)
 
 
-def _configure(plan: Plan, variant: str, seed: int, threads: int | None) -> Any:
+def _configure(plan: Plan, variant: str, seed: int, threads: int | None) -> RunConfig:
     settings = [*plan.settings, _cadence(plan)]
     return configure(
         variant,

@@ -1,6 +1,9 @@
 """The comparison engine: what is trained once stays, what fails is a row, what cannot be compared is refused."""
 
+import importlib
+import importlib.util
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -14,7 +17,8 @@ from conftest import ended, environment, images_file, start_process, train_tiny,
 from ganzoo import comparison
 from ganzoo.comparison import compare
 from ganzoo.config import Adam, Spec, Variant
-from ganzoo.errors import FileError, UsageError
+from ganzoo.errors import FileError, MachineError, UsageError
+from ganzoo.executors import KILLED, Job, RayTasks, on_ray
 from ganzoo.registry import variants
 from ganzoo.run import Run
 
@@ -28,12 +32,14 @@ PLAN: dict[str, Any] = {
     "figures": QUICK,
     "settings": SMALL,
 }
+with_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs the package ray")
 
 
 @pytest.fixture(scope="module", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+        patch.delenv("RAY_ADDRESS", raising=False)  # no cluster that this machine may belong to
         yield
 
 
@@ -92,6 +98,7 @@ def test_a_directory_with_other_things_is_left_alone(tmp_path: Path) -> None:
         ({"variants": ("gan", "gan")}, "named twice"),
         ({"variants": ("gan",), "seeds": 0}, "greater than 0"),
         ({"variants": ("gan",), "jobs": 0}, "1 or more"),
+        ({"variants": ("gan",), "executor": "cloud"}, "no executor 'cloud': expected local or ray"),
         ({"variants": ("gan",), "n": 1}, "greater than or equal to 2"),
         ({"variants": ("gan",), "figures": ("fod",)}, "no figure 'fod'"),
         ({"variants": ("gan",), "steps": 5, "minutes": 1.0}, "two budgets"),
@@ -224,3 +231,81 @@ def test_an_interruption_reaches_every_process_once(tmp_path: Path) -> None:
     for run in runs:
         assert Run.open(run).latest_checkpoint().step < 20000
     assert not (out / "runs" / "dcgan-seed0").exists()
+
+
+def test_without_ray_the_error_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(MachineError, match=r"pip install 'torch-ganzoo\[ray\]'"):
+        compare(out=tmp_path / "c", variants=("gan",), executor="ray", **PLAN)
+
+
+@with_ray
+def test_a_cluster_that_is_not_there_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    with pytest.raises(MachineError, match=r"cannot connect to Ray at '127.0.0.1:1' \(.*refused\)"):
+        compare(out=tmp_path / "c", variants=("gan",), executor="ray", **PLAN)
+
+
+@pytest.fixture(scope="module")
+def ray(cache: None) -> Iterator[None]:
+    """A small Ray of this machine for several tests: a connection that is there already is used."""
+    module = importlib.import_module("ray")
+    module.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
+    yield
+    module.shutdown()
+
+
+@with_ray
+@pytest.mark.usefixtures("ray")
+def test_ray_gives_what_this_machine_gives(compared: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    results = compare(
+        [tmp_path / "nothing"], out=tmp_path / "ray", variants=("gan", "cgan"), seeds=1, executor="ray", **PLAN
+    )
+    *rows, failed = results["rows"]
+    assert [(row["name"], row["figures"]) for row in rows] == [
+        (row["name"], row["figures"]) for row in compared[1]["rows"]
+    ]
+    assert (failed["name"], failed["status"]) == ("nothing", "failed")
+    assert "does not exist" in failed["error"]
+
+
+@with_ray
+@pytest.mark.usefixtures("ray")
+def test_a_worker_of_ray_that_dies_fails_its_own_job_only(tmp_path: Path) -> None:
+    def dies_of_the_first(job: Job) -> str | None:
+        if job.name == "first":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return None
+
+    todo = [Job(name=name, path=tmp_path / name) for name in ("first", "second")]
+    said: list[str] = []
+    assert list(on_ray(dies_of_the_first, todo, 1, tmp_path, said.append)) == [(tmp_path / "first", KILLED)]
+    assert said == [f"first: {KILLED} (1 of 2)", "second: done (2 of 2)"]
+    assert list(tmp_path.iterdir()) == []
+
+
+@with_ray
+@pytest.mark.usefixtures("ray")
+def test_storage_that_a_machine_does_not_see_is_an_error(tmp_path: Path) -> None:
+    tasks = RayTasks(lambda job: None, 1, tmp_path / "elsewhere" / "token")
+    future = tasks.submit(Job(name="first", path=tmp_path / "first"))
+    with pytest.raises(MachineError, match=f"does not see {tmp_path / 'elsewhere'}: give an --out on storage"):
+        tasks.outcome(future)
+
+
+@with_ray
+def test_an_interruption_has_every_run_on_ray_saved(tmp_path: Path) -> None:
+    out = tmp_path / "c"
+    command = [sys.executable, "-m", "ganzoo_cli", "compare", "--variants", "gan", "--seeds", "1", "--executor", "ray"]
+    command += ["--dataset", "mnist-5k", "--steps", "20000", "--points", "1", "--out", str(out)]
+    process = start_process([*command, *(word for setting in SMALL for word in ("--set", setting))])
+    run = out / "runs" / "gan-seed0"
+    wait_until((run / "metrics.jsonl").exists, process)
+    process.send_signal(signal.SIGINT)
+    errors = ended(process)
+    assert process.returncode == 130, errors
+    assert "the same command goes on" in errors
+    assert "Traceback" not in errors
+    last = Run.open(run).latest_checkpoint()
+    assert last.step < 20000
+    assert f"Interrupted at step {last.step}" in (run / "README.md").read_text()

@@ -17,7 +17,7 @@ ORDER = ["errors", "registry", "config", "data", "networks", "batch", "losses", 
 ORDER += ["checkpoint", "state", "graphs", "updates", "run", "sampling", "prepare", "tuning", "evaluation", "trainer"]
 ORDER += ["report"]
 TORCH_FREE = ["errors", "seeds", "files", "registry", "config", "plugin", "variants", "interruption", "progress"]
-TORCH_FREE += ["generator", "images", "onnxfile", "runtime"]
+TORCH_FREE += ["generator", "images", "onnxfile", "runtime", "executors"]
 
 
 def module_name(package: str, path: Path) -> str:

@@ -89,7 +89,7 @@ def panels(wanted: Sequence[Panel], *, height: float = 3.3) -> bytes:
     for axis in axes:
         handles, labels = axis.get_legend_handles_labels()
         entries |= dict(zip(labels, handles, strict=True))
-    columns = max(1, min(6, len(entries)))
+    columns = max(1, min(6 if len(wanted) > 1 else 3, len(entries)))  # what the width has room for
     place = figure.legend(entries.values(), entries, loc="outside lower center", ncols=columns, fontsize=8.5)
     place.set_frame_on(False)
     return _png(figure)
@@ -136,7 +136,7 @@ def _scales(axis: Axes, panel: Panel) -> None:
             axis.set_ylim(min(values) / 1.4, max(values) * 1.4)
     if panel.log_x:
         axis.set_xscale("log")
-        points = [float(x) for x in panel.series[0].x]
+        points = sorted({float(x) for series in panel.series for x in series.x})
         axis.set_xticks(points, [f"{x:g}" for x in points])
         axis.minorticks_off()
     if panel.percent:
