@@ -1,6 +1,8 @@
 """Where and how precisely a run computes, and torch's global settings while it does."""
 
+import ctypes
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
@@ -9,6 +11,7 @@ import torch
 from ganzoo.config import TrainConfig
 from ganzoo.errors import MachineError
 
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of glibc's mallopt
 SELF_TEST_TOLERANCE = 0.05  # bfloat16 keeps 8 bits: a right convolution errs by less than 1 %
 
 
@@ -103,7 +106,13 @@ def torch_settings(train: TrainConfig) -> Iterator[None]:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS refuses
             torch.use_deterministic_algorithms(True)
         torch.backends.cudnn.benchmark = train.device == "cuda" and not train.deterministic
-        with torch.random.fork_rng(devices), torch.inference_mode(False), torch.enable_grad(), _compiler(train):
+        with (
+            torch.random.fork_rng(devices),
+            torch.inference_mode(False),
+            torch.enable_grad(),
+            _compiler(train),
+            _freed_memory_kept(),
+        ):
             yield
     finally:
         torch.set_num_threads(threads)
@@ -121,3 +130,24 @@ def _compiler(train: TrainConfig) -> AbstractContextManager[None]:
 
     patched: AbstractContextManager[None] = torch._dynamo.config.patch(trace_autograd_ops=True)
     return patched
+
+
+@contextmanager
+def _freed_memory_kept() -> Iterator[None]:
+    """Have glibc keep what is freed meanwhile, for the next step asks for the same again.
+
+    Otherwise it returns large blocks to the system, which hands them out page by page, zeroed: a sixth of a step of
+    DCGAN's. What else the process has set there is lost; other C libraries are left alone.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is None:
+        yield
+        return
+    mallopt(_MMAP_MAX, 0)
+    mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+    try:
+        yield
+    finally:
+        mallopt(_MMAP_MAX, 65536)  # glibc's defaults
+        mallopt(_TRIM_THRESHOLD, 128 * 1024)
+        ctypes.CDLL(None).malloc_trim(0)

@@ -26,6 +26,7 @@ from ganzoo.config import RunConfig
 from ganzoo.errors import FileError, VerificationError
 from ganzoo.files import atomic_write
 from ganzoo.generator import Generator, to_uint8
+from ganzoo.networks.fused import FusedConv2d
 from ganzoo.onnxfile import METADATA_KEY, metadata, seal
 from ganzoo.run import Run
 from ganzoo.sampling import as_generator, generator_info, load_network
@@ -67,9 +68,16 @@ def export(run: str | Path | Run, path: str | Path | None = None, *, best: bool 
 
 
 def fold_batch_norm(network: nn.Module) -> nn.Module:
-    """A copy, in eval mode, whose batch norms are folded into the layer before them wherever that is a linear one."""
-    folded = copy.deepcopy(network).eval()
-    for module in folded.modules():
+    """A copy, in eval mode, whose batch norms are folded into the layer before them wherever that is a linear one.
+
+    Layers that have two ways to be computed are the plain torch layer that does it in one.
+    """
+    folded = copy.deepcopy(network)
+    for module in list(folded.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, FusedConv2d):
+                setattr(module, name, child.as_one())
+    for module in folded.eval().modules():
         if isinstance(module, nn.Sequential):
             _fold_sequence(module)
     return folded

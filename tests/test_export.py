@@ -65,6 +65,7 @@ CASES = {
     "RGB 32": Case(variant="dcgan", size=32, channels=3),
     "RGB 32 conditional": Case(variant="gan", settings=("conditional=true",), size=32, channels=3),
     "odd size": Case(variant="dcgan", size=21),
+    "resize": Case(variant="dcgan", settings=("generator={name='resize', width=4}",)),
     "no norm": Case(variant="dcgan", settings=("generator.norm=none",)),
     "no norm mlp": Case(variant="gan", settings=("generator.norm=none",)),
 }
@@ -141,6 +142,10 @@ def test_batch_norm_is_folded_away(case: Outcome) -> None:
     operators = {node.op_type for node in case.model.graph.node}
     assert operators & {"Gemm", "MatMul"}
     assert not {operator for operator in operators if "Normalization" in operator}
+
+
+def test_no_layer_is_written_as_two(case: Outcome) -> None:
+    assert not {"Resize", "Upsample"} & {node.op_type for node in case.model.graph.node}
 
 
 def test_every_batch_size_runs_in_plain_onnxruntime(case: Outcome) -> None:

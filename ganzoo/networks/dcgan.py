@@ -13,6 +13,7 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from ganzoo.networks.common import ImageShape, embed, label_embedding, projected, pyramid
+from ganzoo.networks.fused import ImageConv2d
 from ganzoo.registry import discriminators, generators
 
 LABEL_DIM = 32
@@ -62,7 +63,7 @@ class DCGANGenerator(nn.Module):
                 nn.ConvTranspose2d(fan_in, fan_out, 4, stride=2, padding=1, bias=bias),
                 *activated(fan_out, nn.BatchNorm2d),
             ]
-        self.body = nn.Sequential(*layers, nn.Conv2d(width, image_shape[0], 3, padding=1), nn.Tanh())
+        self.body = nn.Sequential(*layers, ImageConv2d(width, image_shape[0]), nn.Tanh())
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         if self.labels is not None:

@@ -1,7 +1,7 @@
-"""Two layers that are computed exactly as one: a resampling and a convolution, rewritten as a strided convolution.
+"""Layers that are computed faster than they are written, and exactly: a convolution and what stands beside it as one.
 
-The weights are those of the plain 3 x 3 convolution; the kernel of the one strided convolution is made of their sums.
-`fuse(network, False)` has every layer of a network compute the two steps one after the other instead.
+The weights are those of the plain 3 x 3 convolution. `fuse(network, False)` has every such layer of a network compute
+what it is by definition.
 """
 
 import torch
@@ -9,13 +9,17 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, conv2d, conv_transpose2d, interpolate
 
 
-class _Fusable(nn.Conv2d):
-    """A 3 x 3 convolution, padded by 1, together with a resampling by 2."""
+class FusedConv2d(nn.Conv2d):
+    """A 3 x 3 convolution, padded by 1, that has two ways to be computed."""
 
     fused = True
 
     def __init__(self, in_channels: int, out_channels: int, *, bias: bool = True) -> None:
         super().__init__(in_channels, out_channels, 3, padding=1, bias=bias)
+
+    def as_one(self) -> nn.Module:
+        """The plain torch layer that computes the same as this one in evaluation; itself where there is none."""
+        return self
 
     def _spread(self, rows: tuple[tuple[float, ...], ...]) -> Tensor:
         """The weights [out, in, 3, 3] as a kernel [out, in, 4, 4]: `rows` [3, 4] along both axes, in float32."""
@@ -24,8 +28,13 @@ class _Fusable(nn.Conv2d):
             kernel = self.weight.flatten(2) @ torch.kron(matrix, matrix)  # [out, in, 9] @ [9, 16]
             return kernel.view(*kernel.shape[:2], 4, 4)
 
+    def _laid_out(self, kernel: Tensor) -> Tensor:
+        """The kernel in the weights' memory format, which the convolution then gives its output."""
+        contiguous = self.weight.is_contiguous()
+        return kernel.contiguous(memory_format=torch.contiguous_format if contiguous else torch.channels_last)
 
-class UpsampleConv2d(_Fusable):
+
+class UpsampleConv2d(FusedConv2d):
     """[N, in, H, W] -> [N, out, 2H, 2W]: nearest neighbour times 2, then the convolution.
 
     Fused it is one transposed convolution, 4 x 4 with stride 2, of 2.25 times fewer operations: of every pixel's 9
@@ -35,12 +44,21 @@ class UpsampleConv2d(_Fusable):
     def forward(self, x: Tensor) -> Tensor:
         if not self.fused:
             return conv2d(interpolate(x, scale_factor=2), self.weight, self.bias, padding=1)
-        kernel = self._spread(((0, 0, 1, 1), (0, 1, 1, 0), (1, 1, 0, 0)))
-        kernel = kernel.transpose(0, 1).contiguous(memory_format=_layout(self.weight))
-        return conv_transpose2d(x, kernel, self.bias, stride=2, padding=1)
+        return conv_transpose2d(x, self._laid_out(self._kernel()), self.bias, stride=2, padding=1)
+
+    def as_one(self) -> nn.Module:
+        layer = nn.ConvTranspose2d(
+            self.in_channels, self.out_channels, 4, stride=2, padding=1, bias=self.bias is not None
+        )
+        layer.weight = nn.Parameter(self._kernel().detach().contiguous())
+        layer.bias = self.bias
+        return layer
+
+    def _kernel(self) -> Tensor:
+        return self._spread(((0, 0, 1, 1), (0, 1, 1, 0), (1, 1, 0, 0))).transpose(0, 1)
 
 
-class ConvPool2d(_Fusable):
+class ConvPool2d(FusedConv2d):
     """[N, in, H, W] -> [N, out, ceil(H / 2), ceil(W / 2)]: the convolution, then the average of every 2 x 2.
 
     Fused it is one convolution, 4 x 4 with stride 2, of 2.25 times fewer operations. Odd sizes are not fused: their
@@ -51,16 +69,29 @@ class ConvPool2d(_Fusable):
         if not self.fused or x.shape[2] % 2 or x.shape[3] % 2:
             return avg_pool2d(conv2d(x, self.weight, self.bias, padding=1), 2, ceil_mode=True)
         kernel = self._spread(((0.5, 0.5, 0, 0), (0, 0.5, 0.5, 0), (0, 0, 0.5, 0.5)))
-        kernel = kernel.contiguous(memory_format=_layout(self.weight))
-        return conv2d(x, kernel, self.bias, stride=2, padding=1)
+        return conv2d(x, self._laid_out(kernel), self.bias, stride=2, padding=1)
 
 
-def _layout(weight: Tensor) -> torch.memory_format:
-    return torch.contiguous_format if weight.is_contiguous() else torch.channels_last
+class ImageConv2d(FusedConv2d):
+    """[N, in, H, W] -> [N, out, H, W]: a generator's last convolution, to an image's one or three channels.
+
+    Fused it is the transposed convolution with the kernel turned round, which is the same; of so few channels its
+    gradient takes a CPU half the time.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.fused:
+            return super().forward(x)
+        return conv_transpose2d(x, self._laid_out(self.weight.flip(2, 3).transpose(0, 1)), self.bias, padding=1)
+
+    def as_one(self) -> nn.Module:
+        layer = nn.Conv2d(self.in_channels, self.out_channels, 3, padding=1, bias=self.bias is not None)
+        layer.weight, layer.bias = self.weight, self.bias
+        return layer
 
 
 def fuse(network: nn.Module, fused: bool) -> None:
-    """Have every such layer of `network` compute its two steps as one, or one after the other."""
+    """Have every such layer of `network` compute its steps as one, or one after the other."""
     for module in network.modules():
-        if isinstance(module, _Fusable):
+        if isinstance(module, FusedConv2d):
             module.fused = fused

@@ -13,7 +13,7 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from ganzoo.networks.common import Fraction, ImageShape, embed, label_embedding, projected
-from ganzoo.networks.fused import ConvPool2d, UpsampleConv2d
+from ganzoo.networks.fused import ConvPool2d, ImageConv2d, UpsampleConv2d
 from ganzoo.registry import discriminators, generators
 
 LABEL_DIM = 32
@@ -43,20 +43,19 @@ class ResizeGenerator(nn.Module):
         self.size = image_shape[1:]
         self.labels = label_embedding(num_classes, LABEL_DIM)
         bias = norm is None
-
-        def normed(channels: int) -> list[nn.Module]:
-            return [] if bias else [nn.BatchNorm2d(channels)]
-
         channels = [2 * width, *(2 * width for _ in range(stages - 1)), width]
         stem = (channels[0], *_halved(self.size, stages))
         layers: list[nn.Module] = [
-            nn.Linear(latent_dim + (LABEL_DIM if self.labels else 0), math.prod(stem)),
+            nn.Linear(latent_dim + (LABEL_DIM if self.labels else 0), math.prod(stem), bias=bias),
+            *([] if bias else [nn.BatchNorm1d(math.prod(stem))]),
             nn.Unflatten(1, stem),
-            *normed(channels[0]),
         ]
         for fan_in, fan_out in pairwise(channels):
-            layers += [UpsampleConv2d(fan_in, fan_out, bias=bias), *normed(fan_out), nn.LeakyReLU(0.2)]
-        self.body = nn.Sequential(*layers, nn.Conv2d(width, image_shape[0], 3, padding=1), nn.Tanh())
+            layers.append(UpsampleConv2d(fan_in, fan_out, bias=bias))
+            if not bias:
+                layers.append(nn.BatchNorm2d(fan_out))
+            layers.append(nn.LeakyReLU(0.2))
+        self.body = nn.Sequential(*layers, ImageConv2d(width, image_shape[0]), nn.Tanh())
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         if self.labels is not None:
