@@ -83,7 +83,7 @@ def shares(variant: str, seconds: float) -> dict[str, Any]:
             self.picture = timed("pictures", self.picture)  # type: ignore[method-assign]
 
     with tempfile.TemporaryDirectory() as scratch:
-        trainer.Session = Watched  # type: ignore[misc]
+        trainer.Session = Watched  # type: ignore[misc, assignment]
         try:
             run = trainer.start(configure(variant, "mnist", minutes=seconds / 60), out=Path(scratch) / "run")
         finally:
