@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from ganzoo.config import Spec, Variant
@@ -11,6 +12,7 @@ from ganzoo.evaluation.metrics import FIGURES, title_of
 from ganzoo.registry import variants
 
 ROOT = Path(__file__).parent.parent
+MNIST_IMAGES = 60_000
 DOCUMENTS = (
     ROOT / "README.md",
     ROOT / "docs" / "results.md",
@@ -127,6 +129,122 @@ def _spread(value: dict[str, float], runs: int) -> str:
     return f"{value['mean']:.1f} ± {value['deviation']:.1f}" if runs > 1 else f"{value['mean']:.1f}"
 
 
+def speed_table() -> str:
+    """What benchmarks/training_speed.py measured: ours beside PyTorch-GAN at the same work, and the defaults."""
+    found = _results("training_speed")
+    anatomy = {row["variant"]: row for row in found["anatomy"]}
+    lines = [
+        "| variant | PyTorch-GAN | ganzoo, same work | ratio (least to greatest) | s an epoch | share of the limit "
+        "| ganzoo's own default |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in found["rows"]:
+        ratio, step = row["ratio"], anatomy[row["variant"]]
+        kind = "convolution" if row["variant"] == "dcgan" else "matrix"
+        reached = row["same_work_images_per_s"] * step["mflop_an_image"] / 1000 / found["limits"][f"{kind}_bfloat16"]
+        lines.append(
+            f"| `{row['variant']}` | {row['peer_images_per_s']:,} | {row['same_work_images_per_s']:,} "
+            f"| {ratio['mean']:.2f} ({ratio['least']:.2f} to {ratio['greatest']:.2f}) "
+            f"| {MNIST_IMAGES / row['same_work_images_per_s']:.1f} | {reached:.0%} | {row['default_images_per_s']:,} |"
+        )
+    return _with_source(lines, found)
+
+
+def limits_table() -> str:
+    """What benchmarks/training_speed.py found the machine to be able to do."""
+    found = _results("training_speed")
+    names = {
+        "matrix": "matrix product, 2048 x 2048",
+        "convolution": "convolution, 128 channels of 16 x 16, 3 x 3, batch 64",
+    }
+    lines = ["| | float32 | bfloat16 |", "|---|---|---|"]
+    for key, name in names.items():
+        rates = " | ".join(f"{found['limits'][f'{key}_{dtype}']:.0f} GFLOP/s" for dtype in ("float32", "bfloat16"))
+        lines.append(f"| {name} | {rates} |")
+    return "\n".join([*lines, f"| copying 256 MB | {found['limits']['memory']:.0f} GB/s | |"])
+
+
+def anatomy_table() -> str:
+    """Where a step's time goes at the same work, by torch's profiler."""
+    lines = [
+        "| variant | MFLOP an image | ms a step | arithmetic | memory | the rest |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in _results("training_speed")["anatomy"]:
+        shares = " | ".join(f"{row[f'{part}_ms'] / row['step_ms']:.0%}" for part in ("arithmetic", "memory", "rest"))
+        lines.append(f"| `{row['variant']}` | {row['mflop_an_image']:.1f} | {row['step_ms']:.1f} | {shares} |")
+    return "\n".join(lines)
+
+
+def ways_table() -> str:
+    """What benchmarks/ways.py found each way of computing to be worth."""
+    found = _results("ways")
+    variants_, ways = (list(dict.fromkeys(row[key] for row in found["rows"])) for key in ("variant", "way"))
+    times = {(row["way"], row["variant"]): row.get("step_ms") for row in found["rows"]}
+    lines = [f"| ms a step | {' | '.join(f'`{name}`' for name in variants_)} |", f"|---|{'---|' * len(variants_)}"]
+    for way in ways:
+        cells = [f"{value:.1f}" if (value := times[way, name]) else "failed" for name in variants_]
+        lines.append(f"| {way} | {' | '.join(cells)} |")
+    return _with_source(lines, found)
+
+
+def overheads_table() -> str:
+    """What benchmarks/overheads.py found training to cost besides training."""
+    found = _results("overheads")
+    start, memory = found["start"], found["memory_mb"]
+    lines = ["| | |", "|---|---|"]
+    lines.append(f"| `ganzoo --help`, `ganzoo train --help` | {start['help']:.2f} s, {start['train_help']:.2f} s |")
+    for variant, seconds in start["first_step"].items():
+        torch_alone = start["import_torch"]
+        lines.append(
+            f"| `ganzoo train --variant {variant}` to its first step | {seconds - torch_alone:.1f} s beyond the "
+            f"{torch_alone:.1f} s of `import torch`, its measuring included |"
+        )
+    for variant in start["first_step"]:
+        lines.append(
+            f"| peak memory of `{variant}` on MNIST | {memory[variant]:.0f} MB, of which `import torch` "
+            f"{memory['import_torch']:.0f} MB and the data {memory['data']:.0f} MB |"
+        )
+    for row in found["shares"]:
+        parts = {key: row.get(key, 0.0) for key in ("logs", "progress", "average", "checkpoints")}
+        each = ", ".join(f"{name} {share:.1%}" for name, share in parts.items())
+        lines.append(f"| overheads of `{row['variant']}` | {sum(parts.values()):.1%} of the time: {each} |")
+    return _with_source(lines, found)
+
+
+def large_data_table() -> str:
+    """What benchmarks/large_data.py measured of images that stay on disk."""
+    found = _results("large_data")
+    lines = [
+        "| variant | images/s resident | mapped | mapped over resident (least to greatest) | peak memory, mapped |",
+        "|---|---|---|---|---|",
+    ]
+    for name, row in found["summary"].items():
+        lines.append(
+            f"| `{name}` | {row['resident_images_per_s']:,.0f} | {row['mapped_images_per_s']:,.0f} | {row['ratio']:.2f} "
+            f"({row['ratio_min']:.2f} to {row['ratio_max']:.2f}) | {row['peak_resident_mb']:.0f} MB |"
+        )
+    text = f"{found['images_mb'] / 1000:g} GB of images; at most {found['limit_mb']} MB, by {found['limited_by']}."
+    return f"{_with_source(lines, found)} {text}"
+
+
+def scaling_table() -> str:
+    """What benchmarks/scaling.py measured of two processes on two cores."""
+    found = _results("scaling")
+    lines = ["| variant | batch | one process, two threads | two processes | ratio |", "|---|---|---|---|---|"]
+    for row in found["rows"]:
+        one, two = (fmean(pair[i] for pair in row["images_per_s"]) for i in (0, 1))
+        ratios = f"{row['median_ratio']:.2f} ({min(row['ratios']):.2f} to {max(row['ratios']):.2f})"
+        lines.append(f"| `{row['variant']}` | {row['batch_size']} | {one:,.0f} | {two:,.0f} | {ratios} |")
+    return "\n".join(lines)
+
+
+def _with_source(lines: list[str], found: dict[str, Any]) -> str:
+    """The table, and under it the command that made it."""
+    machine = f"{found['cores']} cores of {found['machine']}, torch {found['torch']}, revision {found['commit']}"
+    return "\n".join([*lines, "", f"`{found['command']}`: {machine}."])
+
+
 def _words(counts: dict[str, int]) -> str:
     return ", ".join(f"{word} {count}" for word, count in counts.items())
 
@@ -168,6 +286,13 @@ TABLES = {
     "peers": peers_table,
     "verdicts": verdicts_table,
     "augmentation": augmentation_table,
+    "speed": speed_table,
+    "limits": limits_table,
+    "anatomy": anatomy_table,
+    "ways": ways_table,
+    "overheads": overheads_table,
+    "large_data": large_data_table,
+    "scaling": scaling_table,
     "time_to_quality": time_to_quality_table,
     "judge": judge_table,
     "figures": figures_table,
