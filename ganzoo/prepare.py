@@ -14,6 +14,7 @@ from ganzoo import data
 from ganzoo.config import BUDGETS, RunConfig, Variant, assemble, read_toml
 from ganzoo.data import Dataset, Loader
 from ganzoo.device import choose_device, choose_precision, device_name
+from ganzoo.distributed import ALONE, World
 from ganzoo.errors import FileError, MachineError, UsageError
 from ganzoo.run import Run
 
@@ -70,6 +71,7 @@ class Training:
     dataset: Dataset
     loader: Loader
     device: torch.device
+    world: World = ALONE
 
     @property
     def total_steps(self) -> int | None:
@@ -98,12 +100,14 @@ class Training:
             )
 
 
-def prepare(config: RunConfig, images: Any = None, *, resumed: bool = False) -> Training:
+def prepare(config: RunConfig, images: Any = None, *, resumed: bool = False, world: World = ALONE) -> Training:
     """Load the data (or take `images` in memory), choose device, precision and threads.
 
-    Raises: UsageError for settings that the data contradict, FileError for data that a resumed run was not trained on,
+    Of several processes each loads all the data. Raises: UsageError for settings that the data or the number of
+    processes contradict, FileError for data that a resumed run was not trained on,
     MachineError for a device that is not there.
     """
+    share = world.share(config.data.batch_size)
     dataset = _dataset(config, images)
     if config.variant.conditional and dataset.labels is None:
         raise UsageError(
@@ -114,7 +118,7 @@ def prepare(config: RunConfig, images: Any = None, *, resumed: bool = False) -> 
         raise FileError(
             f"{dataset.source} is not what the run was trained on (another SHA-256); the run was left as it is"
         )
-    device = _device(config.train.device, resumed)
+    device = world.device(_device(config.train.device, resumed))
     completed = config.with_data(
         source=dataset.source,
         note=dataset.note or config.data.note,
@@ -128,8 +132,8 @@ def prepare(config: RunConfig, images: Any = None, *, resumed: bool = False) -> 
         precision=choose_precision(config.train.precision, device),
         threads=config.train.threads or torch.get_num_threads(),
     )
-    loader = Loader(dataset, config.data.batch_size, device, config.train.seed)
-    return Training(completed, dataset, loader, device)
+    loader = Loader(dataset, config.data.batch_size, device, config.train.seed, share)
+    return Training(completed, dataset, loader, device, world)
 
 
 def with_budget(config: RunConfig, budget: Mapping[str, float | None], seconds: float) -> RunConfig:
@@ -161,14 +165,20 @@ def changes(former: RunConfig, config: RunConfig) -> list[str]:
     ]
 
 
-def lost_exactness(run: Run, training: Training) -> list[str]:
-    """A line where the run goes on with another processor or torch than it began with: the last bits will differ."""
+def lost_exactness(run: Run, training: Training, processes: int) -> list[str]:
+    """Lines where the run goes on with another processor or torch than it began with, or with another number of
+    processes than it was saved by: the last bits will differ.
+    """
     began = run.environment()
     before = (began.get("device"), began.get("packages", {}).get("torch"))
     now = (device_name(training.device), version("torch"))
-    if before == now:
-        return []
-    return [f"exactness is lost: the run began on {before[0]} with torch {before[1]}, now {now[0]} with torch {now[1]}"]
+    lines = []
+    if before != now:
+        began_on, now_on = (f"{device} with torch {torch_version}" for device, torch_version in (before, now))
+        lines.append(f"exactness is lost: the run began on {began_on}, now {now_on}")
+    if processes != training.world.size:
+        lines.append(f"exactness is lost: the number of processes was {processes}, now it is {training.world.size}")
+    return lines
 
 
 def _leaves(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
