@@ -9,12 +9,17 @@ mean of the gradients. Process 0 alone writes and speaks.
 
 import json
 import os
+import re
+import signal
+import sys
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
+from types import FrameType
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -22,7 +27,7 @@ from torch import Tensor
 from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 
-from ganzoo.errors import EndedByAnother, MachineError, UsageError
+from ganzoo.errors import EndedByAnother, Interrupted, MachineError, UsageError
 
 # How long the others wait for one that is busy, such as with an evaluation; one that has ended is noticed at once.
 PATIENCE = timedelta(minutes=30)
@@ -114,12 +119,15 @@ def joined() -> Iterator[World]:
         yield world
         return
     store = _begin(world)
+    former = _on_sigterm(_stop)
     try:
         with warnings.catch_warnings():
             if not world.leads:
                 warnings.simplefilter("ignore")  # process 0 says the same
             yield world
+        _on_sigterm(former)
     except (Exception, KeyboardInterrupt) as error:
+        _on_sigterm(signal.SIG_IGN)  # this process is ending, and may say why
         exit_code = getattr(error, "exit_code", 130 if isinstance(error, KeyboardInterrupt) else 1)
         rank, exit_code, message = _first_error(store, world.rank, exit_code, str(error))
         if rank != world.rank:
@@ -153,6 +161,20 @@ def _begin(world: World) -> Store:
     return PrefixStore("ganzoo", store)
 
 
+def _stop(number: int, frame: FrameType | None) -> None:
+    """SIGTERM outside of the training loop; torchrun sends it to all others as soon as one process has ended.
+
+    It must not cut short the account of an error that this process is already giving.
+    """
+    if sys.exc_info()[0] is None:
+        raise Interrupted("interrupted", number)
+
+
+def _on_sigterm(handler: Any) -> Any:
+    """Set what SIGTERM does, and return what it did before; only the main thread may."""
+    return signal.signal(signal.SIGTERM, handler) if threading.current_thread() is threading.main_thread() else None
+
+
 @contextmanager
 def _together() -> Iterator[None]:
     """Around a collective operation, which fails where another process is no longer there."""
@@ -176,4 +198,6 @@ def _first_error(store: Store, rank: int, exit_code: int, message: str) -> tuple
 
 
 def _line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0]
+    """What torch says, less the line of its source that says it and the advice that follows."""
+    first = str(error).strip().splitlines()[0]
+    return re.sub(r"^\[[^]]*\] ", "", first).split(". ")[0]

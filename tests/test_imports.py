@@ -13,7 +13,19 @@ import ganzoo
 
 PACKAGES = {"ganzoo": ROOT / "ganzoo", "ganzoo_cli": ROOT / "cli"}
 # Each may use those before it and none after; a package stands for all its modules.
-ORDER = ["errors", "registry", "config", "data", "networks", "batch", "losses", "penalties", "objective", "build"]
+ORDER = [
+    "errors",
+    "registry",
+    "config",
+    "distributed",
+    "data",
+    "networks",
+    "batch",
+    "losses",
+    "penalties",
+    "objective",
+    "build",
+]
 ORDER += ["checkpoint", "state", "run", "sampling", "prepare", "evaluation", "trainer", "report"]
 TORCH_FREE = ["errors", "seeds", "files", "registry", "config", "plugin", "variants", "interruption", "progress"]
 TORCH_FREE += ["generator", "images", "onnxfile", "runtime"]
