@@ -207,7 +207,7 @@ class TrainingState:
         if others:
             raise MachineError(
                 f"the weights are no longer the same on all processes by step {self.step} (process {', '.join(others)} "
-                "differs from process 0), so nothing was saved: start them on processors of one kind, with one torch"
+                "differs from process 0): nothing was saved; give them processors of one kind and one torch, and resume"
             )
 
     def parts(self) -> dict[str, Tensors]:

@@ -238,8 +238,9 @@ class Session:
         return self._drawn[1]
 
     def goes_on(self, received: Received) -> bool:
-        """Whether there is another step: all processes stop together, whichever sees the time or a signal first."""
-        over, number = self.world.greatest(self.is_over(), received.number or 0)
+        """Whether there is another step: all processes stop together, by the first one's clock or a signal to any."""
+        due = self.world.leads and self.is_over()  # its clock alone leaves out evaluations
+        over, number = self.world.greatest(due, received.number or 0)
         self.finished, received.number = bool(over), int(number) or None
         return not over and not number
 

@@ -37,7 +37,7 @@ CASES: dict[str, tuple[str, list[str]]] = {
 }
 STEPS = 6
 
-# A term that is nothing, but at one update for one of the processes: there a NaN, or a signal.
+# A term that is nothing, but at one update for one of the processes: there a NaN, or a signal, or it moves a weight.
 BOOM = """
 import os
 import signal
@@ -50,7 +50,7 @@ from ganzoo.plugin import penalties
 @penalties.register("boom")
 @dataclass(frozen=True, kw_only=True)
 class Boom:
-    signals: bool = False
+    how: str
 
     per_sample: ClassVar[bool] = False
     term: ClassVar[str] = "boom"
@@ -58,27 +58,30 @@ class Boom:
     noise: ClassVar[frozenset[str]] = frozenset()
 
     def __call__(self, discriminator, batch, fake):
-        here = batch.update == 4 and os.environ["RANK"] == "1"
-        if here and self.signals:
+        how = self.how if batch.update == 4 and os.environ["RANK"] == "1" else ""
+        if how == "signal":
             signal.raise_signal(signal.SIGTERM)
-        return 0 * fake.sum() * (float("nan") if here and not self.signals else 1)
+        if how == "drift":
+            next(discriminator.parameters()).data[0] += 1e-6
+        return 0 * fake.sum() * (float("nan") if how == "nan" else 1)
 """
 
-# A command that trains and resumes many runs, each process the same ones.
+# A command that trains and resumes many runs, each process the same ones; the errors of the last are the command's own.
 DRIVER = """
 import json
 import sys
 
 import ganzoo
 from ganzoo.distributed import joined
-from ganzoo.errors import DivergedError, Interrupted, UsageError
+from ganzoo.errors import DivergedError, Interrupted, MachineError, UsageError
 from ganzoo_cli.app import app, command
 
 
 @command("drive")
 def drive(todo: str) -> None:
     with joined() as world:
-        for options in json.loads(todo):
+        *many, last = json.loads(todo)
+        for options in many:
             path = options.pop("path")
             try:
                 if "variant" in options:
@@ -86,8 +89,9 @@ def drive(todo: str) -> None:
                 else:
                     run = ganzoo.resume(path, world=world, **options)
                 print("trained", run.path, file=sys.stderr)
-            except (DivergedError, Interrupted, UsageError) as error:
+            except (DivergedError, Interrupted, MachineError, UsageError) as error:
                 print(type(error).__name__, error.exit_code, error, file=sys.stderr)
+        ganzoo.train(out=last.pop("path"), world=world, **last)
 
 
 app()
@@ -185,9 +189,9 @@ def together(place: Path, source: str) -> Together:
         arguments("batch-norm", place / "one-step", source, 1),
     ]
     todo += [{**arguments("sgd", place / "uneven", source, STEPS), "batch_size": 7}]
-    for name, signals in (("signal", "true"), ("boom", "false")):
-        mishap = arguments("adam", place / name, source, STEPS)
-        mishap["settings"] += [f"penalties=[{{name='boom', signals={signals}}}]", "train.checkpoint_every=1"]
+    for how in ("signal", "drift", "nan"):
+        mishap = arguments("adam", place / how, source, STEPS)
+        mishap["settings"] += [f"penalties=[{{name='boom', how='{how}'}}]", "train.checkpoint_every=1"]
         todo.append(mishap)
     last = [arguments("sgd", place / "lost", where, STEPS) for where in (source, f"npz:{place}/nothing.npz")]
     agent = Agent()
@@ -234,15 +238,21 @@ def test_batch_norm_sees_a_processs_share(together: Together, tmp_path: Path) ->
 
 def test_one_process_speaks(together: Together) -> None:
     lines = together.said[1].splitlines()
-    said = ("trained", "UsageError", "Interrupted", "DivergedError", "ganzoo")
+    said = ("trained", "UsageError", "Interrupted", "MachineError", "DivergedError", "ganzoo")
     assert [line for line in lines if not line.startswith(said)] == []
-    assert len(lines) == len(CASES) + 7
+    assert len(lines) == len(CASES) + 8
 
 
 def test_what_is_not_finite_on_one_process_stops_all_of_them(together: Together) -> None:
     for said in together.said:
         assert "DivergedError 5 step 5, discriminator: the term 'boom' is nan" in said
-    assert together.run("boom").latest_checkpoint().step == 4
+    assert together.run("nan").latest_checkpoint().step == 4
+
+
+def test_weights_that_drift_apart_stop_the_run_and_are_not_saved(together: Together) -> None:
+    for said in together.said:
+        assert re.search("MachineError 4 the weights are no longer the same .* by step 5 .process 1 differs", said)
+    assert together.run("drift").latest_checkpoint().step == 4
 
 
 def test_a_run_goes_on_with_another_number_of_processes(
