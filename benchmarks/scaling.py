@@ -28,7 +28,7 @@ from ganzoo.distributed import World, joined
 from ganzoo.run import Run
 
 RESULTS = Path(__file__).parent / "results" / "scaling.json"
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 CALLS = 200
 
 

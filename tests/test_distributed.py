@@ -312,7 +312,7 @@ def worker(torchrun: subprocess.Popen[str], rank: int) -> int:
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds the processes in /proc")
 def test_a_killed_process_ends_the_run_and_the_last_checkpoint_goes_on(source: str, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(SIZE)]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(SIZE)]
     process = start_process([*torchrun, *command(out, source, 10**6)])
     wait_until(lambda: any((out / "checkpoints").glob("step-*")), process)
     os.kill(worker(process, 1), signal.SIGKILL)
