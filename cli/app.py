@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, ParamSpec
 
 import typer
 
-from ganzoo.errors import GanzooError, Interrupted
+from ganzoo.errors import EndedByAnother, GanzooError, Interrupted
 
 if TYPE_CHECKING:
     from ganzoo.run import Run
@@ -84,6 +84,8 @@ def print_json(value: Any) -> None:
 
 
 def _fail(error: BaseException) -> NoReturn:
+    if isinstance(error, EndedByAnother):  # which says it
+        raise typer.Exit(error.exit_code)
     code, message = _explain(error)
     if code == 1:
         traceback.print_exception(error)

@@ -19,9 +19,15 @@ def resume(
 
     From its newest checkpoint, for what is left of its budget or for a new one.
     """
+    from ganzoo.distributed import joined
     from ganzoo.trainer import resume
 
-    resumed = resume(chosen_run(run), epochs=epochs, steps=steps, minutes=minutes)
+    with joined() as world:
+        (chosen, *_) = world.gather(chosen_run(run) if world.leads else None)
+        assert chosen is not None
+        resumed = resume(chosen, epochs=epochs, steps=steps, minutes=minutes, world=world)
+    if not world.leads:
+        return
     if as_json:
         print_json({"run": resumed.path, "step": resumed.latest_checkpoint().step})
     else:

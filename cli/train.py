@@ -72,32 +72,37 @@ def train(
 
     Precedence: variant < --config < --set < the other flags.
     """
+    from ganzoo.distributed import joined
     from ganzoo.prepare import configure
     from ganzoo.trainer import start
 
-    configured = configure(
-        variant,
-        dataset,
-        data_dir=data_dir,
-        epochs=epochs,
-        steps=steps,
-        minutes=minutes,
-        batch_size=batch_size,
-        image_size=image_size,
-        channels=channels,
-        seed=seed,
-        device=device,
-        sample_epochs=whole_numbers(sample_epochs, "--sample-epochs"),
-        evaluate_every=evaluate_every,
-        precision=precision,
-        deterministic=deterministic or None,
-        config=config,
-        settings=settings or (),
-    )
-    if dry_run:
-        _show(configured, as_json)
+    with joined() as world:
+        configured = configure(
+            variant,
+            dataset,
+            data_dir=data_dir,
+            epochs=epochs,
+            steps=steps,
+            minutes=minutes,
+            batch_size=batch_size,
+            image_size=image_size,
+            channels=channels,
+            seed=seed,
+            device=device,
+            sample_epochs=whole_numbers(sample_epochs, "--sample-epochs"),
+            evaluate_every=evaluate_every,
+            precision=precision,
+            deterministic=deterministic or None,
+            config=config,
+            settings=settings or (),
+        )
+        if dry_run:
+            if world.leads:
+                _show(configured, as_json)
+            return
+        run = start(configured, out=out, world=world)
+    if not world.leads:
         return
-    run = start(configured, out=out)
     if as_json:
         checkpoint = run.latest_checkpoint()
         print_json({"run": run.path, "step": checkpoint.step, "metrics": run.metrics()[-1:]})

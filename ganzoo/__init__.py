@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ganzoo.case_study import study as study
     from ganzoo.comparison import compare as compare
+    from ganzoo.config import SGD as SGD
     from ganzoo.config import Adam as Adam
     from ganzoo.config import RunConfig as RunConfig
     from ganzoo.config import Spec as Spec
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Adam": "config",
     "RunConfig": "config",
+    "SGD": "config",
     "Spec": "config",
     "Variant": "config",
     "compare": "comparison",

@@ -20,7 +20,7 @@ class Noise:
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """One update's share of everything random. `labels` and `fake_labels` are None where unconditional."""
+    """One update's part of everything random. `labels` and `fake_labels` are None where unconditional."""
 
     update: int
     real: Tensor  # float32 [N, C, H, W] in [-1, 1]
@@ -31,7 +31,11 @@ class Batch:
 
 
 class Batches:
-    """Makes the batch of any update. What conditional networks are asked to draw are the labels of the real images."""
+    """Makes the batch of any update. What conditional networks are asked to draw are the labels of the real images.
+
+    Of several processes each draws all of the batch's random numbers and keeps its share of them: n processes see
+    together what one would see.
+    """
 
     def __init__(self, loader: Loader, *, latent_dim: int, conditional: bool, noise: frozenset[str], seed: int) -> None:
         self.loader = loader
@@ -43,21 +47,23 @@ class Batches:
 
     def at(self, update: int) -> Batch:
         """The batch of this update, whichever updates came before."""
-        real, labels = self.loader.batch(update)
+        count, (real, labels) = self.loader.batch_size, self.loader.batch(update)
         if not self.conditional:
             labels = None
         return Batch(
             update=update,
             real=real,
             labels=labels,
-            z=self._seeded("z", update, torch.randn, len(real), self.latent_dim),
+            z=self._seeded("z", update, torch.randn, count, self.latent_dim),
             fake_labels=labels,
             noise=Noise(
-                mix=self._seeded("mix", update, torch.rand, len(real), 1, 1, 1) if "mix" in self.noise else None,
-                pixels=self._seeded("pixels", update, torch.randn, *real.shape) if "pixels" in self.noise else None,
+                mix=self._seeded("mix", update, torch.rand, count, 1, 1, 1) if "mix" in self.noise else None,
+                pixels=self._seeded("pixels", update, torch.randn, count, *real.shape[1:])
+                if "pixels" in self.noise
+                else None,
             ),
         )
 
     def _seeded(self, stream: str, update: int, draw: Callable[..., Tensor], *shape: int) -> Tensor:
         self._generator.manual_seed(derive(self.seed, stream, update))
-        return draw(*shape, generator=self._generator, device=self.loader.device)
+        return draw(*shape, generator=self._generator, device=self.loader.device)[self.loader.share]

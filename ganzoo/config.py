@@ -73,6 +73,17 @@ class Adam(_Value):
     eps: PositiveFloat = 1e-8
 
 
+class SGD(_Value):
+    """Stochastic gradient descent: learning rate, and the momentum by which former gradients go on counting."""
+
+    name: Literal["sgd"] = "sgd"
+    lr: PositiveFloat = 0.01
+    momentum: Fraction = 0.0
+
+
+OPTIMIZERS: dict[str, type[BaseModel]] = {"adam": Adam, "sgd": SGD}
+
+
 class Variant(_Value):
     """A GAN variant: generator x discriminator x conditioning x loss x penalties x schedule."""
 
@@ -83,8 +94,8 @@ class Variant(_Value):
     loss: Spec = Spec("non-saturating")
     penalties: tuple[Spec, ...] = Field(default=(), strict=False)
     critic_steps: PositiveInt = 1  # discriminator updates before each generator update
-    generator_optimizer: Adam = Adam()
-    discriminator_optimizer: Adam = Adam()
+    generator_optimizer: Adam | SGD = Field(default=Adam(), discriminator="name")
+    discriminator_optimizer: Adam | SGD = Field(default=Adam(), discriminator="name")
 
 
 class DataConfig(_Value):
@@ -326,7 +337,9 @@ def _merge(base: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-_COMPONENTS = [key for key, field in Variant.model_fields.items() if field.annotation in (Spec, Adam)]
+_COMPONENTS = [key for key, field in Variant.model_fields.items() if field.annotation in (Spec, Adam | SGD)]
+_EITHER = " or ".join(f"'{name}'" for name in OPTIMIZERS)
+_OPTIMIZER_NAMES = {(key, name) for key in _COMPONENTS for name in OPTIMIZERS}
 
 
 def _parse_toml(text: str) -> dict[str, Any]:
@@ -359,13 +372,19 @@ def _usage_error(error: ValidationError, model: type[BaseModel], prefix: str = "
     """The first of pydantic's errors as one line that begins with the setting's path."""
     first = error.errors()[0]
     location = [str(part) for part in first["loc"]]
-    path = ".".join([prefix, *location] if prefix else location).removeprefix("variant.")
+    # pydantic puts an optimiser's name between its table and its settings
+    written = [part for i, part in enumerate(location) if i == 0 or (location[i - 1], part) not in _OPTIMIZER_NAMES]
+    path = ".".join([prefix, *written] if prefix else written).removeprefix("variant.")
     if first["type"] == "extra_forbidden":
         names = _field_names(model, location[:-1])
         known = f" ({whose or 'there'} takes {', '.join(names)})" if names else ""
         return UsageError(f"no setting '{path}'{nearest(location[-1], names)}{known}")
     if first["type"] == "missing":
         return UsageError(f"{path} is missing{f': {whose} needs it' if whose else ''}")
+    if first["type"] == "union_tag_not_found":
+        return UsageError(f"{path}.name is missing: expected {_EITHER}")
+    if first["type"] == "union_tag_invalid":
+        return UsageError(f"{path}.name = {json.dumps(first['input']['name'])}: must be {_EITHER}")
     value = first["input"]
     shown = json.dumps(value) if not isinstance(value, float) or math.isfinite(value) else str(value)
     return UsageError(f"{path} = {shown}: {first['msg'].replace('Input should be', 'must be')}")
@@ -375,7 +394,10 @@ def _field_names(model: type[BaseModel], location: Sequence[str]) -> list[str]:
     """The settings at a place in nested models."""
     for part in location:
         field = model.model_fields.get(part)
-        if field is None or not inspect.isclass(field.annotation) or not issubclass(field.annotation, BaseModel):
+        kind = OPTIMIZERS.get(part) if field is None else field.annotation
+        if kind == Adam | SGD:
+            continue  # the next part says which
+        if not inspect.isclass(kind) or not issubclass(kind, BaseModel):
             return []
-        model = field.annotation
+        model = kind
     return sorted(model.model_fields)

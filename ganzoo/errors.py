@@ -37,6 +37,14 @@ class VerificationError(GanzooError, AssertionError):
     exit_code = 6
 
 
+class EndedByAnother(GanzooError):
+    """Another process of the same run met an error, and tells of it; this one ends with it, and says nothing."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
 class Interrupted(KeyboardInterrupt):
     """Training was interrupted by a signal, after it finished its step and saved."""
 

@@ -54,6 +54,13 @@ class Objective(nn.Module):
             )
 
     @property
+    def mixing(self) -> list[str]:
+        """What makes one sample's terms depend on the other samples of its batch: networks, and penalties by name."""
+        networks = {"generator": self.generator, "discriminator": self.discriminator}
+        mixing = [name for name, network in networks.items() if mixes_samples(network)]
+        return mixing + [name for name, penalty in self.penalties.items() if getattr(penalty, "mixes_samples", False)]
+
+    @property
     def noise(self) -> frozenset[str]:
         """The random numbers that the penalties ask the batches for."""
         return frozenset[str]().union(*(penalty.noise for penalty in self.penalties.values()))

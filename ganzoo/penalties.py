@@ -2,6 +2,7 @@
 
 A penalty has a `term`, its name in the metrics; `every`: it is added at each `every`-th update, `every` times as
 strong; the `noise` that it asks the trainer for; and `per_sample`: whether it reads a logit as a function of one image.
+One that is no mean over samples says so by an attribute `mixes_samples = True`.
 """
 
 from collections.abc import Callable
@@ -81,6 +82,10 @@ class GradientPenalty:
     @property
     def noise(self) -> frozenset[str]:
         return frozenset({"interpolates": ["mix"], "perturbed": ["pixels"]}.get(self.at, []))
+
+    @property
+    def mixes_samples(self) -> bool:
+        return self.at == "perturbed"  # by the standard deviation of the whole batch
 
     def __call__(self, discriminator: Discriminator, batch: Batch, fake: Tensor) -> Tensor:
         points, labels = self._points(batch, fake)

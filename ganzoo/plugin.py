@@ -15,7 +15,7 @@ and, in the distribution's pyproject.toml:
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from ganzoo.config import Adam, Spec, Variant
+from ganzoo.config import SGD, Adam, Spec, Variant
 from ganzoo.registry import datasets, discriminators, generators, losses, penalties, variants
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ _WITH_TORCH = {  # loaded when first used: a variant needs none of them
 }
 __all__ = [
     *_WITH_TORCH,
+    "SGD",
     "Adam",
     "Spec",
     "Variant",

@@ -13,7 +13,9 @@ import torch
 from ganzoo import data
 from ganzoo.config import BUDGETS, RunConfig, Variant, assemble, read_toml
 from ganzoo.data import Dataset, Loader
+from ganzoo.data.memory import allowed_memory
 from ganzoo.device import choose_device, choose_matmul, choose_precision, device_name
+from ganzoo.distributed import ALONE, World
 from ganzoo.errors import FileError, MachineError, UsageError
 from ganzoo.run import Run
 
@@ -76,6 +78,7 @@ class Training:
     dataset: Dataset
     loader: Loader
     device: torch.device
+    world: World = ALONE
 
     @property
     def total_steps(self) -> int | None:
@@ -104,13 +107,15 @@ class Training:
             )
 
 
-def prepare(config: RunConfig, images: Any = None, *, resumed: bool = False) -> Training:
+def prepare(config: RunConfig, images: Any = None, *, resumed: bool = False, world: World = ALONE) -> Training:
     """Load the data (or take `images` in memory), choose device, precision and threads.
 
-    Raises: UsageError for settings that the data contradict, FileError for data that a resumed run was not trained on,
+    Of several processes each loads all the data. Raises: UsageError for settings that the data or the number of
+    processes contradict, FileError for data that a resumed run was not trained on,
     MachineError for a device that is not there.
     """
-    dataset = _dataset(config, images)
+    share = world.share(config.data.batch_size)
+    dataset = _dataset(config, images, _memory(config, world))
     if config.variant.conditional and dataset.labels is None:
         raise UsageError(
             f"'{config.run.variant}' is conditional, but {dataset.source} has no labels: use a folder a class, "
@@ -121,7 +126,7 @@ def prepare(config: RunConfig, images: Any = None, *, resumed: bool = False) -> 
             f"{dataset.source} is not what the run was trained on (another SHA-256); the run was left as it is"
         )
     train = config.train
-    device = _device(train.device, resumed)
+    device = world.device(_device(train.device, resumed))
     completed = config.with_data(
         source=dataset.source,
         memory=dataset.mapped.memory if dataset.mapped else config.data.memory,  # the order depends on it
@@ -137,8 +142,8 @@ def prepare(config: RunConfig, images: Any = None, *, resumed: bool = False) -> 
         matmul="highest" if train.plain and train.matmul == "auto" else choose_matmul(train.matmul, device),
         **({key: False for key in PATHS if getattr(train, key) is None} if train.plain else {}),
     )
-    loader = Loader(dataset, config.data.batch_size, device, config.train.seed)
-    return Training(completed, dataset, loader, device)
+    loader = Loader(dataset, config.data.batch_size, device, config.train.seed, share)
+    return Training(completed, dataset, loader, device, world)
 
 
 def with_budget(config: RunConfig, budget: Mapping[str, float | None], seconds: float) -> RunConfig:
@@ -171,8 +176,10 @@ def changes(former: RunConfig, config: RunConfig) -> list[str]:
     ]
 
 
-def lost_exactness(run: Run, training: Training) -> list[str]:
-    """A line for each cause of other bits than in one sitting: another processor or torch, images in another order."""
+def lost_exactness(run: Run, training: Training, processes: int) -> list[str]:
+    """A line for each cause of other bits than in one sitting: another processor or torch than it began with, another
+    number of processes than it was saved by, images in another order.
+    """
     lines = []
     if training.dataset.mapped and run.config.data.memory != training.config.data.memory:
         lines.append("exactness is lost: the images no longer fit into memory, and so come in another order")
@@ -180,9 +187,10 @@ def lost_exactness(run: Run, training: Training) -> list[str]:
     before = (began.get("device"), began.get("packages", {}).get("torch"))
     now = (device_name(training.device), version("torch"))
     if before != now:
-        lines.append(
-            f"exactness is lost: the run began on {before[0]} with torch {before[1]}, now {now[0]} with torch {now[1]}"
-        )
+        began_on, now_on = (f"{device} with torch {torch_version}" for device, torch_version in (before, now))
+        lines.append(f"exactness is lost: the run began on {began_on}, now {now_on}")
+    if processes != training.world.size:
+        lines.append(f"exactness is lost: the number of processes was {processes}, now it is {training.world.size}")
     return lines
 
 
@@ -194,7 +202,14 @@ def _leaves(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, A
             yield f"{prefix}{key}", value
 
 
-def _dataset(config: RunConfig, images: Any) -> Dataset:
+def _memory(config: RunConfig, world: World) -> int | None:
+    """MB that the images may take in this process; of several the first one's, for the images' order depends on it."""
+    if world.size == 1 or config.data.memory is not None:
+        return config.data.memory
+    return max(1, world.gather(allowed_memory(None))[0] // world.size)
+
+
+def _dataset(config: RunConfig, images: Any, memory: int | None) -> Dataset:
     settings = config.data
     if images is not None and not isinstance(images, str):
         dataset = _in_memory(images)
@@ -209,7 +224,7 @@ def _dataset(config: RunConfig, images: Any) -> Dataset:
         data_dir=settings.data_dir,
         image_size=settings.image_size,
         channels=settings.channels,
-        memory=settings.memory,
+        memory=memory,
     )
 
 

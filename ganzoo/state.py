@@ -1,7 +1,8 @@
 """Everything that training changes, and its way into a checkpoint and back."""
 
 import copy
-from collections.abc import Iterator, Mapping
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,8 +11,9 @@ from torch import Tensor, nn
 
 from ganzoo.build import build_objective
 from ganzoo.checkpoint import Checkpoint, Tensors
-from ganzoo.config import Adam, RunConfig
-from ganzoo.errors import DivergedError
+from ganzoo.config import SGD, Adam, RunConfig
+from ganzoo.distributed import ALONE, World
+from ganzoo.errors import DivergedError, MachineError
 from ganzoo.networks.fused import fuse
 from ganzoo.objective import Terms
 from ganzoo.seeds import derive
@@ -20,19 +22,20 @@ from ganzoo.seeds import derive
 class Player:
     """A network, its optimiser, and the one place where they are stepped."""
 
-    def __init__(self, name: str, network: nn.Module, parameters: Mapping[str, nn.Parameter], settings: Adam) -> None:
+    def __init__(
+        self,
+        name: str,
+        network: nn.Module,
+        parameters: Mapping[str, nn.Parameter],
+        settings: Adam | SGD,
+        world: World = ALONE,
+    ) -> None:
         self.name = name
         self.network = network
         self.parameters = dict(parameters)
         device = next(iter(self.parameters.values())).device
-        self.optimizer = torch.optim.Adam(
-            self.parameters.values(),
-            lr=settings.lr,
-            betas=settings.betas,
-            eps=settings.eps,
-            fused=True,
-            capturable=device.type == "cuda",  # by a CUDA graph
-        )
+        self.optimizer = _optimizer(self.parameters.values(), settings, capturable=device.type == "cuda")
+        self.world = world
         self.defers = device.type != "cpu"
         self.nonfinite = torch.zeros((), dtype=torch.bool, device=device)  # where it `defers`: a step was skipped
 
@@ -52,12 +55,16 @@ class Player:
 
         A CPU is asked at once (DivergedError names the term or the tensor). Other devices are not waited for: where the
         player `defers`, the device itself skips the step and `nonfinite` keeps it until `check`.
+
+        Of several processes all take the same step, by the mean of their gradients; the terms become their means too.
         """
         for parameter in self.parameters.values():
             parameter.grad = None
         total = torch.stack(list(terms.values())).sum()
         total.backward()  # type: ignore[no-untyped-call]
         gradients = [parameter.grad for parameter in self.parameters.values() if parameter.grad is not None]
+        if self.world.size > 1:
+            self.world.average([*gradients, total.detach(), *(value.detach() for value in terms.values())])
         bad = ~torch.stack([total.detach(), *(gradient.sum() for gradient in gradients)]).sum().isfinite()
         if self.defers:
             self.optimizer.found_inf = bad.float()  # type: ignore[attr-defined]  # read by the fused kernels
@@ -98,6 +105,15 @@ class Player:
             parameter = self.parameters[name]
             like = torch.empty_like(parameter) if value.shape == parameter.shape else value.to(parameter.device)
             self.optimizer.state[parameter][field] = like.detach().copy_(value)
+
+
+def _optimizer(parameters: Iterable[nn.Parameter], settings: Adam | SGD, *, capturable: bool) -> torch.optim.Optimizer:
+    """The optimiser; one that is `capturable` by a CUDA graph counts its steps on the device (SGD counts none)."""
+    if isinstance(settings, SGD):
+        return torch.optim.SGD(parameters, lr=settings.lr, momentum=settings.momentum, fused=True)
+    return torch.optim.Adam(
+        parameters, lr=settings.lr, betas=settings.betas, eps=settings.eps, fused=True, capturable=capturable
+    )
 
 
 class Ema:
@@ -174,7 +190,7 @@ class Logs:
 class TrainingState:
     """The networks, optimisers, averages and counters of a run."""
 
-    def __init__(self, config: RunConfig, device: torch.device) -> None:
+    def __init__(self, config: RunConfig, device: torch.device, world: World = ALONE) -> None:
         torch.manual_seed(derive(config.train.seed, "weights"))
         layout = torch.channels_last if config.train.channels_last else torch.contiguous_format
         objective = build_objective(config).to(device)
@@ -183,19 +199,41 @@ class TrainingState:
         variant = config.variant
         self.objective = objective
         self.device = device
+        self.world = world
         self.discriminator = Player(
             "discriminator",
             objective.discriminator,
             objective.discriminator_parameters(),
             variant.discriminator_optimizer,
+            world,
         )
         self.generator = Player(
-            "generator", objective.generator, objective.generator_parameters(), variant.generator_optimizer
+            "generator", objective.generator, objective.generator_parameters(), variant.generator_optimizer, world
         )
+        self.statistics = [buffer for buffer in objective.buffers() if buffer.is_floating_point()]
         self.ema = Ema(objective.generator, config.train.ema)
         self.logs = Logs()
         self.step = 0
         self.seconds = 0.0
+
+    def average_buffers(self) -> None:
+        """Bring what each process kept of its own share of the batches, as batch norm does, to the mean over them."""
+        self.world.average(self.statistics)
+
+    def check_alike(self) -> None:
+        """Raises MachineError where the processes' weights are not the same bits."""
+        if self.world.size == 1:
+            return
+        digest = hashlib.sha256()
+        for tensor in self.objective.state_dict().values():
+            digest.update(tensor.detach().cpu().contiguous().numpy().data)
+        digests = self.world.gather(digest.hexdigest())
+        others = [str(rank) for rank, other in enumerate(digests) if other != digests[0]]
+        if others:
+            raise MachineError(
+                f"the weights are no longer the same on all processes by step {self.step} (process {', '.join(others)} "
+                "differs from process 0): nothing was saved; give them processors of one kind and one torch, and resume"
+            )
 
     def parts(self) -> dict[str, Tensors]:
         """What a checkpoint holds as tensors."""

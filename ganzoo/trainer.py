@@ -6,6 +6,7 @@ to step N gives the very bits of training to N.
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
@@ -14,7 +15,8 @@ from ganzoo import checkpoint, tuning
 from ganzoo.batch import Batches
 from ganzoo.config import RunConfig, Variant
 from ganzoo.device import device_name, torch_settings
-from ganzoo.errors import Interrupted
+from ganzoo.distributed import ALONE, World
+from ganzoo.errors import Interrupted, MachineError
 from ganzoo.evaluation.monitor import Monitor, describe, warning
 from ganzoo.images import save_png
 from ganzoo.interruption import Received, interruption
@@ -54,6 +56,7 @@ def train(
     *,
     out: str | Path | None = None,
     progress: bool = True,
+    world: World = ALONE,
     **options: Unpack[Options],
 ) -> Run:
     """Train a variant into a new run directory, and return the run.
@@ -64,6 +67,7 @@ def train(
             images, or a pair (images, labels); None for `auto`.
         out: the run's directory, which must not exist; None for one under `runs/`.
         progress: whether to show progress on stderr.
+        world: of a run on several processes, what `ganzoo.distributed.joined` gave this one.
         epochs, steps, minutes: the budget; one of them, or none for 5 minutes.
         batch_size, seed, device, sample_epochs, evaluate_every: see `DataConfig` and `TrainConfig`.
         precision: "auto", "fp32" or "bf16"; fp32 is also the plain path, every layer computed as it is written.
@@ -75,13 +79,20 @@ def train(
 
     Raises: the errors of `ganzoo.errors`; `Interrupted`, a KeyboardInterrupt, after it has saved.
     """
-    return start(configure(variant, dataset, **options), dataset, out=out, progress=progress)
+    return start(configure(variant, dataset, **options), dataset, out=out, progress=progress, world=world)
 
 
-def start(config: RunConfig, dataset: Any = None, *, out: str | Path | None = None, progress: bool = True) -> Run:
+def start(
+    config: RunConfig,
+    dataset: Any = None,
+    *,
+    out: str | Path | None = None,
+    progress: bool = True,
+    world: World = ALONE,
+) -> Run:
     """Train a configuration into a new run directory; `dataset` is read only where it is images in memory."""
-    training = prepare(config, dataset)
-    reporter = Progress(enabled=progress)
+    training = prepare(config, dataset, world=world)
+    reporter = Progress(enabled=progress and world.leads)
     if training.dataset.note:
         reporter.say(training.dataset.note)
     completed, line = tuning.measured(training, config.train)
@@ -89,11 +100,14 @@ def start(config: RunConfig, dataset: Any = None, *, out: str | Path | None = No
     if line:
         reporter.say(line)
     with torch_settings(training.config.train):
-        state = TrainingState(training.config, training.device)  # first: what cannot be built leaves no directory
+        state = TrainingState(
+            training.config, training.device, world
+        )  # first: what cannot be built leaves no directory
         monitor = _monitor(training)
-        run = Run.create(training.config, out, device_name(training.device))
+        _check_alike(training, state)
+        run = _on_the_first(world, lambda: Run.create(training.config, out, device_name(training.device)))
         reporter.say(f"run: {run.path}")
-        with run.lock():
+        with _locked(run, world):
             return _fit(Session(run, training, state, reporter, monitor))
 
 
@@ -105,36 +119,41 @@ def resume(
     minutes: float | None = None,
     dataset: Any = None,
     progress: bool = True,
+    world: World = ALONE,
 ) -> Run:
     """Go on with a run in place from its newest checkpoint, bit-exactly on the CPU that it was trained on.
 
     Args:
         epochs, steps: the run's new total; minutes: that much more time; none of them: what is left of its budget.
         dataset: the images again, for a run that was trained on images in memory.
+        world: as of `train`; each process reads the checkpoint.
 
     Raises: as `train`; FileError for a damaged checkpoint or for data that are no longer the same.
     """
     run = run if isinstance(run, Run) else Run.open(run)
-    with run.lock():
-        return _resume(run, {"epochs": epochs, "steps": steps, "minutes": minutes}, dataset, Progress(enabled=progress))
+    reporter = Progress(enabled=progress and world.leads)
+    with _locked(run, world):
+        return _resume(run, {"epochs": epochs, "steps": steps, "minutes": minutes}, dataset, reporter, world)
 
 
-def _resume(run: Run, budget: dict[str, float | None], dataset: Any, reporter: Progress) -> Run:
+def _resume(run: Run, budget: dict[str, float | None], dataset: Any, reporter: Progress, world: World) -> Run:
     latest = run.latest_checkpoint()
     saved = latest.state()
     former = latest.config()
-    training = prepare(with_budget(former, budget, float(saved["seconds"])), dataset, resumed=True)
+    training = prepare(with_budget(former, budget, float(saved["seconds"])), dataset, resumed=True, world=world)
     training = replace(training, config=tuning.complete(training))
-    for line in [*changes(former, training.config), *lost_exactness(run, training)]:
+    for line in [*changes(former, training.config), *lost_exactness(run, training, int(saved.get("processes", 1)))]:
         reporter.say(line)
     with torch_settings(training.config.train):
-        state = TrainingState(training.config, training.device)
+        state = TrainingState(training.config, training.device, world)
         state.restore(latest)
         training.check_budget(state.step, state.seconds)
         monitor = _monitor(training)
-        checkpoint.sweep(run.checkpoints_directory)
-        run.cut_lines(state.step)
-        run.write_config(training.config)
+        _check_alike(training, state)
+        if world.leads:
+            checkpoint.sweep(run.checkpoints_directory)
+            run.cut_lines(state.step)
+            run.write_config(training.config)
         reporter.say(f"run: {run.path}, from step {state.step}")
         return _fit(Session(run, training, state, reporter, monitor))
 
@@ -143,7 +162,29 @@ def _monitor(training: Training) -> Monitor | None:
     """What evaluates the run on the way, where that was asked for."""
     train = training.config.train
     asked = train.evaluate_every or train.evaluate_epochs or train.evaluate_seconds
-    return Monitor(training.dataset, training.config) if asked else None
+    return Monitor(training.dataset, training.config) if asked and training.world.leads else None
+
+
+def _on_the_first(world: World, make: Callable[[], Run]) -> Run:
+    """What the first of the processes makes, on all of them."""
+    (made, *_) = world.gather(make() if world.leads else None)
+    assert made is not None
+    return made
+
+
+def _locked(run: Run, world: World) -> AbstractContextManager[None]:
+    """The lock of the run, which the first of its processes holds for all."""
+    return run.lock() if world.leads else nullcontext()
+
+
+def _check_alike(training: Training, state: TrainingState) -> None:
+    """Raises MachineError where the processes would not train the same thing."""
+    own = training.config.to_json()
+    for rank, text in enumerate(training.world.gather(own)):
+        if text != own:
+            line, *_ = changes(RunConfig.from_json(text), training.config)
+            raise MachineError(f"process {rank} and process {training.world.rank} differ: {line.partition(': ')[2]}")
+    state.check_alike()
 
 
 class Session:
@@ -156,6 +197,7 @@ class Session:
         self.training = training
         self.config = training.config
         self.state = state
+        self.world = training.world
         self.progress = progress
         self.monitor = monitor
         self.batches = Batches(
@@ -171,6 +213,14 @@ class Session:
         self._logged = (state.step, state.seconds)
         self._seen = state.seconds  # when it was last asked whether an evaluation is due
         self._distance: tuple[int, float] | None = None  # step and FID of the last evaluation
+        self.finished = False  # whether the budget was spent when all processes last agreed on it
+
+    def goes_on(self, received: Received) -> bool:
+        """Whether there is another step: all processes stop together, by the first one's clock or a signal to any."""
+        due = self.world.leads and self.is_over()  # its clock alone leaves out evaluations
+        over, number = self.world.greatest(due, received.number or 0)
+        self.finished, received.number = bool(over), int(number) or None
+        return not over and not number
 
     def is_over(self) -> bool:
         """Whether the budget is spent."""
@@ -184,8 +234,12 @@ class Session:
         return time.monotonic() - self._started
 
     def after_step(self) -> None:
-        """Progress, a log line, a picture, a checkpoint, each where it is due."""
+        """Progress, a log line, a picture, a checkpoint, each where it is due; the first process does them for all."""
         step, train = self.state.step, self.config.train
+        if step % train.checkpoint_every == 0:
+            self.state.check_alike()
+        if not self.world.leads:
+            return
         epoch = self.training.epoch(step)
         self.progress.advance(step, self.training.total_steps, epoch, self._share_done())
         if step % train.log_every == 0:
@@ -209,6 +263,7 @@ class Session:
             {
                 "step": state.step,
                 "seconds": round(self.seconds(), 3),
+                "processes": self.world.size,
                 "final": final,
                 "fid": self._distance[1] if self._distance is not None and self._distance[0] == state.step else None,
                 "logs": state.logs.to_json(),
@@ -263,6 +318,17 @@ class Session:
         for player in (self.state.discriminator, self.state.generator):
             player.check(self.state.step)
 
+    def finish(self) -> None:
+        """The last checkpoint and, at the end of a budget, what belongs there."""
+        step = self.state.step
+        self.save(final=self.finished)
+        if self.finished:
+            self.picture("final.png")
+            self.evaluate_at_the_end()
+            self.describe("Trained to the end of its budget.")
+        else:
+            self.describe(f"Interrupted at step {step}, and saved: `ganzoo resume` goes on from there.")
+
     def describe(self, note: str) -> None:
         """The run's README.md."""
         self.run.write_readme(self.config, self.state.step, self.training.epoch(self.state.step), note)
@@ -293,21 +359,21 @@ class Session:
 
 def _fit(session: Session) -> Run:
     """Train until the budget is spent or a signal comes; save; say what to type next."""
-    run, state = session.run, session.state
+    run, state, leads = session.run, session.state, session.world.leads
     with interruption() as received:
-        session.describe("Training is under way, or was stopped before it could say so.")
+        if leads:
+            session.describe("Training is under way, or was stopped before it could say so.")
+        for line in _notes(session):
+            session.progress.say(line)
         with session.progress:
             _loop(session, received)
-        finished = session.is_over()
-        session.save(final=finished)
-        if finished:
-            session.picture("final.png")
-            session.evaluate_at_the_end()
-    if not finished and received.number is not None:
-        session.describe(f"Interrupted at step {state.step}, and saved: `ganzoo resume` goes on from there.")
+        state.check_alike()
+        if leads:
+            session.finish()
+        session.world.gather(None)  # until the first has written all
+    if not session.finished and received.number is not None:
         message = f"interrupted at step {state.step}, saved; to go on: ganzoo resume {run.path}"
         raise Interrupted(message, received.number)
-    session.describe("Trained to the end of its budget.")
     if received.number is not None:
         raise Interrupted(f"interrupted; {run.path} had come to the end of its budget, and is saved", received.number)
     return run
@@ -316,14 +382,29 @@ def _fit(session: Session) -> Run:
 def _loop(session: Session, received: Received) -> None:
     """The algorithm: `critic_steps` discriminator updates, a generator update on the last batch, the average."""
     state, critic_steps = session.state, session.config.variant.critic_steps
-    while not session.is_over() and received.number is None:
+    while session.goes_on(received):
         for update in range(state.step * critic_steps, (state.step + 1) * critic_steps):
             batch = session.batches.at(update)
             state.logs.add("d", session.updates.discriminator(batch))
         state.logs.add("g", session.updates.generator(batch))
         state.step += 1
+        state.average_buffers()
         state.ema.update(state.objective.generator, state.step)
         session.after_step()
+
+
+def _notes(session: Session) -> list[str]:
+    """What there is to say of a run on several processes."""
+    size, batch_size = session.world.size, session.config.data.batch_size
+    if size == 1:
+        return []
+    lines = [f"{size} processes: {batch_size // size} of the {batch_size} images of a batch each"]
+    if mixing := session.state.objective.mixing:
+        lines.append(
+            f"note: {', '.join(mixing)}: statistics are taken over {batch_size // size} images and not {batch_size}: "
+            "close to the run of one process, but not the same"
+        )
+    return lines
 
 
 def _picture_epochs(config: RunConfig, batches_per_epoch: int) -> Callable[[int], bool]:

@@ -33,11 +33,11 @@ def complete(training: Training) -> RunConfig:
 def measured(training: Training, asked: TrainConfig) -> tuple[RunConfig, str | None]:
     """The configuration with the fastest choices where `asked` leaves them open, and a line that says which.
 
-    Nothing is measured where nothing is open, or the budget is too small for it.
+    Nothing is measured where nothing is open, the budget is too small for it, or several processes would have to agree.
     """
     config = complete(training)
     candidates = list(_candidates(config, asked, _minutes(training, 0.0)))
-    if not candidates or _is_short(training):
+    if not candidates or _is_short(training) or training.world.size > 1:
         return config, None
     try:
         fastest = _seconds(training, config)

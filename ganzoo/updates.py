@@ -69,8 +69,11 @@ class Updates:
         return terms
 
     def _seed(self, player: str, batch: Batch) -> None:
-        """For dropout. torch.manual_seed would look for every kind of device, which takes a tenth of a millisecond."""
-        seed = derive(self.seed, player, batch.update)
+        """For dropout, another on each process.
+
+        torch.manual_seed would look for every kind of device, which takes a tenth of a millisecond.
+        """
+        seed = derive(self.seed, player, batch.update) + self.state.world.rank
         torch.default_generator.manual_seed(seed)
         if self.state.device.type != "cpu":
             torch.get_device_module(self.state.device).manual_seed(seed)

@@ -574,7 +574,7 @@ WRONG_SETTINGS = {
     'penalties=[{name="gradient", at="here"}]': r'penalties\.0\.at = "here": must be \'real\'',
     'penalties=[{name="gradient", at="real", every=0}]': r"penalties\.0\.every = 0: must be greater than 0",
     'penalties=[{at="real"}]': "a component needs its name",
-    "generator_optimizer=sgd": r'generator_optimizer\.name = "sgd": must be \'adam\'',
+    "generator_optimizer=lion": r'generator_optimizer\.name = "lion": must be \'adam\' or \'sgd\'',
     "generator_optimizer.lr=-1.0": r"generator_optimizer\.lr = -1\.0: must be greater than 0",
     "generator_optimizer.betas=[0.5, 1.5]": r"generator_optimizer\.betas\.1 = 1\.5: must be less than 1",
     "train.ema=1.5": r"train\.ema = 1\.5: must be less than 1",

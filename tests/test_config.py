@@ -15,6 +15,7 @@ from ganzoo.config import (
     BUDGETS,
     DEFAULT_MINUTES,
     SCHEMA,
+    SGD,
     Adam,
     DataConfig,
     RunConfig,
@@ -64,6 +65,7 @@ FRACTIONS = st.floats(0, 1, exclude_max=True)
 TEXT = st.text(st.characters(exclude_categories=["Cs"])).filter(lambda text: text != "none")
 NAMES = st.text(st.characters(exclude_categories=["Cs"]))  # a class may well be called "none"
 ADAMS = st.builds(Adam, lr=POSITIVE, betas=st.tuples(FRACTIONS, FRACTIONS), eps=POSITIVE)
+OPTIMIZERS = ADAMS | st.builds(SGD, lr=POSITIVE, momentum=FRACTIONS)
 PENALTIES = st.builds(
     lambda **settings: Spec("gradient", **settings),
     at=st.sampled_from(["real", "fake", "interpolates", "perturbed"]),
@@ -111,8 +113,8 @@ def configs(draw: st.DrawFn) -> RunConfig:
             ),
             "penalties": tuple(draw(st.lists(PENALTIES, max_size=3))),
             "critic_steps": draw(COUNTS),
-            "generator_optimizer": draw(ADAMS),
-            "discriminator_optimizer": draw(ADAMS),
+            "generator_optimizer": draw(OPTIMIZERS),
+            "discriminator_optimizer": draw(OPTIMIZERS),
         }
     )
     return RunConfig(run=RunInfo(variant=draw(TEXT)), variant=changed, data=draw(DATA), train=draw(TRAIN))
@@ -212,6 +214,10 @@ def test_naming_a_component_replaces_its_table_and_a_setting_of_it_merges() -> N
     optimizer = assemble("gan", settings=["generator_optimizer.lr=0.5"]).variant.generator_optimizer
     assert optimizer == assemble("gan").variant.generator_optimizer.model_copy(update={"lr": 0.5})
     assert assemble("gan", settings=["generator_optimizer=adam"]).variant.generator_optimizer == Adam()
+    for settings in (["generator_optimizer=sgd"], ["generator_optimizer.name=sgd"]):
+        assert assemble("gan", settings=settings).variant.generator_optimizer == SGD()
+        settings.append("generator_optimizer.momentum=0.5")
+        assert assemble("gan", settings=settings).variant.generator_optimizer == SGD(momentum=0.5)
 
 
 def test_penalties_are_replaced_as_a_whole() -> None:
@@ -221,7 +227,9 @@ def test_penalties_are_replaced_as_a_whole() -> None:
 
 
 def test_betas_of_mixed_numbers_become_floats() -> None:
-    betas = assemble("gan", settings=["generator_optimizer.betas=[0, 0.9]"]).variant.generator_optimizer.betas
+    optimizer = assemble("gan", settings=["generator_optimizer.betas=[0, 0.9]"]).variant.generator_optimizer
+    assert isinstance(optimizer, Adam)
+    betas = optimizer.betas
     assert betas == (0.0, 0.9)
     assert {type(beta) for beta in betas} == {float}  # torch refuses a mixture
 
@@ -304,7 +312,12 @@ def test_assembling_leaves_what_it_was_given_alone() -> None:
         ("generator_optimizer.lr=0", "generator_optimizer.lr = 0: must be greater than 0"),
         ("generator_optimizer.lr=nan", "generator_optimizer.lr = nan: must be a finite number"),
         ("discriminator_optimizer.betas=[0.5, 1.0]", "discriminator_optimizer.betas.1 = 1.0: must be less than 1"),
-        ("discriminator_optimizer.name=sgd", "discriminator_optimizer.name = \"sgd\": must be 'adam'"),
+        ("discriminator_optimizer.name=lion", "discriminator_optimizer.name = \"lion\": must be 'adam' or 'sgd'"),
+        ("discriminator_optimizer={name='sgd', lr=-1}", "discriminator_optimizer.lr = -1: must be greater than 0"),
+        (
+            "discriminator_optimizer={name='sgd', betas=[0, 0]}",
+            "(there takes lr, momentum, name)",
+        ),
         ("penalties=[{name='gradient', at='reel'}]", "penalties.0.at = \"reel\": must be 'real', 'fake'"),
         ("penalties=[{name='gradient', at='real'}, 'gradient']", "penalties.1.at is missing: penalty 'gradient'"),
         ("penalties=[{name='gradient', at='real', weight=inf}]", "penalties.0.weight = inf: must be a finite"),

@@ -139,9 +139,12 @@ def spoilt(terms: Terms, how: str) -> Terms:
 
 @pytest.mark.parametrize("how", ["value", "gradient"])
 @pytest.mark.parametrize("defers", [False, True])
-def test_a_step_on_what_is_not_finite_changes_nothing(how: str, defers: bool, tiny_images: Images) -> None:
+@pytest.mark.parametrize("optimizer", ["adam", "sgd", "{name='sgd', momentum=0.5}"])
+def test_a_step_on_what_is_not_finite_changes_nothing(
+    how: str, defers: bool, optimizer: str, tiny_images: Images
+) -> None:
     """Neither weights nor moments nor the count of steps, be it refused at once or skipped by the fused optimiser."""
-    session, batch = training(tiny_images, ["penalties=[]"])
+    session, batch = training(tiny_images, ["penalties=[]", f"discriminator_optimizer={optimizer}"])
     objective, player = session.state.objective, session.state.discriminator
     player.defers = defers  # as on a device that is not waited for
     fake = objective.draw(batch).detach()

@@ -13,9 +13,9 @@ import ganzoo
 
 PACKAGES = {"ganzoo": ROOT / "ganzoo", "ganzoo_cli": ROOT / "cli"}
 # Each may use those before it and none after; a package stands for all its modules.
-ORDER = ["errors", "registry", "config", "data", "networks", "batch", "losses", "penalties", "objective", "build"]
-ORDER += ["checkpoint", "state", "graphs", "updates", "run", "sampling", "prepare", "tuning", "evaluation", "trainer"]
-ORDER += ["report"]
+ORDER = ["errors", "registry", "config", "distributed", "data", "networks", "batch", "losses", "penalties", "objective"]
+ORDER += ["build", "checkpoint", "state", "graphs", "updates", "run", "sampling", "prepare", "tuning", "evaluation"]
+ORDER += ["trainer", "report"]
 TORCH_FREE = ["errors", "seeds", "files", "registry", "config", "plugin", "variants", "interruption", "progress"]
 TORCH_FREE += ["generator", "images", "onnxfile", "runtime", "executors"]
 

@@ -447,9 +447,9 @@ def test_a_run_whose_images_no_longer_fit_is_no_longer_exact(tmp_path: Path) -> 
     run = train_tiny("gan", source, tmp_path / "run", steps=1)
     assert run.config.data.memory is None
     mapped = prepare(run.config.with_data(memory=1), resumed=True)
-    (line,) = lost_exactness(run, mapped)
+    (line,) = lost_exactness(run, mapped, 1)
     assert "another order" in line
-    assert lost_exactness(run, prepare(run.config, resumed=True)) == []
+    assert lost_exactness(run, prepare(run.config, resumed=True), 1) == []
     assert recipe(mapped.config) == recipe(run.config)  # repetitions, though memory was short on one of the days
 
 

@@ -35,6 +35,10 @@ CASES: dict[str, tuple[str, list[str]]] = {
     "dropout": ("gan", ["discriminator.dropout=0.3"]),
     "float32": ("dcgan", ["train.precision=float32"]),
     "bfloat16": ("dcgan", ["train.precision=bfloat16"]),
+    "momentum": (
+        "gan",
+        [f"{player}_optimizer={{name='sgd', momentum=0.5}}" for player in ("generator", "discriminator")],
+    ),
     "perturbed": ("dcgan", [PERTURBED, "critic_steps=2"]),
     "batch-norm": ("dcgan", ["penalties=[]", "discriminator.norm=batch", "data.image_size=16"]),
     "conditional-convolutions": ("cgan", CONVOLUTIONS),

@@ -12,6 +12,8 @@ from ganzoo.data.windows import Windows
 from ganzoo.errors import UsageError
 from ganzoo.seeds import derive
 
+ALL = slice(None)
+
 
 def normalize(images: Tensor) -> Tensor:
     """uint8 [0, 255] -> float32 [-1, 1], of the same shape."""
@@ -21,15 +23,19 @@ def normalize(images: Tensor) -> Tensor:
 class Loader:
     """Batches of a data set for update 0, 1, 2, ...; an epoch's last partial batch is dropped.
 
-    Raises UsageError where `batch_size` is below 1 or above the number of images.
+    Of each batch only the rows of `share` are made: what one of several processes takes of it. Raises UsageError where
+    `batch_size` is below 1 or above the number of images.
     """
 
-    def __init__(self, dataset: Dataset, batch_size: int, device: torch.device | str, seed: int) -> None:
+    def __init__(
+        self, dataset: Dataset, batch_size: int, device: torch.device | str, seed: int, share: slice = ALL
+    ) -> None:
         if not 1 <= batch_size <= len(dataset):
             raise UsageError(
                 f"data.batch_size is {batch_size}: expected 1 to {len(dataset)}, as {dataset.source} has images"
             )
         self.batch_size = batch_size
+        self.share = share
         self.batches_per_epoch = len(dataset) // batch_size
         self.device = torch.device(device)
         self._count = len(dataset)
@@ -40,9 +46,10 @@ class Loader:
         self._order = torch.empty(0, dtype=torch.int64)
 
     def batch(self, update: int) -> tuple[Tensor, Tensor | None]:
-        """The images float32 [B, C, H, W] in [-1, 1] and the labels int64 [B], or None, of an update."""
+        """The images float32 [B, C, H, W] in [-1, 1] and the labels int64 [B], or None, of an update's share."""
         epoch, position = divmod(update, self.batches_per_epoch)
-        images, rows = self._take(epoch, position * self.batch_size, (position + 1) * self.batch_size)
+        start = position * self.batch_size
+        images, rows = self._take(epoch, start + (self.share.start or 0), start + (self.share.stop or self.batch_size))
         return normalize(images), None if self._labels is None else self._labels[rows]
 
     def _take(self, epoch: int, start: int, stop: int) -> tuple[Tensor, Tensor]:

@@ -152,12 +152,16 @@ class _Given(nn.Module):
         return features
 
 
+# Of a run on several processes one evaluates while the others wait: torchmetrics must not wait for them.
+_ALONE: dict[str, Any] = {"sync_on_compute": False}
+
+
 def frechet_distance(real: Tensor, fake: Tensor) -> float:
     """Fréchet distance between Gaussians fitted to two sets of features [N, D] and [M, D], by torchmetrics."""
     load_torchvision()  # before torchmetrics, which imports it
     from torchmetrics.image.fid import FrechetInceptionDistance
 
-    metric = FrechetInceptionDistance(feature=_Given(real.shape[1]))
+    metric = FrechetInceptionDistance(feature=_Given(real.shape[1]), **_ALONE)
     metric.set_dtype(torch.float64)
     return float(_compared(metric, real, fake).clamp(min=0))
 
@@ -169,7 +173,8 @@ def kernel_distance(real: Tensor, fake: Tensor, seed: int = 0) -> float:
 
     size = min(KID_SUBSET_SIZE, len(real), len(fake))
     with warnings.catch_warnings(action="ignore"):  # of the memory that large features would take
-        metric = KernelInceptionDistance(feature=_Given(real.shape[1]), subsets=KID_SUBSETS, subset_size=size)
+        features = _Given(real.shape[1])
+        metric = KernelInceptionDistance(feature=features, subsets=KID_SUBSETS, subset_size=size, **_ALONE)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         mean, _ = _compared(metric, real, fake)

