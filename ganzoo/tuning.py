@@ -36,8 +36,10 @@ def measured(training: Training, asked: TrainConfig) -> tuple[RunConfig, str | N
     Nothing is measured where nothing is open, or the budget is too small for it.
     """
     config = complete(training)
+    if _is_short(training):
+        return config, None
     candidates = list(_candidates(config, asked, _minutes(training, 0.0)))
-    if not candidates or _is_short(training):
+    if not candidates:
         return config, None
     try:
         fastest = _seconds(training, config)
