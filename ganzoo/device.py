@@ -96,7 +96,7 @@ def _onednn_is_float32() -> bool:
 def torch_settings(train: TrainConfig) -> Iterator[None]:
     """Torch as a run needs it: threads, matrix products, gradients on, a generator of its own; restored afterwards."""
     threads, matmul, dtype = torch.get_num_threads(), torch.get_float32_matmul_precision(), torch.get_default_dtype()
-    deterministic, benchmark = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
+    deterministic, benchmark = torch.get_deterministic_debug_mode(), torch.backends.cudnn.benchmark
     devices = [torch.cuda.current_device()] if train.device == "cuda" else []
     try:
         torch.set_num_threads(train.threads or threads)
@@ -118,17 +118,17 @@ def torch_settings(train: TrainConfig) -> Iterator[None]:
         torch.set_num_threads(threads)
         torch.set_default_dtype(dtype)
         torch.set_float32_matmul_precision(matmul)
-        torch.use_deterministic_algorithms(deterministic)
+        torch.set_deterministic_debug_mode(deterministic)
         torch.backends.cudnn.benchmark = benchmark
 
 
 def _compiler(train: TrainConfig) -> AbstractContextManager[None]:
-    """The compiler's settings: penalties differentiate inside what is compiled."""
+    """The compiler's settings: it refuses a function's ninth version, and runs of one process share their functions."""
     if not train.compiled:
         return nullcontext()
     import torch._dynamo  # takes a second
 
-    patched: AbstractContextManager[None] = torch._dynamo.config.patch(trace_autograd_ops=True)
+    patched: AbstractContextManager[None] = torch._dynamo.config.patch(recompile_limit=256)
     return patched
 
 

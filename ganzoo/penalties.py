@@ -49,10 +49,28 @@ class FlatCurvature(TorchFunctionMode):
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if function is relu or function is leaky_relu:
-            x = args[0] if args else kwargs["input"]
-            slope = kwargs.get("negative_slope", 0.01) if function is leaky_relu else 0.0
-            return x * torch.where(x.detach() > 0, 1.0, slope).to(x.dtype)
+            names = ("input", "inplace") if function is relu else ("input", "negative_slope", "inplace")
+            given = {**dict(zip(names, args, strict=False)), **kwargs}  # torch names them all, its compiler none
+            if not given.get("inplace"):  # what is written over may be read again
+                x = given["input"]
+                slope = given.get("negative_slope", 0.01) if function is leaky_relu else 0.0
+                return x * torch.where(x.detach() > 0, 1.0, slope).to(x.dtype)
         return function(*args, **kwargs)
+
+
+def _gradients(function: Callable[[Tensor], Tensor], points: Tensor) -> Tensor:
+    """The gradient of each sample's logit at its own point, [N, C, H, W], itself differentiable by the parameters."""
+
+    def total(x: Tensor) -> Tensor:
+        with FlatCurvature():
+            return function(x).sum()
+
+    if torch.compiler.is_compiling():  # the compiler refuses a leaf that is made within what it compiles
+        compiled: Tensor = torch.func.grad(total)(points)
+        return compiled
+    points = points.requires_grad_()
+    (gradients,) = torch.autograd.grad(total(points), points, create_graph=True)
+    return gradients
 
 
 @penalties.register("gradient")
@@ -89,10 +107,7 @@ class GradientPenalty:
 
     def __call__(self, discriminator: Discriminator, batch: Batch, fake: Tensor) -> Tensor:
         points, labels = self._points(batch, fake)
-        points = points.detach().requires_grad_()
-        with FlatCurvature():
-            logits = logits_of(discriminator(points, labels))
-        (gradients,) = torch.autograd.grad(logits.sum(), points, create_graph=True)
+        gradients = _gradients(lambda x: logits_of(discriminator(x, labels)), points.detach())
         squared = gradients.flatten(1).square().sum(1)  # [N, C, H, W] -> [N]: one norm a sample
         if self.target == 0:
             return self.weight * squared.mean()  # no root: its gradient at 0 is not finite

@@ -31,7 +31,7 @@ class Dropout(nn.Dropout):
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or self.p == 0 or x.device.type != "cpu" or torch.compiler.is_compiling():
             return super().forward(x)
-        dropped = round(self.p * 2**16)  # of 65,536 equally likely values
+        dropped = min(round(self.p * 2**16), 2**16 - 1)  # of 65,536 equally likely values, never all
         words = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
         kept = words.view(torch.int16)[: x.numel()].view(x.shape) >= dropped - 2**15
         return x * kept.to(x.dtype).mul_(1 / (1 - dropped / 2**16))
