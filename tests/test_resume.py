@@ -18,7 +18,7 @@ from conftest import Images, bits_of, ended, images_file, start_training, tensor
 from torch import Tensor
 
 import ganzoo
-from ganzoo import device
+from ganzoo import device, tuning
 from ganzoo.batch import Batch, Batches
 from ganzoo.data import Loader, from_arrays
 from ganzoo.errors import FileError, UsageError
@@ -175,7 +175,8 @@ def globals_of_torch() -> dict[str, Any]:
         "dtype": torch.get_default_dtype(),
         "gradients": torch.is_grad_enabled(),
         "inference": torch.is_inference_mode_enabled(),
-        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "deterministic": torch.get_deterministic_debug_mode(),
+        "cudnn": torch.backends.cudnn.benchmark,
         "handlers": [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)],
         "numpy": np.random.get_state()[1].tolist(),  # type: ignore[index]
         "python": random.getstate(),
@@ -187,6 +188,9 @@ def unusual() -> Iterator[None]:
     """A process with settings of its own."""
     threads, matmul = torch.get_num_threads(), torch.get_float32_matmul_precision()
     handler = signal.signal(signal.SIGTERM, lambda number, frame: None)
+    deterministic, benchmark = torch.get_deterministic_debug_mode(), torch.backends.cudnn.benchmark
+    torch.set_deterministic_debug_mode("warn")
+    torch.backends.cudnn.benchmark = True
     torch.set_num_threads(threads + 1)
     torch.set_float32_matmul_precision("high")
     torch.set_default_dtype(torch.float64)
@@ -198,6 +202,8 @@ def unusual() -> Iterator[None]:
             torch.set_default_dtype(torch.float32)
             torch.set_float32_matmul_precision(matmul)
             torch.set_num_threads(threads)
+            torch.set_deterministic_debug_mode(deterministic)
+            torch.backends.cudnn.benchmark = benchmark
             signal.signal(signal.SIGTERM, handler)
 
 
@@ -210,6 +216,17 @@ def test_what_is_global_neither_matters_nor_changes(tiny_images: Images, tmp_pat
         torch.manual_seed(99)
         resumed(run, tiny_images, steps=10)
     assert bits_of(run) == expected
+
+
+@pytest.mark.parametrize("options", [{"deterministic": True}, {"steps": tuning.STEPS}])
+def test_neither_the_plain_path_nor_measuring_changes_what_is_global(
+    options: dict[str, Any], tiny_images: Images, tmp_path: Path
+) -> None:
+    settings = ["train.threads=none", "train.log_every=1000"]
+    with unusual():
+        before = globals_of_torch()
+        train_tiny("dcgan", tiny_images, tmp_path / "run", settings=settings, **{"steps": 2, **options})
+        assert globals_of_torch() == before
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -383,6 +400,7 @@ def test_a_new_run_needs_a_directory_of_its_own(tiny_images: Images, tmp_path: P
 def test_a_run_that_was_killed_goes_on_as_if_nothing_had_been(tmp_path: Path) -> None:
     source, out = images_file(tmp_path / "images.npz"), tmp_path / "run"
     settings = ["train.checkpoint_every=5", "train.log_every=3", "train.sample_epochs=[1,2]"]
+    settings += ["train.precision=float32"]  # a run as long as this one would choose by measuring
     process = start_training(out, source, settings)
     checkpoints = out / "checkpoints"
     wait_until(lambda: len(list(checkpoints.glob("step-*"))) >= 2, process)
