@@ -36,14 +36,10 @@ def measured(training: Training, asked: TrainConfig) -> tuple[RunConfig, str | N
     Nothing is measured where nothing is open, the budget is too small for it, or several processes would have to agree.
     """
     config = complete(training)
-    if _is_short(training):
-        return config, None
-    candidates = list(_candidates(config, asked, _minutes(training, 0.0)))
     if _is_short(training) or training.world.size > 1:
         return config, None
     candidates = list(_candidates(config, asked, _minutes(training, 0.0)))
     if not candidates:
-        return config, None
         return config, None
     try:
         fastest = _seconds(training, config)

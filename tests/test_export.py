@@ -65,7 +65,7 @@ CASES = {
     "RGB 32": Case(variant="dcgan", size=32, channels=3),
     "RGB 32 conditional": Case(variant="gan", settings=("conditional=true",), size=32, channels=3),
     "odd size": Case(variant="dcgan", size=21),
-    "resize": Case(variant="dcgan", settings=("generator={name='resize', width=4}",)),
+    "resize-conv": Case(variant="dcgan", settings=("generator={name='resize-conv', width=4}",)),
     "no norm": Case(variant="dcgan", settings=("generator.norm=none",)),
     "no norm mlp": Case(variant="gan", settings=("generator.norm=none",)),
 }

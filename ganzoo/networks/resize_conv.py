@@ -24,8 +24,8 @@ def _halved(size: tuple[int, int], times: int) -> tuple[int, int]:
     return math.ceil(size[0] / 2**times), math.ceil(size[1] / 2**times)
 
 
-@generators.register("resize")
-class ResizeGenerator(nn.Module):
+@generators.register("resize-conv")
+class ResizeConvGenerator(nn.Module):
     """z [N, latent_dim] (and labels [N]) -> images [N, C, H, W] in [-1, 1], by `stages` doublings."""
 
     def __init__(
@@ -65,8 +65,8 @@ class ResizeGenerator(nn.Module):
         return images[:, :, :height, :width]  # odd sizes were rounded up
 
 
-@discriminators.register("resize")
-class ResizeDiscriminator(nn.Module):
+@discriminators.register("resize-conv")
+class ResizeConvDiscriminator(nn.Module):
     """images [N, C, H, W] (and labels [N]) -> logits [N], by `stages` halvings, each with twice the channels."""
 
     def __init__(
