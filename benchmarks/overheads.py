@@ -100,7 +100,7 @@ def shares(variant: str, seconds: float) -> dict[str, Any]:
 
 
 def memory(variant: str) -> float:
-    """Peak resident memory of a minute's training, MB."""
+    """Peak resident memory of half a minute's training, MiB."""
     with tempfile.TemporaryDirectory() as scratch:
         command = [sys.executable, *TRAIN, "--variant", variant, "--minutes", "0.5", "--out", f"{scratch}/run"]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

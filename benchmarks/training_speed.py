@@ -14,7 +14,6 @@ which share of it is reached and where a step's time goes. Writes benchmarks/res
 import argparse
 import json
 import os
-import platform
 import re
 import subprocess
 import sys
@@ -31,7 +30,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from ganzoo import tuning
-from ganzoo.batch import Batches
 from ganzoo.config import RunConfig
 from ganzoo.device import device_name, torch_settings
 from ganzoo.prepare import Training, configure, prepare
@@ -150,26 +148,12 @@ class Steps:
     """Steps of a run as the trainer takes them, without its files."""
 
     def __init__(self, training: Training, config: RunConfig) -> None:
-        self.state = TrainingState(config, training.device)
-        self.updates = Updates(self.state, config)
-        self.critic_steps = config.variant.critic_steps
+        state = TrainingState(config, training.device)
+        self.updates, self.batches = Updates(state, config), training.batches(state.objective.noise)
         self.device = training.device
-        self.batches = Batches(
-            training.loader,
-            latent_dim=config.variant.latent_dim,
-            conditional=config.variant.conditional,
-            noise=self.state.objective.noise,
-            seed=config.train.seed,
-        )
 
     def one(self) -> None:
-        state = self.state
-        for update in range(state.step * self.critic_steps, (state.step + 1) * self.critic_steps):
-            batch = self.batches.at(update)
-            state.logs.add("d", self.updates.discriminator(batch))
-        state.logs.add("g", self.updates.generator(batch))
-        state.step += 1
-        state.ema.update(state.objective.generator, state.step)
+        self.updates.step(self.batches)
         if self.device.type == "cuda":
             torch.cuda.synchronize()
 
@@ -236,10 +220,11 @@ def main() -> None:
     device, names = torch.device(arguments.device), arguments.variants.split(",")
     settings = [f'train.device="{arguments.device}"', *arguments.settings]
     found: dict[str, Any] = {
-        "command": " ".join(["python", "benchmarks/training_speed.py", *sys.argv[1:]]),
+        "command": " ".join(["python", "benchmarks/training_speed.py", *sys.argv[1:]]).replace(
+            str(arguments.peer), "CHECKOUT"
+        ),
         "machine": device_name(device),
         "cores": os.cpu_count(),
-        "platform": platform.platform(),
         "torch": torch.__version__,
         "commit": commit(),
         "limits": limits(device),

@@ -47,7 +47,7 @@ def train(
     ] = None,
     precision: Annotated[
         str | None,
-        typer.Option(metavar="NAME", show_default="auto", help="auto, fp32 (as written, nothing rewritten), bf16."),
+        typer.Option(metavar="NAME", show_default="auto", help="auto, fp32 (layer by layer, nothing measured), bf16."),
     ] = None,
     deterministic: Annotated[
         bool, typer.Option("--deterministic", help="fp32, and deterministic algorithms only; nothing is measured.")

@@ -202,8 +202,8 @@ def overheads_table() -> str:
         )
     for variant in start["first_step"]:
         lines.append(
-            f"| peak memory of `{variant}` on MNIST | {memory[variant]:.0f} MB, of which `import torch` "
-            f"{memory['import_torch']:.0f} MB and the data {memory['data']:.0f} MB |"
+            f"| peak memory of `{variant}` on MNIST | {memory[variant]:.0f} MiB, of which `import torch` "
+            f"{memory['import_torch']:.0f} MiB and the data {memory['data']:.0f} MiB |"
         )
     for row in found["shares"]:
         parts = {key: row.get(key, 0.0) for key in ("logs", "progress", "average", "checkpoints")}

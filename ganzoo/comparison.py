@@ -109,6 +109,8 @@ def _plan(runs: tuple[str, ...], variants: tuple[str, ...], settings: Mapping[st
     given = {key: value for key, value in settings.items() if value is not None}
     if variants and not {"minutes", "epochs", "steps"} & set(given):
         given["minutes"] = DEFAULT_MINUTES
+    if "data_dir" in given:
+        given["data_dir"] = os.path.abspath(given["data_dir"])  # noqa: PTH100  # as a string; others work elsewhere
     plan = parse(Plan, {**given, "runs": runs, "variants": variants})
     if unknown := set(plan.figures) - set(FIGURES):
         raise UsageError(f"no figure '{min(unknown)}': expected some of {', '.join(FIGURES)}")

@@ -143,7 +143,7 @@ class TrainConfig(_Value):
 
     @property
     def plain(self) -> bool:
-        """Whether everything is computed as it is written: in float32, layer by layer, nothing compiled."""
+        """Whether everything is computed in float32, layer by layer: nothing rewritten, compiled or captured."""
         return self.deterministic or self.precision == "float32"
 
 

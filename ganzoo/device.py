@@ -11,6 +11,7 @@ import torch
 from ganzoo.config import TrainConfig
 from ganzoo.errors import MachineError
 
+_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of glibc's mallopt
 SELF_TEST_TOLERANCE = 0.05  # bfloat16 keeps 8 bits: a right convolution errs by less than 1 %
 
@@ -85,9 +86,11 @@ def _onednn_is_float32() -> bool:
     generator = torch.Generator().manual_seed(0)
     a, b = torch.randn(64, 256, generator=generator), torch.randn(256, 64, generator=generator)
     former = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("medium")
-    product = (a @ b).double()
-    torch.set_float32_matmul_precision(former)
+    try:
+        torch.set_float32_matmul_precision("medium")
+        product = (a @ b).double()
+    finally:
+        torch.set_float32_matmul_precision(former)
     exact = a.double() @ b.double()
     return bool((product - exact).norm() <= 1e-6 * exact.norm())
 
@@ -96,16 +99,18 @@ def _onednn_is_float32() -> bool:
 def torch_settings(train: TrainConfig) -> Iterator[None]:
     """Torch as a run needs it: threads, matrix products, gradients on, a generator of its own; restored afterwards."""
     threads, matmul, dtype = torch.get_num_threads(), torch.get_float32_matmul_precision(), torch.get_default_dtype()
-    deterministic, benchmark = torch.get_deterministic_debug_mode(), torch.backends.cudnn.benchmark
+    deterministic, workspace = torch.get_deterministic_debug_mode(), os.environ.get(_WORKSPACE)
+    benchmark, tf32 = torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32
     devices = [torch.cuda.current_device()] if train.device == "cuda" else []
     try:
         torch.set_num_threads(train.threads or threads)
         torch.set_default_dtype(torch.float32)
         torch.set_float32_matmul_precision(matmul if train.matmul == "auto" else train.matmul)
         if train.deterministic:
-            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS refuses
+            os.environ.setdefault(_WORKSPACE, ":4096:8")  # without it cuBLAS refuses
             torch.use_deterministic_algorithms(True)
         torch.backends.cudnn.benchmark = train.device == "cuda" and not train.deterministic
+        torch.backends.cudnn.allow_tf32 = train.matmul != "highest"  # of convolutions, as of matrices
         with (
             torch.random.fork_rng(devices),
             torch.inference_mode(False),
@@ -119,7 +124,9 @@ def torch_settings(train: TrainConfig) -> Iterator[None]:
         torch.set_default_dtype(dtype)
         torch.set_float32_matmul_precision(matmul)
         torch.set_deterministic_debug_mode(deterministic)
-        torch.backends.cudnn.benchmark = benchmark
+        torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32 = benchmark, tf32
+        if workspace is None:
+            os.environ.pop(_WORKSPACE, None)
 
 
 def _compiler(train: TrainConfig) -> AbstractContextManager[None]:

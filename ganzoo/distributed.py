@@ -125,7 +125,6 @@ def joined() -> Iterator[World]:
             if not world.leads:
                 warnings.simplefilter("ignore")  # process 0 says the same
             yield world
-        _on_sigterm(former)
     except (Exception, KeyboardInterrupt) as error:
         _on_sigterm(signal.SIG_IGN)  # this process is ending, and may say why
         exit_code = getattr(error, "exit_code", 130 if isinstance(error, KeyboardInterrupt) else 1)
@@ -135,6 +134,7 @@ def joined() -> Iterator[World]:
         raise
     finally:
         dist.destroy_process_group()  # after an error this closes the connections, which the others notice
+        _on_sigterm(former)
 
 
 def _from_environment() -> World:
@@ -171,8 +171,10 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 
 def _on_sigterm(handler: Any) -> Any:
-    """Set what SIGTERM does, and return what it did before; only the main thread may."""
-    return signal.signal(signal.SIGTERM, handler) if threading.current_thread() is threading.main_thread() else None
+    """Set what SIGTERM does, and return what it did before; only the main thread may. None leaves it as it is."""
+    if handler is None or threading.current_thread() is not threading.main_thread():
+        return None
+    return signal.signal(signal.SIGTERM, handler)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from ganzoo import data
+from ganzoo.batch import Batches
 from ganzoo.config import BUDGETS, RunConfig, Variant, assemble, read_toml
 from ganzoo.data import Dataset, Loader
 from ganzoo.data.memory import allowed_memory
@@ -19,6 +20,7 @@ from ganzoo.distributed import ALONE, World
 from ganzoo.errors import FileError, MachineError, UsageError
 from ganzoo.run import Run
 
+CHOICES = ("precision", "matmul", "channels_last", "fused", "compiled", "graphs")  # of how a run computes
 PATHS = ("channels_last", "fused", "compiled", "graphs")  # what the plain path does without
 PRECISIONS = {"fp32": "float32", "bf16": "bfloat16"}  # short names
 IN_MEMORY = "array"  # the source of images that are no file
@@ -66,8 +68,11 @@ def configure(
             "deterministic": deterministic,
         },
     }
+    table = {} if config is None else read_toml(Path(config))
+    if deterministic or flags["train"]["precision"] == "float32":  # the plain path, whatever a file's run had chosen
+        table = {**table, "train": {key: value for key, value in table.get("train", {}).items() if key not in CHOICES}}
     given = {name: {key: value for key, value in table.items() if value is not None} for name, table in flags.items()}
-    return assemble(variant, file=None if config is None else read_toml(Path(config)), settings=settings, flags=given)
+    return assemble(variant, file=table, settings=settings, flags=given)
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,17 @@ class Training:
     loader: Loader
     device: torch.device
     world: World = ALONE
+
+    def batches(self, noise: frozenset[str]) -> Batches:
+        """The batches of its updates, with the noise that the penalties ask for."""
+        variant = self.config.variant
+        return Batches(
+            self.loader,
+            latent_dim=variant.latent_dim,
+            conditional=variant.conditional,
+            noise=noise,
+            seed=self.config.train.seed,
+        )
 
     @property
     def total_steps(self) -> int | None:
@@ -127,6 +143,12 @@ def prepare(config: RunConfig, images: Any = None, *, resumed: bool = False, wor
         )
     train = config.train
     device = world.device(_device(train.device, resumed))
+    if train.deterministic and train.precision == "bfloat16":
+        raise UsageError("train.deterministic computes in float32: leave out --precision bf16")
+    if train.graphs and (device.type != "cuda" or world.size > 1):
+        if not resumed:
+            raise UsageError("train.graphs is for CUDA and one process: leave it out, or --set train.graphs=false")
+        train = train.model_copy(update={"graphs": False})
     completed = config.with_data(
         source=dataset.source,
         memory=dataset.mapped.memory if dataset.mapped else config.data.memory,  # the order depends on it
@@ -140,6 +162,7 @@ def prepare(config: RunConfig, images: Any = None, *, resumed: bool = False, wor
         device=device.type,
         precision="float32" if train.plain else choose_precision(train.precision, device),
         matmul="highest" if train.plain and train.matmul == "auto" else choose_matmul(train.matmul, device),
+        graphs=train.graphs,
         **({key: False for key in PATHS if getattr(train, key) is None} if train.plain else {}),
     )
     loader = Loader(dataset, config.data.batch_size, device, config.train.seed, share)

@@ -43,12 +43,14 @@ def load_network(run: "Run", *, best: bool = False) -> "tuple[torch.nn.Module, R
     import torch
 
     from ganzoo.build import build_generator
+    from ganzoo.networks.fused import fuse
 
     checkpoint = run.best_checkpoint() if best else run.latest_checkpoint()
     config = checkpoint.config()
     with torch.random.fork_rng(devices=[]):  # the first weights are replaced at once: leave the user's generator alone
         network = build_generator(config)
     checkpoint.load("ema", network)
+    fuse(network, config.train.fused is not False)
     return network.eval().requires_grad_(False), config, int(checkpoint.state()["step"])
 
 

@@ -29,12 +29,14 @@ class Player:
         parameters: Mapping[str, nn.Parameter],
         settings: Adam | SGD,
         world: World = ALONE,
+        *,
+        capturable: bool = False,
     ) -> None:
         self.name = name
         self.network = network
         self.parameters = dict(parameters)
         device = next(iter(self.parameters.values())).device
-        self.optimizer = _optimizer(self.parameters.values(), settings, capturable=device.type == "cuda")
+        self.optimizer = _optimizer(self.parameters.values(), settings, capturable=capturable)
         self.world = world
         self.defers = device.type != "cpu"
         self.nonfinite = torch.zeros((), dtype=torch.bool, device=device)  # where it `defers`: a step was skipped
@@ -111,9 +113,11 @@ def _optimizer(parameters: Iterable[nn.Parameter], settings: Adam | SGD, *, capt
     """The optimiser; one that is `capturable` by a CUDA graph counts its steps on the device (SGD counts none)."""
     if isinstance(settings, SGD):
         return torch.optim.SGD(parameters, lr=settings.lr, momentum=settings.momentum, fused=True)
-    return torch.optim.Adam(
+    adam = torch.optim.Adam(
         parameters, lr=settings.lr, betas=settings.betas, eps=settings.eps, fused=True, capturable=capturable
     )
+    adam._warned_capturable_if_run_uncaptured = True  # type: ignore[attr-defined]  # as it is a few times before capture
+    return adam
 
 
 class Ema:
@@ -206,9 +210,15 @@ class TrainingState:
             objective.discriminator_parameters(),
             variant.discriminator_optimizer,
             world,
+            capturable=bool(config.train.graphs),
         )
         self.generator = Player(
-            "generator", objective.generator, objective.generator_parameters(), variant.generator_optimizer, world
+            "generator",
+            objective.generator,
+            objective.generator_parameters(),
+            variant.generator_optimizer,
+            world,
+            capturable=bool(config.train.graphs),
         )
         self.statistics = [buffer for buffer in objective.buffers() if buffer.is_floating_point()]
         self.ema = Ema(objective.generator, config.train.ema)

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
 from ganzoo import checkpoint, tuning
-from ganzoo.batch import Batches
 from ganzoo.config import RunConfig, Variant
 from ganzoo.device import device_name, torch_settings
 from ganzoo.distributed import ALONE, World
@@ -70,7 +69,7 @@ def train(
         world: of a run on several processes, what `ganzoo.distributed.joined` gave this one.
         epochs, steps, minutes: the budget; one of them, or none for 5 minutes.
         batch_size, seed, device, sample_epochs, evaluate_every: see `DataConfig` and `TrainConfig`.
-        precision: "auto", "fp32" or "bf16"; fp32 is also the plain path, every layer computed as it is written.
+        precision: "auto", "fp32" or "bf16"; fp32 is also the plain path, layer by layer.
         deterministic: the plain path, with torch's deterministic algorithms.
         image_size, channels: bring the images to squares of this many pixels, to 1 or 3 channels.
         data_dir: where MNIST lies or is put; None for `GANZOO_DATA_DIR`, else the platform's cache directory.
@@ -200,13 +199,7 @@ class Session:
         self.world = training.world
         self.progress = progress
         self.monitor = monitor
-        self.batches = Batches(
-            training.loader,
-            latent_dim=self.config.variant.latent_dim,
-            conditional=self.config.variant.conditional,
-            noise=state.objective.noise,
-            seed=self.config.train.seed,
-        )
+        self.batches = training.batches(state.objective.noise)
         self.updates = Updates(state, self.config)
         self._picture_epochs = _picture_epochs(self.config, training.loader.batches_per_epoch)
         self._started = time.monotonic() - state.seconds
@@ -366,7 +359,9 @@ def _fit(session: Session) -> Run:
         for line in _notes(session):
             session.progress.say(line)
         with session.progress:
-            _loop(session, received)
+            while session.goes_on(received):
+                session.updates.step(session.batches)
+                session.after_step()
         state.check_alike()
         if leads:
             session.finish()
@@ -377,20 +372,6 @@ def _fit(session: Session) -> Run:
     if received.number is not None:
         raise Interrupted(f"interrupted; {run.path} had come to the end of its budget, and is saved", received.number)
     return run
-
-
-def _loop(session: Session, received: Received) -> None:
-    """The algorithm: `critic_steps` discriminator updates, a generator update on the last batch, the average."""
-    state, critic_steps = session.state, session.config.variant.critic_steps
-    while session.goes_on(received):
-        for update in range(state.step * critic_steps, (state.step + 1) * critic_steps):
-            batch = session.batches.at(update)
-            state.logs.add("d", session.updates.discriminator(batch))
-        state.logs.add("g", session.updates.generator(batch))
-        state.step += 1
-        state.average_buffers()
-        state.ema.update(state.objective.generator, state.step)
-        session.after_step()
 
 
 def _notes(session: Session) -> list[str]:

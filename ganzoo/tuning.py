@@ -1,14 +1,15 @@
 """How a run computes, chosen by measuring a few steps when it starts, and written down: a resumed run keeps to it."""
 
+import math
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 
-from ganzoo.batch import Batches
 from ganzoo.config import RunConfig, TrainConfig
 from ganzoo.device import torch_settings
+from ganzoo.graphs import CaptureError
 from ganzoo.prepare import Training
 from ganzoo.state import TrainingState
 from ganzoo.updates import Updates
@@ -19,6 +20,8 @@ COMPILE_MINUTES = 20.0  # compiling takes about one
 WARM_UP = 2  # steps
 SECONDS = 0.25  # that a choice is measured for, and
 REPEATS = 3  # steps at least
+LEAST_SECONDS, SHARE = 3.0, 0.05  # what measuring may take: seconds, or a share of the budget if that is more
+SLOW = 1.5  # times as slow as the best: not worth another step
 GAIN = 0.95  # a choice must take this share of the time, or less, to displace a simpler one
 
 
@@ -33,32 +36,41 @@ def complete(training: Training) -> RunConfig:
 def measured(training: Training, asked: TrainConfig) -> tuple[RunConfig, str | None]:
     """The configuration with the fastest choices where `asked` leaves them open, and a line that says which.
 
-    Nothing is measured where nothing is open, the budget is too small for it, or several processes would have to agree.
+    Nothing is measured where nothing is open, the budget is too small for it, or several processes would have to agree;
+    and no more than a small share of the budget. Raises CaptureError, after which a process cannot train.
     """
     config = complete(training)
-    if _is_short(training) or training.world.size > 1:
+    if _is_short(training) or training.world.size > 1 or not any(_candidates(config, asked, math.inf)):
         return config, None
-    candidates = list(_candidates(config, asked, _minutes(training, 0.0)))
-    if not candidates:
-        return config, None
+    began = time.monotonic()
     try:
-        fastest = _seconds(training, config)
+        fastest = _seconds(training, config, math.inf)
+    except CaptureError:
+        raise
     except Exception:  # whatever is wrong with the run, training itself says it better
         return config, None
-    if _minutes(training, fastest) >= COMPILE_MINUTES:
-        candidates = list(_candidates(config, asked, _minutes(training, fastest)))
-    tried = []
-    for candidate in candidates:
-        changed = config.with_train(**candidate)
-        name = _describe(candidate)
+    minutes = training.config.train.minutes or (training.total_steps or 0) * fastest / 60
+    tried, slower = [], set[str]()
+    for candidate in _candidates(config, asked, minutes):
+        if time.monotonic() - began > max(LEAST_SECONDS, SHARE * 60 * minutes):
+            tried.append("no time for more")
+            break
+        ((key, _),) = candidate.items()
+        if key in slower:  # half of the threads were slower: so is a quarter
+            continue
+        changed, name = config.with_train(**candidate), _describe(candidate)
         try:
-            seconds = _seconds(training, changed)
+            seconds = _seconds(training, changed, fastest)
+        except CaptureError:
+            raise
         except Exception as error:  # a compiler that is missing, a network that cannot be compiled or captured
             tried.append(f"{name} failed: {str(error).strip().partition(chr(10))[0][:80] or type(error).__name__}")
             continue
         tried.append(f"{name} {1000 * seconds:.3g}")
         if seconds <= GAIN * fastest:
             config, fastest = changed, seconds
+        else:
+            slower.add(key)
     train = config.train
     chosen = [train.precision, f"{train.threads} thread{'s' if train.threads != 1 else ''}"]
     chosen += [key for key in ("channels_last", "compiled", "graphs") if getattr(train, key)]
@@ -98,36 +110,21 @@ def _is_short(training: Training) -> bool:
     return (total is not None and total < STEPS) or (minutes is not None and minutes < MINUTES)
 
 
-def _minutes(training: Training, step: float) -> float:
-    """The budget in minutes, of steps that take this many seconds."""
-    return training.config.train.minutes or (training.total_steps or 0) * step / 60
-
-
-def _seconds(training: Training, config: RunConfig) -> float:
-    """The least time that a step takes, of a few on a state that is thrown away."""
+def _seconds(training: Training, config: RunConfig, fastest: float) -> float:
+    """The least time that a step takes, of a few on a state that is thrown away; of two where they are slow."""
     with torch_settings(config.train):
         state = TrainingState(config, training.device)
-        updates = Updates(state, config)
-        batches = Batches(
-            training.loader,
-            latent_dim=config.variant.latent_dim,
-            conditional=config.variant.conditional,
-            noise=state.objective.noise,
-            seed=config.train.seed,
-        )
+        updates, batches = Updates(state, config), training.batches(state.objective.noise)
         times: list[float] = []
         while len(times) < WARM_UP + REPEATS or sum(times[WARM_UP:]) < SECONDS:
             began = time.perf_counter()
-            first = state.step * config.variant.critic_steps
-            for update in range(first, first + config.variant.critic_steps):
-                batch = batches.at(update)
-                updates.discriminator(batch)
-            updates.generator(batch)
-            state.step += 1
+            updates.step(batches)
             if training.device.type == "cuda":
                 torch.cuda.synchronize(training.device)
             times.append(time.perf_counter() - began)
-    return min(times[WARM_UP:])
+            if len(times) > 1 and (sum(times[1:]) > LEAST_SECONDS or min(times[1:]) > SLOW * fastest):
+                break
+    return min(times[1:])
 
 
 def _describe(candidate: dict[str, Any]) -> str:

@@ -3,16 +3,22 @@
 They are the unit that is made fast: compiled, or captured in a CUDA graph. What they compute is the same in every way.
 """
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 import torch
 from torch import Tensor
 
-from ganzoo.batch import Batch
+from ganzoo.batch import Batch, Batches
 from ganzoo.config import RunConfig
 from ganzoo.device import autocast
+from ganzoo.errors import MachineError
 from ganzoo.graphs import Graphs
 from ganzoo.objective import Terms
 from ganzoo.seeds import derive
 from ganzoo.state import TrainingState
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Updates:
@@ -27,10 +33,21 @@ class Updates:
         objective = state.objective
         self._draw, self._d_terms, self._g_terms = objective.draw, objective.d_terms, objective.g_loss
         if config.train.compiled:
-            self._draw = torch.compile(objective.draw, fullgraph=True, dynamic=False)
-            self._d_terms = torch.compile(objective.d_terms, fullgraph=True, dynamic=False)
-            self._g_terms = torch.compile(objective.g_loss, fullgraph=True, dynamic=False)
+            self._draw = _compiled(objective.draw)
+            self._d_terms = _compiled(objective.d_terms)
+            self._g_terms = _compiled(objective.g_loss)
         self._graphs = Graphs() if config.train.graphs else None
+
+    def step(self, batches: Batches) -> None:
+        """The algorithm: `critic_steps` discriminator updates, a generator update on the last batch, the average."""
+        state = self.state
+        for update in range(state.step * self.critic_steps, (state.step + 1) * self.critic_steps):
+            batch = batches.at(update)
+            state.logs.add("d", self.discriminator(batch))
+        state.logs.add("g", self.generator(batch))
+        state.step += 1
+        state.average_buffers()
+        state.ema.update(state.objective.generator, state.step)
 
     def discriminator(self, batch: Batch) -> Terms:
         """Draw fakes, minimise the discriminator's terms by one optimiser step."""
@@ -58,7 +75,7 @@ class Updates:
                 self._drawn = self._draw(batch)
             terms = self._d_terms(batch, self._drawn.detach(), due)
         self.state.discriminator.update(self.state.step + 1, terms)
-        return terms
+        return _detached(terms)
 
     def _generator(self, batch: Batch) -> Terms:
         assert self._drawn is not None
@@ -66,7 +83,7 @@ class Updates:
             terms = self._g_terms(batch, self._drawn)
         self._drawn = None
         self.state.generator.update(self.state.step + 1, terms)
-        return terms
+        return _detached(terms)
 
     def _seed(self, player: str, batch: Batch) -> None:
         """For dropout, another on each process.
@@ -77,3 +94,24 @@ class Updates:
         torch.default_generator.manual_seed(seed)
         if self.state.device.type != "cpu":
             torch.get_device_module(self.state.device).manual_seed(seed)
+
+
+def _compiled(function: F) -> F:
+    """The function, compiled at its first call. Raises MachineError where that cannot be."""
+    compiled = torch.compile(function, fullgraph=True, dynamic=False)
+
+    def call(*arguments: Any) -> Any:
+        try:
+            return compiled(*arguments)
+        except torch._dynamo.exc.TorchDynamoException as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise MachineError(
+                f"the updates cannot be compiled here ({reason}): --set train.compiled=false does without"
+            ) from error
+
+    return call  # type: ignore[return-value]
+
+
+def _detached(terms: Terms) -> Terms:
+    """Without their graph, which a captured update would keep alive."""
+    return {name: value.detach() for name, value in terms.items()}

@@ -1,6 +1,8 @@
 """What is fast computes what is plain: every fast path is held to the plain one, within stated bounds."""
 
 import copy
+import hashlib
+import json
 import os
 import re
 import shutil
@@ -23,13 +25,15 @@ from ganzoo.batch import Batch, Batches, Noise
 from ganzoo.build import build_objective
 from ganzoo.config import Adam, TrainConfig, assemble, read_toml
 from ganzoo.device import torch_settings
+from ganzoo.errors import UsageError
 from ganzoo.graphs import cloned, copy_into
 from ganzoo.networks.common import Dropout
-from ganzoo.networks.fused import ConvPool2d, UpsampleConv2d, fuse
+from ganzoo.networks.fused import ConvPool2d, FusedConv2d, UpsampleConv2d, fuse
 from ganzoo.objective import Terms
 from ganzoo.penalties import FlatCurvature
 from ganzoo.prepare import PATHS, Training, configure, prepare
 from ganzoo.registry import discriminators, generators, variants
+from ganzoo.sampling import load_network
 from ganzoo.state import Ema, TrainingState
 from ganzoo.updates import Updates
 
@@ -685,3 +689,47 @@ def test_the_benchmarks_networks_are_the_peers(name: str) -> None:
     assert config.data.batch_size == 64
     for optimizer in (config.variant.generator_optimizer, config.variant.discriminator_optimizer):
         assert optimizer == Adam(lr=0.0002, betas=(0.5, 0.999))
+
+
+# what does not go together
+
+
+@pytest.mark.parametrize("plain", [{"deterministic": True}, {"precision": "fp32"}])
+def test_the_plain_path_is_plain_whatever_a_file_has_chosen(
+    plain: dict[str, Any], tiny_images: Images, tmp_path: Path
+) -> None:
+    fast = ["train.precision=bfloat16", "train.channels_last=true", "train.compiled=false", "train.graphs=false"]
+    run = train_tiny("dcgan", tiny_images, tmp_path / "fast", steps=1, settings=fast)
+    assert run.config.train.fused
+    train = prepare(configure(dataset=tiny_images, config=run.path / "config.toml", **plain), tiny_images).config.train
+    assert (train.precision, train.matmul) == ("float32", "highest")
+    assert not any(getattr(train, path) for path in PATHS)
+
+
+def test_a_deterministic_run_has_one_precision(tiny_images: Images) -> None:
+    config = configure("gan", tiny_images, steps=1, batch_size=BATCH_SIZE, deterministic=True, precision="bf16")
+    with pytest.raises(UsageError, match=r"train\.deterministic computes in float32"):
+        prepare(config, tiny_images)
+
+
+def test_graphs_are_for_cuda_alone(tiny_images: Images, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    captured = "train.graphs=true"
+    with pytest.raises(UsageError, match=r"train\.graphs is for CUDA.*--set train\.graphs=false"):
+        train_tiny("gan", tiny_images, tmp_path / "new", steps=1, settings=[captured], device="cpu")
+    assert not (tmp_path / "new").exists()
+    run = train_tiny("gan", tiny_images, tmp_path / "moved", steps=1)  # as a run that comes from a machine with a GPU
+    state = run.latest_checkpoint().path / "state.json"
+    state.write_text(state.read_text().replace('"graphs": false', '"graphs": true'))
+    manifest = json.loads((state.parent / "manifest.json").read_text())
+    manifest["sha256"]["state.json"] = hashlib.sha256(state.read_bytes()).hexdigest()
+    (state.parent / "manifest.json").write_text(json.dumps(manifest))
+    ganzoo.resume(run, steps=2, dataset=tiny_images)
+    assert "changed: train.graphs: True -> False" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_a_run_is_drawn_from_as_it_was_trained(fused: bool, tiny_images: Images, tmp_path: Path) -> None:
+    settings = [*RESIZE, f"train.fused={str(fused).lower()}", "train.precision=bfloat16"]
+    run = train_tiny("dcgan", tiny_images, tmp_path / "run", steps=1, settings=settings)
+    network, _, _ = load_network(run)
+    assert {layer.fused for layer in network.modules() if isinstance(layer, FusedConv2d)} == {fused}

@@ -236,7 +236,11 @@ def _unpacked(archive: zipfile.ZipFile, member: _Member, request: Request) -> It
         stream.seek(len(member.header))
         for start in range(0, member.given[0], at_once):
             count = min(at_once, member.given[0] - start)
-            pixels = np.frombuffer(stream.read(count * image_bytes), np.uint8).reshape(count, *member.given[1:])
+            try:
+                data = stream.read(count * image_bytes)
+            except OSError as error:  # not to be taken for one of the cache that is being written
+                raise FileError(f"{archive.filename} cannot be read: {error.strerror or error}") from error
+            pixels = np.frombuffer(data, np.uint8).reshape(count, *member.given[1:])
             yield fit(from_arrays(pixels), request.image_size, request.channels).images.numpy()
         if stream.read(1):  # at the end of a member its checksum is compared
             raise ValueError("there is more in it than its header says")
