@@ -162,8 +162,7 @@ def prepare(config: RunConfig, images: Any = None, *, resumed: bool = False, wor
         device=device.type,
         precision="float32" if train.plain else choose_precision(train.precision, device),
         matmul="highest" if train.plain and train.matmul == "auto" else choose_matmul(train.matmul, device),
-        graphs=train.graphs,
-        **({key: False for key in PATHS if getattr(train, key) is None} if train.plain else {}),
+        **{key: False if train.plain and getattr(train, key) is None else getattr(train, key) for key in PATHS},
     )
     loader = Loader(dataset, config.data.batch_size, device, config.train.seed, share)
     return Training(completed, dataset, loader, device, world)

@@ -116,7 +116,7 @@ def _optimizer(parameters: Iterable[nn.Parameter], settings: Adam | SGD, *, capt
     adam = torch.optim.Adam(
         parameters, lr=settings.lr, betas=settings.betas, eps=settings.eps, fused=True, capturable=capturable
     )
-    adam._warned_capturable_if_run_uncaptured = True  # type: ignore[attr-defined]  # as it is a few times before capture
+    adam._warned_capturable_if_run_uncaptured = True  # as it is a few times before it is captured
     return adam
 
 

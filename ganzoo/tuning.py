@@ -71,6 +71,8 @@ def measured(training: Training, asked: TrainConfig) -> tuple[RunConfig, str | N
             config, fastest = changed, seconds
         else:
             slower.add(key)
+    if not tried:
+        return config, None
     train = config.train
     chosen = [train.precision, f"{train.threads} thread{'s' if train.threads != 1 else ''}"]
     chosen += [key for key in ("channels_last", "compiled", "graphs") if getattr(train, key)]

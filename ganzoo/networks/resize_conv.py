@@ -67,7 +67,11 @@ class ResizeConvGenerator(nn.Module):
 
 @discriminators.register("resize-conv")
 class ResizeConvDiscriminator(nn.Module):
-    """images [N, C, H, W] (and labels [N]) -> logits [N], by `stages` halvings, each with twice the channels."""
+    """images [N, C, H, W] (and labels [N]) -> logits [N], by `stages` halvings, each with twice the channels.
+
+    Small images are halved until a side is one pixel. (torch 2.13 makes bfloat16 gradients of a convolution of single
+    pixels from memory that was never written.)
+    """
 
     def __init__(
         self,
@@ -83,6 +87,7 @@ class ResizeConvDiscriminator(nn.Module):
     ) -> None:
         super().__init__()
         self.size = image_shape[1:]
+        stages = min(stages, (min(self.size) - 1).bit_length())
         concat = num_classes is not None and conditioning == "concat"
         self.concat = label_embedding(num_classes, math.prod(self.size)) if concat else None
         channels = [image_shape[0] + concat, *(width << stage for stage in range(stages))]
