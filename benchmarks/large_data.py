@@ -107,6 +107,7 @@ def train(variant: str, path: Path, place: Path, arguments: argparse.Namespace) 
     """One training under the limit: images/s once it is warm, and what it took."""
     forget(path)
     settings = ["train.log_every=5", "train.checkpoint_every=1000000", "train.sample_epochs=[1000000]"]
+    settings += ["train.precision=bfloat16", "train.channels_last=true", f"train.threads={os.cpu_count()}"]  # of both
     out = place / "run"
     environment = {**os.environ, "XDG_CACHE_HOME": str(place / "cache")}
     with memory_group(arguments.memory) as group:

@@ -117,6 +117,8 @@ def _seconds(training: Training, config: RunConfig, fastest: float) -> float:
     with torch_settings(config.train):
         state = TrainingState(config, training.device)
         updates, batches = Updates(state, config), training.batches(state.objective.noise)
+        batches.at(0)
+        training.loader.settle()
         times: list[float] = []
         while len(times) < WARM_UP + REPEATS or sum(times[WARM_UP:]) < SECONDS:
             began = time.perf_counter()

@@ -52,6 +52,11 @@ class Loader:
         images, rows = self._take(epoch, start + (self.share.start or 0), start + (self.share.stop or self.batch_size))
         return normalize(images), None if self._labels is None else self._labels[rows]
 
+    def settle(self) -> None:
+        """Wait until nothing is being read ahead of training, for whoever measures."""
+        if isinstance(self._images, Windows):
+            self._images.settle()
+
     def _take(self, epoch: int, start: int, stop: int) -> tuple[Tensor, Tensor]:
         """The images uint8 [B, C, H, W] at positions of an epoch, and their numbers int64 [B]."""
         if isinstance(self._images, Windows):

@@ -75,6 +75,11 @@ class Windows:
             rows.append(window.rows[chosen])
         return self._file.arranged(torch.cat(images)), torch.cat(rows)
 
+    def settle(self) -> None:
+        """Wait until what is being read ahead is there."""
+        for read in self._reads.values():
+            read.result()
+
     def _get(self, epoch: int, number: int) -> _Window:
         """A window, read by now; the next one is read from now on, and all others are forgotten."""
         following = (epoch, number + 1) if number + 1 < self._windows else (epoch + 1, 0)
