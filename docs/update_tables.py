@@ -19,6 +19,7 @@ DOCUMENTS = (
     ROOT / "docs" / "evaluation.md",
     ROOT / "docs" / "augmentation.md",
     ROOT / "docs" / "performance.md",
+    ROOT / "docs" / "scaling.md",
 )
 
 
