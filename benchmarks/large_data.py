@@ -30,9 +30,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from provenance import provenance
 
-ROOT = Path(__file__).parent.parent
-RESULTS = ROOT / "benchmarks" / "results" / "large_data.json"
+RESULTS = Path(__file__).parent / "results" / "large_data.json"
 SIDE = 32
 IMAGE_BYTES = 3 * SIDE * SIDE
 MB = 1_000_000
@@ -196,15 +196,7 @@ def main() -> None:
         shutil.rmtree(place)
     variants = arguments.variants.split(",")
     results = {
-        "command": "python benchmarks/large_data.py --place DIR "
-        f"--memory {arguments.memory} --times {arguments.times} --seconds {arguments.seconds:g} "
-        f"--repeats {arguments.repeats} --variants {arguments.variants}",
-        "machine": torch.cpu.get_capabilities().get("cpu_name"),
-        "cores": os.cpu_count(),
-        "torch": torch.__version__,
-        "commit": subprocess.run(
-            ["git", "-C", str(ROOT), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-        ).stdout.strip(),
+        **provenance(hidden=arguments.place),
         "limit_mb": arguments.memory,
         "limited_by": "memory control group" if "peak_group_mb" in rows[0] else "data.memory alone",
         "images_mb": arguments.memory * arguments.times,

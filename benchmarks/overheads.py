@@ -17,8 +17,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import torch
-from training_speed import commit
+from provenance import provenance
 
 from ganzoo import trainer
 from ganzoo.prepare import configure
@@ -115,11 +114,7 @@ def main() -> None:
     arguments = parser.parse_args()
     import_torch = seconds_of(["-c", "import torch"])
     found = {
-        "command": " ".join(["python", "benchmarks/overheads.py", *sys.argv[1:]]),
-        "machine": torch.cpu.get_capabilities().get("cpu_name"),
-        "cores": os.cpu_count(),
-        "torch": torch.__version__,
-        "commit": commit(),
+        **provenance(),
         "start": {
             "help": seconds_of(["-m", "ganzoo_cli", "--help"]),
             "train_help": seconds_of(["-m", "ganzoo_cli", "train", "--help"]),

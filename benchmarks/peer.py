@@ -16,6 +16,8 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -35,21 +37,34 @@ class TimeIsUp(BaseException):
     """No Exception, so that no script swallows it."""
 
 
+@contextlib.contextmanager
+def workplace(script: str) -> Iterator[Path]:
+    """A directory to run a script in, where it finds MNIST and may write; it is removed afterwards."""
+    with tempfile.TemporaryDirectory() as scratch:
+        (place := Path(scratch) / "implementations" / script).mkdir(parents=True)
+        (Path(scratch) / "data" / "mnist").mkdir(parents=True)
+        raw = Path(os.environ["GANZOO_DATA_DIR"]).resolve() / "MNIST"
+        (Path(scratch) / "data" / "mnist" / "MNIST").symlink_to(raw)
+        yield place
+
+
 def train(script: Path, seconds: float) -> dict[str, Any]:
-    """Run the script's own text as `__main__` until the time is up, and return its variables."""
+    """Import the script, which trains, until the time is up, and return its variables."""
 
     def stop(signum: int, frame: FrameType | None) -> None:
         raise TimeIsUp
 
-    variables: dict[str, Any] = {"__name__": "__main__", "__file__": str(script)}
-    code = compile(script.read_text(encoding="utf-8"), str(script), "exec")
-    sys.argv = [script.name]
+    spec = spec_from_file_location(script.stem, script)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    sys.argv, sys.dont_write_bytecode = [script.name], True  # nothing is left in the checkout
     signal.signal(signal.SIGALRM, stop)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     with contextlib.suppress(TimeIsUp), open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):  # noqa: PTH123
-        exec(code, variables)
+        spec.loader.exec_module(module)
     signal.setitimer(signal.ITIMER_REAL, 0)
-    return variables
+    return vars(module)
 
 
 @torch.no_grad()
@@ -71,16 +86,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     script = (arguments.checkout / "implementations" / arguments.script / f"{arguments.script}.py").resolve()
-    raw = Path(os.environ["GANZOO_DATA_DIR"]).resolve() / "MNIST"
     out = arguments.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     load_torchvision()
     torch.manual_seed(0)
     np.random.seed(0)
-    with tempfile.TemporaryDirectory() as scratch:
-        (place := Path(scratch) / "implementations" / "script").mkdir(parents=True)
-        (Path(scratch) / "data" / "mnist").mkdir(parents=True)
-        (Path(scratch) / "data" / "mnist" / "MNIST").symlink_to(raw)
+    with workplace(arguments.script) as place:
         os.chdir(place)
         began = time.monotonic()
         variables = train(script, 60 * arguments.minutes)

@@ -13,7 +13,6 @@ which share of it is reached and where a step's time goes. Writes benchmarks/res
 
 import argparse
 import json
-import os
 import re
 import subprocess
 import sys
@@ -25,13 +24,15 @@ from statistics import fmean, median
 from typing import Any
 
 import torch
+from peer import workplace
+from provenance import provenance
 from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from ganzoo import tuning
 from ganzoo.config import RunConfig
-from ganzoo.device import device_name, torch_settings
+from ganzoo.device import torch_settings
 from ganzoo.prepare import Training, configure, prepare
 from ganzoo.run import Run
 from ganzoo.state import TrainingState
@@ -74,11 +75,7 @@ def ours(name: str, config: Path | None, seconds: float, settings: list[str]) ->
 def peer(checkout: Path, script: str, seconds: float) -> float:
     """images/s of a script of the checkout, by the lines that it prints."""
     path = (checkout / "implementations" / script / f"{script}.py").resolve()
-    raw = Path(os.environ["GANZOO_DATA_DIR"]).resolve() / "MNIST"
-    with tempfile.TemporaryDirectory() as scratch:
-        (place := Path(scratch) / "implementations" / script).mkdir(parents=True)
-        (Path(scratch) / "data" / "mnist").mkdir(parents=True)
-        (Path(scratch) / "data" / "mnist" / "MNIST").symlink_to(raw)
+    with workplace(script) as place:
         process = subprocess.Popen(
             [sys.executable, "-u", "-c", PEER, str(path)], cwd=place, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
@@ -202,11 +199,6 @@ def anatomy(name: str, config_file: Path, device: str) -> dict[str, Any]:
     }
 
 
-def commit() -> str:
-    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer", type=Path, default=None, metavar="CHECKOUT")
@@ -220,13 +212,7 @@ def main() -> None:
     device, names = torch.device(arguments.device), arguments.variants.split(",")
     settings = [f'train.device="{arguments.device}"', *arguments.settings]
     found: dict[str, Any] = {
-        "command": " ".join(["python", "benchmarks/training_speed.py", *sys.argv[1:]]).replace(
-            str(arguments.peer), "CHECKOUT"
-        ),
-        "machine": device_name(device),
-        "cores": os.cpu_count(),
-        "torch": torch.__version__,
-        "commit": commit(),
+        **provenance(device, hidden=arguments.peer),
         "limits": limits(device),
         "rows": [],
     }

@@ -9,19 +9,19 @@ On CUDA: eager, compiled, captured in graphs, and both. Writes benchmarks/result
 
 import argparse
 import json
-import os
-import sys
 import time
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import torch
-from training_speed import Steps, commit, same_work
+from provenance import provenance
+from training_speed import Steps, same_work
 
 from ganzoo import tuning
 from ganzoo.config import RunConfig
-from ganzoo.device import device_name, torch_settings
+from ganzoo.device import torch_settings
+from ganzoo.errors import first_line
 from ganzoo.prepare import configure, prepare
 
 RESULTS = Path(__file__).parent / "results"
@@ -70,7 +70,7 @@ def measured(name: str, device: str, *, compiled: bool) -> list[dict[str, Any]]:
                 for _ in range(5):  # graphs are captured at the fourth
                     steps.one()
         except Exception as error:
-            rows[way]["error"] = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+            rows[way]["error"] = f"{type(error).__name__}: {first_line(error)}"
             continue
         rows[way]["first_steps_seconds"] = time.monotonic() - began
         contestants[way] = config, steps
@@ -99,11 +99,7 @@ def main() -> None:
     arguments = parser.parse_args()
     device = torch.device(arguments.device)
     found: dict[str, Any] = {
-        "command": " ".join(["python", "benchmarks/ways.py", *sys.argv[1:]]),
-        "machine": device_name(device),
-        "cores": os.cpu_count(),
-        "torch": torch.__version__,
-        "commit": commit(),
+        **provenance(device),
         "rows": [],
     }
     for name in arguments.variants.split(","):

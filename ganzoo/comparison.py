@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 
 from ganzoo import data, runtime
 from ganzoo.config import DEFAULT_MINUTES, RunConfig
-from ganzoo.errors import FileError, GanzooError, UsageError
+from ganzoo.errors import FileError, GanzooError, UsageError, first_line
 from ganzoo.evaluation.evaluator import SEEDS, N, evaluate
 from ganzoo.evaluation.judge import load_judge
 from ganzoo.executors import EXECUTORS, Job, Say, check_executor
@@ -195,7 +195,7 @@ def perform(plan: Plan, job: Job) -> str | None:
     except GanzooError as error:
         return str(error)
     except Exception as error:  # a fault in one variant's code must not lose the others
-        return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        return f"{type(error).__name__}: {first_line(error)}"
     return None
 
 

@@ -1,6 +1,11 @@
 """The errors that ganzoo raises on purpose; each class carries the exit code that the command line ends with."""
 
 
+def first_line(error: BaseException) -> str:
+    """What an error says, less all that follows its first line; its type where it says nothing."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
 class GanzooError(Exception):
     """The base of them all."""
 

@@ -20,7 +20,7 @@ from typing import Any, Protocol, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
 
-from ganzoo.errors import Interrupted, MachineError, UsageError
+from ganzoo.errors import Interrupted, MachineError, UsageError, first_line
 from ganzoo.interruption import interruption
 
 POLL_SECONDS = 0.5  # how often a parent of several processes looks for signals
@@ -202,7 +202,7 @@ class RayTasks:
         except exceptions.RayTaskError as error:
             if isinstance(error.cause, MachineError):
                 raise error.cause from None
-            return f"{type(error.cause).__name__}: {str(error.cause).partition(chr(10))[0]}"
+            return f"{type(error.cause).__name__}: {first_line(error.cause)}"
         except exceptions.RayError:  # a worker or its machine is gone
             return KILLED
 
@@ -239,7 +239,7 @@ def _connected() -> Iterator[None]:
         _knock(address)
         ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, RuntimeError, ValueError) as error:
-        reason = str(error).partition("\n")[0]
+        reason = first_line(error)
         raise MachineError(f"cannot connect to Ray at '{address}' ({reason}): set or unset {RAY_ADDRESS}") from None
     try:
         yield

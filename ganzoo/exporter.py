@@ -23,7 +23,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from ganzoo import runtime
 from ganzoo.config import RunConfig
-from ganzoo.errors import FileError, VerificationError
+from ganzoo.errors import FileError, VerificationError, first_line
 from ganzoo.files import atomic_write
 from ganzoo.generator import Generator, to_uint8
 from ganzoo.networks.fused import FusedConv2d
@@ -126,7 +126,7 @@ def _translate(network: nn.Module, config: RunConfig) -> onnx.ModelProto:
                 verbose=False,
             )
     except torch.onnx.OnnxExporterError as error:
-        reason = str(error.__cause__ or error).strip().partition("\n")[0]
+        reason = first_line(error.__cause__ or error)
         raise VerificationError(
             f"generator '{config.variant.generator.name}' cannot be translated: {reason}; its forward must be torch "
             "operations alone, the same ones whatever the values and the batch size"

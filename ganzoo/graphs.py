@@ -1,19 +1,17 @@
 """CUDA graphs: an update's kernels recorded once and launched together, as their launches cost more than they do."""
 
+import copy
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import TypeVar
+from dataclasses import dataclass, fields, is_dataclass
 
 import torch
 from torch import Tensor
 
 from ganzoo.batch import Batch
-from ganzoo.errors import MachineError
+from ganzoo.errors import MachineError, first_line
 from ganzoo.objective import Terms
 
 WARM_UP = 3  # eager calls before an update is captured: libraries choose algorithms, the optimiser makes its state
-
-T = TypeVar("T")
 
 
 @dataclass
@@ -48,7 +46,7 @@ class Graphs:
         Raises RuntimeError for an update that waits for the device, before it is captured, and CaptureError.
         """
         if key not in self._graphs:
-            self._graphs[key] = _Graph(cloned(batch))
+            self._graphs[key] = _Graph(copy.deepcopy(batch))
         recorded = self._graphs[key]
         copy_into(recorded.batch, batch)
         recorded.calls += 1
@@ -79,16 +77,11 @@ class Graphs:
                 terms = update(batch)
         except RuntimeError as error:
             torch.cuda.set_stream(former)
-            reason = str(error).strip().partition("\n")[0]
             raise CaptureError(
-                f"an update cannot be captured in a CUDA graph ({reason}): --set train.graphs=false does without"
+                f"an update cannot be captured in a CUDA graph ({first_line(error)}): --set train.graphs=false does "
+                "without"
             ) from error
         return graph, terms
-
-
-def cloned(batch: T) -> T:
-    """A batch with tensors of its own."""
-    return _mapped(batch, lambda tensor: tensor.clone())
 
 
 def copy_into(target: object, source: object) -> None:
@@ -99,14 +92,3 @@ def copy_into(target: object, source: object) -> None:
             own.copy_(new, non_blocking=True)
         elif is_dataclass(own):
             copy_into(own, new)
-
-
-def _mapped(value: T, function: Callable[[Tensor], Tensor]) -> T:
-    changed: dict[str, object] = {}
-    for field in fields(value):  # type: ignore[arg-type]
-        item = getattr(value, field.name)
-        if isinstance(item, Tensor):
-            changed[field.name] = function(item)
-        elif is_dataclass(item):
-            changed[field.name] = _mapped(item, function)
-    return replace(value, **changed)  # type: ignore[type-var]

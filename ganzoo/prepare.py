@@ -20,8 +20,8 @@ from ganzoo.distributed import ALONE, World
 from ganzoo.errors import FileError, MachineError, UsageError
 from ganzoo.run import Run
 
-CHOICES = ("precision", "matmul", "channels_last", "fused", "compiled", "graphs")  # of how a run computes
 PATHS = ("channels_last", "fused", "compiled", "graphs")  # what the plain path does without
+CHOICES = ("precision", "matmul", *PATHS)  # of how a run computes
 PRECISIONS = {"fp32": "float32", "bf16": "bfloat16"}  # short names
 IN_MEMORY = "array"  # the source of images that are no file
 

@@ -9,6 +9,7 @@ import torch
 
 from ganzoo.config import RunConfig, TrainConfig
 from ganzoo.device import torch_settings
+from ganzoo.errors import first_line
 from ganzoo.graphs import CaptureError
 from ganzoo.prepare import Training
 from ganzoo.state import TrainingState
@@ -51,20 +52,19 @@ def measured(training: Training, asked: TrainConfig) -> tuple[RunConfig, str | N
         return config, None
     minutes = training.config.train.minutes or (training.total_steps or 0) * fastest / 60
     tried, slower = [], set[str]()
-    for candidate in _candidates(config, asked, minutes):
+    for key, value in _candidates(config, asked, minutes):
         if time.monotonic() - began > max(LEAST_SECONDS, SHARE * 60 * minutes):
             tried.append("no time for more")
             break
-        ((key, _),) = candidate.items()
         if key in slower:  # half of the threads were slower: so is a quarter
             continue
-        changed, name = config.with_train(**candidate), _describe(candidate)
+        changed, name = config.with_train(**{key: value}), _describe(key, value)
         try:
             seconds = _seconds(training, changed, fastest)
         except CaptureError:
             raise
         except Exception as error:  # a compiler that is missing, a network that cannot be compiled or captured
-            tried.append(f"{name} failed: {str(error).strip().partition(chr(10))[0][:80] or type(error).__name__}")
+            tried.append(f"{name} failed: {first_line(error)[:80]}")
             continue
         tried.append(f"{name} {1000 * seconds:.3g}")
         if seconds <= GAIN * fastest:
@@ -74,31 +74,31 @@ def measured(training: Training, asked: TrainConfig) -> tuple[RunConfig, str | N
     if not tried:
         return config, None
     train = config.train
-    chosen = [train.precision, f"{train.threads} thread{'s' if train.threads != 1 else ''}"]
+    chosen = [train.precision, _describe("threads", train.threads)]
     chosen += [key for key in ("channels_last", "compiled", "graphs") if getattr(train, key)]
     return config, f"chosen by measuring: {', '.join(chosen)}, {1000 * fastest:.3g} ms a step ({'; '.join(tried)})"
 
 
-def _candidates(config: RunConfig, asked: TrainConfig, minutes: float) -> Iterator[dict[str, Any]]:
-    """What may be faster, each tried over the best of those before it."""
+def _candidates(config: RunConfig, asked: TrainConfig, minutes: float) -> Iterator[tuple[str, Any]]:
+    """The settings that may be faster, each tried over the best of those before it."""
     train = config.train
     if asked.plain:
         return
     convolutions = _has_convolutions(config)
     if asked.graphs is None and train.device == "cuda":
-        yield {"graphs": True}
+        yield "graphs", True
     if asked.channels_last is None and convolutions:
-        yield {"channels_last": True}
+        yield "channels_last", True
     if asked.precision == "auto" and train.precision == "bfloat16":
-        yield {"precision": "float32"}
+        yield "precision", "float32"
     if asked.threads is None and train.device == "cpu":
         threads = train.threads or 1
         while threads > 1:
             threads //= 2
-            yield {"threads": threads}
+            yield "threads", threads
     # Perceptrons gain nothing from being compiled on a CPU: their matrix products are the same (docs/performance.md).
     if asked.compiled is None and minutes >= COMPILE_MINUTES and (convolutions or train.device == "cuda"):
-        yield {"compiled": True}
+        yield "compiled", True
 
 
 def _has_convolutions(config: RunConfig) -> bool:
@@ -131,7 +131,6 @@ def _seconds(training: Training, config: RunConfig, fastest: float) -> float:
     return min(times[1:])
 
 
-def _describe(candidate: dict[str, Any]) -> str:
-    """`threads=1` -> "1 threads", `channels_last=True` -> "channels_last", `precision=float32` -> "float32"."""
-    ((key, value),) = candidate.items()
+def _describe(key: str, value: Any) -> str:
+    """`threads=1` -> "1 thread", `channels_last=True` -> "channels_last", `precision=float32` -> "float32"."""
     return f"{value} thread{'s' if value != 1 else ''}" if key == "threads" else key if value is True else str(value)

@@ -12,7 +12,7 @@ from torch import Tensor
 from ganzoo.batch import Batch, Batches
 from ganzoo.config import RunConfig
 from ganzoo.device import autocast
-from ganzoo.errors import MachineError
+from ganzoo.errors import MachineError, first_line
 from ganzoo.graphs import Graphs
 from ganzoo.objective import Terms
 from ganzoo.seeds import derive
@@ -104,9 +104,8 @@ def _compiled(function: F) -> F:
         try:
             return compiled(*arguments)
         except torch._dynamo.exc.TorchDynamoException as error:
-            reason = str(error).strip().partition("\n")[0]
             raise MachineError(
-                f"the updates cannot be compiled here ({reason}): --set train.compiled=false does without"
+                f"the updates cannot be compiled here ({first_line(error)}): --set train.compiled=false does without"
             ) from error
 
     return call  # type: ignore[return-value]

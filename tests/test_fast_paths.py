@@ -26,7 +26,7 @@ from ganzoo.build import build_objective
 from ganzoo.config import Adam, TrainConfig, assemble, read_toml
 from ganzoo.device import torch_settings
 from ganzoo.errors import UsageError
-from ganzoo.graphs import cloned, copy_into
+from ganzoo.graphs import copy_into
 from ganzoo.networks.common import Dropout
 from ganzoo.networks.fused import ConvPool2d, FusedConv2d, UpsampleConv2d, fuse
 from ganzoo.objective import Terms
@@ -488,7 +488,7 @@ def tensors_in(batch: Batch) -> dict[str, Tensor | None]:
 @pytest.mark.parametrize("changes", [{}, {"labels": None, "fake_labels": None, "noise": Noise()}])
 def test_a_batch_is_copied_into_the_memory_of_another(changes: dict[str, Any]) -> None:
     first, second = batch_of(1, **changes), batch_of(2, **changes)
-    own = cloned(first)
+    own = copy.deepcopy(first)
     torch.testing.assert_close(tensors_in(own), tensors_in(first), rtol=0, atol=0)
     places = {name: tensor.data_ptr() for name, tensor in tensors_in(own).items() if tensor is not None}
     assert not set(places.values()) & {tensor.data_ptr() for tensor in tensors_in(first).values() if tensor is not None}

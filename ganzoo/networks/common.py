@@ -2,16 +2,15 @@
 
 import math
 from dataclasses import dataclass
-from typing import Annotated
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from ganzoo.errors import UsageError
 
+LABEL_DIM = 32  # of the vector that stands for a label beside the latents
+
 ImageShape = tuple[int, int, int]  # (C, H, W)
-Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +66,11 @@ def embed(embedding: nn.Embedding, labels: Tensor | None) -> Tensor:
         raise UsageError("this network is conditional: call it with labels, int64 [N]")
     vectors: Tensor = embedding(labels)
     return vectors
+
+
+def with_labels(x: Tensor, embedding: nn.Embedding | None, labels: Tensor | None) -> Tensor:
+    """[N, D] -> [N, D + E], the labels' vectors beside the values; unchanged in an unconditional network."""
+    return x if embedding is None else torch.cat([x, embed(embedding, labels)], dim=1)
 
 
 def projected(embedding: nn.Embedding, labels: Tensor | None, features: Tensor) -> Tensor:

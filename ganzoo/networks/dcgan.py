@@ -12,11 +12,10 @@ import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from ganzoo.networks.common import ImageShape, embed, label_embedding, projected, pyramid
+from ganzoo.networks.common import LABEL_DIM, ImageShape, embed, label_embedding, projected, pyramid, with_labels
 from ganzoo.networks.fused import ImageConv2d
 from ganzoo.registry import discriminators, generators
 
-LABEL_DIM = 32
 MAX_CHANNELS = 512
 
 
@@ -66,10 +65,8 @@ class DCGANGenerator(nn.Module):
         self.body = nn.Sequential(*layers, ImageConv2d(width, image_shape[0]), nn.Tanh())
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        if self.labels is not None:
-            z = torch.cat([z, embed(self.labels, labels)], dim=1)
         height, width = self.size
-        images: Tensor = self.body(z)
+        images: Tensor = self.body(with_labels(z, self.labels, labels))
         return images[:, :, :height, :width]  # odd sizes were rounded up
 
 

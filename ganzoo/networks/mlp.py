@@ -4,14 +4,12 @@ import math
 from itertools import pairwise
 from typing import Literal
 
-import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from ganzoo.networks.common import Dropout, Fraction, ImageShape, embed, label_embedding, projected
+from ganzoo.config import Fraction
+from ganzoo.networks.common import LABEL_DIM, Dropout, ImageShape, label_embedding, projected, with_labels
 from ganzoo.registry import discriminators, generators
-
-LABEL_DIM = 32
 
 
 @generators.register("mlp")
@@ -42,9 +40,7 @@ class MLPGenerator(nn.Module):
         self.body = nn.Sequential(*layers, nn.Linear(sizes[-1], math.prod(image_shape)), nn.Tanh())
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        if self.labels is not None:
-            z = torch.cat([z, embed(self.labels, labels)], dim=1)
-        images: Tensor = self.body(z)
+        images: Tensor = self.body(with_labels(z, self.labels, labels))
         return images.view(-1, *self.image_shape)
 
 
@@ -78,9 +74,6 @@ class MLPDiscriminator(nn.Module):
         self.head = nn.Linear(hidden[-1], 1)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        x = images.flatten(1)
-        if self.concat is not None:
-            x = torch.cat([x, embed(self.concat, labels)], dim=1)
-        features = self.body(x)
+        features = self.body(with_labels(images.flatten(1), self.concat, labels))
         logits: Tensor = self.head(features).squeeze(1)
         return logits if self.projection is None else logits + projected(self.projection, labels, features)

@@ -12,11 +12,10 @@ import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from ganzoo.networks.common import Fraction, ImageShape, embed, label_embedding, projected
+from ganzoo.config import Fraction
+from ganzoo.networks.common import LABEL_DIM, ImageShape, embed, label_embedding, projected, with_labels
 from ganzoo.networks.fused import ConvPool2d, ImageConv2d, UpsampleConv2d
 from ganzoo.registry import discriminators, generators
-
-LABEL_DIM = 32
 
 
 def _halved(size: tuple[int, int], times: int) -> tuple[int, int]:
@@ -43,7 +42,7 @@ class ResizeConvGenerator(nn.Module):
         self.size = image_shape[1:]
         self.labels = label_embedding(num_classes, LABEL_DIM)
         bias = norm is None
-        channels = [2 * width, *(2 * width for _ in range(stages - 1)), width]
+        channels = [2 * width] * stages + [width]
         stem = (channels[0], *_halved(self.size, stages))
         layers: list[nn.Module] = [
             nn.Linear(latent_dim + (LABEL_DIM if self.labels else 0), math.prod(stem), bias=bias),
@@ -58,10 +57,8 @@ class ResizeConvGenerator(nn.Module):
         self.body = nn.Sequential(*layers, ImageConv2d(width, image_shape[0]), nn.Tanh())
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        if self.labels is not None:
-            z = torch.cat([z, embed(self.labels, labels)], dim=1)
         height, width = self.size
-        images: Tensor = self.body(z)
+        images: Tensor = self.body(with_labels(z, self.labels, labels))
         return images[:, :, :height, :width]  # odd sizes were rounded up
 
 
