@@ -27,7 +27,7 @@ import torch
 from torch import nn
 
 from ganzoo.data.torchvision_compat import load_torchvision
-from ganzoo.generator import to_uint8
+from ganzoo.forms import to_uint8
 from ganzoo.images import save_npz
 
 IMAGES, BATCH = 10_000, 100

@@ -25,7 +25,8 @@ from ganzoo import runtime
 from ganzoo.config import RunConfig
 from ganzoo.errors import FileError, VerificationError, first_line
 from ganzoo.files import atomic_write
-from ganzoo.generator import Generator, to_uint8
+from ganzoo.forms import to_uint8
+from ganzoo.generator import Generator
 from ganzoo.networks.fused import FusedConv2d
 from ganzoo.onnxfile import METADATA_KEY, metadata, seal
 from ganzoo.run import Run

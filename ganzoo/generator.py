@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from ganzoo import seeds
 from ganzoo.errors import FileError, MachineError, UsageError
+from ganzoo.forms import LAYOUTS, Layout
 
 CHUNK = 64  # images drawn at a time by `sample`: bounds its memory
 
-Forward: TypeAlias = Callable[[NDArray[np.float32], NDArray[np.int64] | None], NDArray[np.float32]]
+Forward: TypeAlias = Callable[[NDArray[np.float32], NDArray[np.int64] | None], NDArray[Any]]
 Integer: TypeAlias = int | np.integer[Any]
 Labels: TypeAlias = Integer | Sequence[Integer] | NDArray[Any]
 
@@ -50,11 +51,14 @@ class GeneratorInfo:
 
 
 class Generator:
-    """A generator ready to draw; `forward` maps z [N, latent_dim] and labels [N] (or None) to images [N, C, H, W]."""
+    """A generator ready to draw; `forward` maps z [N, latent_dim] and labels [N] (or None) to images in `layout`."""
 
-    def __init__(self, info: GeneratorInfo, forward: Forward, description: str = "") -> None:
+    def __init__(
+        self, info: GeneratorInfo, forward: Forward, description: str = "", layout: Layout = LAYOUTS["float"]
+    ) -> None:
         self.info = info
         self.description = description
+        self.layout = layout
         self._forward = forward
 
     def __repr__(self) -> str:
@@ -77,7 +81,8 @@ class Generator:
                 f"'{self.info.variant}' is conditional: give labels, one class for all "
                 f"or {len(latents)} integers from 0 to {self._last_class}"
             )
-        return self._draw(latents, self.labels_for(len(latents), labels))
+        images = self._draw(latents, self.labels_for(len(latents), labels))
+        return self.layout.to_floats(images, self.info.image_shape[0])
 
     def sample(self, n: int = 64, labels: Labels | None = None, seed: int = 0) -> NDArray[np.uint8]:
         """`n` images, uint8 [n, H, W, C], from the latents 0 to n - 1 of `seed`: `sample(100)[:10] == sample(10)`.
@@ -150,7 +155,7 @@ class Generator:
             y = self._in_turn(low, high) if labels is None else labels[low - start : high - start]
             z = seeds.latents(seed, self.info.latent_dim, first, first + CHUNK)
             images = self._draw(z, None if y is None else np.pad(y, (low - first, first + CHUNK - high)))
-            yield to_uint8(images)[low - first : high - first]
+            yield self.layout.to_bytes(images, self.info.image_shape[0])[low - first : high - first]
 
     def _batches(self, chunks: Iterator[NDArray[np.uint8]], size: int) -> Iterator[NDArray[np.uint8]]:
         """The images of `chunks`, `size` at a time."""
@@ -166,29 +171,20 @@ class Generator:
         if filled:
             yield batch[:filled]
 
-    def _draw(self, z: NDArray[np.float32], y: NDArray[np.int64] | None) -> NDArray[np.float32]:
-        shape = (len(z), *self.info.image_shape)
+    def _draw(self, z: NDArray[np.float32], y: NDArray[np.int64] | None) -> NDArray[Any]:
+        """The images in the file's own layout."""
+        shape, dtype = (len(z), *self.layout.shape(self.info.image_shape)), self.layout.dtype
         if not len(z):
-            return np.empty(shape, np.float32)
+            return np.empty(shape, dtype)
         images = self._forward(z, y)
-        if images.shape != shape or images.dtype != np.float32:
+        if images.shape != shape or images.dtype != dtype:
             raise FileError(
-                f"'{self.info.variant}' drew {images.dtype} {list(images.shape)} where float32 {list(shape)} is due: "
+                f"'{self.info.variant}' drew {images.dtype} {list(images.shape)} where {dtype} {list(shape)} is due: "
                 "export it again"
             )
-        if not np.isfinite(images).all():
+        if images.dtype == np.float32 and not np.isfinite(images).all():
             raise FileError(f"'{self.info.variant}' drew NaN or infinity: its weights are broken; take another file")
         return images
-
-
-def to_uint8(images: NDArray[np.floating[Any]]) -> NDArray[np.uint8]:
-    """Images in [-1, 1], float [N, C, H, W], as uint8 [N, H, W, C]: rint(127.5 x + 127.5), clamped. NaN is an error."""
-    if images.ndim != 4 or not np.issubdtype(images.dtype, np.floating):
-        raise UsageError(f"images are {images.dtype} {list(images.shape)}: expected floats [N, C, H, W]")
-    if not np.isfinite(images).all():
-        raise UsageError("images hold NaN or infinity, which no colour stands for: expected values in [-1, 1]")
-    scaled = np.rint(np.clip(images, -1, 1).astype(np.float32, copy=False) * 127.5 + 127.5)
-    return np.ascontiguousarray(scaled.astype(np.uint8).transpose(0, 2, 3, 1))
 
 
 def _is_integer(value: object) -> bool:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ganzoo.generator import Generator, GeneratorInfo, to_uint8
+from ganzoo.forms import to_uint8
+from ganzoo.generator import Generator, GeneratorInfo
 from ganzoo.images import grid
 from ganzoo.seeds import latents
 
