@@ -18,6 +18,7 @@ import onnx
 
 from ganzoo.errors import FileError, UsageError
 from ganzoo.files import StrPath
+from ganzoo.forms import LAYOUTS, Layout
 from ganzoo.generator import GeneratorInfo
 
 METADATA_KEY = "ganzoo"
@@ -76,7 +77,7 @@ def verify(data: bytes, path: StrPath) -> Contents:
     info = _info(document, path)
     try:
         _check_harmless(model)
-        _check_signature(model.graph, info)
+        _check_signature(model.graph, info, LAYOUTS[document.get("layout", "float")])
     except _Refused as refusal:
         raise FileError(
             f"{path} is refused: {refusal}; export it again, and use only files that you trust"
@@ -202,7 +203,7 @@ def _check_tensor(tensor: Any) -> None:
         raise _Refused(f"the tensor '{tensor.name}' lies in another file")
 
 
-def _check_signature(graph: Any, info: GeneratorInfo) -> None:
+def _check_signature(graph: Any, info: GeneratorInfo, layout: Layout) -> None:
     """The inputs z (and labels) and the output images, with a free batch size, as the metadata has them."""
     values = info.image_shape[0] * info.image_shape[1] * info.image_shape[2]
     if info.latent_dim > MAX_LATENT_DIM or values > MAX_IMAGE_VALUES:
@@ -214,7 +215,8 @@ def _check_signature(graph: Any, info: GeneratorInfo) -> None:
     if info.conditional:
         inputs.append(("labels", onnx.TensorProto.INT64, [None]))
     _check_values("inputs", [_value(value) for value in graph.input], inputs)
-    outputs: list[_Value] = [("images", onnx.TensorProto.FLOAT, [None, *info.image_shape])]
+    kind = onnx.TensorProto.FLOAT if layout.floats else onnx.TensorProto.UINT8
+    outputs: list[_Value] = [("images", kind, [None, *layout.shape(info.image_shape)])]
     _check_values("outputs", [_value(value) for value in graph.output], outputs)
 
 

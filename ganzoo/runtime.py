@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ganzoo import onnxfile
 from ganzoo.errors import FileError, MachineError, UsageError
 from ganzoo.files import StrPath
+from ganzoo.forms import LAYOUTS
 from ganzoo.generator import Generator
 
 ort: Any = importlib.import_module("onnxruntime")  # without types: mypy would refuse the names it re-exports
@@ -45,7 +46,8 @@ def _generator(contents: onnxfile.Contents, threads: int | None, path: StrPath) 
     def forward(z: NDArray[np.float32], y: NDArray[np.int64] | None) -> NDArray[np.float32]:
         return _run(session, {"z": z} if y is None else {"z": z, "labels": y}, path)
 
-    return Generator(contents.info, forward, f"onnxruntime {ort.__version__}, {PROVIDER}, threads: {threads}")
+    description = f"onnxruntime {ort.__version__}, {PROVIDER}, threads: {threads}"
+    return Generator(contents.info, forward, description, LAYOUTS[contents.document.get("layout", "float")])
 
 
 def _session(data: bytes, threads: int, path: StrPath) -> Any:
