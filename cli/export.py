@@ -1,7 +1,7 @@
 """`ganzoo export`"""
 
 import dataclasses
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -48,7 +48,7 @@ def export(
     """Export a run's generator, verified against torch: as an .onnx file, as a web page, or both."""
     from ganzoo.errors import UsageError
 
-    form = Form(precision=precision, layout=layout, opset=opset)
+    Form(precision=precision, layout=layout, opset=opset)  # an unknown one is told before anything is looked for
     if not onnx and web is None:
         raise UsageError("name the format: ganzoo export --onnx, --web DIR, or both")
     if out is not None and not onnx:
@@ -58,11 +58,13 @@ def export(
     chosen = chosen_run(run)
     from ganzoo import exporter
 
-    options = {"precision": precision, "opset": opset, "weights": weights, "best": best, "license": license_}
+    options: dict[str, Any] = {"precision": precision, "opset": opset, "weights": weights, "best": best}
+    options["license"] = license_
     file = exporter.export(chosen, out, layout=layout, **options) if onnx else None
-    page = None if web is None else exporter.export_web(chosen, web, ort_web=ort_web, **options)
+    page = exporter.export_web(chosen, web, ort_web=ort_web, **options) if web is not None else None
     if as_json:
-        print_json(({} if file is None else dataclasses.asdict(file)) | ({} if page is None else {"web": dataclasses.asdict(page)}))
+        outcome = {} if file is None else dataclasses.asdict(file)
+        print_json(outcome if page is None else {**outcome, "web": dataclasses.asdict(page)})
         return
     if file is not None:
         say(_describe(file))

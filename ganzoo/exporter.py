@@ -33,8 +33,8 @@ from ganzoo.onnxfile import METADATA_KEY, metadata, seal
 from ganzoo.parity import BATCHES, LATENTS, Difference, check, compare, probe
 from ganzoo.run import Run
 from ganzoo.sampling import as_generator, generator_info, load_network
-from ganzoo.web import write as write_page
 from ganzoo.seeds import derive, latents
+from ganzoo.web import write as write_page
 
 OPSET = 18
 CALIBRATION_LATENTS = 1024
