@@ -24,7 +24,7 @@ from torch import nn
 from ganzoo import conversion, runtime
 from ganzoo.config import RunConfig
 from ganzoo.errors import FileError, GanzooError, VerificationError, first_line
-from ganzoo.files import atomic_write
+from ganzoo.files import StrPath, atomic_write
 from ganzoo.forms import LAYOUTS, PRECISIONS, Form, Precision
 from ganzoo.generator import CHUNK, Generator, GeneratorInfo
 from ganzoo.lean import lean
@@ -310,6 +310,21 @@ def prove(file: Generator, original: Generator, precision: Precision, seed: int)
         raise VerificationError(f"the exported generator cannot be used: {error}") from error
     check(found, precision, floats=file.layout.floats)
     return found
+
+
+def prove_again(path: StrPath, run: str | Path | Run) -> Difference:
+    """Compare an exported file with the run that it was made from, once more.
+
+    Raises FileError where the run has no checkpoint of the file's step, VerificationError as `export` does.
+    """
+    run = run if isinstance(run, Run) else Run.open(run)
+    document, file = runtime.read_metadata(path), runtime.load(path)
+    network, config, _ = load_network(run, weights=document.get("weights", "ema"), step=document["step"])
+    fuse(network, False)
+    original = as_generator(network, config, torch.device("cpu"))
+    if original.info != file.info:
+        raise FileError(f"{path} was not exported from {run.path}: they take or draw different things")
+    return prove(file, original, PRECISIONS[document.get("precision", "fp32")], config.train.seed)
 
 
 def _figure(config: RunConfig, original: Generator, file: Generator) -> dict[str, Any] | None:

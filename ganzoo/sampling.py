@@ -41,8 +41,11 @@ def load(path: "str | Path | Run", *, best: bool = False) -> Generator:
     return as_generator(network, config, torch.device("cpu"))
 
 
-def load_network(run: "Run", *, best: bool = False, weights: str = "ema") -> "tuple[torch.nn.Module, RunConfig, int]":
-    """The generator of a run's newest or best checkpoint, in eval mode, with its configuration and step.
+def load_network(
+    run: "Run", *, best: bool = False, weights: str = "ema", step: int | None = None
+) -> "tuple[torch.nn.Module, RunConfig, int]":
+    """The generator of a run's newest checkpoint, in eval mode, with its configuration and step; or of its best one,
+    or of that of a given step.
 
     `weights` are the averaged ones (`ema`) or the last ones (`raw`); anything else is a UsageError.
     """
@@ -53,7 +56,10 @@ def load_network(run: "Run", *, best: bool = False, weights: str = "ema") -> "tu
 
     if weights not in WEIGHTS:
         raise UsageError(f"no weights '{weights}' (one of {', '.join(WEIGHTS)})")
-    checkpoint = run.best_checkpoint() if best else run.latest_checkpoint()
+    if step is not None:
+        checkpoint = run.checkpoint_at(step)
+    else:
+        checkpoint = run.best_checkpoint() if best else run.latest_checkpoint()
     config = checkpoint.config()
     with torch.random.fork_rng(devices=[]):  # the first weights are replaced at once: leave the user's generator alone
         network = build_generator(config)
