@@ -3,7 +3,12 @@
 import dataclasses
 import importlib
 import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +24,11 @@ import ganzoo
 from ganzoo import exporter, onnxfile, runtime, seeds
 from ganzoo.build import build_generator
 from ganzoo.config import RunConfig, Spec, Variant
-from ganzoo.errors import FileError, MachineError, VerificationError
-from ganzoo.exporter import Exported, export
-from ganzoo.forms import PRECISIONS
+from ganzoo.data.torchvision_compat import load_torchvision
+from ganzoo.errors import FileError, MachineError, UsageError, VerificationError
+from ganzoo.exporter import Exported, export, prove_again
+from ganzoo.forms import LAYOUTS, PRECISIONS
+from ganzoo.parity import check_probe
 from ganzoo.registry import generators, variants
 from ganzoo.run import Run
 from ganzoo.sampling import load_network
@@ -350,9 +357,7 @@ def test_a_difference_above_the_bound_is_refused_and_said_where(
 ) -> None:
     strict = dataclasses.replace(PRECISIONS[precision], difference=-1.0)
     monkeypatch.setitem(PRECISIONS, precision, strict)
-    with pytest.raises(
-        VerificationError, match=r"at most -1e.*most at latent \d+, channel 0, row \d+, column \d+: -?\d"
-    ):
+    with pytest.raises(VerificationError, match=r"at most -1e.*most at latent \d+, channel 0, row \d+, column \d+"):
         export(trained, trained.path / "refused.onnx", precision=precision)
     assert not (trained.path / "refused.onnx").exists()
 
@@ -395,3 +400,191 @@ def test_exporting_leaves_torch_as_it_was(trained: Run, tmp_path: Path) -> None:
     assert (torch.get_num_threads(), torch.get_default_dtype()) == (threads, dtype)
     assert torch.is_grad_enabled()
     assert not network.training
+
+
+# Forms
+
+
+Files = Callable[[str, str], Exported]  # of a precision and a layout
+FEW_FORMS = [*((precision, "float") for precision in PRECISIONS), *(("fp32", layout) for layout in LAYOUTS)]
+ALL_FORMS = [(precision, layout) for precision in PRECISIONS for layout in LAYOUTS]
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A conditional run of convolutions, trained enough that its classes differ."""
+    settings = ("generator={name='dcgan', width=8}", "discriminator={name='dcgan', width=8}")
+    return Case(variant="cgan", settings=settings).train(tmp_path_factory.mktemp("digits") / "run", steps=20)
+
+
+@pytest.fixture(scope="module")
+def files(digits: Run) -> Files:
+    """The forms of that run, each exported once."""
+    return cache(lambda precision, layout: export(digits, precision=precision, layout=layout))
+
+
+def assert_draws_the_same(run: Run, exported: Exported, precision: str, layout: str) -> None:
+    """The file's bytes and floats are those of the run, within the precision's bounds, and what the layout says."""
+    bounds, row = PRECISIONS[precision], LAYOUTS[layout]
+    generator, original = runtime.load(exported.path), ganzoo.load(run)
+    ours, theirs = (each.sample(100, seed=9).astype(np.int16) for each in (generator, original))
+    assert ours.shape == theirs.shape
+    assert theirs.std() > 0
+    assert np.abs(ours - theirs).max() <= bounds.greatest
+    assert np.abs(ours - theirs).mean() <= bounds.mean
+    z = seeds.latents(9, generator.info.latent_dim, 0, 7)
+    floats = generator.generate(z, generator.labels_for(7))
+    assert floats.dtype == np.float32
+    assert floats.shape == (7, *generator.info.image_shape)
+    assert np.abs(floats - original.generate(z, generator.labels_for(7))).max() <= bounds.difference + 1 / 255
+    session: Any = ort.InferenceSession(exported.path, providers=["CPUExecutionProvider"])
+    labels = {"labels": generator.labels_for(3)} if generator.info.conditional else {}
+    (drawn,) = session.run(None, {"z": z[:3], **labels})
+    assert (drawn.dtype, drawn.shape) == (row.dtype, (3, *row.shape(generator.info.image_shape)))
+    document = runtime.read_metadata(exported.path)
+    assert (document["precision"], document["layout"]) == (precision, layout)
+
+
+@pytest.mark.parametrize(("precision", "layout"), FEW_FORMS)
+def test_a_form_draws_what_the_run_draws(digits: Run, files: Files, precision: str, layout: str) -> None:
+    exported = files(precision, layout)
+    unusual = {precision, layout} - {"fp32", "float"}
+    assert exported.path.name == "-".join(["cgan", *unusual]) + ".onnx"
+    assert_draws_the_same(digits, exported, precision, layout)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("size", [28, 32, 64])
+@pytest.mark.parametrize("variant", list(variants))
+def test_every_variant_is_exported_in_every_form(variant: str, size: int, channels: int, tmp_path: Path) -> None:
+    run = Case(variant=variant, size=size, channels=channels).train(tmp_path / "run")
+    for precision, layout in ALL_FORMS:
+        assert_draws_the_same(run, export(run, precision=precision, layout=layout), precision, layout)
+
+
+def test_fewer_bits_take_less_room(files: Files) -> None:
+    sizes = [files(precision, "float").size for precision in ("fp32", "fp16", "int8")]
+    assert sizes == sorted(sizes, reverse=True)
+
+
+def test_8_bits_are_used_where_they_pay(files: Files) -> None:
+    graph = onnx.load(files("int8", "float").path).graph
+    types = {tensor.name: tensor.data_type for tensor in graph.initializer}
+    made_by = {output: node for node in graph.node for output in node.output}
+    products = [node for node in graph.node if node.op_type in ("Gemm", "Conv", "ConvTranspose")]
+    assert not [node for node in products if node.op_type == "ConvTranspose"]  # onnxruntime has none of 8 bits
+    for node in products:
+        assert types[made_by[node.input[1]].input[0]] == onnx.TensorProto.INT8
+    quantized = [made_by.get(node.input[0]) for node in products]
+    assert [node is not None and node.op_type == "DequantizeLinear" for node in quantized] == [False, True, True, True]
+
+
+@pytest.mark.parametrize("opset", [17, 23])
+def test_other_opsets_draw_the_same(trained: Run, opset: int, tmp_path: Path) -> None:
+    exported = export(trained, tmp_path / "x.onnx", opset=opset)
+    assert [(entry.domain, entry.version) for entry in onnx.load(exported.path).opset_import] == [("", opset)]
+    assert_draws_the_same(trained, exported, "fp32", "float")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"precision": "int9"}, r"no precision 'int9'; did you mean 'int8'\? \(one of fp32, fp16, int8\)"),
+        ({"layout": "bgr"}, r"no layout 'bgr'.*one of float, uint8, uint8-nchw, rgb"),
+        ({"opset": 7}, "opset 7: expected one from 17 to 23"),
+        ({"weights": "best"}, "no weights 'best'"),
+    ],
+)
+def test_a_form_that_there_is_not_is_told(trained: Run, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        export(trained, **options)
+
+
+def test_the_last_weights_are_exported_where_they_are_asked_for(trained: Run, tmp_path: Path) -> None:
+    exported = export(trained, tmp_path / "raw.onnx", weights="raw", license="CC-BY-4.0")
+    z = seeds.latents(0, trained.config.variant.latent_dim, 0, 16)
+    raw, _, _ = load_network(trained, weights="raw")
+    with torch.no_grad():
+        expected = raw(torch.from_numpy(z)).numpy()
+    np.testing.assert_allclose(runtime.load(exported.path).generate(z), expected, atol=1e-4)
+    assert np.abs(ganzoo.load(trained).generate(z) - expected).max() > 0.01
+    document = runtime.read_metadata(exported.path)
+    assert (document["weights"], document["license"]) == ("raw", "CC-BY-4.0")
+
+
+def test_what_the_judge_says_is_told_of_the_weights_that_were_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exporter, "FIGURE_IMAGES", 200)
+    run = ganzoo.train("gan", "mnist-5k", out=tmp_path / "run", steps=1, settings=narrow("gan"), progress=False)
+    ganzoo.evaluate(run, n=200, seeds=1, figures=["fid", "classes"])
+    exported = export(run, precision="int8")
+    told, figure = (runtime.read_metadata(exported.path)[key] for key in ("evaluation", "figure"))
+    assert told["figures"].keys() == {"fid", "classes"}
+    assert told["figures"]["fid"].keys() == {"mean", "floor"}
+    assert told["judge"]["name"] == "MNIST"
+    assert figure == exported.figure
+    assert figure["images"] == 200
+    assert figure["torch"] > 0
+    assert figure["file"] == pytest.approx(figure["torch"], rel=0.2)
+    assert runtime.read_metadata(export(run, weights="raw").path)["evaluation"] is None
+
+
+def test_the_same_run_gives_the_same_bytes_in_another_process(digits: Run, files: Files, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "ganzoo_cli", "export", str(digits.path), "--onnx"]
+    subprocess.run(
+        [*command, "--precision", "int8", "-o", str(tmp_path / "other.onnx")],
+        env={**os.environ, "PYTHONHASHSEED": "1"},
+        check=True,
+    )
+    assert (tmp_path / "other.onnx").read_bytes() == files("int8", "float").path.read_bytes()
+
+
+@pytest.mark.parametrize("conditional", [False, True])
+def test_torch_fidelity_reads_our_files(
+    trained: Run, digits: Run, files: Files, conditional: bool, tmp_path: Path
+) -> None:
+    load_torchvision()  # before torch_fidelity, which imports it
+    from torch_fidelity.generative_model_onnx import GenerativeModelONNX
+
+    run = digits if conditional else trained
+    path = files("fp32", "rgb").path if conditional else export(run, tmp_path / "x.onnx", layout="rgb").path
+    info = runtime.load(path).info
+    model = GenerativeModelONNX(str(path), info.latent_dim, "normal", info.num_classes or 0)  # type: ignore[no-untyped-call]
+    z, labels = torch.from_numpy(seeds.latents(4, info.latent_dim, 0, 5)), torch.arange(5)
+    drawn = model(z, labels) if conditional else model(z)
+    assert (drawn.dtype, tuple(drawn.shape)) == (torch.uint8, (5, 3, 28, 28))
+    expected = ganzoo.load(run).sample(5, labels=list(range(5)) if conditional else None, seed=4)
+    assert np.abs(drawn[:, 1].numpy().astype(np.int16) - expected[..., 0]).max() <= 1
+    assert torch.equal(drawn[:, 0], drawn[:, 2])
+
+
+# Proven again
+
+
+def test_a_file_is_proven_again_beside_its_run(digits: Run, files: Files) -> None:
+    exported = files("int8", "float")
+    found = prove_again(exported.path, digits)
+    assert (found.difference, found.grey_levels) == (exported.difference, exported.grey_levels)
+
+
+def test_a_file_of_another_run_is_told(trained: Run, digits: Run, tmp_path: Path) -> None:
+    exported = export(trained, tmp_path / "x.onnx")
+    with pytest.raises(FileError, match="has no checkpoint of step 2"):
+        prove_again(exported.path, digits)
+    other = Case(variant="gan", settings=("generator_optimizer.lr=0.01",)).train(tmp_path / "other")
+    with pytest.raises(VerificationError, match="differs from the run's"):
+        prove_again(exported.path, other)
+
+
+def test_a_file_knows_what_it_drew(files: Files) -> None:
+    for precision, layout in (("fp32", "uint8"), ("int8", "float")):
+        path = files(precision, layout).path
+        document, generator = runtime.read_metadata(path), runtime.load(path)
+        assert check_probe(generator, document) == 0
+        document["probe"]["values"][3][5] += 1
+        with pytest.raises(VerificationError, match="draws other images here than where it was exported"):
+            check_probe(generator, document)
+        del document["probe"]
+        assert check_probe(generator, document) is None
