@@ -1,5 +1,6 @@
 # Two commands: `make demo` draws digits, `make test` checks everything. Both set themselves up in .venv.
-# `make web-runtime` fetches what the browser tests of `make test` run on; without it they are skipped.
+# `make test-full` adds every variant in every size and form (half an hour). `make web-runtime` fetches what the browser
+# tests run on; without it they are skipped.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -7,7 +8,7 @@ BIN := $(VENV)/bin
 MINUTES ?= 2
 ORT_WEB := $(shell sed -n 's/^ORT_WEB = "\(.*\)"/\1/p' ganzoo/web/__init__.py)
 
-.PHONY: demo test web-runtime docs clean
+.PHONY: demo test test-full web-runtime docs clean
 
 demo: $(VENV)/demo.installed
 	rm -rf demo
@@ -23,6 +24,9 @@ test: $(VENV)/dev.installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
+
+test-full: $(VENV)/dev.installed
+	$(BIN)/python -m pytest -m "full or not full"
 
 web-runtime: build/onnxruntime-web-$(ORT_WEB).tgz
 
