@@ -224,8 +224,8 @@ def test_forward_sees_one_batch_size(n: int) -> None:
     assert sizes == {CHUNK}
 
 
-@pytest.mark.parametrize("value", [-1, 1.0, "8", None, True, np.float32(3), [1]])
-@pytest.mark.parametrize("name", ["n", "seed"])
+@pytest.mark.parametrize("value", [-1, 1.0, "8", True, np.float32(3), [1]])
+@pytest.mark.parametrize("name", ["n", "seed", "batch_size"])
 def test_counts_and_seeds_are_integers_from_0_up(name: str, value: Any) -> None:
     with pytest.raises(UsageError, match=f"{name} is .*expected an integer from 0 up"):
         toy().sample(**{name: value})
