@@ -183,7 +183,7 @@ def _parity(data: bytes, network: nn.Module, config: RunConfig) -> tuple[float, 
     """The greatest difference between the file and torch, as floats and in grey levels, over all labels."""
     original = as_generator(network, config, torch.device("cpu"))
     try:
-        difference, grey_levels = _differences(runtime.load_bytes(data), original, config.train.seed)
+        difference, grey_levels = _differences(runtime.load(data), original, config.train.seed)
     except FileError as error:
         raise VerificationError(f"the exported generator cannot be used: {error}; nothing was written") from error
     if not (difference <= TOLERANCE and grey_levels <= 1):  # also where it is not a number
