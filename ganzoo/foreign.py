@@ -30,9 +30,14 @@ class Signature:
 
 
 def signature(graph: Any) -> tuple[Signature, dict[str, tuple[int, Shape]]]:
-    """The inputs and the output; and of each input the element type, and its shape for one image."""
-    weights = {tensor.name for tensor in graph.initializer}  # which older files list among the inputs
+    """The inputs and the output; and of each input the element type, and its shape for one image.
+
+    Weights that the graph lists among its inputs, as older exporters do, are taken off that list.
+    """
+    weights = {tensor.name for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in weights]
+    del graph.input[:]
+    graph.input.extend(inputs)
     kinds = [value.type.tensor_type.elem_type for value in inputs]
     latents = [value for value, kind in zip(inputs, kinds, strict=True) if kind == TensorProto.FLOAT]
     labels = [value for value, kind in zip(inputs, kinds, strict=True) if kind in _INTEGERS]

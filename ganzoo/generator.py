@@ -231,14 +231,14 @@ def great_circle(a: NDArray[np.float32], b: NDArray[np.float32], steps: int) -> 
     """Latents [steps, D] from `a` to `b` at equal angles, their lengths between those of the two.
 
     Latents of N(0, I) lie near a sphere, which a straight line would leave. Where both have one direction, or opposite
-    ones, no circle is the only one: the line is taken.
+    ones, or none, no circle is the only one: the line is taken.
     """
     t: NDArray[np.float64] = np.linspace(0, 1, steps)[:, None]
     ends = np.stack([a, b]).astype(np.float64)
     lengths = np.linalg.norm(ends, axis=1, keepdims=True)
     first, last = ends / np.maximum(lengths, np.finfo(np.float64).tiny)
     angle = np.arccos(np.clip(first @ last, -1, 1))
-    if np.sin(angle) < 1e-6:
+    if np.sin(angle) < 1e-6 or not lengths.all():
         z = (1 - t) * ends[0] + t * ends[1]
     else:
         directions = (np.sin((1 - t) * angle) * first + np.sin(t * angle) * last) / np.sin(angle)

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
+import ganzoo
 from ganzoo import onnxfile, runtime, seeds
 from ganzoo.errors import ModelError, UsageError
+from ganzoo.forms import LAYOUTS
 from ganzoo.generator import GeneratorInfo
 
 
@@ -113,6 +116,180 @@ def test_a_model_without_room_for_the_digest_is_not_sealed() -> None:
     for data in (model(document="{}").SerializeToString(), sealed(), 2 * model().SerializeToString()):
         with pytest.raises(UsageError, match="no place for its digest"):
             onnxfile.seal(data)
+
+
+# Layouts, providers, threads and memory
+
+
+@pytest.mark.parametrize("schema", [1, 2])
+def test_both_schemas_are_read(schema: int) -> None:
+    runtime.load(with_document(lambda document: document.update(schema=schema))).sample(1)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_draws_the_same_images(layout: str) -> None:
+    plain, other = runtime.load(sealed(CLASSES)), runtime.load(in_layout(layout))
+    z, y = seeds.latents(1, LATENT_DIM, 0, 6), [2, 0, 1, 1, 0, 2]
+    np.testing.assert_array_equal(other.sample(70, seed=3), plain.sample(70, seed=3))
+    images = other.generate(z, y)
+    assert images.dtype == np.float32
+    assert images.shape == (6, *SHAPE)
+    np.testing.assert_allclose(images, plain.generate(z, y), atol=1e-6 if layout == "float" else 1 / 127)
+    np.testing.assert_array_equal(other.interpolate(0, 1, 3), plain.interpolate(0, 1, 3))
+
+
+ATTRIBUTES: dict[str, dict[str, Any]] = {
+    "Cast": {"to": TensorProto.UINT8},
+    "Transpose": {"perm": [0, 2, 3, 1]},
+    "Concat": {"axis": 1},
+}
+
+
+def in_layout(layout: str) -> bytes:
+    """The conditional model with another tail."""
+    document = onnxfile.metadata(info(CLASSES), {"layout": layout, "precision": "fp32"})
+    made = model(CLASSES, document)
+    form = LAYOUTS[layout]
+    if layout != "float":
+        made.graph.node[-1].output[0] = "floats"
+        tail = [("Mul", ["floats", "half"]), ("Add", ["", "half"]), ("Round", [""]), ("Clip", ["", "low", "high"])]
+        tail += [("Cast", [""])] + ([("Transpose", [""])] if layout == "uint8" else [])
+        tail += [("Concat", ["", "", ""])] if layout == "rgb" else []
+        before = "floats"
+        for index, (op, inputs) in enumerate(tail):
+            out = "images" if index == len(tail) - 1 else f"tail{index}"
+            attributes = ATTRIBUTES.get(op, {})
+            made.graph.node.append(helper.make_node(op, [name or before for name in inputs], [out], **attributes))
+            before = out
+        for name, value in (("half", 127.5), ("low", 0), ("high", 255)):
+            made.graph.initializer.append(numpy_helper.from_array(np.array(value, np.float32), name))
+    kind = TensorProto.FLOAT if form.dtype == "float32" else TensorProto.UINT8
+    made.graph.output[0].CopyFrom(helper.make_tensor_value_info("images", kind, ["batch", *form.shape(SHAPE)]))
+    return onnxfile.seal(made.SerializeToString())
+
+
+@pytest.mark.parametrize("layout", ["unheard of", 3, None, ["float"]])
+def test_an_unknown_layout_is_of_a_newer_version_or_a_lie(layout: Any) -> None:
+    with pytest.raises(ModelError, match=r"which this ganzoo does not know \(float, uint8, uint8-nchw, rgb\): upgrade"):
+        onnxfile.verify(with_document(lambda document: document.update(layout=layout)), "x.onnx")
+
+
+def test_a_layout_that_the_file_does_not_have_is_a_lie() -> None:
+    with pytest.raises(
+        ModelError, match=r"images float \[N, 1, 3, 4\] where its metadata promises images uint8 \[N, 3, 4, 1\]"
+    ):
+        onnxfile.verify(with_document(lambda document: document.update(layout="uint8")), "x.onnx")
+
+
+def test_more_classes_than_the_weights_know_are_a_lie() -> None:
+    with pytest.raises(ModelError, match="promises 4 classes, and its weights know 3"):
+        onnxfile.verify(with_document(lambda document: document["generator"].update(num_classes=4)), "x.onnx")
+
+
+def test_providers_are_those_that_onnxruntime_has() -> None:
+    data = sealed()
+    plain = runtime.load(data).sample(3)
+    for providers in (["CPUExecutionProvider"], ("CPUExecutionProvider",), "CPUExecutionProvider"):
+        np.testing.assert_array_equal(runtime.load(data, providers).sample(3), plain)
+    for wrong in (["NoSuchProvider"], [], ["CPUExecutionProvider", "NoSuchProvider"], [3]):
+        with pytest.raises(UsageError, match=r"providers are .*: expected some of .*CPUExecutionProvider"):
+            runtime.load(data, wrong)  # type: ignore[arg-type]
+
+
+def test_eight_threads_draw_what_one_draws(loaded: Any) -> None:
+    generators = [loaded, runtime.load("mnist")]
+    jobs = [(generator, seed) for generator in generators for seed in range(12)] * 2
+
+    def draw(job: Any) -> Any:
+        generator, seed = job
+        return generator.sample(100, seed=seed)
+
+    with ThreadPoolExecutor(8) as pool:
+        for together, alone in zip(pool.map(draw, jobs), map(draw, jobs), strict=True):
+            np.testing.assert_array_equal(together, alone)
+
+
+STREAMS = """
+import sys
+from ganzoo.runtime import load
+
+def megabytes():
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith("VmHWM:")) / 1024
+
+generator, n = load(sys.argv[1], threads=1), int(sys.argv[2])
+drawn = sum(len(batch) for batch in generator.iter_batches(2_000, batch_size=500))
+before = megabytes()
+drawn = sum(len(batch) for batch in generator.iter_batches(n, batch_size=500))
+assert drawn == n
+print(megabytes() - before, megabytes())
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="it measures memory as Linux tells it")
+def test_streaming_takes_no_more_memory_for_more_images(tmp_path: Path) -> None:
+    arguments = [sys.executable, "-c", STREAMS, str(saved(tmp_path, sealed(CLASSES))), "200000"]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(arguments, env=env, capture_output=True, text=True, check=True)
+    growth, peak = map(float, done.stdout.split())
+    assert growth < 10  # megabytes; all the images would be 2.4, their floats 9.6, their latents 4
+    assert peak < 500
+
+
+def test_mnist_is_bundled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = runtime.load("mnist")
+    assert generator.info.image_shape == (1, 28, 28)
+    assert generator.info.num_classes == 10
+    images = generator.sample(100)
+    np.testing.assert_array_equal(images[:10], generator.sample(10))
+    np.testing.assert_array_equal(images, runtime.load("mnist", threads=1).sample(100, batch_size=7))
+    np.testing.assert_array_equal(images, ganzoo.load("mnist").sample(100))
+    assert runtime.read_metadata("mnist")["generator"]["num_classes"] == 10
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mnist").write_bytes(sealed())
+    assert runtime.load("mnist").info.image_shape == (1, 28, 28)  # the name is ganzoo's, whatever lies here
+    for path in ("./mnist", Path("mnist")):
+        assert runtime.load(path).info.image_shape == SHAPE
+
+
+@pytest.mark.parametrize("load", [runtime.load, ganzoo.load])
+def test_a_word_that_names_nothing_is_told_what_does(load: Any) -> None:
+    with pytest.raises(ModelError, match=r"mnst does not exist.*did you mean 'mnist'\? \(bundled: mnist\)"):
+        load("mnst")
+
+
+# Sizes that depend on computed shapes
+
+
+def test_a_shape_that_the_graph_computes_is_followed() -> None:
+    """As older exporters write `x.view(len(x), 1, 3, 4)`, and as repeat and chunk are written."""
+    made = model()
+    shape = [
+        helper.make_node("Shape", ["t"], ["all"]),
+        helper.make_node("Slice", ["all", "zero", "one"], ["first"]),
+        helper.make_node("Expand", ["first", "one"], ["n"]),
+        helper.make_node("Concat", ["n", "rest"], ["computed"], axis=0),
+        helper.make_node("Tile", ["line", "repeats"], ["unused"]),
+        helper.make_node("Concat", ["n", "one"], ["repeats"], axis=0),
+    ]
+    made.graph.node.extend([*shape[:4], shape[5], shape[4], made.graph.node.pop()])
+    made.graph.node[-1].input[1] = "computed"
+    constants = {"zero": [0], "one": [1], "rest": [1, 3, 4], "line": [[1, 2, 3]]}
+    for name, value in constants.items():
+        made.graph.initializer.append(numpy_helper.from_array(np.array(value), name))
+    generator = runtime.load(onnxfile.seal(made.SerializeToString()))
+    np.testing.assert_array_equal(generator.sample(5), runtime.load(sealed()).sample(5))
+
+
+def test_what_is_costly_is_not_computed_while_a_file_is_loaded() -> None:
+    made = model()
+    made.graph.initializer.append(numpy_helper.from_array(np.eye(12, dtype=np.float32), "eye"))
+    between(made, "W", helper.make_node("MatMul", ["W", "eye"], ["same"]))
+    made.graph.node[1].input[1] = "same"
+    data = onnxfile.seal(made.SerializeToString())
+    assert onnxfile.verify(sealed(), "x.onnx").cheap
+    assert not onnxfile.verify(data, "x.onnx").cheap
+    np.testing.assert_array_equal(runtime.load(data).sample(5), runtime.load(sealed()).sample(5))
 
 
 # What is missing, cut or altered
