@@ -1,11 +1,13 @@
 # Two commands: `make demo` draws digits, `make test` checks everything. Both set themselves up in .venv.
+# `make web-runtime` fetches what the browser tests of `make test` run on; without it they are skipped.
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 MINUTES ?= 2
+ORT_WEB := $(shell sed -n 's/^ORT_WEB = "\(.*\)"/\1/p' ganzoo/web/__init__.py)
 
-.PHONY: demo test docs clean
+.PHONY: demo test web-runtime docs clean
 
 demo: $(VENV)/demo.installed
 	rm -rf demo
@@ -21,6 +23,12 @@ test: $(VENV)/dev.installed
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
+
+web-runtime: build/onnxruntime-web-$(ORT_WEB).tgz
+
+build/onnxruntime-web-%.tgz:
+	mkdir -p build
+	npm pack --silent --pack-destination build onnxruntime-web@$*
 
 docs: $(VENV)/dev.installed
 	$(BIN)/python docs/update_tables.py

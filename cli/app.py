@@ -27,6 +27,7 @@ COMMANDS = [
     "report",
     "export",
     "info",
+    "verify",
     "list_",
 ]  # as in --help
 P = ParamSpec("P")

@@ -57,7 +57,8 @@ def _rows(contents: "Contents") -> dict[str, Any]:
     from ganzoo.errors import shown
     from ganzoo.forms import LAYOUTS
 
-    info, document, data = contents.info, contents.document, contents.section("run", "data")
+    info, document = contents.info, contents.document
+    data = contents.section("data") or contents.section("run", "data")
     channels, height, width = info.image_shape
     takes = f"latents of {info.latent_dim} numbers"
     source = data.get("source")
@@ -69,7 +70,7 @@ def _rows(contents: "Contents") -> dict[str, Any]:
         "weights": _weights(document),
         "trained on": source and shown(source) + _images(data),
         "parity": _parity(contents.section("parity")),
-        "evaluation": _pairs(contents.section("evaluation")),
+        "evaluation": _evaluation(contents),
         "made with": _made_with(contents),
         "licence": shown(document.get("licence") or document.get("license") or ""),
     }
@@ -110,6 +111,21 @@ def _parity(parity: Mapping[str, Any]) -> str:
     batches = parity.get("batches")
     tried = f", in batches of {shown(', '.join(map(str, batches)))}" if isinstance(batches, list) else ""
     return f"at most {difference:.1e} from torch, {levels} grey level{'' if levels == 1 else 's'} of 255{tried}"
+
+
+def _evaluation(contents: "Contents") -> str:
+    """The figures that `ganzoo evaluate` found of these weights, beside those of real images."""
+    from ganzoo.errors import shown
+
+    evaluation = contents.section("evaluation")
+    figures = contents.section("evaluation", "figures")
+    rows = {name: contents.section("evaluation", "figures", name) for name in figures}
+    parts = [f"{name} {_number(row.get('mean'))} (real {_number(row.get('floor'))})" for name, row in rows.items()]
+    return shown("; ".join(filter(None, [_pairs(evaluation), ", ".join(parts)])))
+
+
+def _number(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, int | float) else "?"
 
 
 def _made_with(contents: "Contents") -> str:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ganzoo.config import Variant as Variant
     from ganzoo.evaluation.evaluator import evaluate as evaluate
     from ganzoo.exporter import export as export
+    from ganzoo.exporter import export_web as export_web
     from ganzoo.run import Run as Run
     from ganzoo.sampling import load as load
     from ganzoo.trainer import resume as resume
@@ -39,6 +40,7 @@ _HOMES = {
     "compare": "comparison",
     "evaluate": "evaluation.evaluator",
     "export": "exporter",
+    "export_web": "exporter",
     "Run": "run",
     "load": "sampling",
     "resume": "trainer",

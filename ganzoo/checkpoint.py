@@ -75,10 +75,16 @@ class Checkpoint:
         except UsageError as error:
             raise FileError(f"{self.path} cannot be used with what is installed: {error}") from None
 
-    def load(self, part: str, network: nn.Module) -> None:
-        """Put one part's tensors into `network`. Raises FileError likewise, and for one that has changed since."""
+    def load(self, part: str, network: nn.Module, prefix: str = "") -> None:
+        """Put one part's tensors, those whose names begin with `prefix`, into `network`.
+
+        Raises FileError likewise, and for a network that has changed since.
+        """
+        tensors = {
+            name.removeprefix(prefix): value for name, value in self.tensors(part).items() if name.startswith(prefix)
+        }
         try:
-            network.load_state_dict(self.tensors(part))
+            network.load_state_dict({name.removeprefix(prefix): value for name, value in tensors.items()})
         except RuntimeError as error:
             reason = str(error).splitlines()[-1].strip()
             raise FileError(

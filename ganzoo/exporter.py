@@ -1,112 +1,190 @@
-"""A run's generator as one verified .onnx file.
+"""A run's generator as one verified .onnx file, in a layout and a precision of `ganzoo.forms`.
 
-The averaged weights, batch norm folded, with inputs `z` float32 [batch, latent_dim] and, where conditional, `labels`
-int64 [batch], and the output `images` float32 [batch, C, H, W] in [-1, 1]. Before the file gets its name it is checked
-by onnx, compared with torch on the trained weights at several batch sizes, and sealed with its own SHA-256.
+Its inputs are `z` float32 [batch, latent_dim] and, where conditional, `labels` int64 [batch]; its output is `images`.
+Before the file gets its name it is checked by onnx, loaded as anybody would load it, compared with torch on the trained
+weights, and sealed with its own SHA-256. The same run gives the same bytes.
 """
 
-import copy
+import dataclasses
 import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
-from ganzoo import runtime
+from ganzoo import conversion, runtime
 from ganzoo.config import RunConfig
-from ganzoo.errors import FileError, VerificationError, first_line
-from ganzoo.files import atomic_write
-from ganzoo.forms import to_uint8
-from ganzoo.generator import Generator
-from ganzoo.networks.fused import FusedConv2d
+from ganzoo.errors import FileError, GanzooError, VerificationError, first_line
+from ganzoo.files import StrPath, atomic_write
+from ganzoo.forms import LAYOUTS, PRECISIONS, Form, Precision
+from ganzoo.generator import CHUNK, Generator, GeneratorInfo
+from ganzoo.lean import lean
+from ganzoo.networks.fused import fuse
 from ganzoo.onnxfile import METADATA_KEY, metadata, seal
+from ganzoo.parity import BATCHES, LATENTS, Difference, check, compare, probe
 from ganzoo.run import Run
 from ganzoo.sampling import as_generator, generator_info, load_network
-from ganzoo.seeds import latents
+from ganzoo.seeds import derive, latents
+from ganzoo.web import write as write_page
 
 OPSET = 18
-PARITY_BATCHES = (1, 2, 7, 64)
-TOLERANCE = 1e-4
+CALIBRATION_LATENTS = 1024
+FIGURE_IMAGES = 5000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rendered:
+    """The bytes of a verified file, and what is told of them."""
+
+    data: bytes
+    nodes: int
+    step: int
+    weights: str
+    parity: Difference
+    figure: dict[str, Any] | None  # the Fréchet distances of torch's images and the file's, where both were judged
 
 
 @dataclass(frozen=True, kw_only=True)
 class Exported:
-    """What was written: its place, size in bytes, opset, and the greatest differences from torch that were seen."""
+    """What was written, and where."""
 
     path: Path
-    size: int
+    size: int  # bytes
+    nodes: int
+    precision: str
+    layout: str
     opset: int
-    difference: float  # of images in [-1, 1]
-    grey_levels: int  # of images as uint8
+    weights: str
+    step: int
+    difference: float
+    grey_levels: int
+    mean_grey_levels: float
+    figure: dict[str, Any] | None
 
 
-def export(run: str | Path | Run, path: str | Path | None = None, *, best: bool = False) -> Exported:
+def export(
+    run: str | Path | Run,
+    path: str | Path | None = None,
+    *,
+    precision: str = "fp32",
+    layout: str = "float",
+    opset: int = OPSET,
+    weights: str = "ema",
+    best: bool = False,
+    license: str | None = None,  # noqa: A002  # as the metadata call it
+) -> Exported:
     """Export the newest (or `best`, see `Run.best_checkpoint`) checkpoint of a run; `path` is by default in the run.
 
+    Args:
+        run: a run or its directory.
+        path: the file; an older one is replaced.
+        precision: what the file computes with, one of `ganzoo.forms.PRECISIONS`.
+        layout: what its images are, one of `ganzoo.forms.LAYOUTS`.
+        opset: the version of the standard operators.
+        weights: `ema`, the averaged ones, or `raw`, the last ones.
+        best: the best evaluated checkpoint instead of the newest.
+        license: under which the weights are given to others, for the metadata.
+
     Raises FileError for a run that cannot be read, VerificationError for a file that does not draw what the run draws
-    (nothing is written then), MachineError for a path that cannot be written.
+    (nothing is written then), UsageError for an unknown form, MachineError for a path that cannot be written.
     """
+    form = Form(precision=precision, layout=layout, opset=opset)
     run = run if isinstance(run, Run) else Run.open(run)
-    network, config, step = load_network(run, best=best)
-    target = Path(path) if path is not None else run.path / f"{config.run.variant}.onnx"
-    model = _translate(fold_batch_norm(network), config)
-    _strip_sources(model)
-    about = _metadata(config, step)
-    difference, grey_levels = _parity(_sealed(model, config, about), network, config)
-    parity = {"batches": list(PARITY_BATCHES), "difference": difference, "grey_levels": grey_levels}
-    data = _sealed(model, config, {**about, "parity": parity})
-    atomic_write(target, data)
-    return Exported(path=target, size=len(data), opset=OPSET, difference=difference, grey_levels=grey_levels)
+    target = Path(path) if path is not None else run.path / f"{run.config.run.variant}{form.suffix}.onnx"
+    rendered = render(run, form, weights=weights, best=best, license=license)
+    atomic_write(target, rendered.data)
+    return _exported(rendered, form, target)
 
 
-def fold_batch_norm(network: nn.Module) -> nn.Module:
-    """A copy, in eval mode, whose batch norms are folded into the layer before them wherever that is a linear one.
+def export_web(
+    run: str | Path | Run,
+    directory: str | Path,
+    *,
+    precision: str = "fp32",
+    opset: int = OPSET,
+    weights: str = "ema",
+    best: bool = False,
+    license: str | None = None,  # noqa: A002
+    ort_web: str | Path | None = None,
+) -> Exported:
+    """Export a run as a page that draws in the browser, offline, from any static server: see `ganzoo.web.write`.
 
-    Layers that have two ways to be computed are the plain torch layer that does it in one.
+    The same arguments and errors as `export`; `ort_web` is the .tgz that `npm pack` makes of onnxruntime-web, which is
+    needed the first time.
     """
-    folded = copy.deepcopy(network)
-    for module in list(folded.modules()):
-        for name, child in module.named_children():
-            if isinstance(child, FusedConv2d):
-                setattr(module, name, child.as_one())
-    for module in folded.eval().modules():
-        if isinstance(module, nn.Sequential):
-            _fold_sequence(module)
-    return folded
+    form = Form(precision=precision, layout="uint8", opset=opset)
+    run = run if isinstance(run, Run) else Run.open(run)
+    rendered = render(run, form, weights=weights, best=best, license=license)
+    return _exported(rendered, form, write_page(directory, rendered.data, ort_web=ort_web))
 
 
-def _fold_sequence(sequence: nn.Sequential) -> None:
-    for i in range(len(sequence) - 1):
-        layer, norm = sequence[i], sequence[i + 1]
-        if not isinstance(norm, _BatchNorm) or not _foldable(layer, norm):
-            continue
-        if isinstance(layer, nn.Linear):
-            sequence[i], sequence[i + 1] = fuse_linear_bn_eval(layer, norm), nn.Identity()
-        elif isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
-            transposed = isinstance(layer, nn.ConvTranspose2d)
-            sequence[i], sequence[i + 1] = fuse_conv_bn_eval(layer, norm, transpose=transposed), nn.Identity()
+def _exported(rendered: Rendered, form: Form, path: Path) -> Exported:
+    parity = rendered.parity
+    return Exported(
+        path=path,
+        size=len(rendered.data),
+        nodes=rendered.nodes,
+        **dataclasses.asdict(form),
+        weights=rendered.weights,
+        step=rendered.step,
+        difference=parity.difference,
+        grey_levels=parity.grey_levels,
+        mean_grey_levels=parity.mean_grey_levels,
+        figure=rendered.figure,
+    )
 
 
-def _foldable(layer: nn.Module, norm: _BatchNorm) -> bool:
-    """Whether torch's fusion is right for the pair; a norm that is not folded stays, and draws the same."""
-    if type(layer) not in (nn.Linear, nn.Conv2d, nn.ConvTranspose2d) or layer._forward_pre_hooks:
-        return False  # a subclass or a hook may compute the weight, as spectral norm does
-    if isinstance(layer, nn.Linear) and layer.out_features != norm.num_features:  # another axis is normalised
-        return False
-    grouped = isinstance(layer, nn.ConvTranspose2d) and layer.groups > 1
-    return norm.affine and norm.running_var is not None and not grouped
+def render(
+    run: Run,
+    form: Form,
+    *,
+    weights: str = "ema",
+    best: bool = False,
+    license: str | None = None,  # noqa: A002
+) -> Rendered:
+    """As `export`, but the bytes."""
+    network, config, step = load_network(run, best=best, weights=weights)
+    fuse(network, False)  # layers as they are defined: what is computed as one is decided in the graph
+    original = as_generator(network, config, torch.device("cpu"))
+    exact = lean(_translate(network, config, form.opset))
+    model = onnx.ModelProto()
+    model.CopyFrom(exact)
+    model = getattr(conversion, PRECISIONS[form.precision].convert)(model, _calibration(original.info))
+    conversion.lay_out(model, LAYOUTS[form.layout], original.info.image_shape)
+    plain, about = Form(opset=form.opset), _about(run, config, step, weights, license)
+    file = _opened(_complete(exact, plain, original.info, about))
+    parity = prove(file, original, PRECISIONS["fp32"], config.train.seed)
+    if form != plain:  # what was translated is right; now what was made of it
+        file = _opened(_complete(model, form, original.info, about))
+        parity = prove(file, original, PRECISIONS[form.precision], config.train.seed)
+    figure = None if form.precision == "fp32" else _figure(config, original, file)
+    proof = {
+        "parity": {"batches": list(BATCHES), "latents": LATENTS, **dataclasses.asdict(parity)},
+        "probe": probe(file),
+    }
+    return Rendered(
+        data=_complete(model, form, original.info, {**about, **proof, "figure": figure}),
+        nodes=len(model.graph.node),
+        step=step,
+        weights=weights,
+        parity=parity,
+        figure=figure,
+    )
 
 
-def _translate(network: nn.Module, config: RunConfig) -> onnx.ModelProto:
+# The graph
+
+
+def _translate(network: nn.Module, config: RunConfig, opset: int) -> onnx.ModelProto:
     """The network as an ONNX model, with a batch of any size."""
     info = generator_info(config)
     z = torch.from_numpy(latents(0, info.latent_dim, 0, 2))  # 2: a size of 1 would be taken for a constant
@@ -119,7 +197,7 @@ def _translate(network: nn.Module, config: RunConfig) -> onnx.ModelProto:
                 network,
                 tuple(inputs.values()),
                 dynamo=True,
-                opset_version=OPSET,
+                opset_version=opset,
                 input_names=list(inputs),
                 output_names=["images"],
                 dynamic_shapes=tuple({0: batch} for _ in inputs),
@@ -151,58 +229,122 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _strip_sources(model: onnx.ModelProto) -> None:
-    """Nodes carry stack traces with absolute paths of the machine that exported them: leave nothing but the graph."""
-    del model.metadata_props[:]
-    model.doc_string = ""
-    graph = model.graph
-    graph.doc_string = ""
-    del graph.metadata_props[:]
-    for part in (*graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
-        part.doc_string = ""
-        del part.metadata_props[:]
-
-
-def _metadata(config: RunConfig, step: int) -> dict[str, Any]:
-    """What the file tells of its run. Of paths only the last part leaves the machine."""
-    source, colon, argument = config.data.source.partition(":")
-    public = config.with_data(source=source + colon + PurePath(argument).name, data_dir=None)
-    return {"step": step, "run": public.model_dump(mode="json")}
-
-
-def _sealed(model: onnx.ModelProto, config: RunConfig, extra: dict[str, Any]) -> bytes:
+def _complete(model: onnx.ModelProto, form: Form, info: GeneratorInfo, about: dict[str, Any]) -> bytes:
     """The bytes of a checked model with its metadata, sealed with their SHA-256."""
     complete = onnx.ModelProto()
     complete.CopyFrom(model)
-    onnx.helper.set_model_props(complete, {METADATA_KEY: metadata(generator_info(config), extra)})
+    _strip(complete)
+    onnx.helper.set_model_props(complete, {METADATA_KEY: metadata(info, {**dataclasses.asdict(form), **about})})
     onnx.checker.check_model(complete, full_check=True)
-    return seal(complete.SerializeToString())
+    return seal(complete.SerializeToString(deterministic=True))
 
 
-def _parity(data: bytes, network: nn.Module, config: RunConfig) -> tuple[float, int]:
-    """The greatest difference between the file and torch, as floats and in grey levels, over all labels."""
-    original = as_generator(network, config, torch.device("cpu"))
+def _strip(model: onnx.ModelProto) -> None:
+    """Nodes carry stack traces with absolute paths of the machine that exported them: leave nothing but the graph."""
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
+        part.doc_string = ""
+        del part.metadata_props[:]
+    del graph.value_info[:]  # shapes that inference finds again
+    graph.name, model.producer_name, model.producer_version = "generator", "ganzoo", version("torch-ganzoo")
+
+
+def _calibration(info: GeneratorInfo) -> Iterator[dict[str, NDArray[Any]]]:
+    """Latents of the generator's own, with every label in turn, but not those that it is then judged on."""
+    seed = derive(0, "calibration")
+    for start in range(0, CALIBRATION_LATENTS, CHUNK):
+        z = latents(seed, info.latent_dim, start, start + CHUNK)
+        labels = {} if info.num_classes is None else {"labels": np.arange(start, start + CHUNK) % info.num_classes}
+        yield {"z": z, **labels}
+
+
+# What the file tells
+
+
+def _about(run: Run, config: RunConfig, step: int, weights: str, license: str | None) -> dict[str, Any]:  # noqa: A002
+    """All but what is found out by running it. Of paths only the last part leaves the machine."""
+    source, colon, argument = config.data.source.partition(":")
+    public = config.with_data(source=source + colon + PurePath(argument).name, data_dir=None)
+    return {
+        "latents": {"distribution": "standard normal", "dtype": "float32"},
+        "weights": weights,
+        "step": step,
+        "license": license,
+        "data": {"source": public.data.source, "sha256": public.data.sha256, "images": public.data.images},
+        "versions": {"ganzoo": version("torch-ganzoo"), "torch": torch.__version__, "onnx": onnx.__version__},
+        "evaluation": _evaluation(run, step, weights),
+        "run": public.model_dump(mode="json"),
+    }
+
+
+def _evaluation(run: Run, step: int, weights: str) -> dict[str, Any] | None:
+    """What `ganzoo evaluate` found of these very weights, in short."""
+    found = run.evaluation()
+    if found is None or found["step"] != step or weights != "ema":
+        return None
+    return {
+        "judge": found["judge"],
+        "n": found["n"],
+        "seeds": found["seeds"],
+        "figures": {key: {part: row[part] for part in ("mean", "floor")} for key, row in found["figures"].items()},
+        "verdict": found["verdict"]["word"],
+    }
+
+
+# The proof
+
+
+def _opened(data: bytes) -> Generator:
+    """The file as anybody would open it."""
     try:
-        difference, grey_levels = _differences(runtime.load(data), original, config.train.seed)
+        return runtime.load(data)
     except FileError as error:
         raise VerificationError(f"the exported generator cannot be used: {error}; nothing was written") from error
-    if not (difference <= TOLERANCE and grey_levels <= 1):  # also where it is not a number
-        raise VerificationError(
-            f"the exported generator differs from the run's by {difference:.1e} (at most {TOLERANCE:.0e} expected) and "
-            f"{grey_levels} grey levels (at most 1 expected); nothing was written"
-        )
-    return difference, grey_levels
 
 
-def _differences(exported: Generator, original: Generator, seed: int) -> tuple[float, int]:
-    classes = original.info.num_classes
-    difference, grey_levels, start = 0.0, 0, 0
-    for size in (*PARITY_BATCHES, classes or 1):
-        z = latents(seed, original.info.latent_dim, start, start + size)
-        labels = np.arange(start, start + size) % classes if classes else None
-        ours, theirs = exported.generate(z, labels), original.generate(z, labels)
-        difference = max(difference, float(np.abs(ours - theirs).max()))
-        levels = np.abs(to_uint8(ours).astype(np.int16) - to_uint8(theirs).astype(np.int16))
-        grey_levels = max(grey_levels, int(levels.max()))
-        start += size
-    return difference, grey_levels
+def prove(file: Generator, original: Generator, precision: Precision, seed: int) -> Difference:
+    """How far the file's images are from the run's. Raises VerificationError where that is farther than allowed."""
+    try:
+        found = compare(file, original, seed)
+    except FileError as error:
+        raise VerificationError(f"the exported generator cannot be used: {error}") from error
+    check(found, precision, floats=file.layout.floats)
+    return found
+
+
+def prove_again(path: StrPath, run: str | Path | Run) -> Difference:
+    """Compare an exported file with the run that it was made from, once more.
+
+    Raises FileError where the run has no checkpoint of the file's step, VerificationError as `export` does.
+    """
+    run = run if isinstance(run, Run) else Run.open(run)
+    document, file = runtime.read_metadata(path), runtime.load(path)
+    network, config, _ = load_network(run, weights=document.get("weights", "ema"), step=document["step"])
+    fuse(network, False)
+    original = as_generator(network, config, torch.device("cpu"))
+    if original.info != file.info:
+        raise FileError(f"{path} was not exported from {run.path}: they take or draw different things")
+    return prove(file, original, PRECISIONS[document.get("precision", "fp32")], config.train.seed)
+
+
+def _figure(config: RunConfig, original: Generator, file: Generator) -> dict[str, Any] | None:
+    """The Fréchet distance of torch's images and of the file's, where the data and a judge of them are at hand."""
+    from ganzoo import data
+    from ganzoo.evaluation.evaluator import as_subject
+    from ganzoo.evaluation.judge import load_judge
+    from ganzoo.evaluation.metrics import frechet_distance
+
+    try:
+        judge = load_judge(config.data.source, config.data.data_dir)
+        test = data.load(config.data.source, data_dir=config.data.data_dir, split="test")
+    except GanzooError:
+        return None
+    if test.image_shape != original.info.image_shape:
+        return None
+    real = judge.read(test.images).features
+    distances = [
+        frechet_distance(real, judge.read(as_subject(generator, "").draw(0, FIGURE_IMAGES)[0]).features)
+        for generator in (original, file)
+    ]
+    name = f"Fréchet distance by the judge {judge.name}"
+    return {"name": name, "images": FIGURE_IMAGES, "torch": distances[0], "file": distances[1]}

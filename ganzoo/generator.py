@@ -59,7 +59,7 @@ class Generator:
         self.info = info
         self.description = description
         self.layout = layout
-        self._forward = forward
+        self.forward = forward
 
     def __repr__(self) -> str:
         channels, height, width = self.info.image_shape
@@ -216,7 +216,7 @@ class Generator:
         shape, dtype = (len(z), *self.layout.shape(self.info.image_shape)), self.layout.dtype
         if not len(z):
             return np.empty(shape, dtype)
-        images = self._forward(z, y)
+        images = self.forward(z, y)
         if images.shape != shape or images.dtype != dtype:
             raise ModelError(
                 f"'{self.info.variant}' drew {images.dtype} {list(images.shape)} where {dtype} {list(shape)} is due: "

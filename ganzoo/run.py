@@ -118,6 +118,14 @@ class Run:
             )
         return checkpoints[-1]
 
+    def checkpoint_at(self, step: int) -> Checkpoint:
+        """The one of that step. Raises FileError where there is none."""
+        found = [checkpoint for checkpoint in self.checkpoints() if checkpoint.step == step]
+        if not found:
+            steps = ", ".join(str(checkpoint.step) for checkpoint in self.checkpoints()) or "none"
+            raise FileError(f"{self.path} has no checkpoint of step {step} (it has those of the steps {steps})")
+        return found[0]
+
     def best_checkpoint(self) -> Checkpoint:
         """The checkpoint with the least distance of those that were evaluated. Raises FileError without one."""
         best = best_of(self.checkpoints())

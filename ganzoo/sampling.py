@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ganzoo import bundled
-from ganzoo.forms import to_uint8
+from ganzoo.errors import UsageError
 from ganzoo.generator import Generator, GeneratorInfo
 from ganzoo.images import grid
+from ganzoo.pixels import to_uint8
 from ganzoo.seeds import latents
 
 if TYPE_CHECKING:  # torch only where a run is sampled
@@ -18,6 +19,7 @@ if TYPE_CHECKING:  # torch only where a run is sampled
     from ganzoo.config import RunConfig
     from ganzoo.run import Run
 
+WEIGHTS = {"ema": ("ema", ""), "raw": ("objective", "generator.")}  # the part of a checkpoint, the names within
 PREVIEW_COLUMNS = 10
 PREVIEW_ROWS = 32  # at most
 
@@ -42,18 +44,30 @@ def load(path: "str | Path | Run", *, best: bool = False) -> Generator:
     return as_generator(network, config, torch.device("cpu"))
 
 
-def load_network(run: "Run", *, best: bool = False) -> "tuple[torch.nn.Module, RunConfig, int]":
-    """The averaged generator of a run's newest or best checkpoint, in eval mode, with its configuration and step."""
+def load_network(
+    run: "Run", *, best: bool = False, weights: str = "ema", step: int | None = None
+) -> "tuple[torch.nn.Module, RunConfig, int]":
+    """The generator of a run's newest checkpoint, in eval mode, with its configuration and step; or of its best one,
+    or of that of a given step.
+
+    `weights` are the averaged ones (`ema`) or the last ones (`raw`); anything else is a UsageError.
+    """
     import torch
 
     from ganzoo.build import build_generator
     from ganzoo.networks.fused import fuse
 
-    checkpoint = run.best_checkpoint() if best else run.latest_checkpoint()
+    if weights not in WEIGHTS:
+        raise UsageError(f"no weights '{weights}' (one of {', '.join(WEIGHTS)})")
+    if step is not None:
+        checkpoint = run.checkpoint_at(step)
+    else:
+        checkpoint = run.best_checkpoint() if best else run.latest_checkpoint()
     config = checkpoint.config()
     with torch.random.fork_rng(devices=[]):  # the first weights are replaced at once: leave the user's generator alone
         network = build_generator(config)
-    checkpoint.load("ema", network)
+    part, prefix = WEIGHTS[weights]
+    checkpoint.load(part, network, prefix)
     fuse(network, config.train.fused is not False)
     return network.eval().requires_grad_(False), config, int(checkpoint.state()["step"])
 

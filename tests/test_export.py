@@ -1,8 +1,8 @@
 """Every registered variant as one .onnx file: what is in it, what is not, and that it draws what the run draws."""
 
+import dataclasses
 import importlib
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,15 +14,14 @@ import torch
 from conftest import narrow
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.utils import spectral_norm
-from torch.nn.utils.parametrizations import spectral_norm as parametrized_spectral_norm
 
 import ganzoo
-from ganzoo import exporter, runtime, seeds
+from ganzoo import exporter, onnxfile, runtime, seeds
 from ganzoo.build import build_generator
 from ganzoo.config import RunConfig, Spec, Variant
 from ganzoo.errors import FileError, MachineError, VerificationError
-from ganzoo.exporter import Exported, export, fold_batch_norm
+from ganzoo.exporter import Exported, export
+from ganzoo.forms import PRECISIONS
 from ganzoo.registry import generators, variants
 from ganzoo.run import Run
 from ganzoo.sampling import load_network
@@ -138,14 +137,10 @@ def test_inputs_and_output_have_their_names_types_and_a_free_batch(case: Outcome
     assert [described(value) for value in case.model.graph.output] == [output]
 
 
-def test_batch_norm_is_folded_away(case: Outcome) -> None:
+def test_the_graph_has_nothing_to_spare(case: Outcome) -> None:
     operators = {node.op_type for node in case.model.graph.node}
     assert operators & {"Gemm", "MatMul"}
-    assert not {operator for operator in operators if "Normalization" in operator}
-
-
-def test_no_layer_is_written_as_two(case: Outcome) -> None:
-    assert not {"Resize", "Upsample"} & {node.op_type for node in case.model.graph.node}
+    assert not operators & {"BatchNormalization", "Resize", "Identity", "Shape", "Cast", "Expand", "Unsqueeze"}
 
 
 def test_every_batch_size_runs_in_plain_onnxruntime(case: Outcome) -> None:
@@ -164,8 +159,11 @@ def test_the_metadata_tells_of_the_run(case: Outcome) -> None:
     assert [entry.key for entry in case.model.metadata_props] == ["ganzoo"]
     document = json.loads(case.model.metadata_props[0].value)
     assert document == runtime.read_metadata(case.exported.path)
-    assert set(document) == {"schema", "sha256", "generator", "step", "run", "parity"}
-    assert (document["schema"], document["step"]) == (2, 2)
+    assert (document["schema"], document["step"], document["weights"]) == (onnxfile.SCHEMA, 2, "ema")
+    assert (document["precision"], document["layout"], document["opset"]) == ("fp32", "float", exporter.OPSET)
+    assert document["latents"] == {"distribution": "standard normal", "dtype": "float32"}
+    assert document["versions"].keys() == {"ganzoo", "torch", "onnx"}
+    assert (document["license"], document["evaluation"], document["figure"]) == (None, None, None)
     assert RunConfig.from_json(json.dumps(document["run"])) == case.config
     data = case.config.data
     assert document["generator"] == {
@@ -175,13 +173,12 @@ def test_the_metadata_tells_of_the_run(case: Outcome) -> None:
         "num_classes": case.classes,
         "class_names": None,
     }
-    assert document["parity"] == {
-        "batches": list(BATCHES),
-        "difference": case.exported.difference,
-        "grey_levels": case.exported.grey_levels,
-    }
-    assert 0 <= case.exported.difference <= exporter.TOLERANCE
-    assert case.exported.grey_levels <= 1
+    assert document["data"] == {"source": "array", "sha256": data.sha256, "images": COUNT}
+    assert (document["parity"]["batches"], document["parity"]["latents"]) == (list(BATCHES), 1000)
+    assert document["parity"]["difference"] == case.exported.difference
+    assert document["parity"]["grey_levels"] == case.exported.grey_levels <= 1
+    assert 0 <= case.exported.difference <= PRECISIONS["fp32"].difference
+    assert case.exported.nodes == len(case.model.graph.node)
 
 
 def test_the_runs_configuration_is_in_the_file_but_nothing_of_this_machine(tmp_path: Path) -> None:
@@ -249,8 +246,8 @@ def test_the_averaged_weights_are_the_ones_exported(trained: Run) -> None:
     with torch.no_grad():
         last, mean = (network.eval()(torch.from_numpy(z)).numpy() for network in (raw, averaged))
     exported = runtime.load(export(trained).path).generate(z)
-    assert np.abs(exported - mean).max() <= exporter.TOLERANCE
-    assert np.abs(exported - last).max() > 100 * exporter.TOLERANCE
+    assert np.abs(exported - mean).max() <= PRECISIONS["fp32"].difference
+    assert np.abs(exported - last).max() > 100 * PRECISIONS["fp32"].difference
 
 
 def test_the_newest_checkpoint_is_the_one_exported(trained: Run, tmp_path: Path) -> None:
@@ -259,96 +256,6 @@ def test_the_newest_checkpoint_is_the_one_exported(trained: Run, tmp_path: Path)
     ganzoo.resume(run, steps=3, dataset=images(), progress=False)
     after = runtime.read_metadata(export(run, tmp_path / "after.onnx").path)
     assert (before["step"], after["step"]) == (2, 3)
-
-
-# Batch norm
-
-
-def warmed(network: nn.Module, *shape: int) -> nn.Module:
-    """In eval mode, with running statistics and norm weights that are not trivial."""
-    torch.manual_seed(0)
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module.affine:
-            nn.init.normal_(module.weight, 1.0, 0.3)
-            nn.init.normal_(module.bias)
-    with torch.no_grad():
-        for _ in range(5):
-            network.train()(3 * torch.randn(shape) + 1)
-    return network.eval()
-
-
-def assert_folded(network: nn.Module, *shape: int, kept: int = 0) -> None:
-    """The folded copy draws what the original does, and has `kept` batch norms left; the original is as it was."""
-    network = warmed(network, *shape)
-    before = {name: value.clone() for name, value in network.state_dict().items()}
-    x = torch.randn(shape)
-    folded = fold_batch_norm(network)
-    with torch.no_grad():
-        ours, theirs = folded(x), network(x)
-    assert theirs.std() > 0.1
-    torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
-    assert sum(isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) for module in folded.modules()) == kept
-    after = network.state_dict()
-    assert after.keys() == before.keys()
-    assert all(torch.equal(after[name], value) for name, value in before.items())
-
-
-@pytest.mark.parametrize("bias", [True, False])
-def test_batch_norm_folds_into_a_linear_layer(bias: bool) -> None:
-    assert_folded(nn.Sequential(nn.Linear(5, 7, bias=bias), nn.BatchNorm1d(7), nn.ReLU(), nn.Linear(7, 3)), 8, 5)
-
-
-@pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("groups", [1, 2])
-def test_batch_norm_folds_into_a_convolution(bias: bool, groups: int) -> None:
-    convolution = nn.Conv2d(4, 6, 3, stride=2, padding=1, groups=groups, bias=bias)
-    assert_folded(nn.Sequential(convolution, nn.BatchNorm2d(6), nn.Tanh()), 8, 4, 9, 9)
-
-
-@pytest.mark.parametrize("bias", [True, False])
-def test_batch_norm_folds_into_a_transposed_convolution(bias: bool) -> None:
-    assert_folded(nn.Sequential(nn.ConvTranspose2d(4, 6, 4, 2, 1, bias=bias), nn.BatchNorm2d(6)), 8, 4, 5, 5)
-
-
-def test_batch_norm_folds_in_sequences_within_sequences() -> None:
-    block = nn.Sequential(nn.Linear(5, 5), nn.BatchNorm1d(5))
-    assert_folded(nn.Sequential(block, nn.ModuleDict({"a": block})["a"], nn.Linear(5, 3), nn.BatchNorm1d(3)), 8, 5)
-
-
-class Doubled(nn.Linear):
-    """A linear layer that does something more."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(2 * x)
-
-
-UNFOLDABLE: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
-    "nothing before it": (lambda: nn.Sequential(nn.BatchNorm1d(5), nn.Linear(5, 3)), (8, 5)),
-    "not linear before it": (lambda: nn.Sequential(nn.Linear(5, 7), nn.ReLU(), nn.BatchNorm1d(7)), (8, 5)),
-    "no weights": (lambda: nn.Sequential(nn.Linear(5, 7), nn.BatchNorm1d(7, affine=False)), (8, 5)),
-    "no statistics": (lambda: nn.Sequential(nn.Linear(5, 7), nn.BatchNorm1d(7, track_running_stats=False)), (8, 5)),
-    "another axis": (lambda: nn.Sequential(nn.Linear(5, 7), nn.BatchNorm1d(3)), (8, 3, 5)),
-    "subclass": (lambda: nn.Sequential(Doubled(5, 7), nn.BatchNorm1d(7)), (8, 5)),
-    "groups, transposed": (
-        lambda: nn.Sequential(nn.ConvTranspose2d(4, 6, 3, groups=2), nn.BatchNorm2d(6)),
-        (8, 4, 5, 5),
-    ),
-    "spectral norm": (
-        lambda: nn.Sequential(parametrized_spectral_norm(nn.Conv2d(4, 6, 3)), nn.BatchNorm2d(6)),
-        (8, 4, 5, 5),
-    ),
-    "spectral norm by hook": (
-        lambda: nn.Sequential(spectral_norm(nn.Conv2d(4, 6, 3)), nn.BatchNorm2d(6)),
-        (8, 4, 5, 5),
-    ),
-}
-
-
-@pytest.mark.filterwarnings("ignore:.*weight_norm|spectral_norm.*:FutureWarning")
-@pytest.mark.parametrize("name", UNFOLDABLE)
-def test_batch_norm_that_cannot_be_folded_stays(name: str) -> None:
-    make, shape = UNFOLDABLE[name]
-    assert_folded(make(), *shape, kept=1)
 
 
 # A generator that the file cannot stand for
@@ -437,10 +344,16 @@ def test_a_file_that_does_not_draw_the_same_is_not_written(unfaithful: Run, mess
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["former.onnx", "run"]
 
 
-def test_a_difference_above_the_tolerance_is_refused(trained: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exporter, "TOLERANCE", -1.0)
-    with pytest.raises(VerificationError, match="at most -1e"):
-        export(trained, trained.path / "refused.onnx")
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_a_difference_above_the_bound_is_refused_and_said_where(
+    trained: Run, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strict = dataclasses.replace(PRECISIONS[precision], difference=-1.0)
+    monkeypatch.setitem(PRECISIONS, precision, strict)
+    with pytest.raises(
+        VerificationError, match=r"at most -1e.*most at latent \d+, channel 0, row \d+, column \d+: -?\d"
+    ):
+        export(trained, trained.path / "refused.onnx", precision=precision)
     assert not (trained.path / "refused.onnx").exists()
 
 

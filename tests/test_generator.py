@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from ganzoo import seeds
 from ganzoo.errors import FileError, MachineError, UsageError
-from ganzoo.forms import to_uint8
 from ganzoo.generator import CHUNK, Generator, GeneratorInfo, great_circle
+from ganzoo.pixels import to_uint8
 
 SHAPE = (1, 2, 3)
 

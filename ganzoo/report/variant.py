@@ -13,8 +13,8 @@ from ganzoo.config import Spec
 from ganzoo.errors import GanzooError
 from ganzoo.evaluation.judge import to_tensor
 from ganzoo.evaluation.metrics import FIGURES, title_of
-from ganzoo.forms import to_uint8
 from ganzoo.images import grid
+from ganzoo.pixels import to_uint8
 from ganzoo.report.architecture import inputs_of, layers_of
 from ganzoo.report.document import Block, Picture, Row, Section, Table, Text, integer, slug
 from ganzoo.report.figures import DENSITY, Panel, Series, Style, animation, beside, enlarged, panels, spaced
