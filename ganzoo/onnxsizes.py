@@ -41,6 +41,8 @@ _CHEAP |= {
 _CHEAP |= {"ReduceSum", "Reshape", "Shape", "Sin", "Size", "Slice", "Split", "Sqrt", "Squeeze", "Sub", "Tile"}
 _CHEAP |= {"Transpose", "Unsqueeze", "Where"}
 
+_KEEPS_SHAPE = {"GroupNormalization"}  # of which onnx infers nothing
+
 
 @dataclass(frozen=True)
 class Value:
@@ -61,8 +63,7 @@ def values(model: Any, inputs: Mapping[str, tuple[int, Shape]]) -> dict[str, Val
         for node in model.graph.node:
             for name in filter(None, node.output):
                 _check(name, node, found.get(name), batch)
-            if node.op_type == "ConvTranspose":
-                _check_columns(node, found)
+            _check_workspace(node, found, batch)
         total = sum(math.prod(value.shape) for value in found.values())
         if total > batch * MAX_TOTAL:
             raise Refused(
@@ -98,6 +99,8 @@ def _skeleton(model: Any, inputs: Mapping[str, tuple[int, Shape]]) -> Any:
         tensors = [attribute.t for attribute in node.attribute if attribute.HasField("t")]
         if node.op_type == "Constant" and len(tensors) == len(node.attribute) == len(node.output) == 1:
             _add_tensor(graph, tensors[0], node.output[0])
+        elif node.op_type in _KEEPS_SHAPE and node.input:
+            graph.node.add(op_type="Identity", input=node.input[:1], output=node.output)
         else:
             graph.node.append(node)
     for value in model.graph.output:
@@ -176,12 +179,20 @@ def _check(name: str, node: Any, value: Value | None, batch: int) -> None:
         )
 
 
-def _check_columns(node: Any, found: Mapping[str, Value]) -> None:
-    """A transposed convolution takes room for its kernels at every place of its input, one image at a time."""
-    image, kernels = found[node.input[0]].shape, found[node.input[1]].shape
-    columns = math.prod(kernels[1:]) * math.prod(image[2:])
-    if columns > MAX_VALUES:
-        raise Refused(f"{describe(node)} takes room for {columns:,} values, and {MAX_VALUES:,} is the limit")
+def _check_workspace(node: Any, found: Mapping[str, Value], batch: int) -> None:
+    """Some operators take room for more than they make: kernels at every place, one image at a time, or all scores."""
+    shapes = [found[name].shape if name else () for name in node.input]
+    room, limit = 0, MAX_TOTAL
+    if node.op_type == "ConvTranspose":
+        room, limit = math.prod(shapes[1][1:]) * math.prod(shapes[0][2:]), MAX_VALUES
+    elif node.op_type in ("Conv", "ConvInteger", "QLinearConv"):
+        kernels = shapes[3 if node.op_type == "QLinearConv" else 1]
+        room = math.prod(kernels[1:]) * math.prod(found[node.output[0]].shape[2:])
+    elif node.op_type == "Attention":
+        heads = [attribute.i for attribute in node.attribute if attribute.name == "q_num_heads" and len(shapes[0]) == 3]
+        room, limit = math.prod([*shapes[0][:-1], shapes[1][-2], *heads]), batch * MAX_VALUES
+    if room > limit:
+        raise Refused(f"{describe(node)} takes room for {room:,} values, and {limit:,} is the limit")
 
 
 def _images(batch: int) -> str:

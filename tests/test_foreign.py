@@ -100,6 +100,18 @@ def test_bytes_have_their_channels_first_or_last(image: Sizes, shape: tuple[int,
     assert np.abs(images).max() <= 1
 
 
+def test_group_normalization_keeps_its_shape_though_onnx_does_not_say_so() -> None:
+    made = plain()
+    made.opset_import[0].version, made.ir_version = 21, 10
+    norm = helper.make_node("GroupNormalization", ["images", "one", "zero"], ["out"], num_groups=1)
+    made.graph.node[-1].output[0] = "images"
+    made.graph.node.append(norm)
+    for name, value in (("one", 1), ("zero", 0)):
+        made.graph.initializer.append(numpy_helper.from_array(np.full(1, value, np.float32), name))
+    images = load(made).generate(seeds.latents(0, LATENT_DIM, 0, 3))
+    np.testing.assert_allclose(images.mean((1, 2, 3)), 0, atol=1e-5)
+
+
 def test_a_file_gives_it_its_name(tmp_path: Path) -> None:
     (tmp_path / "faces.onnx").write_bytes(plain().SerializeToString())
     assert runtime.load(tmp_path / "faces.onnx", foreign=True).info.variant == "faces"

@@ -198,6 +198,10 @@ HUGE: dict[str, Change] = {
         node("ConvTranspose", "i", "k", pads=[2040] * 4),
         s=sizes(1, 1, 4096, 4096), k=np.ones((1, 1, 64, 64), np.float32),
     ),
+    "columns": grown(
+        node("ConstantOfShape", "s", out="i"), node("Conv", "i", "k"),
+        s=sizes(1, 1, 4096, 4096), k=np.ones((1, 1, 32, 32), np.float32),
+    ),
     "strides of none": grown(
         IMAGE, node("Conv", "image", "k", strides=[0, 0]), four=FOUR, k=np.ones((1, 1, 1, 1), np.float32)
     ),
