@@ -26,6 +26,7 @@ COMMANDS = [
     "study",
     "report",
     "export",
+    "info",
     "verify",
     "list_",
 ]  # as in --help

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ganzoo.generator import Generator
+    from ganzoo.run import Run
 
 DEFAULT_N = 64
 LINE_EVERY = 10_000  # images drawn, where there is no terminal
@@ -26,7 +27,9 @@ def sample(
     source: Annotated[
         str | None,
         typer.Argument(
-            metavar="RUN_OR_ONNX", show_default="the newest run under runs/", help="A run's directory or an .onnx file."
+            metavar="RUN_OR_ONNX",
+            show_default="the newest run under runs/",
+            help="A run's directory, an .onnx file, or mnist, which is bundled with ganzoo.",
         ),
     ] = None,
     n: Annotated[
@@ -77,6 +80,10 @@ def sample(
         ),
     ] = None,
     best: Annotated[bool, typer.Option("--best", help="A run's best evaluated checkpoint, not its newest.")] = False,
+    foreign: Annotated[
+        bool,
+        typer.Option("--foreign", help="Take an .onnx generator that ganzoo did not export (see docs/runtime.md)."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:
     """Draw images from a run or an exported file: pictures, or with --format a labelled data set for others.
@@ -84,12 +91,13 @@ def sample(
     An .onnx file is run without torch, except by the judge, who measures a data set's labels where torch is there.
     """
     from ganzoo.errors import UsageError
-    from ganzoo.sampling import load
 
     _check_options(
         out, labels, layout, {"--balance": balance, "--min-confidence": min_confidence, "--dataset": dataset}
     )
-    model = source if source is not None and Path(source).suffix == ".onnx" else chosen_run(source)
+    model = _model(source)
+    if foreign and (layout is not None or not isinstance(model, str)):
+        raise UsageError("--foreign is for the pictures of an .onnx file that ganzoo did not export: leave it out")
     if best and isinstance(model, str):
         raise UsageError("--best chooses a checkpoint of a run, and an .onnx file is exported from one: leave it out")
     if layout is not None:
@@ -102,7 +110,7 @@ def sample(
         _tell(manifest, out, as_json)
         return
     out = out or "samples.png"
-    generator = load(model, best=best)
+    generator = _load(model, best, foreign)
     count, wanted = _wanted(n, labels)
     drawn = generator.labels_for(count, wanted)
     images = generator.sample(count, labels=wanted, seed=seed)
@@ -111,6 +119,27 @@ def sample(
         print_json({"out": out, "images": count, "shape": list(images.shape[1:]), "seed": seed})
     else:
         say(f"{count} images: {out}")
+
+
+def _model(source: str | None) -> "str | Run":
+    """The .onnx file that is named (or bundled, by its name), else the run."""
+    from ganzoo import bundled
+
+    if source is not None:
+        bundled.find(source)  # a word that names nothing is told so, with torch and without
+        if Path(source).suffix == ".onnx" or source in bundled.names():
+            return source
+    return chosen_run(source)
+
+
+def _load(model: "str | Run", best: bool, foreign: bool) -> "Generator":
+    if foreign and isinstance(model, str):
+        from ganzoo import runtime
+
+        return runtime.load(model, foreign=True)
+    from ganzoo.sampling import load
+
+    return load(model, best=best)
 
 
 def _check_options(out: str | None, labels: str | None, layout: str | None, of_format: dict[str, Any]) -> None:

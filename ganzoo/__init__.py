@@ -3,7 +3,7 @@
     import ganzoo
 
     run = ganzoo.train("wgan-gp", dataset="mnist", epochs=20, seed=0)
-    generator = ganzoo.load(run.path)                   # or "digits.onnx": the same interface
+    generator = ganzoo.load(run.path)                   # or "digits.onnx", or "mnist": the same interface
     images = generator.sample(64, labels=None, seed=0)  # uint8 [64, 28, 28, 1]
     ganzoo.export(run.path, "digits.onnx")
 
@@ -57,7 +57,12 @@ def __getattr__(name: str) -> Any:
         return version("torch-ganzoo")
     if name not in _HOMES:
         raise AttributeError(f"module 'ganzoo' has no attribute '{name}'")
-    return getattr(importlib.import_module(f"ganzoo.{_HOMES[name]}"), name)
+    try:
+        return getattr(importlib.import_module(f"ganzoo.{_HOMES[name]}"), name)
+    except ModuleNotFoundError as error:
+        from ganzoo.errors import without_package
+
+        raise without_package(f"ganzoo.{name}", error) from None
 
 
 def __dir__() -> list[str]:

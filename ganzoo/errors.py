@@ -1,9 +1,26 @@
 """The errors that ganzoo raises on purpose; each class carries the exit code that the command line ends with."""
 
+LONGEST_SHOWN = 200  # characters of what a file says that are shown at most
+
 
 def first_line(error: BaseException) -> str:
     """What an error says, less all that follows its first line; its type where it says nothing."""
     return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
+def shown(text: object) -> str:
+    """What a file says, fit for a line of a message: printable, and not long."""
+    line = "".join(character if character.isprintable() else "?" for character in str(text))
+    return line if len(line) <= LONGEST_SHOWN else f"{line[: LONGEST_SHOWN - 3]}..."
+
+
+def without_package(name: str, error: ModuleNotFoundError) -> ModuleNotFoundError:
+    """That `name` needs a package that is not installed, in one line; an error in ganzoo itself is left as it is."""
+    package = (error.name or "").partition(".")[0]
+    if package in ("", "ganzoo", "ganzoo_cli"):
+        return error
+    message = f"{name} needs the package '{package}', which is not installed: pip install torch-ganzoo"
+    return ModuleNotFoundError(message, name=package)
 
 
 class GanzooError(Exception):
@@ -22,6 +39,10 @@ class FileError(GanzooError, ValueError):
     """A file that is missing, broken, altered, hostile or of another version."""
 
     exit_code = 3
+
+
+class ModelError(FileError):
+    """A model file that cannot be taken: missing, cut, altered, hostile, or no generator that ganzoo understands."""
 
 
 class MachineError(GanzooError, RuntimeError):

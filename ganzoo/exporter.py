@@ -297,7 +297,7 @@ def _evaluation(run: Run, step: int, weights: str) -> dict[str, Any] | None:
 def _opened(data: bytes) -> Generator:
     """The file as anybody would open it."""
     try:
-        return runtime.load_bytes(data)
+        return runtime.load(data)
     except FileError as error:
         raise VerificationError(f"the exported generator cannot be used: {error}; nothing was written") from error
 

@@ -14,8 +14,6 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
-import filelock
-
 from ganzoo.errors import FileError, MachineError, UsageError
 
 StrPath: TypeAlias = str | os.PathLike[str]
@@ -104,6 +102,8 @@ def atomic_directory(path: StrPath) -> Iterator[Path]:
 @contextlib.contextmanager
 def locked(directory: Path, what: str) -> Iterator[None]:
     """Keep every other process out of a directory meanwhile. Raises UsageError, which says `what`, where one is in."""
+    import filelock  # only here: sampling does without it
+
     lock = filelock.FileLock(directory / ".lock")
     with writing(lock.lock_file):
         try:

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ganzoo import seeds
-from ganzoo.errors import FileError, MachineError, UsageError
+from ganzoo.errors import MachineError, ModelError, UsageError
 from ganzoo.forms import LAYOUTS, Layout
 
-CHUNK = 64  # images drawn at a time by `sample`: bounds its memory
+CHUNK = 64  # images drawn at a time: bounds the memory, and settles the bits
 
 Forward: TypeAlias = Callable[[NDArray[np.float32], NDArray[np.int64] | None], NDArray[Any]]
 Integer: TypeAlias = int | np.integer[Any]
@@ -84,29 +84,64 @@ class Generator:
         images = self._draw(latents, self.labels_for(len(latents), labels))
         return self.layout.to_floats(images, self.info.image_shape[0])
 
-    def sample(self, n: int = 64, labels: Labels | None = None, seed: int = 0) -> NDArray[np.uint8]:
+    def sample(
+        self, n: int = 64, labels: Labels | None = None, seed: int | None = None, batch_size: int | None = None
+    ) -> NDArray[np.uint8]:
         """`n` images, uint8 [n, H, W, C], from the latents 0 to n - 1 of `seed`: `sample(100)[:10] == sample(10)`.
 
-        `labels` is None (balanced where conditional), one class for all, or `n` integers in [0, num_classes).
+        `labels` is None (balanced where conditional), one class for all, or `n` integers in [0, num_classes). No seed
+        is the seed 0. Images are always computed `CHUNK` at a time, as their last bits may depend on that;
+        `batch_size` says how many are put together at a time, and changes no image.
         """
         n = _natural("n", n)
-        images = _room(n, self.info.image_shape)
-        for position, batch in zip(range(0, n, CHUNK), self.iter_batches(n, labels, seed), strict=True):
-            images[position : position + CHUNK] = batch
+        images, position = _room(n, self.info.image_shape), 0
+        for batch in self.iter_batches(n, labels, seed, batch_size):
+            images[position : position + len(batch)] = batch
+            position += len(batch)
         return images
 
     def iter_batches(
-        self, n: int, labels: Labels | None = None, seed: int = 0, batch_size: int = CHUNK, *, start: int = 0
+        self,
+        n: int,
+        labels: Labels | None = None,
+        seed: int | None = None,
+        batch_size: int | None = None,
+        *,
+        start: int = 0,
     ) -> Iterator[NDArray[np.uint8]]:
         """The images of `sample(n, labels, seed)`, bit for bit, `batch_size` at a time: memory does not grow with `n`.
 
         With `start` the latents are `start` to `start + n - 1`: what `sample(start + n)` ends with.
         """
-        n, seed, start = _natural("n", n), _natural("seed", seed), _natural("start", start)
-        if not _natural("batch_size", batch_size):
+        n, seed, start = _natural("n", n), _seed("seed", seed), _natural("start", start)
+        size = CHUNK if batch_size is None else _natural("batch_size", batch_size)
+        if not size:
             raise UsageError("batch_size is 0: expected an integer from 1 up")
         y = None if labels is None else self.labels_for(n, labels)
-        return self._batches(self._chunks(start, start + n, y, seed), min(n, batch_size))
+        return self._batches(self._chunks(start, start + n, y, seed), min(n, size))
+
+    def interpolate(
+        self, seed_a: int, seed_b: int, steps: int = 10, labels: Labels | None = None, *, index: int = 0
+    ) -> NDArray[np.uint8]:
+        """`steps` images, uint8 [steps, H, W, C], on the great circle from one latent to another, both included.
+
+        The ends are latent `index` of `seed_a` and of `seed_b`: the image `index` of either's `sample`. `labels` is one
+        class for all, `steps` integers, or None for the class that `sample` draws from that latent.
+        """
+        index, steps = _natural("index", index), _natural("steps", steps)
+        if steps < 2:
+            raise UsageError(f"steps is {steps}: expected an integer from 2 up, for both ends are drawn")
+        classes = self.info.num_classes
+        y = self.labels_for(steps, index % classes if labels is None and classes else labels)
+        a, b = (
+            seeds.latents(_seed(name, seed), self.info.latent_dim, index, index + 1)[0]
+            for name, seed in (("seed_a", seed_a), ("seed_b", seed_b))
+        )
+        z, images = great_circle(a, b, steps), _room(steps, self.info.image_shape)
+        for first in range(0, steps, CHUNK):
+            part = slice(first, first + CHUNK)
+            images[part] = self._chunk(z[part], None if y is None else y[part])
+        return images
 
     def labels_for(self, n: int, labels: Labels | None = None) -> NDArray[np.int64] | None:
         """The labels, int64 [n], that `sample(n, labels)` draws with; None where the generator is unconditional."""
@@ -148,14 +183,19 @@ class Generator:
     def _chunks(
         self, start: int, stop: int, labels: NDArray[np.int64] | None, seed: int
     ) -> Iterator[NDArray[np.uint8]]:
-        # Always a whole chunk, though fewer may be wanted: a matrix product rounds differently for another batch size,
-        # and then the first images of a large sample would not be bit-equal to a small sample.
         for first in range(start - start % CHUNK, stop, CHUNK):
             low, high = max(start, first), min(stop, first + CHUNK)
             y = self._in_turn(low, high) if labels is None else labels[low - start : high - start]
             z = seeds.latents(seed, self.info.latent_dim, first, first + CHUNK)
-            images = self._draw(z, None if y is None else np.pad(y, (low - first, first + CHUNK - high)))
-            yield self.layout.to_bytes(images, self.info.image_shape[0])[low - first : high - first]
+            yield self._chunk(z, None if y is None else np.pad(y, (low - first, 0)))[low - first : high - first]
+
+    def _chunk(self, z: NDArray[np.float32], y: NDArray[np.int64] | None) -> NDArray[np.uint8]:
+        """The images of at most `CHUNK` latents, uint8 [N, H, W, C]."""
+        # Always a whole chunk, though fewer may be wanted: a matrix product rounds differently for another batch size,
+        # and then the first images of a large sample would not be bit-equal to a small sample.
+        whole = np.pad(z, ((0, CHUNK - len(z)), (0, 0)))
+        images = self._draw(whole, None if y is None else np.pad(y, (0, CHUNK - len(y))))
+        return self.layout.to_bytes(images, self.info.image_shape[0])[: len(z)]
 
     def _batches(self, chunks: Iterator[NDArray[np.uint8]], size: int) -> Iterator[NDArray[np.uint8]]:
         """The images of `chunks`, `size` at a time."""
@@ -178,13 +218,33 @@ class Generator:
             return np.empty(shape, dtype)
         images = self.forward(z, y)
         if images.shape != shape or images.dtype != dtype:
-            raise FileError(
+            raise ModelError(
                 f"'{self.info.variant}' drew {images.dtype} {list(images.shape)} where {dtype} {list(shape)} is due: "
                 "export it again"
             )
         if images.dtype == np.float32 and not np.isfinite(images).all():
-            raise FileError(f"'{self.info.variant}' drew NaN or infinity: its weights are broken; take another file")
+            raise ModelError(f"'{self.info.variant}' drew NaN or infinity: its weights are broken; take another file")
         return images
+
+
+def great_circle(a: NDArray[np.float32], b: NDArray[np.float32], steps: int) -> NDArray[np.float32]:
+    """Latents [steps, D] from `a` to `b` at equal angles, their lengths between those of the two.
+
+    Latents of N(0, I) lie near a sphere, which a straight line would leave. Where both have one direction, or opposite
+    ones, or none, no circle is the only one: the line is taken.
+    """
+    t: NDArray[np.float64] = np.linspace(0, 1, steps)[:, None]
+    ends = np.stack([a, b]).astype(np.float64)
+    lengths = np.linalg.norm(ends, axis=1, keepdims=True)
+    first, last = ends / np.maximum(lengths, np.finfo(np.float64).tiny)
+    angle = np.arccos(np.clip(first @ last, -1, 1))
+    if np.sin(angle) < 1e-6 or not lengths.all():
+        z = (1 - t) * ends[0] + t * ends[1]
+    else:
+        directions = (np.sin((1 - t) * angle) * first + np.sin(t * angle) * last) / np.sin(angle)
+        z = directions * ((1 - t) * lengths[0] + t * lengths[1])
+    z[0], z[-1] = ends  # to the bit
+    return np.asarray(z, np.float32)
 
 
 def _is_integer(value: object) -> bool:
@@ -208,6 +268,10 @@ def _natural(name: str, value: object) -> int:
     if not _is_integer(value) or value < 0:  # type: ignore[operator]
         raise UsageError(f"{name} is {_short(value)}: expected an integer from 0 up")
     return int(value)  # type: ignore[call-overload,no-any-return]
+
+
+def _seed(name: str, value: object) -> int:
+    return 0 if value is None else _natural(name, value)
 
 
 def _positive(name: str, value: object) -> None:

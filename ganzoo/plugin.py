@@ -15,8 +15,13 @@ and, in the distribution's pyproject.toml:
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from ganzoo.config import SGD, Adam, Spec, Variant
+from ganzoo.errors import without_package
 from ganzoo.registry import datasets, discriminators, generators, losses, penalties, variants
+
+try:
+    from ganzoo.config import SGD, Adam, Spec, Variant
+except ModuleNotFoundError as error:
+    raise without_package("ganzoo.plugin", error) from None
 
 if TYPE_CHECKING:
     from ganzoo.data import Dataset as Dataset
@@ -48,4 +53,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _WITH_TORCH:
         raise AttributeError(f"module 'ganzoo.plugin' has no attribute '{name}'")
-    return getattr(importlib.import_module(_WITH_TORCH[name]), name)
+    try:
+        return getattr(importlib.import_module(_WITH_TORCH[name]), name)
+    except ModuleNotFoundError as error:
+        raise without_package(f"ganzoo.plugin.{name}", error) from None

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from ganzoo import bundled
 from ganzoo.errors import UsageError
 from ganzoo.generator import Generator, GeneratorInfo
 from ganzoo.images import grid
@@ -26,12 +27,14 @@ PREVIEW_ROWS = 32  # at most
 def load(path: "str | Path | Run", *, best: bool = False) -> Generator:
     """The generator of a run's newest (or `best`, see `Run.best_checkpoint`) checkpoint, or of an .onnx file.
 
-    Raises FileError.
+    A word such as `mnist` names a generator that is bundled with ganzoo (`./mnist` names a path). Raises FileError.
     """
-    if isinstance(path, str | Path) and (Path(path).is_file() or str(path).endswith(".onnx")):
-        from ganzoo import runtime
+    if isinstance(path, str | Path):
+        bundled.find(path)  # a word that names nothing is told so, with torch and without
+        if bundled.is_model(path):
+            from ganzoo import runtime
 
-        return runtime.load(path)
+            return runtime.load(path)
     import torch
 
     from ganzoo.run import Run

@@ -24,7 +24,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ganzoo import onnxfile
+from ganzoo import bundled, onnxfile
 from ganzoo.datacard import CARD, MANIFEST, card
 from ganzoo.errors import FileError, UsageError
 from ganzoo.files import StrPath, atomic_directory, writing
@@ -125,14 +125,15 @@ class Model:
 
 def open_model(source: "str | Path | Run", dataset: str | None = None, *, best: bool = False) -> Model:
     """Read a run or an .onnx file; `dataset` takes the place of the data source that it names."""
-    if isinstance(source, str | Path) and (Path(source).is_file() or str(source).endswith(".onnx")):
+    if isinstance(source, str | Path) and bundled.is_model(source):
         from ganzoo import runtime
 
-        contents = onnxfile.read(source)
-        data = contents.document.get("run", {}).get("data", {})
+        path = Path(bundled.find(source))
+        contents = onnxfile.read(path)
+        data = contents.section("run", "data")
         return Model(
-            generator=runtime.load_bytes(contents.data),
-            name=Path(source).name,
+            generator=runtime.from_contents(contents, path),
+            name=path.name,
             sha256=hashlib.sha256(contents.data).hexdigest(),
             step=contents.document.get("step"),
             trained_on=data,

@@ -5,6 +5,7 @@ which spares each the start of torch; that both end alike is itself tested.
 """
 
 import csv
+import dataclasses
 import errno
 import hashlib
 import importlib
@@ -24,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import handmade
 import numpy as np
 import onnx
 import pytest
@@ -32,12 +34,12 @@ from onnx import TensorProto, helper
 from PIL import Image
 
 import ganzoo
-from ganzoo import exporter, prepare
+from ganzoo import exporter, onnxfile, prepare
 from ganzoo.config import RunConfig, assemble
 from ganzoo.registry import REGISTRIES
 from ganzoo.run import Run
 
-COMMANDS = ("train", "resume", "sample", "export", "list")
+COMMANDS = ("train", "resume", "sample", "export", "info", "list")
 SMALL = ["--steps", "6", "--batch-size", "16", "--set", "generator.width=8", "--set", "discriminator.width=8"]
 CADENCES = ["--set", "train.log_every=2", "--set", "train.checkpoint_every=3", "--sample-epochs", "1"]
 TRAIN = ["train", "--variant", "gan", "--dataset", "npz:plain.npz", "--steps", "1"]
@@ -382,6 +384,77 @@ def test_a_grid_has_a_column_a_class(copy: Place, call: Call) -> None:
     assert size_of("samples.png") == (10 * 30 - 2, 7 * 30 - 2)
     succeeded(call("sample", PLAIN, "-n", "9", "--out", "new/grid.png"))
     assert size_of("new/grid.png") == (88, 88)
+
+
+def test_an_exported_file_is_told_of(here: Place, call: Call) -> None:
+    done = succeeded(call("info", here.onnx))
+    assert done.err == ""
+    for row in (
+        "takes      latents of 64 numbers, and labels: 0 to 9",
+        "draws      images of 28 x 28 in grey",
+        "layout     float: float32 [B, C, H, W] in [-1, 1]",
+        "precision  fp32",
+        "weights    ema, step 6",
+        "trained on npz:digits.npz, 64 images (SHA-256 ",
+        "parity     at most ",
+        "made with  ganzoo ",
+        f"SHA-256    {hashlib.sha256(Path(here.onnx).read_bytes()).hexdigest()}",
+        f"  ganzoo sample {here.onnx} -n 64 --out cgan.png",
+    ):
+        assert row in done.out, row
+    document = json.loads(succeeded(call("info", here.onnx, "--json")).out)
+    assert document["run"]["run"]["variant"] == "cgan"
+    assert document["file"]["bytes"] == Path(here.onnx).stat().st_size
+
+
+def test_the_commands_that_info_proposes_work(copy: Place, call: Call) -> None:
+    sample, python = succeeded(call("info", copy.onnx)).out.partition("next:\n")[2].splitlines()
+    assert succeeded(start(*shlex.split(sample)[1:], cwd=copy.path)).err == "64 images: cgan.png\n"
+    command = [sys.executable, *shlex.split(python)[1:]]
+    assert subprocess.run(command, cwd=copy.path, capture_output=True, text=True).stdout == "(10, 28, 28, 1)\n"
+
+
+def test_info_is_content_with_the_least_of_metadata_and_shows_nothing_that_is_not_printable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Call
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    least = {"schema": 1, "sha256": onnxfile.BLANK_DIGEST, "generator": dataclasses.asdict(handmade.info())}
+    evil = "\x1b[2J" + "x" * 999
+    strange: dict[str, Any] = dict.fromkeys(("weights", "step", "precision", "license", "parity", "evaluation"), evil)
+    strange |= {"run": [evil], "data": {"source": evil, "images": evil}, "versions": {"ganzoo": evil}}
+    for document in (
+        least,
+        {**least, **strange},
+        {**least, "evaluation": {"figures": {evil: evil}}, "parity": {"x": 1}},
+    ):
+        data = onnxfile.seal(handmade.model(None, json.dumps(document)).SerializeToString())
+        Path("toy.onnx").write_bytes(data)
+        out = succeeded(call("info", "toy.onnx")).out
+        assert "variant 'toy'" in out
+        assert "\x1b" not in out
+        assert all(len(line) < 300 for line in out.splitlines())
+        assert json.loads(succeeded(call("info", "toy.onnx", "--json")).out)["schema"] == 1
+
+
+def test_a_bundled_generator_is_sampled_by_its_name(copy: Place, call: Call) -> None:
+    assert succeeded(call("sample", "mnist", "-n", "10", "--out", "x.npz")).err == "10 images: x.npz\n"
+    assert "mnist: a generator" in succeeded(call("info", "mnist")).out
+    Path("mnist").mkdir()  # now a path, which has to be named as one
+    succeeded(call("sample", "mnist", "-n", "10", "--out", "y.npz"))
+    assert Path("x.npz").read_bytes() == Path("y.npz").read_bytes()
+    assert_refused(call("sample", "./mnist"), 3, "mnist is no run: it has no config.toml")
+
+
+def test_a_foreign_file_is_sampled_where_that_is_asked_for(copy: Place, call: Call) -> None:
+    model = handmade.model(handmade.CLASSES)
+    del model.metadata_props[:]
+    Path("other.onnx").write_bytes(model.SerializeToString())
+    assert_refuses(call, ["sample", "other.onnx"], 3, r"other\.onnx was not exported by ganzoo.*--foreign")
+    assert "variant 'other'" in succeeded(call("info", "other.onnx", "--foreign")).out
+    succeeded(call("sample", "other.onnx", "--foreign", "-n", "6", "--out", "x.npz"))
+    with np.load("x.npz") as arrays:
+        assert arrays["labels"].tolist() == [0, 1, 2, 0, 1, 2]
+    assert_refuses(call, ["sample", copy.run, "--foreign"], 2, "--foreign is for the pictures of an .onnx file")
 
 
 def test_samples_as_arrays(copy: Place, call: Call) -> None:

@@ -69,6 +69,7 @@ def test_commands_name_options_that_exist() -> None:
         "study",
         "report",
         "export",
+        "info",
         "list",
     }
     for name in {words[0] for words in commands}:
@@ -76,3 +77,14 @@ def test_commands_name_options_that_exist() -> None:
         known = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         used = {word for words in commands if words[0] == name for word in words if word.startswith("-")}
         assert all(re.search(rf"(^|[ ,]){re.escape(option)}\b", known, re.MULTILINE) for option in used), (name, used)
+
+
+def test_the_limits_are_those_of_the_runtime() -> None:
+    from ganzoo import onnxfile, onnxgraph, onnxsizes
+
+    text = (ROOT / "docs" / "runtime.md").read_text(encoding="utf-8")
+    limits = [onnxgraph.MAX_BYTES, onnxgraph.MAX_FIELDS, onnxgraph.MAX_PACKED, onnxfile.MAX_METADATA]
+    limits += [onnxgraph.MAX_NODES, onnxgraph.MAX_LIST, onnxgraph.MAX_RANK, onnxfile.MAX_LATENT_DIM]
+    limits += [onnxfile.MAX_IMAGE_VALUES, onnxsizes.MAX_VALUES, onnxsizes.MAX_TOTAL]
+    table = re.findall(r"^\| [^|]+ \| ([\d,]+)( \w+)? \|$", text, re.MULTILINE)
+    assert [number for number, _ in table] == [f"{limit:,}" for limit in limits]

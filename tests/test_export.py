@@ -320,7 +320,7 @@ class Branching(Network):
 
 UNFAITHFUL = {
     "moody": (Moody, r"differs from the run's by \d.*grey levels"),
-    "noisy": (Noisy, r"differs from the run's by \d.*grey levels"),
+    "noisy": (Noisy, r"cannot be used: .*it draws noise of its own \(RandomUniformLike\)"),
     "broken": (Broken, "NaN or infinity"),
     "counting": (Counting, r"cannot be used: .*its inputs are z float \[2, 64\]"),
     "branching": (Branching, "generator 'branching' cannot be translated: .*data-dependent"),

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ganzoo import seeds
 from ganzoo.errors import FileError, MachineError, UsageError
-from ganzoo.generator import CHUNK, Generator, GeneratorInfo
+from ganzoo.generator import CHUNK, Generator, GeneratorInfo, great_circle
 from ganzoo.pixels import to_uint8
 
 SHAPE = (1, 2, 3)
@@ -181,6 +181,82 @@ def test_batches_are_drawn_with_the_labels_that_are_given(labels: list[int], bat
     np.testing.assert_array_equal(whole, toy(3).sample(start + len(labels), [0] * start + labels)[start:])
 
 
+@given(n=st.integers(0, 3 * CHUNK), batch_size=st.integers(1, 300))
+def test_a_batch_size_changes_no_image(n: int, batch_size: int) -> None:
+    np.testing.assert_array_equal(toy(3).sample(n, seed=5, batch_size=batch_size), toy(3).sample(n, seed=5))
+
+
+def test_no_seed_is_the_seed_0() -> None:
+    np.testing.assert_array_equal(toy().sample(5), toy().sample(5, seed=0))
+    np.testing.assert_array_equal(toy().sample(5, seed=None), toy().sample(5, seed=0))
+
+
+# Interpolation
+
+
+@pytest.mark.parametrize("steps", [2, 3, CHUNK, CHUNK + 5])
+@pytest.mark.parametrize("index", [0, 4])
+def test_an_interpolation_goes_from_one_sample_to_the_other(steps: int, index: int) -> None:
+    images = toy(3).interpolate(7, 8, steps, index=index)
+    assert images.shape == (steps, 2, 3, 1)
+    assert images.dtype == np.uint8
+    np.testing.assert_array_equal(images[0], toy(3).sample(index + 1, seed=7)[index])
+    np.testing.assert_array_equal(images[-1], toy(3).sample(index + 1, seed=8)[index])
+    np.testing.assert_array_equal(images[::-1], toy(3).interpolate(8, 7, steps, index=index))
+
+
+def test_an_interpolation_keeps_a_class_or_takes_one_for_each_step() -> None:
+    generator, shift = toy(3), 127.5 / 10
+    first = toy(3).interpolate(1, 1, 3).astype(int)  # all the same latent, of class 0
+    assert (first == first[0]).all()
+    assert np.abs(generator.interpolate(1, 1, 3, 2) - first).max() <= 2 * shift + 1
+    np.testing.assert_array_equal(generator.interpolate(1, 1, 3, [0, 2, 1])[1], generator.interpolate(1, 1, 3, 2)[1])
+    np.testing.assert_array_equal(generator.interpolate(1, 1, 3, 0), first)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"steps": 1}, "steps is 1: expected an integer from 2 up, for both ends are drawn"),
+        ({"steps": 2.0}, r"steps is 2\.0"),
+        ({"seed_b": -1}, "seed_b is -1"),
+        ({"index": -1}, "index is -1"),
+        ({"labels": 3}, "label 3 is out of range"),
+        ({"labels": [0, 1]}, r"labels have the shape \[2\]: expected \[5\]"),
+    ],
+)
+def test_bad_interpolations_are_refused(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        toy(3).interpolate(**{"seed_a": 0, "seed_b": 1, "steps": 5, **arguments})
+
+
+@given(seeds_=st.tuples(st.integers(0, 99), st.integers(100, 199)), dim=st.integers(2, 64), steps=st.integers(2, 50))
+def test_a_great_circle_keeps_the_length_and_turns_evenly(seeds_: tuple[int, int], dim: int, steps: int) -> None:
+    a, b = (seeds.latents(seed, dim, 0, 1)[0] for seed in seeds_)
+    b *= np.linalg.norm(a) / np.linalg.norm(b)
+    z = great_circle(a, b, steps)
+    np.testing.assert_allclose(np.linalg.norm(z, axis=1), np.linalg.norm(a), rtol=1e-4)
+    cosines = (z[1:] * z[:-1]).sum(1).astype(np.float64) / np.linalg.norm(a) ** 2
+    angle = np.arccos(np.clip(a @ b / np.linalg.norm(a) ** 2, -1, 1)) / (steps - 1)
+    np.testing.assert_allclose(cosines, np.cos(angle), atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "middle"),
+    [
+        ([1, 2], [1, 2], [1, 2]),
+        ([1, 2], [2, 4], [1.5, 3]),
+        ([1, 2], [-1, -2], [0, 0]),
+        ([0, 0], [2, 2], [1, 1]),
+        ([3], [5], [4]),
+    ],
+)
+def test_without_an_angle_the_way_is_a_line(a: list[float], b: list[float], middle: list[float]) -> None:
+    z = great_circle(np.array(a, np.float32), np.array(b, np.float32), 3)
+    assert z.dtype == np.float32
+    np.testing.assert_array_equal(z, np.array([a, middle, b], np.float32))
+
+
 def test_a_batch_is_drawn_when_it_is_asked_for() -> None:
     calls = []
 
@@ -224,8 +300,8 @@ def test_forward_sees_one_batch_size(n: int) -> None:
     assert sizes == {CHUNK}
 
 
-@pytest.mark.parametrize("value", [-1, 1.0, "8", None, True, np.float32(3), [1]])
-@pytest.mark.parametrize("name", ["n", "seed"])
+@pytest.mark.parametrize("value", [-1, 1.0, "8", True, np.float32(3), [1]])
+@pytest.mark.parametrize("name", ["n", "seed", "batch_size"])
 def test_counts_and_seeds_are_integers_from_0_up(name: str, value: Any) -> None:
     with pytest.raises(UsageError, match=f"{name} is .*expected an integer from 0 up"):
         toy().sample(**{name: value})

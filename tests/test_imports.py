@@ -17,7 +17,8 @@ ORDER = ["errors", "registry", "config", "distributed", "data", "networks", "bat
 ORDER += ["build", "checkpoint", "state", "graphs", "updates", "run", "sampling", "prepare", "tuning", "evaluation"]
 ORDER += ["trainer", "report"]
 TORCH_FREE = ["errors", "seeds", "files", "registry", "config", "plugin", "variants", "interruption", "progress"]
-TORCH_FREE += ["forms", "generator", "images", "onnxfile", "runtime", "executors", "web"]
+TORCH_FREE += ["forms", "generator", "images", "bundled", "onnxgraph", "onnxfold", "onnxsizes", "foreign", "onnxfile"]
+TORCH_FREE += ["runtime", "executors", "web"]
 
 
 def module_name(package: str, path: Path) -> str:

@@ -305,7 +305,7 @@ def site(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator
             origin=f"http://127.0.0.1:{server.server_port}",
             folder=folder / "pages",
             grey=runtime.load(exported),
-            colour=runtime.load_bytes(colour_model()),
+            colour=runtime.load(colour_model()),
         )
         server.shutdown()
 

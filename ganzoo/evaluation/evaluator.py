@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ganzoo import data
+from ganzoo import bundled, data
 from ganzoo.data import Dataset
 from ganzoo.errors import FileError, UsageError
 from ganzoo.evaluation import judge as judges
@@ -324,7 +324,7 @@ def _open(
 
     if isinstance(source, Run):
         return _open_run(source, dataset, data_dir, best)
-    path = Path(source)
+    path = Path(bundled.find(source))
     if best and (path.suffix in (".onnx", ".npz") or (path.is_dir() and not (path / "config.toml").exists())):
         raise UsageError(f"{path} is no run: only a run has a best checkpoint")
     if path.suffix == ".onnx":
@@ -360,12 +360,13 @@ def _open_run(
 
 
 def _open_onnx(path: Path, dataset: str | Dataset | None, data_dir: str | Path | None) -> tuple[Subject, Splits]:
-    from ganzoo import runtime
+    from ganzoo import onnxfile, runtime
 
-    generator, document = runtime.load(path), runtime.read_metadata(path)
-    trained_on = document.get("run", {}).get("data", {})
+    contents = onnxfile.read(path)
+    generator, trained_on = runtime.from_contents(contents, path), contents.section("run", "data")
     channels, height, width = generator.info.image_shape
-    source = dataset or trained_on.get("source", "array")  # of a file or folder the name alone, not where it lies
+    # Of a file or a folder it is the name alone, not where it lies.
+    source = dataset or str(trained_on.get("source", "array"))
     place = "" if isinstance(source, Dataset) else source.partition(":")[2]
     if isinstance(source, Dataset):
         splits = hold_out(source)
@@ -377,7 +378,7 @@ def _open_onnx(path: Path, dataset: str | Dataset | None, data_dir: str | Path |
         )
     if dataset is None and trained_on.get("sha256", splits.sha256) != splits.sha256:
         raise FileError(f"{source} is not what {path} was trained on (another SHA-256)")
-    return as_subject(generator, str(path), document.get("step")), splits
+    return as_subject(generator, str(path), contents.document.get("step")), splits
 
 
 def _open_images(path: Path, dataset: str | Dataset | None, data_dir: str | Path | None) -> tuple[Subject, Splits]:
