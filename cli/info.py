@@ -70,6 +70,7 @@ def _rows(contents: "Contents") -> dict[str, Any]:
         "weights": _weights(document),
         "trained on": source and shown(source) + _images(data),
         "parity": _parity(contents.section("parity")),
+        "cost": _cost(contents.section("figure")),
         "evaluation": _evaluation(contents),
         "made with": _made_with(contents),
         "licence": shown(document.get("licence") or document.get("license") or ""),
@@ -103,14 +104,26 @@ def _images(data: Mapping[str, Any]) -> str:
 
 def _parity(parity: Mapping[str, Any]) -> str:
     """How far its images are from those of the run, as the export measured it."""
-    from ganzoo.errors import shown
 
     difference, levels = parity.get("difference"), parity.get("grey_levels")
     if not isinstance(difference, int | float) or not isinstance(levels, int):
         return _pairs(parity)
-    batches = parity.get("batches")
-    tried = f", in batches of {shown(', '.join(map(str, batches)))}" if isinstance(batches, list) else ""
-    return f"at most {difference:.1e} from torch, {levels} grey level{'' if levels == 1 else 's'} of 255{tried}"
+    mean, count = parity.get("mean_grey_levels"), parity.get("latents")
+    middle = f" ({mean:.2g} in the mean)" if isinstance(mean, int | float) else ""
+    tried = f", over {count:,} latents" if isinstance(count, int) else ""
+    return f"at most {difference:.1e} from torch, {levels} grey level{'' if levels == 1 else 's'} of 255{middle}{tried}"
+
+
+def _cost(figure: Mapping[str, Any]) -> str:
+    """What fewer bits cost, as the judge saw it."""
+    from ganzoo.errors import shown
+
+    name, images = figure.get("name"), figure.get("images")
+    if not isinstance(name, str) or not isinstance(images, int):
+        return ""
+    return (
+        f"{shown(name)}, {images:,} images: {_number(figure.get('torch'))} in torch, {_number(figure.get('file'))} here"
+    )
 
 
 def _evaluation(contents: "Contents") -> str:

@@ -10,7 +10,7 @@ from .app import command, print_json, say
 
 @command("verify")
 def verify(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="An .onnx file that ganzoo exported.")],
+    file: Annotated[str, typer.Argument(metavar="FILE", help="An .onnx file, or mnist, which is bundled with ganzoo.")],
     run: Annotated[
         str | None, typer.Option(metavar="RUN", help="Compare with torch too, by the run that it was exported from.")
     ] = None,
@@ -38,7 +38,7 @@ def verify(
     if as_json:
         print_json(outcome)
         return
-    say(f"unaltered: SHA-256 {document['sha256']}")
+    say(f"unaltered: sealed with SHA-256 {document['sha256']}")
     say("valid and harmless: the graph is checked, within the limits, and fits its metadata")
     if difference is None:
         say("drawing: its metadata record no pixels to compare with")

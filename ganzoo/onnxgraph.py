@@ -75,7 +75,7 @@ def check_harmless(model: Any) -> None:
         elif isinstance(message, onnx.SparseTensorProto):
             _check_sparse(message)
         elif isinstance(message, onnx.NodeProto):
-            _checkdescribe(message)
+            _check_node(message)
         elif isinstance(message, onnx.GraphProto) and message is not model.graph:
             raise Refused("it holds a graph within the graph (a loop or a branch)")
 
@@ -219,7 +219,7 @@ def _check_sparse(tensor: Any) -> None:
     raise Refused("it holds a sparse tensor, which onnxruntime would fill up with zeros")
 
 
-def _checkdescribe(node: Any) -> None:
+def _check_node(node: Any) -> None:
     _check_domain(node.domain)
     if node.op_type == "EPContext":
         raise Refused("it holds compiled code (EPContext)")
