@@ -80,9 +80,19 @@ def _slice(inputs: list[Array], attributes: Attributes) -> Array:
 def _divide(inputs: list[Array], attributes: Attributes) -> Array:
     if inputs[0].dtype.kind == "f":
         return inputs[0] / inputs[1]
-    if (inputs[0] < 0).any() or (inputs[1] <= 0).any():  # numpy rounds down, ONNX towards zero
-        _unknown()
+    _check_positive(*inputs)
     return inputs[0] // inputs[1]
+
+
+def _modulo(inputs: list[Array], attributes: Attributes) -> Array:
+    _check_positive(*inputs)
+    return inputs[0] % inputs[1]
+
+
+def _check_positive(a: Array, b: Array) -> None:
+    """Of others the rounding differs: numpy's is down, ONNX's towards zero."""
+    if (a < 0).any() or (b <= 0).any():
+        _unknown()
 
 
 def _filled(inputs: list[Array], attributes: Attributes) -> Array:
@@ -137,6 +147,7 @@ _OPERATIONS: dict[str, Callable[[list[Array], Attributes], Any]] = {
     "Identity": lambda inputs, _: inputs[0],
     "Max": lambda inputs, _: np.maximum.reduce(inputs),
     "Min": lambda inputs, _: np.minimum.reduce(inputs),
+    "Mod": _modulo,
     "Mul": lambda inputs, _: inputs[0] * inputs[1],
     "Range": _range,
     "Reshape": _reshape,

@@ -242,7 +242,7 @@ def test_mnist_is_bundled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert generator.info.num_classes == 10
     images = generator.sample(100)
     np.testing.assert_array_equal(images[:10], generator.sample(10))
-    np.testing.assert_array_equal(images, runtime.load("mnist", threads=1).sample(100, batch_size=7))
+    np.testing.assert_array_equal(images, runtime.load("mnist").sample(100, batch_size=7))
     np.testing.assert_array_equal(images, ganzoo.load("mnist").sample(100))
     assert runtime.read_metadata("mnist")["generator"]["num_classes"] == 10
     monkeypatch.chdir(tmp_path)
