@@ -17,7 +17,7 @@ from ganzoo.errors import EndedByAnother, GanzooError, Interrupted
 if TYPE_CHECKING:
     from ganzoo.run import Run
 
-COMMANDS = ["train", "resume", "sample", "evaluate", "compare", "study", "report", "export", "list_"]  # as in --help
+COMMANDS = ["train", "resume", "sample", "evaluate", "compare", "study", "report", "export", "benchmark", "list_"]
 P = ParamSpec("P")
 RunArgument = typer.Argument(show_default="the newest under runs/", metavar="RUN", help="A run's directory.")
 
