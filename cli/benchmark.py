@@ -8,7 +8,7 @@ from .app import chosen_run, command, print_json, say
 from .train import whole_numbers
 
 KINDS = ("runtime",)
-MIN_WIDTH = 160  # characters, of the tables
+WIDTH = 10_000  # characters, of the tables at most: a terminal wraps their lines, but nothing is lost
 
 
 @command("benchmark")
@@ -17,7 +17,7 @@ def benchmark(
     models: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="MODEL...",
+            metavar="MODEL",
             show_default="the newest run under runs/",
             help="A run's directory, to set every form beside torch; or .onnx files, to set beside the first.",
         ),
@@ -91,8 +91,7 @@ def _show(found: dict[str, Any]) -> None:
     """Two tables a model, on stdout: what its contestants are, and how fast."""
     from rich.console import Console
 
-    console = Console(highlight=False)
-    console.width = max(console.width, MIN_WIDTH)  # a narrower terminal wraps lines, but loses nothing
+    console = Console(highlight=False, width=WIDTH)
     conditions = found["conditions"]
     versions = ", ".join(f"{name} {version}" for name, version in conditions["versions"].items())
     print(

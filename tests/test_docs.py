@@ -69,6 +69,7 @@ def test_commands_name_options_that_exist() -> None:
         "study",
         "report",
         "export",
+        "benchmark",
         "list",
     }
     for name in {words[0] for words in commands}:
