@@ -25,11 +25,12 @@ from ganzoo.forms import Form
 from ganzoo.generator import Generator, GeneratorInfo
 from ganzoo.run import Run
 from ganzoo.seeds import latents
-from ganzoo.stopwatch import first_image, summary, times_faster, turn, warm_up
+from ganzoo.stopwatch import busy, first_image, summary, times_faster, turn, warm_up
 
 Say: TypeAlias = Callable[[str], None]
 
 BATCHES = (1, 8, 64, 512)
+BUSY = 0.1  # of the cores, by others: torch's threads wait for each other at every layer, and so for those
 WARM_UP = 2.0  # seconds, at most
 THREADS = "onnxruntime's threads spin while they wait and torch's OpenMP does as it is set, both as is the default"
 
@@ -93,11 +94,14 @@ def benchmark_runtime(
     )
     chosen = chosen_forms(forms)
     runs, files = _opened(models)
+    told = _told(conditions, runs=bool(runs))
     with tempfile.TemporaryDirectory() as scratch, _torch_threads(conditions.threads if runs else None):
         contests = [_files(files, conditions.threads)] if files else []  # first: a file may be broken
+        if (told["busy"] or 0) > BUSY:
+            say(f"warning: others use {told['busy']:.0%} of this machine: the figures will be worth little")
         contests += _runs(runs, chosen, compiled, conditions.threads, Path(scratch), say)
         return {
-            "conditions": _told(conditions, runs=bool(runs)),
+            "conditions": told,
             "models": [_held(contest, conditions, starts, say) for contest in contests],
         }
 
@@ -239,6 +243,7 @@ def _told(conditions: Conditions, *, runs: bool) -> dict[str, Any]:
     return {
         "threads": conditions.threads,
         "cores": _cores(),
+        "busy": busy(),
         "batches": list(conditions.batches),
         "seconds": conditions.seconds,
         "repeats": conditions.repeats,

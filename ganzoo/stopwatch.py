@@ -53,6 +53,23 @@ print(time.perf_counter() - began, flush=True)
 }
 
 
+def busy(seconds: float = 0.2) -> float | None:
+    """The share of all cores' time that others use, while this process sleeps; None where the system does not tell."""
+    try:
+        before = _ticks()
+        time.sleep(seconds)
+        used, idle = (now - then for now, then in zip(_ticks(), before, strict=True))
+    except (OSError, ValueError):
+        return None
+    return used / max(1, used + idle)
+
+
+def _ticks() -> tuple[int, int]:
+    """Of all cores since the start: in use and idle."""
+    user, nice, system, idle, waiting, *other = map(int, Path("/proc/stat").read_text().splitlines()[0].split()[1:9])
+    return user + nice + system + sum(other), idle + waiting
+
+
 def warm_up(call: Callable[[], object], seconds: float) -> None:
     """Call until some calls take about as long as those before them, or for `seconds`; a few times at least."""
     times: list[float] = []

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from click.testing import Result
 from conftest import make_images, train_tiny
 from PIL import Image
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from ganzoo import benchmark, exporter
 from ganzoo.contestants import COMPILED, EAGER, Contestant, chosen_forms, every_form, reason
@@ -21,7 +20,7 @@ from ganzoo.errors import VerificationError
 from ganzoo.forms import LAYOUTS, PRECISIONS, Form
 from ganzoo.generator import GeneratorInfo
 from ganzoo.run import Run
-from ganzoo.stopwatch import summary, times_faster
+from ganzoo.stopwatch import busy, summary, times_faster
 
 importlib.import_module("ganzoo_cli.benchmark")  # registers
 app = importlib.import_module("ganzoo_cli.app").app
@@ -190,6 +189,15 @@ def test_latencies_are_of_single_calls_and_ratios_of_one_repeat() -> None:
     assert row["p95_ms"] == pytest.approx(4.8)
     assert row["medians_ms"] == pytest.approx([2, 4.5])
     assert times_faster([1, 2], {"a": [3, 2]}) == {"a": {"mean": 2, "least": 1, "greatest": 3}}
+
+
+def test_a_busy_machine_is_told_of(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = {0.5: True, 0.0: False, None: False}
+    for share, warns in told.items():
+        monkeypatch.setattr(benchmark, "busy", lambda share=share: share)
+        done = measure(file, "--batches", "1", *QUICK)
+        assert ("warning: others use 50% of this machine" in done.stderr) == warns
+    assert 0 <= (busy(0.01) or 0) <= 1
 
 
 def test_every_other_goes_first() -> None:

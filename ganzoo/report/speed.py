@@ -13,14 +13,17 @@ def plot(found: dict[str, Any]) -> bytes:
 
     Torch is black, a form has its precision's colour and its layout's dashes; files that were given have a colour each.
     """
-    return panels([_panel(model) for model in found["models"]], height=HEIGHT)
+    runs = [model for model in found["models"] if any(one["kind"] == "torch" for one in model["contestants"])]
+    looks = _looks([one for model in runs for one in model["contestants"]])  # alike in all panels: one legend
+    return panels(
+        [_panel(model, looks if model in runs else None) for model in found["models"]],
+        height=HEIGHT,
+    )
 
 
-def _panel(model: dict[str, Any]) -> Panel:
+def _panel(model: dict[str, Any], looks: dict[str, Style] | None) -> Panel:
     contestants = model["contestants"]
-    looks = styles(one["name"] for one in contestants)
-    if any(one["kind"] == "torch" for one in contestants):
-        looks = _looks(contestants)
+    looks = styles(one["name"] for one in contestants) if looks is None else looks
     series = [
         Series(
             label=one["name"],
@@ -35,7 +38,7 @@ def _panel(model: dict[str, Any]) -> Panel:
 
 
 def _looks(contestants: Sequence[dict[str, Any]]) -> dict[str, Style]:
-    torch = [one["name"] for one in contestants if one["kind"] == "torch"]
+    torch = dict.fromkeys(one["name"] for one in contestants if one["kind"] == "torch")
     forms = [one for one in contestants if one["kind"] == "file"]
     precisions, layouts = (list(dict.fromkeys(one[key] for one in forms)) for key in ("precision", "layout"))
     return {
