@@ -28,6 +28,7 @@ COMMANDS = [
     "export",
     "info",
     "verify",
+    "benchmark",
     "list_",
 ]  # as in --help
 P = ParamSpec("P")

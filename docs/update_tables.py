@@ -9,18 +9,13 @@ from typing import Any
 from ganzoo.config import Spec, Variant
 from ganzoo.evaluation.judge import MNIST_SOURCES, load_judge
 from ganzoo.evaluation.metrics import FIGURES, title_of
+from ganzoo.forms import LAYOUTS, PRECISIONS
 from ganzoo.registry import variants
 
 ROOT = Path(__file__).parent.parent
 MNIST_IMAGES = 60_000
-DOCUMENTS = (
-    ROOT / "README.md",
-    ROOT / "docs" / "results.md",
-    ROOT / "docs" / "evaluation.md",
-    ROOT / "docs" / "augmentation.md",
-    ROOT / "docs" / "performance.md",
-    ROOT / "docs" / "scaling.md",
-)
+BUSY = 0.1  # of the machine's time, used by others: its timings say nothing
+DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 
 
 def variants_table() -> str:
@@ -239,6 +234,158 @@ def scaling_table() -> str:
     return "\n".join(lines)
 
 
+def runtime_table() -> str:
+    """What benchmarks/runtime.py measured of each form beside torch."""
+    found = _results("runtime")["speed"]
+    references = list(dict.fromkeys(name for model in found["models"] for name in model["references"]))
+    lines = [
+        f"| variant | | batch | p50, ms | p95, ms | images/s | {' | '.join(f'times {name}' for name in references)} |",
+        f"|---|---|---|---|---|---|{'---|' * len(references)}",
+    ]
+    for model in found["models"]:
+        for one in model["contestants"]:
+            for row in one["batches"]:
+                ratios = [row["times_faster_than"].get(name) for name in references]
+                lines.append(
+                    f"| `{model['variant']}` | {one['name']} | {row['batch']} | {row['p50_ms']:.3f} "
+                    f"| {row['p95_ms']:.3f} | {row['images_per_s']:,.0f} | {' | '.join(map(_ratio, ratios))} |"
+                )
+            if one["error"] is not None:
+                lines.append(f"| `{model['variant']}` | {one['name']} | {one['error']} |")
+    conditions = found["conditions"]
+    text = f"{conditions['threads']} threads, {conditions['repeats']} turns of {conditions['seconds']:g} s"
+    others = "" if found["busy"] is None else f"; others used {found['busy']:.0%} of the machine"
+    return f"{_with_source(lines, found)} {text}, onnxruntime {conditions['versions']['onnxruntime']}{others}."
+
+
+def runtime_files_table() -> str:
+    """The files of benchmarks/runtime.py, and how long a fresh process takes to its first image."""
+    found = _results("runtime")["speed"]
+    lines = [
+        "| variant | | KiB | nodes | greatest difference from torch | first image, s | by onnxruntime alone, s |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for model in found["models"]:
+        for one in model["contestants"]:
+            start = one["start"] or {}
+            cells = [""] * 3
+            if "bytes" in one:
+                cells = [f"{one['bytes'] / 1024:,.0f}", str(one["nodes"]), f"{one['difference']:.1e}"]
+            seconds = [start.get("file") or start.get("torch"), start.get("floor")]
+            cells += [f"{value['from_start']:.2f}" if value else "" for value in seconds]
+            if any(cells):
+                lines.append(f"| `{model['variant']}` | {one['name']} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def runtime_targets_table() -> str:
+    """What was aimed at, and what benchmarks/runtime.py measured."""
+    found = _results("runtime")
+    rows = {
+        (one["name"], row["batch"]): row["times_faster_than"]
+        for model in found["speed"]["models"]
+        if model["variant"] == "dcgan"
+        for one in model["contestants"]
+        for row in one["batches"]
+    }
+    lines = ["| | aim | measured | |", "|---|---|---|---|"]
+    for name, other, batch, aim in (
+        ("fp32", "torch eager", 1, 3),
+        ("fp32", "torch eager", 64, 1.8),
+        ("int8", "fp32", 64, 1.3),
+    ):
+        ratio = rows.get((name, batch), {}).get(other)
+        met = "" if ratio is None else _met(ratio["mean"] >= aim, found["speed"])
+        lines.append(f"| `dcgan`, {name}, batch {batch}: times {other} | at least {aim} | {_ratio(ratio)} | {met} |")
+    for row in found["import"]["rows"]:
+        met = _met(row["ratio"]["mean"] <= 2.5, found["import"])
+        lines.append(
+            f"| first import to first image, threads: {row['threads']}: times onnxruntime alone | at most 2.5 "
+            f"| {_ratio(row['ratio'])}: {row['runtime_s']:.2f} s for {row['onnxruntime_s']:.2f} s | {met} |"
+        )
+    memory = found["memory"]
+    lines.append(
+        f"| resident memory of {memory['images']:,} images by `iter_batches` | under 500 MB "
+        f"| {memory['resident_mb']:.0f} MB | {'met' if memory['resident_mb'] < 500 else '**missed**'} |"
+    )
+    return "\n".join(lines)
+
+
+def _met(met: bool, found: dict[str, Any]) -> str:
+    if (found["busy"] or 0) > BUSY:
+        return "not judged: the machine was busy"
+    return "met" if met else "**missed**"
+
+
+def _ratio(value: dict[str, float] | None) -> str:
+    return "" if value is None else f"{value['mean']:.2f} ({value['least']:.2f} to {value['greatest']:.2f})"
+
+
+def layouts_table() -> str:
+    """What a file's images can be, from the table in code."""
+    return "\n".join(
+        ["| `--layout` | `images` |", "|---|---|", *(f"| `{name}` | {row.summary} |" for name, row in LAYOUTS.items())]
+    )
+
+
+def precisions_table() -> str:
+    """What a file can compute with, and how far it may be from torch, from the table in code."""
+    lines = [
+        "| `--precision` | what it is | greatest difference, of [-1, 1] | of any pixel, grey levels | in the mean "
+        "| on another machine, of [-1, 1] |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, row in PRECISIONS.items():
+        bounds = f"{row.difference:g} | {row.greatest} | {row.mean:g} | {row.repeat:g}"
+        lines.append(f"| `{name}` | {row.summary} | {bounds} |")
+    return "\n".join(lines)
+
+
+def forms_table() -> str:
+    """What benchmarks/forms.py found of every variant in every form: a row a precision, and each failure."""
+    found = _results("forms")
+    lines = [
+        "| variant | precision | layouts verified | nodes | KiB | greatest difference | grey levels | in the mean "
+        "| Fréchet distance, torch -> file | seconds |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for variant in found["rows"]:
+        for precision in dict.fromkeys(row["precision"] for row in variant["forms"]):
+            rows = [row for row in variant["forms"] if row["precision"] == precision]
+            done = [row for row in rows if "error" not in row]
+            cells = [f"`{variant['variant']}`", f"`{precision}`", f"{len(done)} of {len(rows)}"]
+            lines.append(f"| {' | '.join([*cells, *_form_cells(done)])} |")
+            lines += [f"| | | `{row['form']}` failed: {row['error']} |" for row in rows if "error" in row]
+    return _with_source(lines, found)
+
+
+def _form_cells(rows: list[dict[str, Any]]) -> list[str]:
+    """Of one precision: the plainest layout's size, and the greatest differences of all."""
+    if not rows:
+        return [""] * 7
+    first, figure = rows[0], rows[0]["figure"]
+    return [
+        f"{first['nodes']}",
+        f"{first['bytes'] / 1024:,.0f}",
+        *(f"{max(row[key] for row in rows):.2g}" for key in ("difference", "grey_levels", "mean_grey_levels")),
+        "" if figure is None else f"{figure['torch']:.2f} -> {figure['file']:.2f}",
+        f"{fmean(row['seconds'] for row in rows):.1f}",
+    ]
+
+
+def graphs_table() -> str:
+    """What the rewriting of a graph is worth, from benchmarks/forms.py: before and after it."""
+    lines = [
+        "| variant | nodes, as torch exports it | as the file has it | KiB before | after |",
+        "|---|---|---|---|---|",
+    ]
+    for row in _results("forms")["rows"]:
+        before, after = row["graphs"]["translated"], row["graphs"]["lean"]
+        sizes = " | ".join(f"{graph['bytes'] / 1024:,.0f}" for graph in (before, after))
+        lines.append(f"| `{row['variant']}` | {before['nodes']} | {after['nodes']} | {sizes} |")
+    return "\n".join(lines)
+
+
 def _with_source(lines: list[str], found: dict[str, Any]) -> str:
     """The table, and under it the command that made it."""
     machine = f"{found['cores']} cores of {found['machine']}, torch {found['torch']}, revision {found['commit']}"
@@ -294,6 +441,13 @@ TABLES = {
     "large_data": large_data_table,
     "scaling": scaling_table,
     "time_to_quality": time_to_quality_table,
+    "runtime": runtime_table,
+    "runtime_files": runtime_files_table,
+    "runtime_targets": runtime_targets_table,
+    "layouts": layouts_table,
+    "precisions": precisions_table,
+    "forms": forms_table,
+    "graphs": graphs_table,
     "judge": judge_table,
     "figures": figures_table,
 }

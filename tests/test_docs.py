@@ -70,6 +70,8 @@ def test_commands_name_options_that_exist() -> None:
         "report",
         "export",
         "info",
+        "verify",
+        "benchmark",
         "list",
     }
     for name in {words[0] for words in commands}:

@@ -90,7 +90,9 @@ def panels(wanted: Sequence[Panel], *, height: float = 3.3) -> bytes:
         handles, labels = axis.get_legend_handles_labels()
         entries |= dict(zip(labels, handles, strict=True))
     columns = max(1, min(6 if len(wanted) > 1 else 3, len(entries)))  # what the width has room for
-    place = figure.legend(entries.values(), entries, loc="outside lower center", ncols=columns, fontsize=8.5)
+    place = figure.legend(
+        entries.values(), entries, loc="outside lower center", ncols=columns, fontsize=8.5, handlelength=3
+    )
     place.set_frame_on(False)
     return _png(figure)
 

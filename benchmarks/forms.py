@@ -1,0 +1,97 @@
+"""Every registered variant, exported and verified in every form: nodes, bytes, how far from torch, seconds.
+
+    python benchmarks/forms.py [--variants NAME,...] [--dataset auto] [--steps 300]
+
+The variants come from the registry, the forms from the tables of `ganzoo.forms`. Each is trained for some steps, so
+that its weights are not the first ones. A form that fails is a row. Beside the forms stands what the rewriting of
+`ganzoo.lean` is worth: the graph as torch's exporter leaves it, and as the file has it. Writes
+benchmarks/results/forms.json.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import onnx
+from provenance import provenance
+
+import ganzoo
+from ganzoo import exporter
+from ganzoo.contestants import every_form
+from ganzoo.errors import first_line
+from ganzoo.files import write_json
+from ganzoo.forms import Form
+from ganzoo.lean import lean
+from ganzoo.networks.fused import fuse
+from ganzoo.registry import variants
+from ganzoo.run import Run
+from ganzoo.sampling import load_network
+
+RESULTS = Path(__file__).parent / "results" / "forms.json"
+
+
+def row_of(run: Run, name: str, form: Form) -> dict[str, Any]:
+    """One form of a run; where it fails, why."""
+    row = {"form": name, "precision": form.precision, "layout": form.layout}
+    began = time.monotonic()
+    try:
+        rendered = exporter.render(run, form)
+    except Exception as error:  # of whatever kind: the others go on
+        return {**row, "error": first_line(error)}
+    parity = rendered.parity
+    return {
+        **row,
+        "seconds": time.monotonic() - began,
+        "nodes": rendered.nodes,
+        "bytes": len(rendered.data),
+        "difference": parity.difference,
+        "grey_levels": parity.grey_levels,
+        "mean_grey_levels": parity.mean_grey_levels,
+        "figure": rendered.figure,
+    }
+
+
+def graphs_of(run: Run) -> dict[str, Any]:
+    """The graph before and after it is rewritten; its bytes without the metadata, stack traces and the like."""
+    network, config, _ = load_network(run)
+    fuse(network, False)
+    translated = exporter._translate(network, config, Form().opset)
+    rewritten = lean(translated)
+    return {
+        stage: {"nodes": len(model.graph.node), "bytes": _bytes(model)}
+        for stage, model in (("translated", translated), ("lean", rewritten))
+    }
+
+
+def _bytes(model: onnx.ModelProto) -> int:
+    plain = onnx.ModelProto()
+    plain.CopyFrom(model)
+    exporter._strip(plain)
+    return len(plain.SerializeToString())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--variants", help="all by default")
+    parser.add_argument("--dataset", default="auto")
+    parser.add_argument("--steps", type=int, default=300)
+    arguments = parser.parse_args()
+    names = list(variants) if arguments.variants is None else arguments.variants.split(",")
+    rows: list[dict[str, Any]] = []
+    for variant in names:
+        with tempfile.TemporaryDirectory() as place:
+            run = ganzoo.train(
+                variant, arguments.dataset, out=Path(place) / "run", steps=arguments.steps, progress=False
+            )
+            rows.append({"variant": variant, "steps": arguments.steps, "graphs": graphs_of(run), "forms": []})
+            for name, form in every_form().items():
+                print(f"{variant}: {name}", file=sys.stderr)
+                rows[-1]["forms"].append(row_of(run, name, form))
+        write_json(RESULTS, {**provenance(), "dataset": arguments.dataset, "rows": rows})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+"""How fast the runtime draws beside torch, how soon after its import, and in how much memory a million images.
+
+    python benchmarks/runtime.py [--variants dcgan,cgan] [--steps 300] [--parts speed,import,memory] [--no-compile]
+
+Trains each variant's default networks for some steps on images of MNIST's shape. Then `speed` is
+`ganzoo benchmark runtime` on these runs, with its options; `import` sets the time from the first import to the first
+image of `ganzoo.runtime` beside onnxruntime's alone, each in fresh processes that take turns; `memory` is the greatest
+resident memory of a process that draws `--images` images by `iter_batches`. Needs a machine with nothing else to do.
+Writes benchmarks/results/runtime.json, in which the parts that are not asked for stay, and docs/images/runtime.png.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from provenance import provenance
+
+import ganzoo
+from ganzoo.benchmark import BATCHES, benchmark_runtime
+from ganzoo.exporter import export
+from ganzoo.files import atomic_write, write_json
+from ganzoo.report.speed import plot
+from ganzoo.stopwatch import busy, first_image, spread
+
+RESULTS = Path(__file__).parent / "results" / "runtime.json"
+PLOT = Path(__file__).parent.parent / "docs" / "images" / "runtime.png"
+PARTS = ("speed", "import", "memory")
+STREAM = """
+import re, resource, sys, time
+from pathlib import Path
+from ganzoo import runtime
+path, images, batch_size = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+generator, began, drawn = runtime.load(path), time.monotonic(), 0
+for batch in generator.iter_batches(images, batch_size=batch_size):
+    drawn += len(batch)
+assert drawn == images
+seconds = time.monotonic() - began
+if sys.platform == "linux":  # where ru_maxrss is the parent's, if that was greater
+    greatest = 1024 * int(re.search("VmHWM: *(\\d+)", Path("/proc/self/status").read_text().replace("\\t", " "))[1])
+else:
+    greatest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+print(seconds, greatest)
+"""
+BATCH_SIZE = 64  # of `iter_batches`
+
+
+def trained(arguments: argparse.Namespace, place: Path) -> list[Path]:
+    """A run of each variant."""
+    runs = []
+    for variant in arguments.variants.split(","):
+        runs.append(place / variant)
+        ganzoo.train(variant, arguments.dataset, out=runs[-1], steps=arguments.steps, progress=False)
+    return runs
+
+
+def speed(runs: list[Path], arguments: argparse.Namespace) -> dict[str, Any]:
+    """What `ganzoo benchmark runtime` finds of the runs; of their paths the last part."""
+    found = benchmark_runtime(
+        runs,
+        forms=None if arguments.forms is None else arguments.forms.split(","),
+        batches=[int(size) for size in arguments.batches.split(",")],
+        seconds=arguments.seconds,
+        repeats=arguments.repeats,
+        compiled=not arguments.no_compile,
+        say=lambda text: print(text, file=sys.stderr),
+    )
+    for model in found["models"]:
+        model["model"] = Path(model["model"]).name
+    return found
+
+
+def to_first_image(file: Path, repeats: int) -> dict[str, Any]:
+    """Seconds from the first import to the first image, and their ratio, process by process; one thread or all."""
+    rows = []
+    for threads in dict.fromkeys((1, os.cpu_count() or 1)):
+        pairs: list[tuple[float, float]] = []
+        for repeat in range(repeats + 1):
+            kinds = ("file", "floor") if repeat % 2 else ("floor", "file")
+            taken = {kind: first_image(kind, file, threads)["from_import"] for kind in kinds}
+            pairs.append((taken["file"], taken["floor"]))
+        ours, floor = zip(*pairs[1:], strict=True)  # the first reads the packages from the disk
+        rows.append(
+            {
+                "threads": threads,
+                "runtime_s": median(ours),
+                "onnxruntime_s": median(floor),
+                "ratio": spread([mine / alone for mine, alone in pairs[1:]]),
+            }
+        )
+    return {"repeats": repeats, "rows": rows}
+
+
+def memory(file: Path, images: int) -> dict[str, Any]:
+    """Of a process that does nothing else."""
+    command = [sys.executable, "-c", STREAM, str(file), str(images), str(BATCH_SIZE)]
+    seconds, greatest = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    return {
+        "images": images,
+        "batch_size": BATCH_SIZE,
+        "resident_mb": int(greatest) / 1e6,
+        "images_per_s": images / float(seconds),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--variants", default="dcgan,cgan")
+    parser.add_argument("--dataset", default="auto")
+    parser.add_argument("--steps", type=int, default=300, help="of training: speed does not depend on the weights")
+    parser.add_argument("--parts", default=",".join(PARTS))
+    parser.add_argument("--forms")
+    parser.add_argument("--batches", default=",".join(map(str, BATCHES)))
+    parser.add_argument("--seconds", type=float, default=0.5, help="of a turn")
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--no-compile", action="store_true")
+    parser.add_argument("--images", type=int, default=1_000_000, help="drawn for the memory")
+    arguments = parser.parse_args()
+    found = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    with tempfile.TemporaryDirectory() as place:
+        runs = trained(arguments, Path(place))
+        file = export(runs[0], Path(place) / "first.onnx").path
+        measures = {
+            "speed": lambda: speed(runs, arguments),
+            "import": lambda: to_first_image(file, 3 * arguments.repeats),
+            "memory": lambda: memory(file, arguments.images),
+        }
+        for part in arguments.parts.split(","):
+            found[part] = {**provenance(), "busy": busy(), **measures[part]()}
+            write_json(RESULTS, found)
+    if "speed" in arguments.parts.split(","):
+        atomic_write(PLOT, plot(found["speed"]))
+
+
+if __name__ == "__main__":
+    main()

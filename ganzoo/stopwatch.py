@@ -1,0 +1,144 @@
+"""How long a call takes, and how long a fresh process takes to its first image. No torch."""
+
+import math
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any
+
+import numpy as np
+
+from ganzoo.errors import MachineError
+
+FEW = 3  # calls, of a turn at least
+WINDOW = 5  # calls whose median is compared with that of the next ones
+STEADY = 0.1  # by how much those may differ, as a share
+PAUSE = 0.01  # seconds: until then the last contestant's threads have stopped spinning
+
+FIRST_IMAGE = {  # arguments: the file or the run, threads; it prints the seconds from its first import on
+    "file": """
+import sys, time
+began = time.perf_counter()
+from ganzoo import runtime, seeds
+generator = runtime.load(sys.argv[1], threads=int(sys.argv[2]))
+generator.generate(seeds.latents(0, generator.info.latent_dim, 0, 1), generator.labels_for(1))
+print(time.perf_counter() - began, flush=True)
+""",
+    "floor": """
+import sys, time
+began = time.perf_counter()
+import numpy, onnxruntime
+options = onnxruntime.SessionOptions()
+options.intra_op_num_threads = int(sys.argv[2])
+session = onnxruntime.InferenceSession(sys.argv[1], options, providers=["CPUExecutionProvider"])
+feeds = {"z": numpy.zeros((1, session.get_inputs()[0].shape[1]), numpy.float32)}
+if len(session.get_inputs()) == 2:
+    feeds["labels"] = numpy.zeros(1, numpy.int64)
+session.run(None, feeds)
+print(time.perf_counter() - began, flush=True)
+""",
+    "torch": """
+import sys, time
+began = time.perf_counter()
+import ganzoo, torch
+from ganzoo import seeds
+torch.set_num_threads(int(sys.argv[2]))
+generator = ganzoo.load(sys.argv[1])
+generator.generate(seeds.latents(0, generator.info.latent_dim, 0, 1), generator.labels_for(1))
+print(time.perf_counter() - began, flush=True)
+""",
+}
+
+
+def busy(seconds: float = 0.2) -> float | None:
+    """The share of all cores' time that others use, while this process sleeps; None where the system does not tell."""
+    try:
+        before = _ticks()
+        time.sleep(seconds)
+        used, idle = (now - then for now, then in zip(_ticks(), before, strict=True))
+    except (OSError, ValueError):
+        return None
+    return used / max(1, used + idle)
+
+
+def _ticks() -> tuple[int, int]:
+    """Of all cores since the start: in use and idle."""
+    user, nice, system, idle, waiting, *other = map(int, Path("/proc/stat").read_text().splitlines()[0].split()[1:9])
+    return user + nice + system + sum(other), idle + waiting
+
+
+def warm_up(call: Callable[[], object], seconds: float) -> None:
+    """Call until some calls take about as long as those before them, or for `seconds`; a few times at least."""
+    times: list[float] = []
+    began = time.perf_counter()
+    while len(times) < FEW or time.perf_counter() - began < seconds:
+        times.append(_seconds(call))
+        before, now = times[-2 * WINDOW : -WINDOW], times[-WINDOW:]
+        if len(before) == WINDOW and abs(median(now) / median(before) - 1) < STEADY:
+            return
+
+
+def turn(call: Callable[[], object], seconds: float) -> list[float]:
+    """The seconds of each call, for about so many `seconds`, after a pause and a few calls that do not count."""
+    time.sleep(PAUSE)
+    for _ in range(FEW):
+        call()
+    times: list[float] = []
+    began = time.perf_counter()
+    while len(times) < FEW or time.perf_counter() - began < seconds:
+        times.append(_seconds(call))
+    return times
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
+
+
+def first_image(kind: str, path: Path, threads: int) -> dict[str, float]:
+    """Seconds of a fresh interpreter to its first image: `from_start` of the process, `from_import` on of a module.
+
+    `kind` is `file` (`ganzoo.runtime`), `floor` (onnxruntime alone) or `torch` (`ganzoo.load` of a run). Raises
+    MachineError where the process fails.
+    """
+    command = [sys.executable, "-c", FIRST_IMAGE[kind], str(path), str(threads)]
+    began = time.perf_counter()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        taken = time.perf_counter() - began
+        _, said = process.communicate()
+    if process.returncode != 0:
+        raise MachineError(f"a fresh process drew nothing: {(said.strip().splitlines() or ['it said nothing'])[-1]}")
+    return {"from_start": taken, "from_import": float(line)}
+
+
+def summary(turns: Sequence[Sequence[float]], batch: int) -> dict[str, Any]:
+    """Of a contestant's turns at one batch size: its latency over all calls, its rate, each turn's median."""
+    calls = np.concatenate([np.asarray(times) for times in turns])
+    p50, p95 = np.percentile(calls, (50, 95))
+    return {
+        "calls": len(calls),
+        "p50_ms": 1000 * float(p50),
+        "p95_ms": 1000 * float(p95),
+        "images_per_s": batch / float(p50),
+        "medians_ms": [1000 * median(times) for times in turns],
+    }
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Mean, least and greatest."""
+    return {"mean": fmean(values), "least": min(values), "greatest": max(values)}
+
+
+def times_faster(own: Sequence[float], others: Mapping[str, Sequence[float]]) -> dict[str, dict[str, float]]:
+    """How many times faster than each of the others, turn by turn: medians of the same repeat are divided."""
+    return {
+        name: spread([other / mine for mine, other in zip(own, medians, strict=True)])
+        for name, medians in others.items()
+        if all(math.isfinite(value) and value > 0 for value in (*own, *medians))
+    }
