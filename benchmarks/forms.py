@@ -58,7 +58,7 @@ def graphs_of(run: Run) -> dict[str, Any]:
     """The graph before and after it is rewritten; its bytes without the metadata, stack traces and the like."""
     network, config, _ = load_network(run)
     fuse(network, False)
-    translated = exporter._translate(network, config, Form().opset)
+    translated = exporter.translate(network, config, Form().opset)
     rewritten = lean(translated)
     return {
         stage: {"nodes": len(model.graph.node), "bytes": _bytes(model)}
@@ -69,7 +69,7 @@ def graphs_of(run: Run) -> dict[str, Any]:
 def _bytes(model: onnx.ModelProto) -> int:
     plain = onnx.ModelProto()
     plain.CopyFrom(model)
-    exporter._strip(plain)
+    exporter.strip(plain)
     return len(plain.SerializeToString())
 
 

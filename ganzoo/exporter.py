@@ -155,7 +155,7 @@ def render(
     network, config, step = load_network(run, best=best, weights=weights)
     fuse(network, False)  # layers as they are defined: what is computed as one is decided in the graph
     original = as_generator(network, config, torch.device("cpu"))
-    exact = lean(_translate(network, config, form.opset))
+    exact = lean(translate(network, config, form.opset))
     model = onnx.ModelProto()
     model.CopyFrom(exact)
     model = getattr(conversion, PRECISIONS[form.precision].convert)(model, _calibration(original.info))
@@ -184,7 +184,7 @@ def render(
 # The graph
 
 
-def _translate(network: nn.Module, config: RunConfig, opset: int) -> onnx.ModelProto:
+def translate(network: nn.Module, config: RunConfig, opset: int) -> onnx.ModelProto:
     """The network as an ONNX model, with a batch of any size."""
     info = generator_info(config)
     z = torch.from_numpy(latents(0, info.latent_dim, 0, 2))  # 2: a size of 1 would be taken for a constant
@@ -233,13 +233,13 @@ def _complete(model: onnx.ModelProto, form: Form, info: GeneratorInfo, about: di
     """The bytes of a checked model with its metadata, sealed with their SHA-256."""
     complete = onnx.ModelProto()
     complete.CopyFrom(model)
-    _strip(complete)
+    strip(complete)
     onnx.helper.set_model_props(complete, {METADATA_KEY: metadata(info, {**dataclasses.asdict(form), **about})})
     onnx.checker.check_model(complete, full_check=True)
     return seal(complete.SerializeToString(deterministic=True))
 
 
-def _strip(model: onnx.ModelProto) -> None:
+def strip(model: onnx.ModelProto) -> None:
     """Nodes carry stack traces with absolute paths of the machine that exported them: leave nothing but the graph."""
     graph = model.graph
     for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
