@@ -37,7 +37,7 @@ from ganzoo.config import RunConfig, assemble
 from ganzoo.registry import REGISTRIES
 from ganzoo.run import Run
 
-COMMANDS = ("train", "resume", "sample", "export", "list")
+COMMANDS = ("train", "resume", "sample", "export", "benchmark", "list")
 SMALL = ["--steps", "6", "--batch-size", "16", "--set", "generator.width=8", "--set", "discriminator.width=8"]
 CADENCES = ["--set", "train.log_every=2", "--set", "train.checkpoint_every=3", "--sample-epochs", "1"]
 TRAIN = ["train", "--variant", "gan", "--dataset", "npz:plain.npz", "--steps", "1"]
