@@ -28,8 +28,7 @@ def export(
         str, typer.Option(metavar="|".join(PRECISIONS), help="What the file computes with.")
     ] = Form().precision,
     layout: Annotated[
-        str,
-        typer.Option(metavar="|".join(LAYOUTS), help="What its images are: floats in [-1, 1], or bytes."),
+        str, typer.Option(metavar="NAME", help=f"What its images are: {', '.join(LAYOUTS)}.")
     ] = Form().layout,
     opset: Annotated[
         int, typer.Option(metavar="N", help=f"The version of the operators, {OPSETS.start} to {OPSETS.stop - 1}.")

@@ -129,7 +129,8 @@ def _show(config: "RunConfig", as_json: bool) -> None:
 
     training = prepare(config)
     objective = build_objective(training.config)
-    resolved: Any = training.config
+    # "auto" stays: float32 where there is no other would be read as float32 wished for, which is the plain path.
+    resolved: Any = training.config.with_train(precision=config.train.precision)
     print(resolved.to_json() if as_json else resolved.to_toml())
     parameters = {
         "generator": sum(value.numel() for value in objective.generator.parameters()),

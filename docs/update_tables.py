@@ -360,14 +360,15 @@ def forms_table() -> str:
 
 
 def _form_cells(rows: list[dict[str, Any]]) -> list[str]:
-    """Of one precision: the plainest layout's size, and the greatest differences of all."""
+    """Of one precision: the first layout's size and difference, and the most grey levels of all layouts."""
     if not rows:
         return [""] * 7
     first, figure = rows[0], rows[0]["figure"]
     return [
         f"{first['nodes']}",
         f"{first['bytes'] / 1024:,.0f}",
-        *(f"{max(row[key] for row in rows):.2g}" for key in ("difference", "grey_levels", "mean_grey_levels")),
+        f"{first['difference']:.2g}",  # in bytes it is that of rounding
+        *(f"{max(row[key] for row in rows):.2g}" for key in ("grey_levels", "mean_grey_levels")),
         "" if figure is None else f"{figure['torch']:.2f} -> {figure['file']:.2f}",
         f"{fmean(row['seconds'] for row in rows):.1f}",
     ]

@@ -34,12 +34,13 @@ from onnx import TensorProto, helper
 from PIL import Image
 
 import ganzoo
-from ganzoo import exporter, onnxfile, prepare
+from ganzoo import onnxfile, prepare
 from ganzoo.config import RunConfig, assemble
+from ganzoo.forms import PRECISIONS
 from ganzoo.registry import REGISTRIES
 from ganzoo.run import Run
 
-COMMANDS = ("train", "resume", "sample", "export", "info", "list")
+COMMANDS = ("train", "resume", "sample", "export", "info", "verify", "benchmark", "list")
 SMALL = ["--steps", "6", "--batch-size", "16", "--set", "generator.width=8", "--set", "discriminator.width=8"]
 CADENCES = ["--set", "train.log_every=2", "--set", "train.checkpoint_every=3", "--sample-epochs", "1"]
 TRAIN = ["train", "--variant", "gan", "--dataset", "npz:plain.npz", "--steps", "1"]
@@ -523,7 +524,8 @@ def test_exporting_without_arguments_takes_the_newest_run_and_names_it(copy: Pla
     outcome = json.loads(done.out)
     assert outcome["path"] == f"{PLAIN}/gan.onnx"
     assert outcome["size"] == Path(outcome["path"]).stat().st_size
-    assert outcome.keys() == {"path", "size", "opset", "difference", "grey_levels"}
+    assert (outcome["precision"], outcome["layout"], outcome["weights"], outcome["step"]) == ("fp32", "float", "ema", 7)
+    assert outcome["grey_levels"] <= 1
     assert succeeded(call("sample", "-n", "1")).err.splitlines()[0] == f"run: {PLAIN}"
 
 
@@ -1160,7 +1162,7 @@ def test_a_training_that_diverges_ends_with_5(call: Call) -> None:
 def test_an_export_that_is_not_what_was_trained_ends_with_6(
     here: Place, monkeypatch: pytest.MonkeyPatch, call: Call
 ) -> None:
-    monkeypatch.setattr(exporter, "TOLERANCE", -1.0)
+    monkeypatch.setitem(PRECISIONS, "fp32", dataclasses.replace(PRECISIONS["fp32"], difference=-1.0))
     assert_refuses(call, ["export", here.run, "--onnx", "--out", "x.onnx"], 6, "differs from the run's")
 
 
