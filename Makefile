@@ -6,6 +6,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 MINUTES ?= 2
+WORKERS ?= --numprocesses 2 --dist loadfile
 ORT_WEB := $(shell sed -n 's/^ORT_WEB = "\(.*\)"/\1/p' ganzoo/web/__init__.py)
 
 .PHONY: demo test test-full web-runtime docs clean
@@ -23,10 +24,10 @@ test: $(VENV)/dev.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(WORKERS)
 
 test-full: $(VENV)/dev.installed
-	$(BIN)/python -m pytest -m "full or not full"
+	$(BIN)/python -m pytest $(WORKERS) -m "full or not full"
 
 web-runtime: build/onnxruntime-web-$(ORT_WEB).tgz
 
