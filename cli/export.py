@@ -54,6 +54,8 @@ def export(
         raise UsageError(f"-o {out} names the .onnx file: add --onnx")
     if ort_web is not None and web is None:
         raise UsageError(f"--ort-web {ort_web} is for a web page: add --web DIR")
+    if layout != Form().layout and not onnx:
+        raise UsageError(f"--layout {layout} is for the .onnx file: add --onnx (a web page has its own)")
     chosen = chosen_run(run)
     from ganzoo import exporter
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeGuard
 
 import typer
 
@@ -106,10 +106,10 @@ def _parity(parity: Mapping[str, Any]) -> str:
     """How far its images are from those of the run, as the export measured it."""
 
     difference, levels = parity.get("difference"), parity.get("grey_levels")
-    if not isinstance(difference, int | float) or not isinstance(levels, int):
+    if not _is_number(difference) or not isinstance(levels, int):
         return _pairs(parity)
     mean, count = parity.get("mean_grey_levels"), parity.get("latents")
-    middle = f" ({mean:.2g} in the mean)" if isinstance(mean, int | float) else ""
+    middle = f" ({mean:.2g} in the mean)" if _is_number(mean) else ""
     tried = f", over {count:,} latents" if isinstance(count, int) else ""
     return f"at most {difference:.1e} from torch, {levels} grey level{'' if levels == 1 else 's'} of 255{middle}{tried}"
 
@@ -137,8 +137,13 @@ def _evaluation(contents: "Contents") -> str:
     return shown("; ".join(filter(None, [_pairs(evaluation), ", ".join(parts)])))
 
 
+def _is_number(value: object) -> TypeGuard[float]:
+    """Whether it can be shown as one: an integer of JSON may be longer than any float."""
+    return isinstance(value, float) or (isinstance(value, int) and abs(value) < 2**53)
+
+
 def _number(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, int | float) else "?"
+    return f"{value:.4g}" if _is_number(value) else "?"
 
 
 def _made_with(contents: "Contents") -> str:

@@ -127,7 +127,7 @@ def _model(source: str | None) -> "str | Run":
 
     if source is not None:
         bundled.find(source)  # a word that names nothing is told so, with torch and without
-        if Path(source).suffix == ".onnx" or source in bundled.names():
+        if bundled.is_model(source):
             return source
     return chosen_run(source)
 

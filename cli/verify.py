@@ -20,21 +20,22 @@ def verify(
 
     Needs no torch, but for --run. Exit code 3 for a file that is broken or refused, 6 for one that draws other images.
     """
-    from ganzoo import parity, runtime
+    from ganzoo import bundled, onnxfile, parity, runtime
 
-    document, generator = runtime.read_metadata(file), runtime.load(file)
+    contents = onnxfile.read(bundled.find(file))
+    generator, document = runtime.from_contents(contents, file), contents.document
     difference = parity.check_probe(generator, document)
     outcome: dict[str, Any] = {
         "file": file,
         "sha256": document["sha256"],
-        "step": document["step"],
-        "recorded_parity": document["parity"],
+        "step": document.get("step"),
+        "recorded_parity": document.get("parity"),
         "difference_from_export": difference,
     }
     if run is not None:
         from ganzoo.exporter import prove_again
 
-        outcome["parity"] = dataclasses.asdict(prove_again(file, run))
+        outcome["parity"] = dataclasses.asdict(prove_again(generator, document, run))
     if as_json:
         print_json(outcome)
         return

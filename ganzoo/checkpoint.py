@@ -84,7 +84,7 @@ class Checkpoint:
             name.removeprefix(prefix): value for name, value in self.tensors(part).items() if name.startswith(prefix)
         }
         try:
-            network.load_state_dict({name.removeprefix(prefix): value for name, value in tensors.items()})
+            network.load_state_dict(tensors)
         except RuntimeError as error:
             reason = str(error).splitlines()[-1].strip()
             raise FileError(

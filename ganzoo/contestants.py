@@ -16,7 +16,6 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
 from ganzoo import onnxfile, runtime
@@ -98,13 +97,13 @@ def chosen_forms(names: Sequence[str] | None = None) -> dict[str, Form]:
 def of_file(path: Path, name: str, threads: int) -> tuple[Contestant, GeneratorInfo]:
     """A file, and what it takes and draws. Raises FileError for one that cannot be used."""
     contents = onnxfile.read(path)
-    generator = runtime.load(path, threads=threads)
-    about = contents.document
+    generator = runtime.from_contents(contents, path, threads=threads)
+    about, difference = contents.document, contents.section("parity").get("difference")
     facts = {
         **{key: about.get(key, default) for key, default in vars(Form()).items()},
         "bytes": len(contents.data),
-        "nodes": len(onnx.ModelProto.FromString(contents.data).graph.node),
-        "difference": about.get("parity", {}).get("difference"),
+        "nodes": contents.nodes,
+        "difference": difference if isinstance(difference, float) else None,
     }
 
     def prepare(inputs: Inputs) -> tuple[Call, str]:
@@ -123,7 +122,7 @@ def of_form(run: "Run", name: str, form: Form, path: Path, threads: int) -> Cont
 
     contestant = Contestant(name=name, kind="file", prepare=prepare, path=path, facts=dict(vars(form)))
     with contestant.trying("export: "):
-        path.write_bytes(exporter.render(run, form).data)
+        path.write_bytes(exporter.render(run, form, judged=False).data)
         contestant, _ = of_file(path, name, threads)
     return contestant
 

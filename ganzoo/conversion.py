@@ -87,20 +87,20 @@ def lay_out(model: onnx.ModelProto, layout: Layout, image: ImageShape) -> None:
         return
     graph = model.graph
     for node in graph.node:
-        node.output[:] = ["floats" if name == "images" else name for name in node.output]
-    for name, number in (("half", 127.5), ("black", 0.0), ("white", 255.0)):
+        node.output[:] = ["images.floats" if name == "images" else name for name in node.output]
+    for name, number in (("images.half", 127.5), ("images.black", 0.0), ("images.white", 255.0)):
         graph.initializer.append(numpy_helper.from_array(np.array(number, np.float32), name))
     nodes = [
-        helper.make_node("Mul", ["floats", "half"], ["scaled"]),
-        helper.make_node("Add", ["scaled", "half"], ["levels"]),
-        helper.make_node("Clip", ["levels", "black", "white"], ["clipped"]),
-        helper.make_node("Round", ["clipped"], ["rounded"]),  # halves to even, as numpy does
-        helper.make_node("Cast", ["rounded"], ["pixels"], to=onnx.TensorProto.UINT8),
+        helper.make_node("Mul", ["images.floats", "images.half"], ["images.scaled"]),
+        helper.make_node("Add", ["images.scaled", "images.half"], ["images.levels"]),
+        helper.make_node("Clip", ["images.levels", "images.black", "images.white"], ["images.clipped"]),
+        helper.make_node("Round", ["images.clipped"], ["images.rounded"]),  # halves to even, as numpy does
+        helper.make_node("Cast", ["images.rounded"], ["images.pixels"], to=onnx.TensorProto.UINT8),
     ]
     if layout.rgb and image[0] == 1:
-        nodes.append(helper.make_node("Concat", ["pixels"] * 3, ["images"], axis=1))
+        nodes.append(helper.make_node("Concat", ["images.pixels"] * 3, ["images"], axis=1))
     if layout.axes == "NHWC":
-        nodes.append(helper.make_node("Transpose", ["pixels"], ["images"], perm=[0, 2, 3, 1]))
+        nodes.append(helper.make_node("Transpose", ["images.pixels"], ["images"], perm=[0, 2, 3, 1]))
     nodes[-1].output[0] = "images"
     graph.node.extend(nodes)
     batch = graph.output[0].type.tensor_type.shape.dim[0].dim_param
@@ -124,10 +124,11 @@ def _quantize_weights(graph: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> No
     initializers = {tensor.name: tensor for tensor in graph.initializer}
     for node in nodes:
         tensor = initializers.get(node.input[1])
-        if node.op_type not in ("Gemm", "MatMul") or tensor is None or len(tensor.dims) != 2:
+        shared = sum(list(other.input).count(node.input[1]) for other in graph.node) > 1
+        if node.op_type not in ("Gemm", "MatMul") or tensor is None or len(tensor.dims) != 2 or shared:
             continue
         weights = numpy_helper.to_array(tensor)
-        axis = 0 if any(a.name == "transB" and a.i for a in node.attribute) else 1
+        axis = 0 if any(a.name == "transB" and a.i for a in node.attribute) else 1  # of the outputs
         scale = np.maximum(np.abs(weights).max(1 - axis), np.finfo(np.float32).tiny).astype(np.float32) / LEVELS
         levels = np.rint(weights / np.expand_dims(scale, 1 - axis)).astype(np.int8)
         names = [f"{tensor.name}_{part}" for part in ("levels", "scale", "zero")]

@@ -23,20 +23,20 @@ from torch import nn
 
 from ganzoo import conversion, runtime
 from ganzoo.config import RunConfig
-from ganzoo.errors import FileError, GanzooError, VerificationError, first_line
-from ganzoo.files import StrPath, atomic_write
+from ganzoo.errors import FileError, GanzooError, ModelError, VerificationError, first_line
+from ganzoo.files import atomic_write
 from ganzoo.forms import LAYOUTS, PRECISIONS, Form, Precision
 from ganzoo.generator import CHUNK, Generator, GeneratorInfo
 from ganzoo.lean import lean
 from ganzoo.networks.fused import fuse
 from ganzoo.onnxfile import METADATA_KEY, metadata, seal
-from ganzoo.parity import BATCHES, LATENTS, Difference, check, compare, probe
+from ganzoo.parity import BATCHES, LATENTS, Difference, check, compare, precision_of, probe
 from ganzoo.run import Run
-from ganzoo.sampling import as_generator, generator_info, load_network
+from ganzoo.sampling import WEIGHTS, as_generator, generator_info, load_network
 from ganzoo.seeds import derive, latents
 from ganzoo.web import write as write_page
 
-OPSET = 18
+OPSET = Form().opset
 CALIBRATION_LATENTS = 1024
 FIGURE_IMAGES = 5000
 
@@ -150,8 +150,9 @@ def render(
     weights: str = "ema",
     best: bool = False,
     license: str | None = None,  # noqa: A002
+    judged: bool = True,
 ) -> Rendered:
-    """As `export`, but the bytes."""
+    """As `export`, but the bytes. Only where it is `judged` a judge is asked what fewer bits cost."""
     network, config, step = load_network(run, best=best, weights=weights)
     fuse(network, False)  # layers as they are defined: what is computed as one is decided in the graph
     original = as_generator(network, config, torch.device("cpu"))
@@ -166,7 +167,7 @@ def render(
     if form != plain:  # what was translated is right; now what was made of it
         file = _opened(_complete(model, form, original.info, about))
         parity = prove(file, original, PRECISIONS[form.precision], config.train.seed)
-    figure = None if form.precision == "fp32" else _figure(config, original, file)
+    figure = _figure(config, original, file) if judged and form.precision != "fp32" else None
     proof = {
         "parity": {"batches": list(BATCHES), "latents": LATENTS, **dataclasses.asdict(parity)},
         "probe": probe(file),
@@ -235,7 +236,10 @@ def _complete(model: onnx.ModelProto, form: Form, info: GeneratorInfo, about: di
     complete.CopyFrom(model)
     strip(complete)
     onnx.helper.set_model_props(complete, {METADATA_KEY: metadata(info, {**dataclasses.asdict(form), **about})})
-    onnx.checker.check_model(complete, full_check=True)
+    try:
+        onnx.checker.check_model(complete, full_check=True)
+    except onnx.checker.ValidationError as error:
+        raise VerificationError(f"the exported generator is no valid ONNX: {first_line(error)}") from error
     return seal(complete.SerializeToString(deterministic=True))
 
 
@@ -264,7 +268,7 @@ def _calibration(info: GeneratorInfo) -> Iterator[dict[str, NDArray[Any]]]:
 def _about(run: Run, config: RunConfig, step: int, weights: str, license: str | None) -> dict[str, Any]:  # noqa: A002
     """All but what is found out by running it. Of paths only the last part leaves the machine."""
     source, colon, argument = config.data.source.partition(":")
-    public = config.with_data(source=source + colon + PurePath(argument).name, data_dir=None)
+    public = config.with_data(source=source + colon + PurePath(argument).name, data_dir=None, note=None)
     return {
         "latents": {"distribution": "standard normal", "dtype": "float32"},
         "weights": weights,
@@ -312,19 +316,22 @@ def prove(file: Generator, original: Generator, precision: Precision, seed: int)
     return found
 
 
-def prove_again(path: StrPath, run: str | Path | Run) -> Difference:
-    """Compare an exported file with the run that it was made from, once more.
+def prove_again(file: Generator, document: dict[str, Any], run: str | Path | Run) -> Difference:
+    """Compare an exported file, opened, with the run that it was made from once more, by what its metadata say.
 
-    Raises FileError where the run has no checkpoint of the file's step, VerificationError as `export` does.
+    Raises ModelError for metadata that do not tell, FileError where the run has no checkpoint of the file's step,
+    VerificationError as `export` does.
     """
     run = run if isinstance(run, Run) else Run.open(run)
-    document, file = runtime.read_metadata(path), runtime.load(path)
-    network, config, _ = load_network(run, weights=document.get("weights", "ema"), step=document["step"])
+    step, weights = document.get("step"), document.get("weights", "ema")
+    if not isinstance(step, int) or weights not in [*WEIGHTS]:
+        raise ModelError("the file's metadata do not tell which weights of its run it has: export it again")
+    network, config, _ = load_network(run, weights=weights, step=step)
     fuse(network, False)
     original = as_generator(network, config, torch.device("cpu"))
     if original.info != file.info:
-        raise FileError(f"{path} was not exported from {run.path}: they take or draw different things")
-    return prove(file, original, PRECISIONS[document.get("precision", "fp32")], config.train.seed)
+        raise FileError(f"the file was not exported from {run.path}: they take or draw different things")
+    return prove(file, original, precision_of(document), config.train.seed)
 
 
 def _figure(config: RunConfig, original: Generator, file: Generator) -> dict[str, Any] | None:
@@ -336,7 +343,7 @@ def _figure(config: RunConfig, original: Generator, file: Generator) -> dict[str
 
     try:
         judge = load_judge(config.data.source, config.data.data_dir)
-        test = data.load(config.data.source, data_dir=config.data.data_dir, split="test")
+        test = data.load(config.data.source, data_dir=config.data.data_dir, split="test", download=False)
     except GanzooError:
         return None
     if test.image_shape != original.info.image_shape:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from ganzoo.errors import UsageError
-from ganzoo.registry import nearest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -93,7 +92,7 @@ PRECISIONS = {
         repeat=0.0625,
     ),
     "int8": Precision(
-        summary="8-bit weights and activations, calibrated on the generator's own latents; a third of the size",
+        summary="8-bit weights and activations, calibrated on the generator's own latents; a third of the size or less",
         convert="eight_bits",
         difference=2,
         greatest=255,
@@ -114,6 +113,8 @@ class Form:
     def __post_init__(self) -> None:
         for kind, name, table in (("precision", self.precision, PRECISIONS), ("layout", self.layout, LAYOUTS)):
             if name not in table:
+                from ganzoo.registry import nearest  # its imports are not needed for names that there are
+
                 raise UsageError(f"no {kind} '{name}'{nearest(name, list(table))} (one of {', '.join(table)})")
         if self.opset not in OPSETS:
             raise UsageError(f"opset {self.opset}: expected one from {OPSETS.start} to {OPSETS.stop - 1}")

@@ -193,7 +193,7 @@ class Generator:
         """The images of at most `CHUNK` latents, uint8 [N, H, W, C]."""
         # Always a whole chunk, though fewer may be wanted: a matrix product rounds differently for another batch size,
         # and then the first images of a large sample would not be bit-equal to a small sample.
-        whole = np.pad(z, ((0, CHUNK - len(z)), (0, 0)))
+        whole = np.pad(z, ((0, CHUNK - len(z)), (0, 0)), mode="edge")  # zeros are no latent that a generator has met
         images = self._draw(whole, None if y is None else np.pad(y, (0, CHUNK - len(y))))
         return self.layout.to_bytes(images, self.info.image_shape[0])[: len(z)]
 

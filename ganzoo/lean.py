@@ -58,7 +58,9 @@ def _rewritten(model: onnx.ModelProto, rules: Sequence[Rule]) -> onnx.ModelProto
 def _norm_earlier(node: ir.Node) -> list[ir.Node] | None:
     """norm(rearrange(x)) -> rearrange(norm(x)), with the norm's numbers of each channel repeated as the values were."""
     before = _sole_producer(node, 0)
-    if node.op_type != "BatchNormalization" or before is None or not _all_constant(node.inputs[1:]):
+    if node.op_type != "BatchNormalization" or node.attributes.get_int("training_mode") or before is None:
+        return None
+    if not _all_constant(node.inputs[1:]):
         return None
     channels = len(_array(node.inputs[1]))
     if before.op_type == "DepthToSpace":
@@ -67,8 +69,8 @@ def _norm_earlier(node: ir.Node) -> list[ir.Node] | None:
             before.attributes.get_string("mode", "DCR") == "CRD",
         )
     elif before.op_type == "Reshape" and (features := _static(before.inputs[0])) and len(features) == 1:
-        times, inner = features[0] // channels, True
-        if (_static(node.inputs[0]) or (0,))[0] != channels or times * channels != features[0]:
+        times, inner, sizes = features[0] // channels, True, _static(node.inputs[0])
+        if sizes is None or sizes[0] != channels or math.prod(sizes) != features[0]:
             return None
     else:
         return None
@@ -116,7 +118,7 @@ def _nearest_scale(node: ir.Node) -> int | None:
 
 def _packed(node: ir.Node) -> list[ir.Node] | None:
     """A transposed convolution of stride s -> a convolution of s x s times the channels, shuffled into pixels."""
-    if node.op_type != "ConvTranspose" or not _all_constant(node.inputs[1:]):
+    if node.op_type != "ConvTranspose" or not _all_constant(node.inputs[1:]) or _array(node.inputs[1]).ndim != 4:
         return None
     get = node.attributes.get_ints
     kernel = _array(node.inputs[1])  # [in, out, k, k]
@@ -228,6 +230,7 @@ def _plain_conv(node: ir.Node) -> bool:
     return (
         node.op_type == "Conv"
         and _all_constant(node.inputs[1:])
+        and _array(node.inputs[1]).ndim == 4
         and set(get("strides", [1])) == set(get("dilations", [1])) == {1}
         and node.attributes.get_int("group", 1) == 1
         and node.attributes.get_string("auto_pad", "NOTSET") == "NOTSET"

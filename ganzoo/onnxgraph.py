@@ -88,6 +88,8 @@ def check_order(graph: Any) -> None:
             raise Refused(f"two inputs or tensors have the name '{shown(name)}', or one has none")
         known.add(name)
     for node in graph.node:
+        if not node.output or not node.output[0]:
+            raise Refused(f"{describe(node)} makes nothing")
         for name in node.input:
             if name and name not in known:
                 raise Refused(

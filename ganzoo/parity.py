@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ganzoo.errors import VerificationError
+from ganzoo.errors import ModelError, VerificationError
 from ganzoo.forms import PRECISIONS, Precision
 from ganzoo.generator import Generator, GeneratorInfo
 from ganzoo.pixels import to_uint8
@@ -37,13 +37,16 @@ def compare(file: Generator, original: Generator, seed: int) -> Difference:
 
     Raises FileError for a file that cannot draw, VerificationError for one that cannot draw an empty batch.
     """
-    rows = [_compare_batch(file, original, *batch) for batch in _batches(original.info, seed)]
+    batches = list(_batches(original.info, seed))
+    rows = [_compare_batch(file, original, *batch) for batch in batches]
     _draw_nothing(file)
     greatest = max(rows, key=lambda row: row.difference)
     return Difference(
         difference=greatest.difference,
         grey_levels=max(row.grey_levels for row in rows),
-        mean_grey_levels=float(np.mean([row.mean_grey_levels for row in rows], dtype=np.float64)),
+        mean_grey_levels=float(
+            np.average([row.mean_grey_levels for row in rows], weights=[len(z) for _, z, _ in batches])
+        ),
         where=greatest.where,
     )
 
@@ -68,13 +71,16 @@ def probe(file: Generator) -> dict[str, Any]:
 def check_probe(file: Generator, document: dict[str, Any]) -> float | None:
     """By how much the images differ from those recorded in the file's metadata; None where nothing is recorded.
 
-    Raises VerificationError for more than is allowed.
+    Raises VerificationError for more than is allowed, ModelError for a record that is none.
     """
-    recorded, precision = document.get("probe"), PRECISIONS.get(document.get("precision", "fp32"))
-    if recorded is None or precision is None:
+    if document.get("probe") is None:
         return None
+    precision = precision_of(document)
+    try:
+        expected = np.array(document["probe"]["values"], np.float64)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise ModelError("the file's metadata record no pixels that can be compared: export it again") from error
     found = _rows(_probed(file))
-    expected = np.array(recorded["values"], np.float64)
     difference = float(np.abs(found - expected).max()) if found.shape == expected.shape else float("inf")
     allowed = precision.repeat + (0 if file.layout.floats else 1 / 127.5)
     if not difference <= allowed:
@@ -83,6 +89,14 @@ def check_probe(file: Generator, document: dict[str, Any]) -> float | None:
             f"{allowed:.0e} expected)"
         )
     return difference
+
+
+def precision_of(document: dict[str, Any]) -> Precision:
+    """The row of the precision that a file's metadata name. Raises ModelError for one that there is not."""
+    name = document.get("precision", "fp32")
+    if not isinstance(name, str) or name not in PRECISIONS:
+        raise ModelError(f"the file's metadata name no precision of {', '.join(PRECISIONS)}: export it again")
+    return PRECISIONS[name]
 
 
 def _batches(info: GeneratorInfo, seed: int) -> Iterator[tuple[int, NDArray[np.float32], NDArray[np.int64] | None]]:

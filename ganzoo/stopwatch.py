@@ -3,6 +3,7 @@
 import math
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -107,11 +108,13 @@ def first_image(kind: str, path: Path, threads: int) -> dict[str, float]:
     """
     command = [sys.executable, "-c", FIRST_IMAGE[kind], str(path), str(threads)]
     began = time.perf_counter()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        taken = time.perf_counter() - began
-        _, said = process.communicate()
+    with tempfile.TemporaryFile("w+") as errors:  # not a pipe, which would fill up while nobody reads it
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True) as process:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            taken = time.perf_counter() - began
+        errors.seek(0)
+        said = errors.read()
     if process.returncode != 0:
         raise MachineError(f"a fresh process drew nothing: {(said.strip().splitlines() or ['it said nothing'])[-1]}")
     return {"from_start": taken, "from_import": float(line)}

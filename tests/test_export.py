@@ -25,10 +25,10 @@ from ganzoo import exporter, onnxfile, runtime, seeds
 from ganzoo.build import build_generator
 from ganzoo.config import RunConfig, Spec, Variant
 from ganzoo.data.torchvision_compat import load_torchvision
-from ganzoo.errors import FileError, MachineError, UsageError, VerificationError
+from ganzoo.errors import FileError, MachineError, ModelError, UsageError, VerificationError
 from ganzoo.exporter import Exported, export, prove_again
 from ganzoo.forms import LAYOUTS, PRECISIONS
-from ganzoo.parity import check_probe
+from ganzoo.parity import Difference, check_probe
 from ganzoo.registry import generators, variants
 from ganzoo.run import Run
 from ganzoo.sampling import load_network
@@ -563,22 +563,26 @@ def test_torch_fidelity_reads_our_files(
 # Proven again
 
 
+def proven_again(exported: Exported, run: Run) -> Difference:
+    return prove_again(runtime.load(exported.path), runtime.read_metadata(exported.path), run)
+
+
 def test_a_file_is_proven_again_beside_its_run(digits: Run, files: Files) -> None:
     exported = files("int8", "float")
-    found = prove_again(exported.path, digits)
+    found = proven_again(exported, digits)
     assert (found.difference, found.grey_levels) == (exported.difference, exported.grey_levels)
 
 
 def test_a_file_of_another_run_is_told(trained: Run, digits: Run, tmp_path: Path) -> None:
     exported = export(trained, tmp_path / "x.onnx")
     with pytest.raises(FileError, match="has no checkpoint of step 2"):
-        prove_again(exported.path, digits)
+        proven_again(exported, digits)
     other = Case(variant="gan", settings=("generator_optimizer.lr=0.01",)).train(tmp_path / "other")
     with pytest.raises(VerificationError, match="differs from the run's"):
-        prove_again(exported.path, other)
+        proven_again(exported, other)
 
 
-def test_a_file_knows_what_it_drew(files: Files) -> None:
+def test_a_file_knows_what_it_drew(digits: Run, files: Files) -> None:
     for precision, layout in (("fp32", "uint8"), ("int8", "float")):
         path = files(precision, layout).path
         document, generator = runtime.read_metadata(path), runtime.load(path)
@@ -586,5 +590,13 @@ def test_a_file_knows_what_it_drew(files: Files) -> None:
         document["probe"]["values"][3][5] += 1
         with pytest.raises(VerificationError, match="draws other images here than where it was exported"):
             check_probe(generator, document)
+        for broken in ("x", {}, {"values": [[1], [1, 2]]}, {"values": [["a"]]}, [1]):
+            with pytest.raises(ModelError, match="record no pixels that can be compared"):
+                check_probe(generator, {**document, "probe": broken})
+        with pytest.raises(ModelError, match="name no precision of fp32, fp16, int8"):
+            check_probe(generator, {**document, "precision": [1]})
+        for key, useless in (("step", None), ("weights", [])):
+            with pytest.raises(ModelError, match="do not tell which weights of its run it has"):
+                prove_again(generator, {**document, key: useless}, digits)
         del document["probe"]
         assert check_probe(generator, document) is None

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, conv_transpose2d, pixel_shuffle
 
 from ganzoo import lean as passes
+from ganzoo.conversion import eight_bits, lay_out
+from ganzoo.forms import LAYOUTS
 from ganzoo.lean import lean, packed
 
 ort: Any = importlib.import_module("onnxruntime")  # without types, as in ganzoo.runtime
@@ -29,6 +31,7 @@ def translated(network: nn.Module, shape: tuple[int, ...]) -> onnx.ModelProto:
         dynamo=True,
         opset_version=18,
         input_names=["x"],
+        output_names=["images"],
         dynamic_shapes=({0: batch},),
         external_data=False,
         verbose=False,
@@ -215,6 +218,7 @@ WIDE = {
     "a size that is no multiple": nn.ConvTranspose2d(4, 1, 3, 2, 1),
     "in groups": nn.ConvTranspose2d(4, 2, 4, 2, 1, groups=2),
     "stride 1": nn.ConvTranspose2d(4, 1, 3, 1, 1),
+    "of one dimension": nn.Sequential(nn.Flatten(2), nn.ConvTranspose1d(4, 1, 4, 2, 1)),
 }
 
 
@@ -225,6 +229,35 @@ def test_a_transposed_convolution_stays_where_packing_it_does_not_pay(name: str)
     model = lean(translated(network, shape))
     assert operators(model)["ConvTranspose"] == 1
     assert_same(model, network, shape)
+    if name not in ("wide", "many channels out"):
+        assert operators(packed(model))["ConvTranspose"] == 1
+
+
+class Tricky(nn.Module):
+    """A reshape that mixes samples and channels, weights used twice, and parameters with the names of our own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.white = nn.Parameter(torch.ones(1))
+        self.linear, self.norm = nn.Linear(8, 64), nn.BatchNorm2d(8)
+        self.last = nn.Linear(16, 12)
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = self.linear(x[:, :8]) + self.linear(x[:, 8:])
+        normed = self.norm(features.view(-1, 8, 2, 2)) * self.white
+        images: Tensor = self.last(normed.view(-1, 2, 2, 16)[:, :1].flatten(1)[:, :16]).tanh().view(-1, 1, 3, 4)
+        return images
+
+
+def test_what_only_looks_foldable_is_left_and_weights_may_be_shared() -> None:
+    network = warmed(Tricky(), (16,))
+    model = lean(translated(network, (16,)))
+    assert operators(model)["BatchNormalization"] == 1
+    assert_same(model, network, (16,))
+    feeds = ({"x": np.random.default_rng(i).standard_normal((64, 16), np.float32)} for i in range(4))
+    quantized = eight_bits(model, feeds)
+    lay_out(quantized, LAYOUTS["rgb"], (1, 3, 4))
+    onnx.checker.check_model(quantized, full_check=True)
 
 
 # The kernels, against torch
