@@ -42,7 +42,7 @@ def asked(file: Path, monkeypatch: pytest.MonkeyPatch) -> list[Form]:
     """The forms that were rendered: every one is the same file, which takes no time and is of no other use."""
     forms: list[Form] = []
 
-    def render(run: Run, form: Form) -> Any:
+    def render(run: Run, form: Form, *, judged: bool) -> Any:
         forms.append(form)
         return SimpleNamespace(data=file.read_bytes())
 
@@ -103,7 +103,7 @@ def test_forms_are_named_for_what_is_not_usual_about_them() -> None:
 
 
 def test_a_form_that_fails_is_a_row(run: Run, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def render(run: Run, form: Form) -> Any:
+    def render(run: Run, form: Form, *, judged: bool) -> Any:
         if form.precision == "int8":
             raise VerificationError("the exported generator differs\nby a lot")
         return SimpleNamespace(data=b"no file" if form.precision == "fp16" else file.read_bytes())
