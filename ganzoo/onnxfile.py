@@ -13,7 +13,7 @@ import json
 import re
 import stat
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from onnx import TensorProto
@@ -55,6 +55,13 @@ class Contents:
         for key in keys:
             found = found.get(key) if isinstance(found, dict) else None
         return found if isinstance(found, dict) else {}
+
+    @property
+    def trained_on(self) -> dict[str, Any]:
+        """The data of its run; of a path only the last part, whatever the file says: it must not point at others."""
+        data = self.section("run", "data")
+        source, colon, argument = str(data.get("source", "array")).partition(":")
+        return {**data, "source": source + colon + PurePath(argument).name} if data else {}
 
 
 def metadata(info: GeneratorInfo, extra: Mapping[str, Any] | None = None) -> str:

@@ -130,7 +130,7 @@ def open_model(source: "str | Path | Run", dataset: str | None = None, *, best: 
 
         path = Path(bundled.find(source))
         contents = onnxfile.read(path)
-        data = contents.section("run", "data")
+        data = contents.trained_on
         return Model(
             generator=runtime.from_contents(contents, path),
             name=path.name,

@@ -540,3 +540,11 @@ def test_the_runtime_needs_no_torch_and_prints_nothing(tmp_path: Path, torch: st
 def test_the_files_made_here_are_valid_onnx() -> None:
     for num_classes in (None, CLASSES):
         onnx.checker.check_model(onnx.load_model_from_string(sealed(num_classes)), full_check=True)
+
+
+def test_a_file_does_not_say_where_on_this_machine_to_look() -> None:
+    def pointing(document: dict[str, Any]) -> None:
+        document["run"] = {"data": {"source": "npz:/somewhere/private.npz", "images": 3}}
+
+    contents = onnxfile.verify(with_document(pointing), "x.onnx")
+    assert contents.trained_on == {"source": "npz:private.npz", "images": 3}

@@ -363,9 +363,8 @@ def _open_onnx(path: Path, dataset: str | Dataset | None, data_dir: str | Path |
     from ganzoo import onnxfile, runtime
 
     contents = onnxfile.read(path)
-    generator, trained_on = runtime.from_contents(contents, path), contents.section("run", "data")
+    generator, trained_on = runtime.from_contents(contents, path), contents.trained_on
     channels, height, width = generator.info.image_shape
-    # Of a file or a folder it is the name alone, not where it lies.
     source = dataset or str(trained_on.get("source", "array"))
     place = "" if isinstance(source, Dataset) else source.partition(":")[2]
     if isinstance(source, Dataset):
