@@ -150,7 +150,7 @@ function present() {
     "Image size": `${width} × ${height}, ${channels === 1 ? "grey" : "colour"}`,
     Classes: classes,
     "Model file": `${Math.ceil(size / 1024).toLocaleString("en")} KiB`,
-    FID: info.evaluation?.figures?.fid?.mean.toFixed(1),
+    [`FID-${info.evaluation?.judge?.name}`]: info.evaluation?.figures?.fid?.mean.toFixed(1), // in the judge's features
     Runtime: `onnxruntime-web ${model.ort.env.versions.web}`,
   });
   if (classes) offerClasses(info.generator.class_names ?? Array.from({ length: classes }, (_, i) => `${i}`));
