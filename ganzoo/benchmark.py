@@ -24,6 +24,7 @@ from ganzoo.files import StrPath
 from ganzoo.forms import Form
 from ganzoo.generator import Generator, GeneratorInfo
 from ganzoo.run import Run
+from ganzoo.runtime import cores
 from ganzoo.seeds import latents
 from ganzoo.stopwatch import busy, first_image, summary, times_faster, turn, warm_up
 
@@ -90,7 +91,7 @@ def benchmark_runtime(
     Raises FileError for a run or a file that cannot be read, UsageError for an unknown form or a wrong number.
     """
     conditions = Conditions(
-        batches=tuple(batches), threads=_cores() if threads is None else threads, seconds=seconds, repeats=repeats
+        batches=tuple(batches), threads=cores() if threads is None else threads, seconds=seconds, repeats=repeats
     )
     chosen = chosen_forms(forms)
     runs, files = _opened(models)
@@ -242,7 +243,7 @@ def _told(conditions: Conditions, *, runs: bool) -> dict[str, Any]:
     packages = ["onnxruntime", *(["torch"] if runs else [])]
     return {
         "threads": conditions.threads,
-        "cores": _cores(),
+        "cores": cores(),
         "busy": busy(),
         "batches": list(conditions.batches),
         "seconds": conditions.seconds,
@@ -267,8 +268,3 @@ def _torch_threads(threads: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(former)
-
-
-def _cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

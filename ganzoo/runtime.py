@@ -62,7 +62,7 @@ def from_contents(
     threads: int | None = None,
 ) -> Generator:
     """As `load`, of a file that is verified already; `path` is for messages."""
-    threads = _cores() if threads is None else threads
+    threads = cores() if threads is None else threads
     if not isinstance(threads, int) or isinstance(threads, bool) or threads < 1:
         raise UsageError(f"threads is {threads!r}: expected an integer from 1 up")
     session = _session(contents, _providers(providers), threads, path)
@@ -125,7 +125,7 @@ def _failure(error: Exception, what: str) -> Exception:
     return ModelError(f"{what}: {shown(first_line(error))}; export it again with this version of ganzoo")
 
 
-def _cores() -> int:
+def cores() -> int:
     """The cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

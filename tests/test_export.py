@@ -73,7 +73,6 @@ CASES = {
     "odd size": Case(variant="dcgan", size=21),
     "resize-conv": Case(variant="dcgan", settings=("generator={name='resize-conv', width=4}",)),
     "no norm": Case(variant="dcgan", settings=("generator.norm=none",)),
-    "no norm mlp": Case(variant="gan", settings=("generator.norm=none",)),
 }
 
 
