@@ -7,7 +7,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 MINUTES ?= 2
 WORKERS ?= --numprocesses 2 --dist loadfile
-ORT_WEB := $(shell sed -n 's/^ORT_WEB = "\(.*\)"/\1/p' ganzoo/web/__init__.py)
+ORT_WEB := $(shell sed -n 's/^ORT_WEB = "\(.*\)"/\1/p' ganzoo/exporting/web/__init__.py)
 
 .PHONY: demo test test-full web-runtime docs clean
 

@@ -2,9 +2,9 @@
 
     python benchmarks/forms.py [--variants NAME,...] [--dataset auto] [--steps 300]
 
-The variants come from the registry, the forms from the tables of `ganzoo.forms`. Each is trained for some steps, so
-that its weights are not the first ones. A form that fails is a row. Beside the forms stands what the rewriting of
-`ganzoo.lean` is worth: the graph as torch's exporter leaves it, and as the file has it. Writes
+The variants come from the registry, the forms from the tables of `ganzoo.runtime.forms`. Each is trained for some
+steps, so that its weights are not the first ones. A form that fails is a row. Beside the forms stands what the
+rewriting of `ganzoo.exporting.lean` is worth: the graph as torch's exporter leaves it, and as the file has it. Writes
 benchmarks/results/forms.json.
 """
 
@@ -19,16 +19,16 @@ import onnx
 from provenance import provenance
 
 import ganzoo
-from ganzoo import exporter
-from ganzoo.contestants import every_form
 from ganzoo.errors import first_line
+from ganzoo.exporting import exporter
+from ganzoo.exporting.lean import lean
 from ganzoo.files import write_json
-from ganzoo.forms import Form
-from ganzoo.lean import lean
-from ganzoo.networks.fused import fuse
 from ganzoo.registry import variants
-from ganzoo.run import Run
-from ganzoo.sampling import load_network
+from ganzoo.runs.opening import load_network
+from ganzoo.runs.run import Run
+from ganzoo.runtime.forms import Form
+from ganzoo.studies.contestants import every_form
+from ganzoo.zoo.networks.fused import fuse
 
 RESULTS = Path(__file__).parent / "results" / "forms.json"
 

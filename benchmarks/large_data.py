@@ -126,7 +126,7 @@ def train(variant: str, path: Path, place: Path, arguments: argparse.Namespace) 
         took: dict[str, Any] = json.loads(done.stdout)
         if group is not None:
             took["peak_group_mb"] = int(group[1].read_text()) / MB
-    from ganzoo.run import Run
+    from ganzoo.runs.run import Run
 
     run = Run.open(out)
     lines = run.metrics()

@@ -19,9 +19,9 @@ from typing import Any
 
 from provenance import provenance
 
-from ganzoo import trainer
-from ganzoo.prepare import configure
-from ganzoo.trainer import Session
+from ganzoo.training import trainer
+from ganzoo.training.prepare import configure
+from ganzoo.training.trainer import Session
 
 RESULTS = Path(__file__).parent / "results" / "overheads.json"
 TRAIN = ["-m", "ganzoo_cli", "train", "--dataset", "mnist"]

@@ -27,8 +27,8 @@ import torch
 from torch import nn
 
 from ganzoo.data.torchvision_compat import load_torchvision
-from ganzoo.images import save_npz
-from ganzoo.pixels import to_uint8
+from ganzoo.runtime.images import save_npz
+from ganzoo.runtime.pixels import to_uint8
 
 IMAGES, BATCH = 10_000, 100
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ganzoo.device import device_name
+from ganzoo.compute.device import device_name
 
 
 def provenance(device: torch.device | str = "cpu", *, hidden: Path | None = None) -> dict[str, Any]:

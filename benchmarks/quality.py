@@ -20,9 +20,9 @@ from typing import Any
 import torch
 
 import ganzoo
-from ganzoo.comparison import compare
 from ganzoo.evaluation.evaluator import N
-from ganzoo.run import Run
+from ganzoo.runs.run import Run
+from ganzoo.studies.comparison import compare
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "quality.json"

@@ -22,11 +22,11 @@ from typing import Any
 from provenance import provenance
 
 import ganzoo
-from ganzoo.benchmark import BATCHES, benchmark_runtime
-from ganzoo.exporter import export
+from ganzoo.exporting.exporter import export
 from ganzoo.files import atomic_write, write_json
 from ganzoo.report.speed import plot
-from ganzoo.stopwatch import busy, first_image, spread
+from ganzoo.studies.benchmark import BATCHES, benchmark_runtime
+from ganzoo.studies.stopwatch import busy, first_image, spread
 
 RESULTS = Path(__file__).parent / "results" / "runtime.json"
 PLOT = Path(__file__).parent.parent / "docs" / "images" / "runtime.png"

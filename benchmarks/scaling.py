@@ -21,11 +21,11 @@ from typing import Any
 
 import torch
 
-from ganzoo.build import build_objective
+from ganzoo.compute.device import device_name
+from ganzoo.compute.distributed import World, joined
 from ganzoo.config import assemble
-from ganzoo.device import device_name
-from ganzoo.distributed import World, joined
-from ganzoo.run import Run
+from ganzoo.runs.run import Run
+from ganzoo.zoo.build import build_objective
 
 RESULTS = Path(__file__).parent / "results" / "scaling.json"
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]

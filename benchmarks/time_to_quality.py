@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from ganzoo.comparison import compare
 from ganzoo.report.figures import Panel, Series, Style, panels, styles
-from ganzoo.run import Run
+from ganzoo.runs.run import Run
+from ganzoo.studies.comparison import compare
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"

@@ -3,7 +3,7 @@
     python benchmarks/train_pretrained.py --out DIR
 
 Needs MNIST (GANZOO_DATA_DIR) and takes about half an hour on two cores. Leaves its run in DIR, where a stopped one goes
-on, and writes `ganzoo/models/mnist.onnx`, with what the judge said of it in its metadata.
+on, and writes `ganzoo/runtime/models/mnist.onnx`, with what the judge said of it in its metadata.
 """
 
 import argparse

@@ -30,13 +30,13 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from ganzoo import tuning
+from ganzoo.compute.device import torch_settings
 from ganzoo.config import RunConfig
-from ganzoo.device import torch_settings
-from ganzoo.prepare import Training, configure, prepare
-from ganzoo.run import Run
-from ganzoo.state import TrainingState
-from ganzoo.updates import Updates
+from ganzoo.runs.run import Run
+from ganzoo.training import tuning
+from ganzoo.training.prepare import Training, configure, prepare
+from ganzoo.training.state import TrainingState
+from ganzoo.training.updates import Updates
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "training_speed.json"

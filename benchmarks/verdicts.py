@@ -29,7 +29,7 @@ from ganzoo.evaluation import verdict as verdicts
 from ganzoo.evaluation.evaluator import as_subject, floors, measure, read
 from ganzoo.evaluation.judge import load_judge
 from ganzoo.evaluation.reference import Reference, load_splits
-from ganzoo.sampling import load
+from ganzoo.runs.opening import load
 from ganzoo.seeds import derive
 
 RESULTS = Path(__file__).parent / "results" / "verdicts.json"

@@ -18,11 +18,11 @@ import torch
 from provenance import provenance
 from training_speed import Steps, same_work
 
-from ganzoo import tuning
+from ganzoo.compute.device import torch_settings
 from ganzoo.config import RunConfig
-from ganzoo.device import torch_settings
 from ganzoo.errors import first_line
-from ganzoo.prepare import configure, prepare
+from ganzoo.training import tuning
+from ganzoo.training.prepare import configure, prepare
 
 RESULTS = Path(__file__).parent / "results"
 TURNS, TURN_SECONDS = 10, 0.6

@@ -9,8 +9,8 @@ from typing import Any
 from ganzoo.config import Spec, Variant
 from ganzoo.evaluation.judge import MNIST_SOURCES, load_judge
 from ganzoo.evaluation.metrics import FIGURES, title_of
-from ganzoo.forms import LAYOUTS, PRECISIONS
 from ganzoo.registry import variants
+from ganzoo.runtime.forms import LAYOUTS, PRECISIONS
 
 ROOT = Path(__file__).parent.parent
 MNIST_IMAGES = 60_000

@@ -10,44 +10,46 @@
 Names are loaded when first used: importing ganzoo imports no torch.
 """
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
+from ganzoo.lazy import lazy
+
 if TYPE_CHECKING:
-    from ganzoo.case_study import study as study
-    from ganzoo.comparison import compare as compare
     from ganzoo.config import SGD as SGD
     from ganzoo.config import Adam as Adam
     from ganzoo.config import RunConfig as RunConfig
     from ganzoo.config import Spec as Spec
     from ganzoo.config import Variant as Variant
     from ganzoo.evaluation.evaluator import evaluate as evaluate
-    from ganzoo.exporter import export as export
-    from ganzoo.exporter import export_web as export_web
-    from ganzoo.run import Run as Run
-    from ganzoo.sampling import load as load
-    from ganzoo.trainer import resume as resume
-    from ganzoo.trainer import train as train
+    from ganzoo.exporting.exporter import export as export
+    from ganzoo.exporting.exporter import export_web as export_web
+    from ganzoo.runs.opening import load as load
+    from ganzoo.runs.run import Run as Run
+    from ganzoo.studies.case_study import study as study
+    from ganzoo.studies.comparison import compare as compare
+    from ganzoo.training.trainer import resume as resume
+    from ganzoo.training.trainer import train as train
 
     __version__: str
 
 _HOMES = {
-    "Adam": "config",
-    "RunConfig": "config",
-    "SGD": "config",
-    "Spec": "config",
-    "Variant": "config",
-    "compare": "comparison",
-    "evaluate": "evaluation.evaluator",
-    "export": "exporter",
-    "export_web": "exporter",
-    "Run": "run",
-    "load": "sampling",
-    "resume": "trainer",
-    "study": "case_study",
-    "train": "trainer",
+    "Adam": "ganzoo.config",
+    "RunConfig": "ganzoo.config",
+    "SGD": "ganzoo.config",
+    "Spec": "ganzoo.config",
+    "Variant": "ganzoo.config",
+    "compare": "ganzoo.studies.comparison",
+    "evaluate": "ganzoo.evaluation.evaluator",
+    "export": "ganzoo.exporting.exporter",
+    "export_web": "ganzoo.exporting.exporter",
+    "Run": "ganzoo.runs.run",
+    "load": "ganzoo.runs.opening",
+    "resume": "ganzoo.training.trainer",
+    "study": "ganzoo.studies.case_study",
+    "train": "ganzoo.training.trainer",
 }
 __all__ = [*_HOMES, "__version__"]
+_load = lazy(__name__, _HOMES)
 
 
 def __getattr__(name: str) -> Any:
@@ -55,14 +57,7 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("torch-ganzoo")
-    if name not in _HOMES:
-        raise AttributeError(f"module 'ganzoo' has no attribute '{name}'")
-    try:
-        return getattr(importlib.import_module(f"ganzoo.{_HOMES[name]}"), name)
-    except ModuleNotFoundError as error:
-        from ganzoo.errors import without_package
-
-        raise without_package(f"ganzoo.{name}", error) from None
+    return _load(name)
 
 
 def __dir__() -> list[str]:

@@ -126,11 +126,13 @@ class TrainConfig(_Value):
     ema: Fraction = 0.9995  # decay a step of the generator's averaged weights, at most: see `Ema`
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     deterministic: bool = False  # the plain path, and torch's deterministic algorithms
-    # None and "auto": chosen by measuring when training starts (tuning.py).
+    # None and "auto": chosen by measuring when training starts (training/tuning.py).
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # of the networks' passes; losses and penalties: float32
     matmul: Literal["auto", "highest", "high", "medium"] = "auto"  # torch.set_float32_matmul_precision
     channels_last: bool | None = None  # memory format of the networks' weights
-    fused: bool | None = None  # whether two layers are computed exactly as one where they can be (networks/fused.py)
+    fused: bool | None = (
+        None  # whether two layers are computed exactly as one where they can be (zoo/networks/fused.py)
+    )
     compiled: bool | None = None  # whether updates go through torch.compile
     graphs: bool | None = None  # whether updates are captured in CUDA graphs
     threads: PositiveInt | None = None  # CPU threads

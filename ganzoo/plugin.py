@@ -12,10 +12,10 @@ and, in the distribution's pyproject.toml:
     my_gans = "my_gans"
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ganzoo.errors import without_package
+from ganzoo.lazy import lazy
 from ganzoo.registry import datasets, discriminators, generators, losses, penalties, variants
 
 try:
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from ganzoo.data import Dataset as Dataset
     from ganzoo.data import Request as Request
     from ganzoo.data import from_arrays as from_arrays
-    from ganzoo.networks.common import Output as Output
+    from ganzoo.zoo.networks.common import Output as Output
 
 _WITH_TORCH = {  # loaded when first used: a variant needs none of them
     "Dataset": "ganzoo.data",
     "Request": "ganzoo.data",
     "from_arrays": "ganzoo.data",
-    "Output": "ganzoo.networks.common",
+    "Output": "ganzoo.zoo.networks.common",
 }
 __all__ = [
     *_WITH_TORCH,
@@ -49,11 +49,4 @@ __all__ = [
     "variants",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _WITH_TORCH:
-        raise AttributeError(f"module 'ganzoo.plugin' has no attribute '{name}'")
-    try:
-        return getattr(importlib.import_module(_WITH_TORCH[name]), name)
-    except ModuleNotFoundError as error:
-        raise without_package(f"ganzoo.plugin.{name}", error) from None
+__getattr__ = lazy(__name__, _WITH_TORCH)

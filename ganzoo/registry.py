@@ -132,11 +132,11 @@ def _load_plugins() -> None:
             )
 
 
-variants: Registry[Callable[[], Any]] = Registry("variant", "variants", "ganzoo.variants")
-generators: Registry[Callable[..., Any]] = Registry("generator", "generators", "ganzoo.networks")
-discriminators: Registry[Callable[..., Any]] = Registry("discriminator", "discriminators", "ganzoo.networks")
-losses: Registry[Callable[..., Any]] = Registry("loss", "losses", "ganzoo.losses")
-penalties: Registry[Callable[..., Any]] = Registry("penalty", "penalties", "ganzoo.penalties")
+variants: Registry[Callable[[], Any]] = Registry("variant", "variants", "ganzoo.zoo.variants")
+generators: Registry[Callable[..., Any]] = Registry("generator", "generators", "ganzoo.zoo.networks")
+discriminators: Registry[Callable[..., Any]] = Registry("discriminator", "discriminators", "ganzoo.zoo.networks")
+losses: Registry[Callable[..., Any]] = Registry("loss", "losses", "ganzoo.zoo.losses")
+penalties: Registry[Callable[..., Any]] = Registry("penalty", "penalties", "ganzoo.zoo.terms.gradient")
 datasets: Registry[Callable[..., Any]] = Registry("dataset", "datasets", "ganzoo.data")
 
 REGISTRIES: dict[str, Registry[Callable[..., Any]]] = {

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 import ganzoo
 from ganzoo import registry
-from ganzoo.checkpoint import Checkpoint
 from ganzoo.config import assemble
-from ganzoo.images import save_npz
-from ganzoo.run import Run
+from ganzoo.runs.checkpoint import Checkpoint
+from ganzoo.runs.run import Run
+from ganzoo.runtime.images import save_npz
 
 hypothesis_settings.register_profile("ganzoo", deadline=None)  # a shared machine may be slow at any moment
 hypothesis_settings.load_profile("ganzoo")
@@ -110,7 +110,7 @@ def distribution(place: Path, name: str, entry_points: dict[str, str], modules: 
 
 def environment(*places: Path) -> dict[str, str]:
     """The variables of a process that finds this ganzoo, and what lies in `places`."""
-    path = [*map(str, places), str(ROOT), os.environ.get("PYTHONPATH", "")]
+    path = [*map(str, places), str(ROOT), str(ROOT / "cli"), os.environ.get("PYTHONPATH", "")]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
 
 

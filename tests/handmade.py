@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from ganzoo import onnxfile
-from ganzoo.generator import GeneratorInfo
+from ganzoo.runtime import onnxfile
+from ganzoo.runtime.generator import GeneratorInfo
 
 LATENT_DIM, SHAPE, CLASSES = 5, (1, 3, 4), 3
 

@@ -82,7 +82,8 @@ def test_commands_name_options_that_exist() -> None:
 
 
 def test_the_limits_are_those_of_the_runtime() -> None:
-    from ganzoo import onnxfile, onnxgraph, onnxsizes
+    from ganzoo.runtime import onnxfile
+    from ganzoo.runtime.guard import onnxgraph, onnxsizes
 
     text = (ROOT / "docs" / "runtime.md").read_text(encoding="utf-8")
     limits = [onnxgraph.MAX_BYTES, onnxgraph.MAX_FIELDS, onnxgraph.MAX_PACKED, onnxfile.MAX_METADATA]

@@ -136,12 +136,12 @@ def test_plug_ins_load_at_the_first_look_up_and_a_broken_one_only_warns(tmp_path
     assert told["loaded"] == []  # nothing heavy, and no plug-in, before the first look-up
     assert {"theirs", "dcgan", "gan"} <= set(told["names"])
     assert (told["owner"], told["width"]) == ("good_gans.theirs", 5)
-    assert told["hinge"] == "ganzoo.losses.Hinge"
+    assert told["hinge"] == "ganzoo.zoo.losses.Hinge"
     broken, loss, missing, taken = sorted(told["warnings"])
     assert broken == "plug-in 'broken' of a-broken-dist was not loaded: OSError: no luck"
     assert missing.startswith("plug-in 'missing' of b-missing-dist was not loaded: ModuleNotFoundError")
     assert "plug-in 'loss' of e-loss-dist" in loss  # though the variants were looked into first
-    assert "ganzoo.losses.Hinge" in loss
+    assert "ganzoo.zoo.losses.Hinge" in loss
     assert "plug-in 'taken' of c-taken-dist" in taken
     assert "taken_gans.theirs" in taken
-    assert "ganzoo.variants.dcgan.dcgan" in taken
+    assert "ganzoo.zoo.variants.dcgan.dcgan" in taken

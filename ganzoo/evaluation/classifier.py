@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import affine_grid, cross_entropy, grid_sample
 
+from ganzoo.compute.device import autocast, choose_precision
 from ganzoo.data import normalize
-from ganzoo.device import autocast, choose_precision
 from ganzoo.errors import UsageError
 from ganzoo.seeds import derive
 

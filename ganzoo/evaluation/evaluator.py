@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ganzoo import bundled, data
+from ganzoo import data
 from ganzoo.data import Dataset
 from ganzoo.errors import FileError, UsageError
 from ganzoo.evaluation import judge as judges
@@ -20,11 +20,12 @@ from ganzoo.evaluation.judge import MNIST_SOURCES, Judge, Reading, judge_path, l
 from ganzoo.evaluation.metrics import FIGURES
 from ganzoo.evaluation.reference import Reference, Splits, hold_out, load_splits
 from ganzoo.evaluation.verdict import Verdict, verdict
-from ganzoo.generator import Generator
+from ganzoo.runtime import bundled
+from ganzoo.runtime.generator import Generator
 from ganzoo.seeds import derive
 
 if TYPE_CHECKING:
-    from ganzoo.run import Run
+    from ganzoo.runs.run import Run
 
 SCHEMA = 1
 N, SEEDS = 10_000, 3
@@ -320,7 +321,7 @@ def _open(
     source: "str | Path | Run", dataset: str | Dataset | None, data_dir: str | Path | None, best: bool
 ) -> tuple[Subject, Splits]:
     """What is evaluated, and the real images."""
-    from ganzoo.run import Run
+    from ganzoo.runs.run import Run
 
     if isinstance(source, Run):
         return _open_run(source, dataset, data_dir, best)
@@ -337,7 +338,7 @@ def _open(
 def _open_run(
     run: "Run", dataset: str | Dataset | None, data_dir: str | Path | None, best: bool
 ) -> tuple[Subject, Splits]:
-    from ganzoo.sampling import load
+    from ganzoo.runs.opening import load
 
     checkpoint = run.best_checkpoint() if best else run.latest_checkpoint()
     config = checkpoint.config().data
@@ -360,7 +361,8 @@ def _open_run(
 
 
 def _open_onnx(path: Path, dataset: str | Dataset | None, data_dir: str | Path | None) -> tuple[Subject, Splits]:
-    from ganzoo import onnxfile, runtime
+    from ganzoo import runtime
+    from ganzoo.runtime import onnxfile
 
     contents = onnxfile.read(path)
     generator, trained_on = runtime.from_contents(contents, path), contents.trained_on

@@ -10,7 +10,7 @@ from ganzoo.evaluation.judge import Reading, load_judge
 from ganzoo.evaluation.metrics import FIGURES, class_shares, classes_lost, title_of
 from ganzoo.evaluation.reference import Reference, with_test
 from ganzoo.evaluation.verdict import DIVERSITY
-from ganzoo.generator import Generator
+from ganzoo.runtime.generator import Generator
 
 
 class Monitor:

@@ -18,7 +18,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, PercentFor
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from ganzoo.images import grid
+from ganzoo.runtime.images import grid
 
 DENSITY = 2  # pixels of a figure's file for one of the page's
 WIDTH = 9.6  # inches, of 100 of the page's pixels each

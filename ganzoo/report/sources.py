@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ganzoo.build import build_discriminator, build_generator
 from ganzoo.config import DataConfig, RunConfig
 from ganzoo.errors import FileError, GanzooError, UsageError
 from ganzoo.evaluation.judge import load_judge
 from ganzoo.evaluation.reference import Reference, Splits, load_splits
-from ganzoo.prepare import recipe
-from ganzoo.run import Run
+from ganzoo.runs.run import Run
+from ganzoo.training.prepare import recipe
+from ganzoo.zoo.build import build_discriminator, build_generator
 
 Json = dict[str, Any]
 

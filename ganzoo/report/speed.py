@@ -9,7 +9,7 @@ HEIGHT = 4.6  # inches
 
 
 def plot(found: dict[str, Any]) -> bytes:
-    """What `ganzoo.benchmark.benchmark_runtime` found, as a PNG.
+    """What `ganzoo.studies.benchmark.benchmark_runtime` found, as a PNG.
 
     Torch is black, a form has its precision's colour and its layout's dashes; files that were given have a colour each.
     """

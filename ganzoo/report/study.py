@@ -7,9 +7,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ganzoo.evaluation.intervals import interval
 from ganzoo.evaluation.reference import Splits
-from ganzoo.images import grid
-from ganzoo.intervals import interval
 from ganzoo.report.document import Block, Items, Picture, Section, Table, Text, integer, percent
 from ganzoo.report.figures import (
     COLOURS,
@@ -24,6 +23,7 @@ from ganzoo.report.figures import (
     panels,
 )
 from ganzoo.report.sources import Json
+from ganzoo.runtime.images import grid
 
 SHOWN = 6  # real images of each class, and rows of images without classes
 MAX_CLASSES = 12  # that are shown by name

@@ -13,13 +13,13 @@ from ganzoo.config import Spec
 from ganzoo.errors import GanzooError
 from ganzoo.evaluation.judge import to_tensor
 from ganzoo.evaluation.metrics import FIGURES, title_of
-from ganzoo.images import grid
-from ganzoo.pixels import to_uint8
 from ganzoo.report.architecture import inputs_of, layers_of
 from ganzoo.report.document import Block, Picture, Row, Section, Table, Text, integer, slug
 from ganzoo.report.figures import DENSITY, Panel, Series, Style, animation, beside, enlarged, panels, spaced
 from ganzoo.report.sources import Json, Material, Story
-from ganzoo.sampling import load
+from ganzoo.runs.opening import load
+from ganzoo.runtime.images import grid
+from ganzoo.runtime.pixels import to_uint8
 from ganzoo.seeds import latents
 
 GRIDS = 4  # shown of a run's pictures where no epochs are asked for, besides the last

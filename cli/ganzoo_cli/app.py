@@ -1,0 +1,138 @@
+"""The commands, and what they share: errors as one line and an exit code, a run left out, JSON on stdout."""
+
+import functools
+import importlib
+import json
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, ParamSpec
+
+import typer
+
+from ganzoo.errors import EndedByAnother, GanzooError, Interrupted
+
+if TYPE_CHECKING:
+    from ganzoo.runs.run import Run
+
+COMMANDS = [
+    "train",
+    "resume",
+    "sample",
+    "evaluate",
+    "compare",
+    "study",
+    "report",
+    "export",
+    "info",
+    "verify",
+    "benchmark",
+    "list_",
+]  # as in --help
+P = ParamSpec("P")
+RunArgument = typer.Argument(show_default="the newest under runs/", metavar="RUN", help="A run's directory.")
+
+app = typer.Typer(
+    name="ganzoo",
+    epilog="Exit codes: 0 done, 1 a bug, 2 usage, 3 a bad file, 4 the environment, 5 diverged, 6 not verified, "
+    "130/143 interrupted and saved.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+@app.callback(invoke_without_command=True)
+def options(version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False) -> None:
+    """Train interchangeable GAN variants, sample them, export them to ONNX."""
+    if version:
+        import ganzoo
+
+        print(ganzoo.__version__)
+        raise typer.Exit
+
+
+def command(name: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    """Register a command whose errors become one line on stderr and the documented exit code."""
+
+    def register(function: Callable[P, None]) -> Callable[P, None]:
+        @functools.wraps(function)
+        def handled(*args: P.args, **kwargs: P.kwargs) -> None:
+            try:
+                function(*args, **kwargs)
+                sys.stdout.flush()  # a full disk or a closed pipe shows here
+            except BrokenPipeError:  # `ganzoo list | head`: nobody reads on, and that is fine
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            except (Exception, KeyboardInterrupt) as error:
+                _fail(error)
+
+        app.command(name, no_args_is_help=False)(handled)
+        return function
+
+    return register
+
+
+def chosen_run(run: str | None) -> "Run":
+    """The run that was named, else the newest one, which is said on stderr."""
+    from ganzoo.runs.run import Run
+
+    if run is not None:
+        return Run.open(run)
+    newest = Run.newest()
+    say(f"run: {newest.path}")
+    return newest
+
+
+def say(text: str) -> None:
+    """A line for people: stderr, for stdout is for data."""
+    print(text, file=sys.stderr)
+
+
+def print_json(value: Any) -> None:
+    """A JSON document on stdout; paths as strings."""
+    print(json.dumps(value, indent=1, default=str))
+
+
+def _fail(error: BaseException) -> NoReturn:
+    if isinstance(error, EndedByAnother):  # which says it
+        raise typer.Exit(error.exit_code)
+    code, message = _explain(error)
+    if code == 1:
+        traceback.print_exception(error)
+    say(f"ganzoo: {message}")
+    raise typer.Exit(code)
+
+
+def _explain(error: BaseException) -> tuple[int, str]:
+    if isinstance(error, GanzooError | Interrupted):
+        return error.exit_code, str(error)
+    if isinstance(error, KeyboardInterrupt):
+        return 130, "interrupted"
+    if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("ganzoo"):
+        return 4, f"the package '{error.name}' is not installed: pip install torch-ganzoo"
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "can't allocate" in str(error):
+        return 4, "out of memory: try a smaller --batch-size, narrower networks or fewer images"
+    if isinstance(error, OSError):
+        return 4, f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"
+    return 1, "this is a bug in ganzoo: please report it with the lines above"
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    if not issubclass(category, DeprecationWarning | FutureWarning):  # for developers of ganzoo, not for its users
+        say(f"warning: {message}")
+
+
+def main() -> None:
+    """The entry point of the command `ganzoo`."""
+    for module in COMMANDS:  # importing registers
+        importlib.import_module(f".{module}", __package__)
+    warnings.showwarning = _show_warning
+    try:
+        app()
+    except OSError as error:  # what typer prints by itself, such as --help, met a full disk
+        code, message = _explain(error)
+        say(f"ganzoo: {message}")
+        sys.exit(code)

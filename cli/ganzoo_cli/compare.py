@@ -1,0 +1,145 @@
+"""`ganzoo compare`"""
+
+from typing import Annotated, Any
+
+import typer
+
+from .app import command, print_json, say
+from .train import whole_numbers
+
+MIN_WIDTH = 120  # characters, of the table
+
+
+@command("compare")
+def compare(
+    runs: Annotated[list[str] | None, typer.Argument(metavar="RUN...", help="Runs that are trained already.")] = None,
+    variants: Annotated[
+        str | None, typer.Option(metavar="NAME,...", help="Variants to train, with the same budget and data.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(metavar="N", help="Runs of each variant, with the seeds 0, 1, ...")] = 3,
+    dataset: Annotated[
+        str, typer.Option(metavar="SOURCE", help="What they are trained on: see ganzoo list datasets.")
+    ] = "auto",
+    data_dir: Annotated[
+        str | None, typer.Option(metavar="DIR", show_default="GANZOO_DATA_DIR, else a cache", help="Where MNIST lies.")
+    ] = None,
+    minutes: Annotated[float | None, typer.Option(metavar="M", show_default="5", help="Budget of a run: time.")] = None,
+    epochs: Annotated[float | None, typer.Option(metavar="N", help="Budget: passes of the real images.")] = None,
+    steps: Annotated[int | None, typer.Option(metavar="N", help="Budget: generator updates.")] = None,
+    points: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N,N,...",
+            show_default="eight, spread over the budget",
+            help="When runs are judged: seconds of training for --minutes, else epochs.",
+        ),
+    ] = None,
+    n: Annotated[int, typer.Option(metavar="N", help="How many images are judged.")] = 10_000,
+    figures: Annotated[
+        str | None, typer.Option(metavar="KEY,KEY,...", show_default="all", help="Which figures, such as fid,cas.")
+    ] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting of every run; repeatable.")
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            show_default="1; with Ray all that there is room for",
+            help="Runs trained at a time; they share the cores.",
+        ),
+    ] = None,
+    executor: Annotated[
+        str,
+        typer.Option(
+            metavar="local|ray",
+            help="Where runs are trained: on this machine, or on the Ray cluster at RAY_ADDRESS, else a Ray of this "
+            "machine. A cluster needs an --out that all its machines share.",
+        ),
+    ] = "local",
+    out: Annotated[
+        str, typer.Option(metavar="DIR", help="A new directory, or that of a comparison to go on with.")
+    ] = "comparison",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
+) -> None:
+    """Train variants, judge them and given runs in one way, and set them side by side.
+
+    It goes on where it was stopped; a run that fails is a row. DIR/index.html shows the table and the curves.
+    """
+    from ganzoo.report import write_comparison
+    from ganzoo.studies.comparison import compare
+
+    results = compare(
+        runs or (),
+        out=out,
+        variants=() if variants is None else variants.split(","),
+        jobs=jobs,
+        executor=executor,
+        say=say,
+        seeds=seeds,
+        dataset=dataset,
+        data_dir=data_dir,
+        minutes=minutes,
+        epochs=epochs,
+        steps=steps,
+        points=whole_numbers(points, "--points"),
+        n=n,
+        figures=None if figures is None else tuple(figures.split(",")),
+        settings=tuple(settings or ()),
+    )
+    page = write_comparison(out)
+    if as_json:
+        print_json(results)
+        return
+    _show(results)
+    say(f"done: {page}")
+
+
+def _show(results: dict[str, Any]) -> None:
+    """A row a variant, on stdout."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from ganzoo.evaluation.metrics import FIGURES, title_of
+
+    if results["judge"] is None:
+        for row in results["rows"]:
+            print(f"{row['name']}: failed: {row['error']}")
+        return
+    shown = [key for key in ("fid", "label_accuracy", "cas") if key in results["floors"]]
+    heads = {"fid": title_of("fid", results["judge"]["name"]), "label_accuracy": "labels right", "cas": "CAS"}
+    table = Table(box=None, pad_edge=False)
+    table.add_column("variant", no_wrap=True)
+    for heading in [*(heads[key] for key in shown), "images/s", "parameters", "ONNX", "ms for 1", "for 64"]:
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_row("real images", *(FIGURES[key].show(results["floors"][key]) for key in shown))
+    for row in results["table"]:
+        name = f"{row['variant']} ({row['failed']} failed)" if row["failed"] else row["variant"]
+        if not row["runs"]:
+            table.add_row(name)
+            continue
+        table.add_row(
+            name,
+            *(_quality(row, key) for key in shown),
+            f"{row['images_per_s']['mean']:,.0f}",
+            f"{row['generator_parameters']['mean']:,.0f}",
+            f"{row['onnx_bytes']['mean'] / 1024:,.0f} KiB",
+            *(f"{row[f'latency_ms_{batch}']['mean']:.2f}" for batch in (1, 64)),
+        )
+    console = Console(highlight=False)
+    console.width = max(console.width, MIN_WIDTH)  # a narrower terminal wraps lines, but loses nothing
+    console.print(table)
+    for row in results["rows"]:
+        if row["status"] == "failed":
+            print(f"{row['name']}: failed: {row['error']}")
+
+
+def _quality(row: dict[str, Any], key: str) -> str:
+    """A figure's mean, with its deviation where there are several runs."""
+    from ganzoo.evaluation.metrics import FIGURES
+
+    if key not in row:
+        return ""
+    figure, spread = FIGURES[key], row[key]
+    mean = figure.show(spread["mean"])
+    return f"{mean} ± {figure.show(spread['deviation'])}" if row["runs"] > 1 else mean

@@ -1,0 +1,34 @@
+"""`ganzoo resume`"""
+
+from typing import Annotated
+
+import typer
+
+from .app import RunArgument, chosen_run, command, print_json, say
+
+
+@command("resume")
+def resume(
+    run: Annotated[str | None, RunArgument] = None,
+    epochs: Annotated[float | None, typer.Option(metavar="N", help="The run's new total of epochs.")] = None,
+    steps: Annotated[int | None, typer.Option(metavar="N", help="The run's new total of steps.")] = None,
+    minutes: Annotated[float | None, typer.Option(metavar="M", help="This many minutes more.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
+) -> None:
+    """Go on with a run in place.
+
+    From its newest checkpoint, for what is left of its budget or for a new one.
+    """
+    from ganzoo.compute.distributed import joined
+    from ganzoo.training.trainer import resume
+
+    with joined() as world:
+        (chosen, *_) = world.gather(chosen_run(run) if world.leads else None)
+        assert chosen is not None
+        resumed = resume(chosen, epochs=epochs, steps=steps, minutes=minutes, world=world)
+    if not world.leads:
+        return
+    if as_json:
+        print_json({"run": resumed.path, "step": resumed.latest_checkpoint().step})
+    else:
+        say(f"done: {resumed.path}/samples/final.png")

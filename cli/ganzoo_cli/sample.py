@@ -1,0 +1,244 @@
+"""`ganzoo sample`"""
+
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .app import chosen_run, command, print_json, say
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from ganzoo.runs.run import Run
+    from ganzoo.runtime.generator import Generator
+
+DEFAULT_N = 64
+LINE_EVERY = 10_000  # images drawn, where there is no terminal
+MAX_CLASSES = 1_000_000  # more than any variant has: what is beyond is out of range all the same
+
+
+@command("sample")
+def sample(
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="RUN_OR_ONNX",
+            show_default="the newest run under runs/",
+            help="A run's directory, an .onnx file, or mnist, which is bundled with ganzoo.",
+        ),
+    ] = None,
+    n: Annotated[
+        int | None, typer.Option("-n", metavar="N", show_default="64, or one a label", help="How many images.")
+    ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LABELS",
+            show_default="all, balanced",
+            help="Classes to draw in turn, such as 0,1,2 or 0-9 (conditional variants); N is a multiple of them.",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(metavar="N", help="The same seed draws the same images.")] = 0,
+    out: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH",
+            show_default="samples.png; synthetic/ for a data set",
+            help="grid.png, samples.npz, or DIR/ for one PNG an image (and labels.csv); with --format a directory.",
+        ),
+    ] = None,
+    layout: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="idx|png|npz",
+            help="A labelled data set with its manifest and data card: MNIST's files (N in train, a sixth more, of "
+            "further latents, in t10k), a folder a class, or one .npz.",
+        ),
+    ] = None,
+    balance: Annotated[
+        str | None,
+        typer.Option(
+            metavar="uniform|real",
+            show_default="uniform",
+            help="With --format: as many of each class, or as in the training data.",
+        ),
+    ] = None,
+    min_confidence: Annotated[
+        float | None,
+        typer.Option(metavar="P", help="With --format: keep images whose label the judge gives at least P."),
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SOURCE", show_default="as trained", help="With --format: the real data, for judge and balance."
+        ),
+    ] = None,
+    best: Annotated[bool, typer.Option("--best", help="A run's best evaluated checkpoint, not its newest.")] = False,
+    foreign: Annotated[
+        bool,
+        typer.Option("--foreign", help="Take an .onnx generator that ganzoo did not export (see docs/runtime.md)."),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
+) -> None:
+    """Draw images from a run or an exported file: pictures, or with --format a labelled data set for others.
+
+    An .onnx file is run without torch, except by the judge, who measures a data set's labels where torch is there.
+    """
+    from ganzoo.errors import UsageError
+
+    _check_options(
+        out, labels, layout, {"--balance": balance, "--min-confidence": min_confidence, "--dataset": dataset}
+    )
+    model = _model(source)
+    if foreign and (layout is not None or not isinstance(model, str)):
+        raise UsageError("--foreign is for the pictures of an .onnx file that ganzoo did not export: leave it out")
+    if best and isinstance(model, str):
+        raise UsageError("--best chooses a checkpoint of a run, and an .onnx file is exported from one: leave it out")
+    if layout is not None:
+        from ganzoo.synthetic.writing import write
+
+        options: dict[str, Any] = {"balance": balance, "min_confidence": min_confidence, "dataset": dataset}
+        out, count = out or "synthetic", DEFAULT_N if n is None else n
+        with _progress() as on_draw:
+            manifest = write(model, out, count, layout=layout, seed=seed, best=best, on_draw=on_draw, **options)
+        _tell(manifest, out, as_json)
+        return
+    out = out or "samples.png"
+    generator = _load(model, best, foreign)
+    count, wanted = _wanted(n, labels)
+    drawn = generator.labels_for(count, wanted)
+    images = generator.sample(count, labels=wanted, seed=seed)
+    _save(out, images, drawn, columns=_columns(labels, generator))
+    if as_json:
+        print_json({"out": out, "images": count, "shape": list(images.shape[1:]), "seed": seed})
+    else:
+        say(f"{count} images: {out}")
+
+
+def _model(source: str | None) -> "str | Run":
+    """The .onnx file that is named (or bundled, by its name), else the run."""
+    from ganzoo.runtime import bundled
+
+    if source is not None:
+        bundled.find(source)  # a word that names nothing is told so, with torch and without
+        if bundled.is_model(source):
+            return source
+    return chosen_run(source)
+
+
+def _load(model: "str | Run", best: bool, foreign: bool) -> "Generator":
+    if foreign and isinstance(model, str):
+        from ganzoo import runtime
+
+        return runtime.load(model, foreign=True)
+    from ganzoo.runs.opening import load
+
+    return load(model, best=best)
+
+
+def _check_options(out: str | None, labels: str | None, layout: str | None, of_format: dict[str, Any]) -> None:
+    from ganzoo.errors import UsageError
+
+    suffix = "" if out is None or out.endswith("/") else Path(out).suffix
+    given = [option for option, value in of_format.items() if value is not None]
+    if layout is None and given:
+        raise UsageError(f"{given[0]} is for a data set: add --format idx, png or npz")
+    if layout is not None and labels is not None:
+        raise UsageError("--labels does not go with --format, which draws all classes: leave one of them out")
+    if layout is not None and suffix in (".png", ".npz"):
+        raise UsageError(f"--out {out}: expected a directory, as --format {layout} writes several files")
+    if layout is None and suffix not in (".png", ".npz", ""):
+        raise UsageError(f"--out {out}: expected a .png for a grid, an .npz, or a directory, DIR/")
+
+
+@contextmanager
+def _progress() -> "Iterator[Callable[[int, int, int], None]]":
+    """What tells how far a data set is: a bar on a terminal, else a line now and then."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=20), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("drawing", total=None)
+        told = 0
+
+        def on_draw(kept: int, wanted: int, drawn: int) -> None:
+            nonlocal told
+            text = f"{kept:,} of {wanted:,} images kept, {drawn:,} drawn"
+            bar.update(task, description=text, completed=kept, total=wanted)
+            if bar.disable and drawn - told >= LINE_EVERY:
+                told = drawn
+                say(text)
+
+        yield on_draw
+
+
+def _tell(manifest: dict[str, Any], out: str, as_json: bool) -> None:
+    if as_json:
+        print_json(manifest)
+        return
+    accuracy, confidence = manifest["label_accuracy"], manifest["mean_confidence"]
+    if accuracy is not None:
+        labels = f"{accuracy:.2%} read as their label by the judge {manifest['judge']['name']}"
+    elif confidence is not None:
+        labels = f"labelled by the judge {manifest['judge']['name']}, with a mean confidence of {confidence:.2%}"
+    else:
+        labels = (
+            f"labels {'not verified' if manifest['labels'] else 'none'}: {manifest['unavailable']['label_accuracy']}"
+        )
+    say(f"{manifest['kept']} images: {out}; {labels}")
+
+
+def _wanted(n: int | None, labels: str | None) -> tuple[int, list[int] | None]:
+    """How many images, and the label of each."""
+    from ganzoo.errors import UsageError
+
+    if labels is None:
+        return DEFAULT_N if n is None else n, None
+    classes = _classes(labels)
+    count = len(classes) if n is None else n
+    if count % len(classes):
+        raise UsageError(f"-n {count} is not a multiple of the {len(classes)} labels in --labels {labels}")
+    return count, classes * (count // len(classes))
+
+
+def _classes(text: str) -> list[int]:
+    """0,2,5-7 -> [0, 2, 5, 6, 7]"""
+    from ganzoo.errors import UsageError
+
+    classes: list[int] = []
+    try:
+        for part in text.split(","):
+            first, dash, last = part.strip().partition("-")
+            start, stop = int(first), int(last if dash else first)
+            classes += range(start, min(stop, start + MAX_CLASSES) + 1)
+    except ValueError:
+        classes = []
+    if not classes:
+        raise UsageError(f"--labels {text}: expected classes such as 3, 0,1,2 or 0-9")
+    return classes
+
+
+def _columns(labels: str | None, generator: "Generator") -> int | None:
+    """A column a class, where there are classes and they fit."""
+    columns = generator.info.num_classes if labels is None else len(_classes(labels))
+    return columns if columns and 1 < columns <= 20 else None
+
+
+def _save(out: str, images: "NDArray[np.uint8]", labels: "NDArray[np.int64] | None", columns: int | None) -> None:
+    from ganzoo.runtime.images import grid, save_directory, save_npz, save_png
+
+    suffix = "" if out.endswith("/") else Path(out).suffix
+    if suffix == ".png":
+        save_png(out, grid(images, columns=columns))
+    elif suffix == ".npz":
+        save_npz(out, images, labels)
+    else:
+        save_directory(out, images, labels)

@@ -1,0 +1,60 @@
+"""`ganzoo study`"""
+
+from typing import Annotated
+
+import typer
+
+from .app import command, print_json, say
+from .train import whole_numbers
+
+
+@command("study")
+def study(
+    dataset: Annotated[
+        str, typer.Option(metavar="SOURCE", help="auto, mnist, mnist-5k, or another labelled set that has a judge.")
+    ] = "auto",
+    data_dir: Annotated[
+        str | None, typer.Option(metavar="DIR", show_default="GANZOO_DATA_DIR, else a cache", help="Where MNIST lies.")
+    ] = None,
+    variants: Annotated[str, typer.Option(metavar="NAME,...", help="Which variants.")] = "gan,dcgan,wgan-gp,cgan",
+    epochs: Annotated[
+        str | None,
+        typer.Option(metavar="N,...", show_default="10,50,100,400", help="The epochs to show; trained to the last."),
+    ] = None,
+    minutes: Annotated[float | None, typer.Option(metavar="M", help="Instead: so long for each variant.")] = None,
+    seeds: Annotated[int, typer.Option(metavar="N", help="Runs of each variant.")] = 1,
+    augmentation: Annotated[
+        bool, typer.Option("--augmentation/--no-augmentation", help="Whether few real images are augmented.")
+    ] = True,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting of every run; repeatable.")
+    ] = None,
+    jobs: Annotated[int, typer.Option(metavar="N", help="Runs trained at a time.")] = 1,
+    out: Annotated[
+        str, typer.Option(metavar="DIR", help="A new directory, or that of a study to go on with.")
+    ] = "study",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
+) -> None:
+    """The classic MNIST case study: data, classifier, variants, comparison, augmentation, in one report.
+
+    It says first how long the training will take, and goes on where it was stopped. The report is DIR/index.html.
+    """
+    from ganzoo.studies.case_study import study
+
+    report = study(
+        out,
+        jobs=jobs,
+        say=say,
+        dataset=dataset,
+        data_dir=data_dir,
+        variants=tuple(variants.split(",")),
+        epochs=None if epochs is None else tuple(whole_numbers(epochs, "--epochs") or ()),
+        minutes=minutes,
+        seeds=seeds,
+        **({} if augmentation else {"augmentation_sizes": ()}),
+        settings=tuple(settings or ()),
+    )
+    if as_json:
+        print_json({"report": report, "comparison": report.parent / "comparison" / "results.json"})
+    else:
+        say(f"done: {report}")

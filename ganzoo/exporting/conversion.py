@@ -1,0 +1,152 @@
+"""How a lean fp32 graph becomes what the rows of `ganzoo.runtime.forms` name. No torch.
+
+`as_it_is`, `half` and `eight_bits` take a model and inputs to calibrate with, and give the model that computes so; what
+that costs is measured by the exporter. `lay_out` has a model give its images in a layout.
+"""
+
+import contextlib
+import io
+import logging
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+
+from ganzoo.runtime.forms import ImageShape, Layout
+
+Feeds: TypeAlias = Iterable[dict[str, NDArray[Any]]]  # a session's inputs, a batch each
+
+PRODUCTS = ("Gemm", "MatMul", "Conv", "ConvTranspose")
+LEVELS = 127  # of a weight's sign and 7 bits
+
+
+def as_it_is(model: onnx.ModelProto, feeds: Feeds) -> onnx.ModelProto:
+    """float32."""
+    return model
+
+
+def half(model: onnx.ModelProto, feeds: Feeds) -> onnx.ModelProto:
+    """Weights and arithmetic in float16; latents and images stay float32."""
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+    from onnxscript import ir
+    from onnxscript.ir.passes.common import TopologicalSortPass
+
+    halved = convert_float_to_float16(model, keep_io_types=True, disable_shape_infer=True)  # type: ignore[no-untyped-call]
+    return ir.to_proto(TopologicalSortPass()(ir.from_proto(halved)).model)  # the casts of z were put last
+
+
+def eight_bits(model: onnx.ModelProto, feeds: Feeds) -> onnx.ModelProto:
+    """Weights and activations in 8 bits, of the ranges seen on `feeds`; what takes the latents has 8-bit weights alone.
+
+    Latents in 8 bits would be other latents, and each image another. Activations' products leave a bit free
+    (`reduce_range`): processors without VNNI add two of them in 16 bits, and would overflow.
+    """
+    from onnxruntime.quantization.calibrate import CalibrationDataReader
+    from onnxruntime.quantization.quant_utils import QuantType
+    from onnxruntime.quantization.quantize import quantize_static
+
+    from ganzoo.exporting.lean import packed
+
+    class Reader(CalibrationDataReader):
+        def __init__(self) -> None:
+            self.batches = iter(feeds)
+
+        def get_next(self) -> dict[str, NDArray[Any]]:
+            return next(self.batches, None)  # type: ignore[arg-type]  # None ends it
+
+    model = packed(model)
+    for index, node in enumerate(model.graph.node):
+        node.name = f"{node.op_type}_{index}"  # nodes are excluded by their names
+    before = list(_up_to_the_first_products(model.graph))
+    with tempfile.TemporaryDirectory() as directory, _quiet():
+        path = Path(directory) / "int8.onnx"
+        quantize_static(
+            model,
+            path,
+            Reader(),
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            per_channel=True,
+            reduce_range=True,
+            nodes_to_exclude=[node.name for node in before],
+        )
+        quantized = onnx.load(path)
+    names = {node.name for node in before if node.op_type in PRODUCTS}
+    _quantize_weights(quantized.graph, [node for node in quantized.graph.node if node.name in names])
+    return quantized
+
+
+def lay_out(model: onnx.ModelProto, layout: Layout, image: ImageShape) -> None:
+    """Have a graph whose output is `images` float32 [N, C, H, W] in [-1, 1] give them in `layout`."""
+    if layout.floats:
+        return
+    graph = model.graph
+    for node in graph.node:
+        node.output[:] = ["images.floats" if name == "images" else name for name in node.output]
+    for name, number in (("images.half", 127.5), ("images.black", 0.0), ("images.white", 255.0)):
+        graph.initializer.append(numpy_helper.from_array(np.array(number, np.float32), name))
+    nodes = [
+        helper.make_node("Mul", ["images.floats", "images.half"], ["images.scaled"]),
+        helper.make_node("Add", ["images.scaled", "images.half"], ["images.levels"]),
+        helper.make_node("Clip", ["images.levels", "images.black", "images.white"], ["images.clipped"]),
+        helper.make_node("Round", ["images.clipped"], ["images.rounded"]),  # halves to even, as numpy does
+        helper.make_node("Cast", ["images.rounded"], ["images.pixels"], to=onnx.TensorProto.UINT8),
+    ]
+    if layout.rgb and image[0] == 1:
+        nodes.append(helper.make_node("Concat", ["images.pixels"] * 3, ["images"], axis=1))
+    if layout.axes == "NHWC":
+        nodes.append(helper.make_node("Transpose", ["images.pixels"], ["images"], perm=[0, 2, 3, 1]))
+    nodes[-1].output[0] = "images"
+    graph.node.extend(nodes)
+    batch = graph.output[0].type.tensor_type.shape.dim[0].dim_param
+    graph.output[0].CopyFrom(
+        helper.make_tensor_value_info("images", onnx.TensorProto.UINT8, [batch, *layout.shape(image)])
+    )
+
+
+def _up_to_the_first_products(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """The nodes that the inputs reach before they are multiplied with weights, and those that multiply them."""
+    reached = {value.name for value in graph.input}
+    for node in graph.node:
+        if reached.intersection(node.input):
+            yield node
+            if node.op_type not in PRODUCTS:
+                reached.update(node.output)
+
+
+def _quantize_weights(graph: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> None:
+    """Store these nodes' weights in 8 bits, with a scale an output; they are float32 again before they are used."""
+    initializers = {tensor.name: tensor for tensor in graph.initializer}
+    for node in nodes:
+        tensor = initializers.get(node.input[1])
+        shared = sum(list(other.input).count(node.input[1]) for other in graph.node) > 1
+        if node.op_type not in ("Gemm", "MatMul") or tensor is None or len(tensor.dims) != 2 or shared:
+            continue
+        weights = numpy_helper.to_array(tensor)
+        axis = 0 if any(a.name == "transB" and a.i for a in node.attribute) else 1  # of the outputs
+        scale = np.maximum(np.abs(weights).max(1 - axis), np.finfo(np.float32).tiny).astype(np.float32) / LEVELS
+        levels = np.rint(weights / np.expand_dims(scale, 1 - axis)).astype(np.int8)
+        names = [f"{tensor.name}_{part}" for part in ("levels", "scale", "zero")]
+        for name, array in zip(names, (levels, scale, np.zeros(scale.shape, np.int8)), strict=True):
+            graph.initializer.append(numpy_helper.from_array(array, name))
+        dequantized = helper.make_node("DequantizeLinear", names, [f"{tensor.name}_floats"], axis=axis)
+        graph.node.insert(list(graph.node).index(node), dequantized)
+        node.input[1] = dequantized.output[0]
+        graph.initializer.remove(tensor)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The quantiser recommends steps that are not needed here."""
+    former = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logging.disable(former)

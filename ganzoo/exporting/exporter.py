@@ -1,0 +1,360 @@
+"""A run's generator as one verified .onnx file, in a layout and a precision of `ganzoo.runtime.forms`.
+
+Its inputs are `z` float32 [batch, latent_dim] and, where conditional, `labels` int64 [batch]; its output is `images`.
+Before the file gets its name it is checked by onnx, loaded as anybody would load it, compared with torch on the trained
+weights, and sealed with its own SHA-256. The same run gives the same bytes.
+"""
+
+import dataclasses
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path, PurePath
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from ganzoo import runtime
+from ganzoo.config import RunConfig
+from ganzoo.errors import FileError, GanzooError, ModelError, VerificationError, first_line
+from ganzoo.exporting import conversion
+from ganzoo.exporting.lean import lean
+from ganzoo.exporting.parity import BATCHES, LATENTS, Difference, check, compare, precision_of, probe
+from ganzoo.exporting.web import write as write_page
+from ganzoo.files import atomic_write
+from ganzoo.runs.opening import WEIGHTS, as_generator, generator_info, load_network
+from ganzoo.runs.run import Run
+from ganzoo.runtime.forms import LAYOUTS, PRECISIONS, Form, Precision
+from ganzoo.runtime.generator import CHUNK, Generator, GeneratorInfo
+from ganzoo.runtime.onnxfile import METADATA_KEY, metadata, seal
+from ganzoo.seeds import derive, latents
+from ganzoo.zoo.networks.fused import fuse
+
+OPSET = Form().opset
+CALIBRATION_LATENTS = 1024
+FIGURE_IMAGES = 5000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rendered:
+    """The bytes of a verified file, and what is told of them."""
+
+    data: bytes
+    nodes: int
+    step: int
+    weights: str
+    parity: Difference
+    figure: dict[str, Any] | None  # the Fréchet distances of torch's images and the file's, where both were judged
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exported:
+    """What was written, and where."""
+
+    path: Path
+    size: int  # bytes
+    nodes: int
+    precision: str
+    layout: str
+    opset: int
+    weights: str
+    step: int
+    difference: float
+    grey_levels: int
+    mean_grey_levels: float
+    figure: dict[str, Any] | None
+
+
+def export(
+    run: str | Path | Run,
+    path: str | Path | None = None,
+    *,
+    precision: str = "fp32",
+    layout: str = "float",
+    opset: int = OPSET,
+    weights: str = "ema",
+    best: bool = False,
+    license: str | None = None,  # noqa: A002  # as the metadata call it
+) -> Exported:
+    """Export the newest (or `best`, see `Run.best_checkpoint`) checkpoint of a run; `path` is by default in the run.
+
+    Args:
+        run: a run or its directory.
+        path: the file; an older one is replaced.
+        precision: what the file computes with, one of `ganzoo.runtime.forms.PRECISIONS`.
+        layout: what its images are, one of `ganzoo.runtime.forms.LAYOUTS`.
+        opset: the version of the standard operators.
+        weights: `ema`, the averaged ones, or `raw`, the last ones.
+        best: the best evaluated checkpoint instead of the newest.
+        license: under which the weights are given to others, for the metadata.
+
+    Raises FileError for a run that cannot be read, VerificationError for a file that does not draw what the run draws
+    (nothing is written then), UsageError for an unknown form, MachineError for a path that cannot be written.
+    """
+    form = Form(precision=precision, layout=layout, opset=opset)
+    run = run if isinstance(run, Run) else Run.open(run)
+    target = Path(path) if path is not None else run.path / f"{run.config.run.variant}{form.suffix}.onnx"
+    rendered = render(run, form, weights=weights, best=best, license=license)
+    atomic_write(target, rendered.data)
+    return _exported(rendered, form, target)
+
+
+def export_web(
+    run: str | Path | Run,
+    directory: str | Path,
+    *,
+    precision: str = "fp32",
+    opset: int = OPSET,
+    weights: str = "ema",
+    best: bool = False,
+    license: str | None = None,  # noqa: A002
+    ort_web: str | Path | None = None,
+) -> Exported:
+    """Export a run as a page that draws in the browser, offline, from any static server.
+
+    See `ganzoo.exporting.web.write`.
+
+    The same arguments and errors as `export`; `ort_web` is the .tgz that `npm pack` makes of onnxruntime-web, which is
+    needed the first time.
+    """
+    form = Form(precision=precision, layout="uint8", opset=opset)
+    run = run if isinstance(run, Run) else Run.open(run)
+    rendered = render(run, form, weights=weights, best=best, license=license)
+    return _exported(rendered, form, write_page(directory, rendered.data, ort_web=ort_web))
+
+
+def _exported(rendered: Rendered, form: Form, path: Path) -> Exported:
+    parity = rendered.parity
+    return Exported(
+        path=path,
+        size=len(rendered.data),
+        nodes=rendered.nodes,
+        **dataclasses.asdict(form),
+        weights=rendered.weights,
+        step=rendered.step,
+        difference=parity.difference,
+        grey_levels=parity.grey_levels,
+        mean_grey_levels=parity.mean_grey_levels,
+        figure=rendered.figure,
+    )
+
+
+def render(
+    run: Run,
+    form: Form,
+    *,
+    weights: str = "ema",
+    best: bool = False,
+    license: str | None = None,  # noqa: A002
+    judged: bool = True,
+) -> Rendered:
+    """As `export`, but the bytes. Only where it is `judged` a judge is asked what fewer bits cost."""
+    network, config, step = load_network(run, best=best, weights=weights)
+    fuse(network, False)  # layers as they are defined: what is computed as one is decided in the graph
+    original = as_generator(network, config, torch.device("cpu"))
+    exact = lean(translate(network, config, form.opset))
+    model = onnx.ModelProto()
+    model.CopyFrom(exact)
+    model = getattr(conversion, PRECISIONS[form.precision].convert)(model, _calibration(original.info))
+    conversion.lay_out(model, LAYOUTS[form.layout], original.info.image_shape)
+    plain, about = Form(opset=form.opset), _about(run, config, step, weights, license)
+    file = _opened(_complete(exact, plain, original.info, about))
+    parity = prove(file, original, PRECISIONS["fp32"], config.train.seed)
+    if form != plain:  # what was translated is right; now what was made of it
+        file = _opened(_complete(model, form, original.info, about))
+        parity = prove(file, original, PRECISIONS[form.precision], config.train.seed)
+    figure = _figure(config, original, file) if judged and form.precision != "fp32" else None
+    proof = {
+        "parity": {"batches": list(BATCHES), "latents": LATENTS, **dataclasses.asdict(parity)},
+        "probe": probe(file),
+    }
+    return Rendered(
+        data=_complete(model, form, original.info, {**about, **proof, "figure": figure}),
+        nodes=len(model.graph.node),
+        step=step,
+        weights=weights,
+        parity=parity,
+        figure=figure,
+    )
+
+
+# The graph
+
+
+def translate(network: nn.Module, config: RunConfig, opset: int) -> onnx.ModelProto:
+    """The network as an ONNX model, with a batch of any size."""
+    info = generator_info(config)
+    z = torch.from_numpy(latents(0, info.latent_dim, 0, 2))  # 2: a size of 1 would be taken for a constant
+    labels = torch.arange(2) % info.num_classes if info.num_classes else None
+    batch = torch.export.Dim("batch", min=1)
+    inputs = {"z": z} if labels is None else {"z": z, "labels": labels}
+    try:
+        with _quiet():
+            program = torch.onnx.export(
+                network,
+                tuple(inputs.values()),
+                dynamo=True,
+                opset_version=opset,
+                input_names=list(inputs),
+                output_names=["images"],
+                dynamic_shapes=tuple({0: batch} for _ in inputs),
+                external_data=False,
+                verbose=False,
+            )
+    except torch.onnx.OnnxExporterError as error:
+        reason = first_line(error.__cause__ or error)
+        raise VerificationError(
+            f"generator '{config.variant.generator.name}' cannot be translated: {reason}; its forward must be torch "
+            "operations alone, the same ones whatever the values and the batch size"
+        ) from error
+    assert program is not None
+    model: onnx.ModelProto = program.model_proto
+    return model
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter talks to itself through warnings and logs; what matters is checked on the file."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _complete(model: onnx.ModelProto, form: Form, info: GeneratorInfo, about: dict[str, Any]) -> bytes:
+    """The bytes of a checked model with its metadata, sealed with their SHA-256."""
+    complete = onnx.ModelProto()
+    complete.CopyFrom(model)
+    strip(complete)
+    onnx.helper.set_model_props(complete, {METADATA_KEY: metadata(info, {**dataclasses.asdict(form), **about})})
+    try:
+        onnx.checker.check_model(complete, full_check=True)
+    except onnx.checker.ValidationError as error:
+        raise VerificationError(f"the exported generator is no valid ONNX: {first_line(error)}") from error
+    return seal(complete.SerializeToString(deterministic=True))
+
+
+def strip(model: onnx.ModelProto) -> None:
+    """Nodes carry stack traces with absolute paths of the machine that exported them: leave nothing but the graph."""
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
+        part.doc_string = ""
+        del part.metadata_props[:]
+    del graph.value_info[:]  # shapes that inference finds again
+    graph.name, model.producer_name, model.producer_version = "generator", "ganzoo", version("torch-ganzoo")
+
+
+def _calibration(info: GeneratorInfo) -> Iterator[dict[str, NDArray[Any]]]:
+    """Latents of the generator's own, with every label in turn, but not those that it is then judged on."""
+    seed = derive(0, "calibration")
+    for start in range(0, CALIBRATION_LATENTS, CHUNK):
+        z = latents(seed, info.latent_dim, start, start + CHUNK)
+        labels = {} if info.num_classes is None else {"labels": np.arange(start, start + CHUNK) % info.num_classes}
+        yield {"z": z, **labels}
+
+
+# What the file tells
+
+
+def _about(run: Run, config: RunConfig, step: int, weights: str, license: str | None) -> dict[str, Any]:  # noqa: A002
+    """All but what is found out by running it. Of paths only the last part leaves the machine."""
+    source, colon, argument = config.data.source.partition(":")
+    public = config.with_data(source=source + colon + PurePath(argument).name, data_dir=None, note=None)
+    return {
+        "latents": {"distribution": "standard normal", "dtype": "float32"},
+        "weights": weights,
+        "step": step,
+        "license": license,
+        "data": {"source": public.data.source, "sha256": public.data.sha256, "images": public.data.images},
+        "versions": {"ganzoo": version("torch-ganzoo"), "torch": torch.__version__, "onnx": onnx.__version__},
+        "evaluation": _evaluation(run, step, weights),
+        "run": public.model_dump(mode="json"),
+    }
+
+
+def _evaluation(run: Run, step: int, weights: str) -> dict[str, Any] | None:
+    """What `ganzoo evaluate` found of these very weights, in short."""
+    found = run.evaluation()
+    if found is None or found["step"] != step or weights != "ema":
+        return None
+    return {
+        "judge": found["judge"],
+        "n": found["n"],
+        "seeds": found["seeds"],
+        "figures": {key: {part: row[part] for part in ("mean", "floor")} for key, row in found["figures"].items()},
+        "verdict": found["verdict"]["word"],
+    }
+
+
+# The proof
+
+
+def _opened(data: bytes) -> Generator:
+    """The file as anybody would open it."""
+    try:
+        return runtime.load(data)
+    except FileError as error:
+        raise VerificationError(f"the exported generator cannot be used: {error}; nothing was written") from error
+
+
+def prove(file: Generator, original: Generator, precision: Precision, seed: int) -> Difference:
+    """How far the file's images are from the run's. Raises VerificationError where that is farther than allowed."""
+    try:
+        found = compare(file, original, seed)
+    except FileError as error:
+        raise VerificationError(f"the exported generator cannot be used: {error}") from error
+    check(found, precision, floats=file.layout.floats)
+    return found
+
+
+def prove_again(file: Generator, document: dict[str, Any], run: str | Path | Run) -> Difference:
+    """Compare an exported file, opened, with the run that it was made from once more, by what its metadata say.
+
+    Raises ModelError for metadata that do not tell, FileError where the run has no checkpoint of the file's step,
+    VerificationError as `export` does.
+    """
+    run = run if isinstance(run, Run) else Run.open(run)
+    step, weights = document.get("step"), document.get("weights", "ema")
+    if not isinstance(step, int) or weights not in [*WEIGHTS]:
+        raise ModelError("the file's metadata do not tell which weights of its run it has: export it again")
+    network, config, _ = load_network(run, weights=weights, step=step)
+    fuse(network, False)
+    original = as_generator(network, config, torch.device("cpu"))
+    if original.info != file.info:
+        raise FileError(f"the file was not exported from {run.path}: they take or draw different things")
+    return prove(file, original, precision_of(document), config.train.seed)
+
+
+def _figure(config: RunConfig, original: Generator, file: Generator) -> dict[str, Any] | None:
+    """The Fréchet distance of torch's images and of the file's, where the data and a judge of them are at hand."""
+    from ganzoo import data
+    from ganzoo.evaluation.evaluator import as_subject
+    from ganzoo.evaluation.judge import load_judge
+    from ganzoo.evaluation.metrics import frechet_distance
+
+    try:
+        judge = load_judge(config.data.source, config.data.data_dir)
+        test = data.load(config.data.source, data_dir=config.data.data_dir, split="test", download=False)
+    except GanzooError:
+        return None
+    if test.image_shape != original.info.image_shape:
+        return None
+    real = judge.read(test.images).features
+    distances = [
+        frechet_distance(real, judge.read(as_subject(generator, "").draw(0, FIGURE_IMAGES)[0]).features)
+        for generator in (original, file)
+    ]
+    name = f"Fréchet distance by the judge {judge.name}"
+    return {"name": name, "images": FIGURE_IMAGES, "torch": distances[0], "file": distances[1]}

@@ -1,0 +1,148 @@
+"""Whether an exported file draws what it should: beside torch, and beside itself on another machine. No torch.
+
+`compare` holds a file against the generator that it was made from. `probe` records some pixels in the file's metadata,
+and `check_probe` finds them again wherever the file has been taken.
+"""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ganzoo.errors import ModelError, VerificationError
+from ganzoo.runtime.forms import PRECISIONS, Precision
+from ganzoo.runtime.generator import Generator, GeneratorInfo
+from ganzoo.runtime.pixels import to_uint8
+from ganzoo.seeds import latents
+
+BATCHES = (1, 2, 7, 64)  # the first batches; 64 each after them, a rest, and an empty one
+LATENTS = 1000  # at least; each label is among them
+PROBES = 16  # latents, and pixels of each image
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Difference:
+    """How far a file's images are from those it should draw."""
+
+    difference: float  # the greatest of images in [-1, 1]
+    grey_levels: int  # the greatest of images as uint8
+    mean_grey_levels: float
+    where: str  # the greatest is
+
+
+def compare(file: Generator, original: Generator, seed: int) -> Difference:
+    """How far the file's images are from the original's, over `LATENTS` latents, all labels and batches of all sizes.
+
+    Raises FileError for a file that cannot draw, VerificationError for one that cannot draw an empty batch.
+    """
+    batches = list(_batches(original.info, seed))
+    rows = [_compare_batch(file, original, *batch) for batch in batches]
+    _draw_nothing(file)
+    greatest = max(rows, key=lambda row: row.difference)
+    return Difference(
+        difference=greatest.difference,
+        grey_levels=max(row.grey_levels for row in rows),
+        mean_grey_levels=float(
+            np.average([row.mean_grey_levels for row in rows], weights=[len(z) for _, z, _ in batches])
+        ),
+        where=greatest.where,
+    )
+
+
+def check(found: Difference, precision: Precision, *, floats: bool = True) -> None:
+    """Raises VerificationError for a difference beyond what is allowed; without `floats`, of bytes alone."""
+    near = found.grey_levels <= precision.greatest and found.mean_grey_levels <= precision.mean
+    if not (near and (found.difference <= precision.difference or not floats)):  # also where it is not a number
+        raise VerificationError(
+            f"the exported generator differs from the run's by {found.difference:.1e} (at most "
+            f"{precision.difference:.0e} expected), {found.grey_levels} grey levels (at most {precision.greatest}) and "
+            f"{found.mean_grey_levels:.2f} in the mean (at most {precision.mean:g}), most at {found.where}"
+        )
+
+
+def probe(file: Generator) -> dict[str, Any]:
+    """Some values of some images in [-1, 1], for the metadata."""
+    values = _probed(file)
+    return {"seed": 0, "pixels": _pixels(values.shape[1]).tolist(), "values": _rows(values).tolist()}
+
+
+def check_probe(file: Generator, document: dict[str, Any]) -> float | None:
+    """By how much the images differ from those recorded in the file's metadata; None where nothing is recorded.
+
+    Raises VerificationError for more than is allowed, ModelError for a record that is none.
+    """
+    if document.get("probe") is None:
+        return None
+    precision = precision_of(document)
+    try:
+        expected = np.array(document["probe"]["values"], np.float64)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise ModelError("the file's metadata record no pixels that can be compared: export it again") from error
+    found = _rows(_probed(file))
+    difference = float(np.abs(found - expected).max()) if found.shape == expected.shape else float("inf")
+    allowed = precision.repeat + (0 if file.layout.floats else 1 / 127.5)
+    if not difference <= allowed:
+        raise VerificationError(
+            f"the file draws other images here than where it was exported: values differ by {difference:.1e} (at most "
+            f"{allowed:.0e} expected)"
+        )
+    return difference
+
+
+def precision_of(document: dict[str, Any]) -> Precision:
+    """The row of the precision that a file's metadata name. Raises ModelError for one that there is not."""
+    name = document.get("precision", "fp32")
+    if not isinstance(name, str) or name not in PRECISIONS:
+        raise ModelError(f"the file's metadata name no precision of {', '.join(PRECISIONS)}: export it again")
+    return PRECISIONS[name]
+
+
+def _batches(info: GeneratorInfo, seed: int) -> Iterator[tuple[int, NDArray[np.float32], NDArray[np.int64] | None]]:
+    """The index of the first latent, the latents, the labels."""
+    stop, start, sizes = max(LATENTS, info.num_classes or 0), 0, iter(BATCHES)
+    while start < stop:
+        size = min(next(sizes, BATCHES[-1]), stop - start)
+        labels = np.arange(start, start + size) % info.num_classes if info.num_classes else None
+        yield start, latents(seed, info.latent_dim, start, start + size), labels
+        start += size
+
+
+def _compare_batch(
+    file: Generator, original: Generator, start: int, z: NDArray[np.float32], labels: NDArray[np.int64] | None
+) -> Difference:
+    ours, theirs = file.generate(z, labels), original.generate(z, labels)
+    apart = np.abs(ours - theirs)
+    levels = np.abs(to_uint8(ours).astype(np.int16) - to_uint8(theirs))
+    image, channel, row, column = (int(i) for i in np.unravel_index(apart.argmax(), apart.shape))
+    label = "" if labels is None else f", label {labels[image]}"
+    return Difference(
+        difference=float(apart.max()),
+        grey_levels=int(levels.max()),
+        mean_grey_levels=float(levels.mean()),
+        where=f"latent {start + image}{label}, channel {channel}, row {row}, column {column}: "
+        f"{ours[image, channel, row, column]:.6f} for {theirs[image, channel, row, column]:.6f}",
+    )
+
+
+def _draw_nothing(file: Generator) -> None:
+    """What is left of a number of images that the batch size divides: an empty batch is drawn like any other."""
+    info = file.info
+    labels = np.empty(0, np.int64) if info.conditional else None
+    drawn = file.forward(np.empty((0, info.latent_dim), np.float32), labels)
+    if drawn.shape != (0, *file.layout.shape(info.image_shape)):
+        raise VerificationError(f"the exported generator draws {list(drawn.shape)} of an empty batch")
+
+
+def _probed(file: Generator) -> NDArray[np.float32]:
+    z, labels = latents(0, file.info.latent_dim, 0, PROBES), file.labels_for(PROBES)
+    return file.generate(z, labels).reshape(PROBES, -1)
+
+
+def _pixels(count: int) -> NDArray[np.int64]:
+    return np.linspace(0, count - 1, PROBES).astype(np.int64)
+
+
+def _rows(values: NDArray[np.float32]) -> NDArray[np.float64]:
+    return values[:, _pixels(values.shape[1])].astype(np.float64).round(5)

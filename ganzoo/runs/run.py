@@ -1,0 +1,275 @@
+"""A run: the directory that training makes and everything else reads.
+
+runs/dcgan-mnist-20260131-142501/
+  config.toml      everything the run is a function of, resolved
+  env.json         versions, device, git revision
+  metrics.jsonl    one line each log interval
+  evaluations.jsonl, evaluation.json   the figures on the way, and those of the last `ganzoo evaluate`
+  samples/         pictures on fixed latents
+  checkpoints/     see checkpoint.py
+  README.md        what the run is and what to type next
+"""
+
+import json
+import platform
+import shlex
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from ganzoo.config import RunConfig, Spec, read_toml
+from ganzoo.errors import FileError, UsageError
+from ganzoo.files import atomic_write, locked, read_json, write_json, writing
+from ganzoo.runs.checkpoint import Checkpoint, best_of, list_checkpoints
+
+RUNS = Path("runs")
+METRICS, EVALUATIONS, EVALUATION = "metrics.jsonl", "evaluations.jsonl", "evaluation.json"
+EVALUATION_KEYS = ("step", "judge", "data", "n", "asked", "seeds", "figures", "unavailable", "verdict")
+PACKAGES = ("torch-ganzoo", "torch", "torchvision", "numpy", "onnx", "onnxruntime", "safetensors", "pydantic")
+
+
+@dataclass(frozen=True)
+class Run:
+    """An existing run directory; `Run.open` checks that it is one."""
+
+    path: Path
+
+    @classmethod
+    def open(cls, path: str | Path) -> "Run":
+        """Raises FileError for a directory that is no run."""
+        path = Path(path)
+        if not (path / "config.toml").is_file():
+            no_directory = "is a file, no run" if path.exists() else "does not exist"
+            what = "is no run: it has no config.toml" if path.is_dir() else no_directory
+            raise FileError(f"{path} {what}; a run is a directory that 'ganzoo train' made")
+        return cls(path)
+
+    @classmethod
+    def newest(cls, directory: Path = RUNS) -> "Run":
+        """The run that was written to last. Raises FileError where there is none."""
+        found = [config.parent for config in directory.glob("*/config.toml")]
+        if not found:
+            raise FileError(
+                f"no runs under {directory}/: train one (ganzoo train --variant dcgan) or name its directory"
+            )
+        return cls(max(found, key=lambda path: (_last_written(path), path.name)))
+
+    @classmethod
+    def create(cls, config: RunConfig, out: str | Path | None, device_name: str) -> "Run":
+        """Make the directory, which must not exist yet. Raises UsageError, MachineError."""
+        path = _make_directory(config, None if out is None else Path(out))
+        run = cls(path)
+        with writing(path):
+            run.samples.mkdir()
+            run.checkpoints_directory.mkdir()
+        atomic_write(path / "env.json", (json.dumps(_environment(device_name), indent=1) + "\n").encode())
+        run.write_config(config)
+        return run
+
+    @property
+    def samples(self) -> Path:
+        return self.path / "samples"
+
+    @property
+    def checkpoints_directory(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def config(self) -> RunConfig:
+        """The resolved configuration. Raises FileError where the file is damaged."""
+        try:
+            return RunConfig.from_json(json.dumps(read_toml(self.path / "config.toml"), default=str))
+        except UsageError as error:
+            raise FileError(f"{self.path / 'config.toml'} is damaged: {error}") from None
+
+    def write_config(self, config: RunConfig) -> None:
+        """Replace `config.toml`."""
+        atomic_write(self.path / "config.toml", config.to_toml().encode())
+
+    def environment(self) -> dict[str, Any]:
+        """What `env.json` says; empty where it is missing or damaged."""
+        try:
+            environment: dict[str, Any] = json.loads((self.path / "env.json").read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return environment
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep every other process from training this run meanwhile. Raises UsageError where one does already."""
+        with locked(self.path, "is being trained"):
+            yield
+
+    def checkpoints(self) -> list[Checkpoint]:
+        """Oldest first."""
+        return list_checkpoints(self.checkpoints_directory)
+
+    def latest_checkpoint(self) -> Checkpoint:
+        """Raises FileError for a run that was stopped before it saved one."""
+        checkpoints = self.checkpoints()
+        if not checkpoints:
+            raise FileError(
+                f"{self.path} has no checkpoint yet: training has not saved one, or stopped before its first"
+            )
+        return checkpoints[-1]
+
+    def checkpoint_at(self, step: int) -> Checkpoint:
+        """The one of that step. Raises FileError where there is none."""
+        found = [checkpoint for checkpoint in self.checkpoints() if checkpoint.step == step]
+        if not found:
+            steps = ", ".join(str(checkpoint.step) for checkpoint in self.checkpoints()) or "none"
+            raise FileError(f"{self.path} has no checkpoint of step {step} (it has those of the steps {steps})")
+        return found[0]
+
+    def best_checkpoint(self) -> Checkpoint:
+        """The checkpoint with the least distance of those that were evaluated. Raises FileError without one."""
+        best = best_of(self.checkpoints())
+        if best is None:
+            raise FileError(
+                f"{self.path} was not evaluated while it trained (--evaluate-every): it has no best checkpoint"
+            )
+        return best
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The log lines, oldest first; a last line that a crash cut short is left out."""
+        return self._lines(METRICS)
+
+    def evaluations(self) -> list[dict[str, Any]]:
+        """The evaluations on the way, oldest first."""
+        return self._lines(EVALUATIONS)
+
+    def evaluation(self) -> dict[str, Any] | None:
+        """What `ganzoo evaluate` last found, if anything. Raises FileError where the file is damaged."""
+        return read_json(self.path / EVALUATION, EVALUATION_KEYS)
+
+    def write_evaluation(self, found: Mapping[str, Any]) -> None:
+        write_json(self.path / EVALUATION, found)
+
+    def append_metrics(self, line: Mapping[str, Any]) -> None:
+        self._append(METRICS, line)
+
+    def append_evaluation(self, line: Mapping[str, Any]) -> None:
+        self._append(EVALUATIONS, line)
+
+    def cut_lines(self, step: int) -> None:
+        """Forget the lines after `step`: they are about to be written again."""
+        for name in (METRICS, EVALUATIONS):
+            if (self.path / name).exists():
+                lines = [json.dumps(line) + "\n" for line in self._lines(name) if line["step"] <= step]
+                atomic_write(self.path / name, "".join(lines).encode())
+
+    def _append(self, name: str, line: Mapping[str, Any]) -> None:
+        with writing(self.path / name), (self.path / name).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def _lines(self, name: str) -> list[dict[str, Any]]:
+        path = self.path / name
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+            found = [json.loads(line) for line in lines if line.endswith("\n")]
+        except FileNotFoundError:
+            return []
+        except ValueError as error:  # neither UTF-8 nor JSON
+            raise FileError(f"{path} is damaged ({error}); move it away to go on without it") from None
+        if not all(isinstance(line, dict) and {"step", "epoch", "seconds"} <= set(line) for line in found):
+            raise FileError(f"{path} is damaged (a line is no log line); move it away to go on without it")
+        return found
+
+    def write_readme(self, config: RunConfig, step: int, epoch: float, note: str) -> None:
+        """Say what the run is and what to type next."""
+        atomic_write(self.path / "README.md", _readme(self.path, config, step, epoch, note).encode())
+
+
+def _last_written(path: Path) -> int:
+    return max(entry.stat().st_mtime_ns for entry in [path / "config.toml", *path.glob("checkpoints/step-*")])
+
+
+def _make_directory(config: RunConfig, out: Path | None) -> Path:
+    if out is not None:
+        with writing(out):
+            out.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                out.mkdir()
+            except FileExistsError:
+                raise UsageError(
+                    f"{out} exists; a new run needs a directory of its own (to go on with a run: ganzoo resume)"
+                ) from None
+        return out
+    source, _, argument = config.data.source.partition(":")
+    dataset = f"{source}-{Path(argument).stem}" if argument else source
+    name = f"{config.run.variant}-{dataset}-{time.strftime('%Y%m%d-%H%M%S')}"
+    for attempt in range(1, 1000):  # two runs may start in one second
+        path = RUNS / (name if attempt == 1 else f"{name}-{attempt}")
+        with writing(path):
+            try:
+                path.mkdir(parents=True)
+            except FileExistsError:
+                continue
+        return path
+    raise UsageError(f"{RUNS}/{name} exists a thousand times; name a directory with --out")
+
+
+def _environment(device_name: str) -> dict[str, Any]:
+    versions: dict[str, str | None] = {}
+    for package in PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = None
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": device_name,
+        "packages": versions,
+        "git_revision": _git_revision(),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
+
+
+def _git_revision() -> str | None:
+    """The revision of the directory that the run was started in, `-dirty` where it had uncommitted changes."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout.strip() or None if answer.returncode == 0 else None
+
+
+def _readme(path: Path, config: RunConfig, step: int, epoch: float, note: str) -> str:
+    variant, data, train = config.variant, config.data, config.train
+    place = shlex.quote(str(path))
+    shape = "x".join(map(str, data.image_shape or ()))
+    penalties = ", ".join(_spec(penalty) for penalty in variant.penalties) or "none"
+    return f"""# {config.run.variant} on {data.source}
+
+{note}
+
+- **Variant** `{config.run.variant}`: {"conditional, " if variant.conditional else ""}generator \
+`{variant.generator.name}`, discriminator `{variant.discriminator.name}`, loss `{variant.loss.name}`, \
+penalties: {penalties}.
+- **Data** `{data.source}`: {data.images} images of shape {shape} (C x H x W), {data.batch_size} a batch. \
+{data.note or ""}
+- **Trained** for {step} steps ({epoch:.2f} epochs), seed {train.seed}, on `{train.device}` in {train.precision}.
+
+`config.toml` holds every setting, `metrics.jsonl` the losses, `samples/` the pictures, `env.json` the versions.
+
+What to type next:
+
+```
+ganzoo sample {place} -n 64 --out digits.png
+ganzoo export {place} --onnx
+ganzoo resume {place} --minutes 5
+```
+
+The same run again, from the start: `ganzoo train --config {place}/config.toml`
+"""
+
+
+def _spec(spec: Spec) -> str:
+    return f"`{spec.name}` ({', '.join(f'{key}={value}' for key, value in spec.settings.items())})"

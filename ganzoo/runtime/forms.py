@@ -1,0 +1,125 @@
+"""The forms that a generator is exported in: one table of layouts, one of precisions. Light to import.
+
+The command's choices, the checks, the documentation and the benchmark are made from these tables. A further precision
+is one row and its function in `ganzoo.exporting.conversion`; a further layout is one row.
+
+    layout      what the file's `images` are: floats, or bytes ready to be shown
+    precision   what the file computes with, and how far its images may be from torch's
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from ganzoo.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+ImageShape: TypeAlias = tuple[int, int, int]  # (C, H, W)
+
+OPSETS = range(17, 24)  # of the standard operators
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """What a file's output `images` [N, ...] is, of images (C, H, W)."""
+
+    summary: str
+    dtype: Literal["float32", "uint8"]
+    axes: Literal["NCHW", "NHWC"]
+    rgb: bool = False  # whether grey is repeated to three channels
+
+    @property
+    def floats(self) -> bool:
+        return self.dtype == "float32"
+
+    def shape(self, image: ImageShape) -> tuple[int, ...]:
+        """Of one image in the file."""
+        channels, height, width = 3 if self.rgb else image[0], *image[1:]
+        return (channels, height, width) if self.axes == "NCHW" else (height, width, channels)
+
+    def to_bytes(self, images: "NDArray[Any]", channels: int) -> "NDArray[np.uint8]":
+        """A file's images as uint8 [N, H, W, C]. Raises UsageError for floats that are not numbers."""
+        from ganzoo.runtime.pixels import to_uint8
+
+        if self.floats:
+            return to_uint8(images)
+        return images if self.axes == "NHWC" else images[:, :channels].transpose(0, 2, 3, 1).copy()
+
+    def to_floats(self, images: "NDArray[Any]", channels: int) -> "NDArray[np.float32]":
+        """A file's images as float32 [N, C, H, W] in [-1, 1]."""
+        from ganzoo.runtime.pixels import to_float
+
+        return images if self.floats else to_float(self.to_bytes(images, channels))
+
+
+LAYOUTS = {
+    "float": Layout(summary="float32 `[B, C, H, W]` in [-1, 1]", dtype="float32", axes="NCHW"),
+    "uint8": Layout(summary="uint8 `[B, H, W, C]`, ready for an image library", dtype="uint8", axes="NHWC"),
+    "uint8-nchw": Layout(summary="uint8 `[B, C, H, W]`", dtype="uint8", axes="NCHW"),
+    "rgb": Layout(
+        summary="uint8 `[B, 3, H, W]`, grey repeated: what torch-fidelity's `--input1 FILE` takes",
+        dtype="uint8",
+        axes="NCHW",
+        rgb=True,
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Precision:
+    """What a file computes with, and how far its images may be from torch's: an export beyond that is refused."""
+
+    summary: str
+    convert: str  # the function of `ganzoo.exporting.conversion` that makes it of float32
+    difference: float  # of any value of images in [-1, 1]
+    greatest: int  # grey levels of 255, of any pixel
+    mean: float  # grey levels of 255, over all pixels
+    repeat: float  # by how much another machine's images may differ from the exporting one's, in [-1, 1]
+
+
+PRECISIONS = {
+    "fp32": Precision(
+        summary="float32 throughout", convert="as_it_is", difference=1e-4, greatest=1, mean=1, repeat=1e-4
+    ),
+    "fp16": Precision(
+        summary="float16 weights and arithmetic, for GPUs and the web; half the size",
+        convert="half",
+        difference=0.125,
+        greatest=16,
+        mean=0.25,
+        repeat=0.0625,
+    ),
+    "int8": Precision(
+        summary="8-bit weights and activations, calibrated on the generator's own latents; a third of the size or less",
+        convert="eight_bits",
+        difference=2,
+        greatest=255,
+        mean=4,
+        repeat=0.25,
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Form:
+    """What kind of file: a row of each table, and the version of the operators. Raises UsageError for others."""
+
+    precision: str = "fp32"
+    layout: str = "float"
+    opset: int = 18
+
+    def __post_init__(self) -> None:
+        for kind, name, table in (("precision", self.precision, PRECISIONS), ("layout", self.layout, LAYOUTS)):
+            if name not in table:
+                from ganzoo.registry import nearest  # its imports are not needed for names that there are
+
+                raise UsageError(f"no {kind} '{name}'{nearest(name, list(table))} (one of {', '.join(table)})")
+        if self.opset not in OPSETS:
+            raise UsageError(f"opset {self.opset}: expected one from {OPSETS.start} to {OPSETS.stop - 1}")
+
+    @property
+    def suffix(self) -> str:
+        """`-int8-uint8`: of a file's name, what is not usual about it."""
+        return "".join(f"-{part}" for part in (self.precision, self.layout) if part not in ("fp32", "float"))

@@ -1,0 +1,299 @@
+"""A trained generator, whatever runs it: latents and labels are checked, images come out. numpy only.
+
+torch and onnxruntime each pass their own `forward`; everything that a user sees is written here, once.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ganzoo import seeds
+from ganzoo.errors import MachineError, ModelError, UsageError
+from ganzoo.runtime.forms import LAYOUTS, Layout
+
+CHUNK = 64  # images drawn at a time: bounds the memory, and settles the bits
+
+Forward: TypeAlias = Callable[[NDArray[np.float32], NDArray[np.int64] | None], NDArray[Any]]
+Integer: TypeAlias = int | np.integer[Any]
+Labels: TypeAlias = Integer | Sequence[Integer] | NDArray[Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratorInfo:
+    """What a generator takes and draws; `image_shape` is (C, H, W) and `num_classes` None where it is unconditional."""
+
+    variant: str
+    latent_dim: int
+    image_shape: tuple[int, int, int]
+    num_classes: int | None
+    class_names: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.variant, str) and self.variant):
+            raise UsageError(f"variant is {self.variant!r}: expected a name")
+        _positive("latent_dim", self.latent_dim)
+        if not (isinstance(self.image_shape, tuple) and len(self.image_shape) == 3):
+            raise UsageError(f"image_shape is {self.image_shape!r}: expected (channels, height, width)")
+        for size in self.image_shape:
+            _positive("a size in image_shape", size)
+        if self.num_classes is not None:
+            _positive("num_classes", self.num_classes)
+        if self.class_names is not None:
+            _check_names(self.class_names, self.num_classes)
+
+    @property
+    def conditional(self) -> bool:
+        """Whether the generator takes labels."""
+        return self.num_classes is not None
+
+
+class Generator:
+    """A generator ready to draw; `forward` maps z [N, latent_dim] and labels [N] (or None) to images in `layout`."""
+
+    def __init__(
+        self, info: GeneratorInfo, forward: Forward, description: str = "", layout: Layout = LAYOUTS["float"]
+    ) -> None:
+        self.info = info
+        self.description = description
+        self.layout = layout
+        self.forward = forward
+
+    def __repr__(self) -> str:
+        channels, height, width = self.info.image_shape
+        classes = f", {self.info.num_classes} classes" if self.info.conditional else ""
+        runner = f", {self.description}" if self.description else ""
+        return (
+            f"<Generator {self.info.variant}: {self.info.latent_dim} -> {channels}x{height}x{width}{classes}{runner}>"
+        )
+
+    def generate(self, z: NDArray[np.float32], labels: Labels | None = None) -> NDArray[np.float32]:
+        """The images of the latents `z` float32 [N, latent_dim]: float32 [N, C, H, W] in [-1, 1].
+
+        A conditional generator needs `labels`: one class for all, or N integers in [0, num_classes). Anything else
+        is a `UsageError`.
+        """
+        latents = self._checked_latents(z)
+        if labels is None and self.info.conditional:
+            raise UsageError(
+                f"'{self.info.variant}' is conditional: give labels, one class for all "
+                f"or {len(latents)} integers from 0 to {self._last_class}"
+            )
+        images = self._draw(latents, self.labels_for(len(latents), labels))
+        return self.layout.to_floats(images, self.info.image_shape[0])
+
+    def sample(
+        self, n: int = 64, labels: Labels | None = None, seed: int | None = None, batch_size: int | None = None
+    ) -> NDArray[np.uint8]:
+        """`n` images, uint8 [n, H, W, C], from the latents 0 to n - 1 of `seed`: `sample(100)[:10] == sample(10)`.
+
+        `labels` is None (balanced where conditional), one class for all, or `n` integers in [0, num_classes). No seed
+        is the seed 0. Images are always computed `CHUNK` at a time, as their last bits may depend on that;
+        `batch_size` says how many are put together at a time, and changes no image.
+        """
+        n = _natural("n", n)
+        images, position = _room(n, self.info.image_shape), 0
+        for batch in self.iter_batches(n, labels, seed, batch_size):
+            images[position : position + len(batch)] = batch
+            position += len(batch)
+        return images
+
+    def iter_batches(
+        self,
+        n: int,
+        labels: Labels | None = None,
+        seed: int | None = None,
+        batch_size: int | None = None,
+        *,
+        start: int = 0,
+    ) -> Iterator[NDArray[np.uint8]]:
+        """The images of `sample(n, labels, seed)`, bit for bit, `batch_size` at a time: memory does not grow with `n`.
+
+        With `start` the latents are `start` to `start + n - 1`: what `sample(start + n)` ends with.
+        """
+        n, seed, start = _natural("n", n), _seed("seed", seed), _natural("start", start)
+        size = CHUNK if batch_size is None else _natural("batch_size", batch_size)
+        if not size:
+            raise UsageError("batch_size is 0: expected an integer from 1 up")
+        y = None if labels is None else self.labels_for(n, labels)
+        return self._batches(self._chunks(start, start + n, y, seed), min(n, size))
+
+    def interpolate(
+        self, seed_a: int, seed_b: int, steps: int = 10, labels: Labels | None = None, *, index: int = 0
+    ) -> NDArray[np.uint8]:
+        """`steps` images, uint8 [steps, H, W, C], on the great circle from one latent to another, both included.
+
+        The ends are latent `index` of `seed_a` and of `seed_b`: the image `index` of either's `sample`. `labels` is one
+        class for all, `steps` integers, or None for the class that `sample` draws from that latent.
+        """
+        index, steps = _natural("index", index), _natural("steps", steps)
+        if steps < 2:
+            raise UsageError(f"steps is {steps}: expected an integer from 2 up, for both ends are drawn")
+        classes = self.info.num_classes
+        y = self.labels_for(steps, index % classes if labels is None and classes else labels)
+        a, b = (
+            seeds.latents(_seed(name, seed), self.info.latent_dim, index, index + 1)[0]
+            for name, seed in (("seed_a", seed_a), ("seed_b", seed_b))
+        )
+        z, images = great_circle(a, b, steps), _room(steps, self.info.image_shape)
+        for first in range(0, steps, CHUNK):
+            part = slice(first, first + CHUNK)
+            images[part] = self._chunk(z[part], None if y is None else y[part])
+        return images
+
+    def labels_for(self, n: int, labels: Labels | None = None) -> NDArray[np.int64] | None:
+        """The labels, int64 [n], that `sample(n, labels)` draws with; None where the generator is unconditional."""
+        n = _natural("n", n)
+        classes = self.info.num_classes
+        if labels is None:
+            return self._in_turn(0, n)
+        if classes is None:
+            raise UsageError(f"'{self.info.variant}' is unconditional and takes no labels: leave them out")
+        given = _integers(labels)
+        outside = given[(given < 0) | (given >= classes)]
+        if outside.size:
+            raise UsageError(f"label {outside[0]} is out of range: expected classes from 0 to {self._last_class}")
+        if not _is_integer(labels) and given.shape != (n,):
+            raise UsageError(f"labels have the shape {list(given.shape)}: expected [{n}], one for each image")
+        return np.array(np.broadcast_to(given, n), np.int64)
+
+    @property
+    def _last_class(self) -> int:
+        return (self.info.num_classes or 0) - 1
+
+    def _checked_latents(self, z: object) -> NDArray[np.float32]:
+        expected = f"expected a float32 array [N, {self.info.latent_dim}]"
+        if not isinstance(z, np.ndarray):
+            raise UsageError(f"z is of the type {type(z).__name__}: {expected}; use np.asarray(z, np.float32)")
+        if z.dtype != np.float32:
+            raise UsageError(f"z is {z.dtype}: {expected}; use z.astype(np.float32)")
+        if z.ndim != 2 or z.shape[1] != self.info.latent_dim:
+            raise UsageError(f"z has the shape {list(z.shape)}: {expected}")
+        if not np.isfinite(z).all():
+            raise UsageError("z holds NaN or infinity: expected finite values, such as draws from N(0, 1)")
+        return np.array(z, order="C")  # a copy: torch takes no read-only or reversed array
+
+    def _in_turn(self, start: int, stop: int) -> NDArray[np.int64] | None:
+        """The classes 0, 1, ..., K - 1, 0, 1, ... of the images `start` to `stop`; None where unconditional."""
+        classes = self.info.num_classes
+        return None if classes is None else (start % classes + np.arange(stop - start, dtype=np.int64)) % classes
+
+    def _chunks(
+        self, start: int, stop: int, labels: NDArray[np.int64] | None, seed: int
+    ) -> Iterator[NDArray[np.uint8]]:
+        for first in range(start - start % CHUNK, stop, CHUNK):
+            low, high = max(start, first), min(stop, first + CHUNK)
+            y = self._in_turn(low, high) if labels is None else labels[low - start : high - start]
+            z = seeds.latents(seed, self.info.latent_dim, first, first + CHUNK)
+            yield self._chunk(z, None if y is None else np.pad(y, (low - first, 0)))[low - first : high - first]
+
+    def _chunk(self, z: NDArray[np.float32], y: NDArray[np.int64] | None) -> NDArray[np.uint8]:
+        """The images of at most `CHUNK` latents, uint8 [N, H, W, C]."""
+        # Always a whole chunk, though fewer may be wanted: a matrix product rounds differently for another batch size,
+        # and then the first images of a large sample would not be bit-equal to a small sample.
+        whole = np.pad(z, ((0, CHUNK - len(z)), (0, 0)), mode="edge")  # zeros are no latent that a generator has met
+        images = self._draw(whole, None if y is None else np.pad(y, (0, CHUNK - len(y))))
+        return self.layout.to_bytes(images, self.info.image_shape[0])[: len(z)]
+
+    def _batches(self, chunks: Iterator[NDArray[np.uint8]], size: int) -> Iterator[NDArray[np.uint8]]:
+        """The images of `chunks`, `size` at a time."""
+        batch, filled = _room(size, self.info.image_shape), 0
+        for chunk in chunks:
+            while len(chunk):
+                part, chunk = chunk[: size - filled], chunk[size - filled :]
+                batch[filled : filled + len(part)] = part
+                filled += len(part)
+                if filled == size:
+                    yield batch
+                    batch, filled = np.empty_like(batch), 0
+        if filled:
+            yield batch[:filled]
+
+    def _draw(self, z: NDArray[np.float32], y: NDArray[np.int64] | None) -> NDArray[Any]:
+        """The images in the file's own layout."""
+        shape, dtype = (len(z), *self.layout.shape(self.info.image_shape)), self.layout.dtype
+        if not len(z):
+            return np.empty(shape, dtype)
+        images = self.forward(z, y)
+        if images.shape != shape or images.dtype != dtype:
+            raise ModelError(
+                f"'{self.info.variant}' drew {images.dtype} {list(images.shape)} where {dtype} {list(shape)} is due: "
+                "export it again"
+            )
+        if images.dtype == np.float32 and not np.isfinite(images).all():
+            raise ModelError(f"'{self.info.variant}' drew NaN or infinity: its weights are broken; take another file")
+        return images
+
+
+def great_circle(a: NDArray[np.float32], b: NDArray[np.float32], steps: int) -> NDArray[np.float32]:
+    """Latents [steps, D] from `a` to `b` at equal angles, their lengths between those of the two.
+
+    Latents of N(0, I) lie near a sphere, which a straight line would leave. Where both have one direction, or opposite
+    ones, or none, no circle is the only one: the line is taken.
+    """
+    t: NDArray[np.float64] = np.linspace(0, 1, steps)[:, None]
+    ends = np.stack([a, b]).astype(np.float64)
+    lengths = np.linalg.norm(ends, axis=1, keepdims=True)
+    first, last = ends / np.maximum(lengths, np.finfo(np.float64).tiny)
+    angle = np.arccos(np.clip(first @ last, -1, 1))
+    if np.sin(angle) < 1e-6 or not lengths.all():
+        z = (1 - t) * ends[0] + t * ends[1]
+    else:
+        directions = (np.sin((1 - t) * angle) * first + np.sin(t * angle) * last) / np.sin(angle)
+        z = directions * ((1 - t) * lengths[0] + t * lengths[1])
+    z[0], z[-1] = ends  # to the bit
+    return np.asarray(z, np.float32)
+
+
+def _is_integer(value: object) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def _integers(labels: object) -> NDArray[Any]:
+    """`labels` as an array of integers: [1] for a single one, otherwise in the shape that they have."""
+    if _is_integer(labels):
+        return np.array([labels], object)  # object: an integer beyond 64 bits is then out of range, not an overflow
+    if isinstance(labels, np.ndarray):
+        if labels.dtype.kind not in "iu":
+            raise UsageError(f"labels are {labels.dtype}: expected integers; use labels.astype(np.int64)")
+        return labels
+    if not isinstance(labels, Sequence) or not all(_is_integer(label) for label in labels):
+        raise UsageError(f"labels are {_short(labels)}: expected a class number, or a list or array of them")
+    return np.array(labels, object)
+
+
+def _natural(name: str, value: object) -> int:
+    if not _is_integer(value) or value < 0:  # type: ignore[operator]
+        raise UsageError(f"{name} is {_short(value)}: expected an integer from 0 up")
+    return int(value)  # type: ignore[call-overload,no-any-return]
+
+
+def _seed(name: str, value: object) -> int:
+    return 0 if value is None else _natural(name, value)
+
+
+def _positive(name: str, value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise UsageError(f"{name} is {_short(value)}: expected an integer from 1 up")
+
+
+def _check_names(names: object, num_classes: int | None) -> None:
+    if not isinstance(names, tuple) or not all(isinstance(name, str) for name in names):
+        raise UsageError(f"class_names are {_short(names)}: expected a tuple of strings")
+    if len(names) != num_classes:
+        raise UsageError(f"{len(names)} class_names were given for num_classes = {num_classes}: expected one for each")
+
+
+def _room(n: int, image_shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+    channels, height, width = image_shape
+    try:
+        return np.empty((n, height, width, channels), np.uint8)
+    except (MemoryError, ValueError) as error:  # numpy raises ValueError where the size does not fit an address
+        raise MachineError(f"{n} images of {channels}x{height}x{width} do not fit in memory: ask for fewer") from error
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,1 @@
+"""What an untrusted file is checked for before anything runs it."""

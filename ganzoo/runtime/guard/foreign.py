@@ -1,0 +1,132 @@
+"""A generator that ganzoo did not export: what it takes and draws, read from its graph. No torch.
+
+One float32 input [N, D] or [N, D, 1, 1], perhaps one of integer labels [N], one output of images: float32 [N, C, H, W],
+taken as in [-1, 1], or uint8 [N, C, H, W] or [N, H, W, C]. The names may be any. What else there is, is `Refused`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from onnx import TensorProto
+
+from ganzoo.errors import shown
+from ganzoo.runtime.guard.onnxgraph import Refused, type_name
+from ganzoo.runtime.guard.onnxsizes import Shape, Value
+
+_INTEGERS = {TensorProto.INT64: "int64", TensorProto.INT32: "int32"}
+_PASSES_ON = {"Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Signature:
+    """The names in a file's graph, and how its inputs are fed."""
+
+    z: str = "z"
+    latent_shape: Shape  # of one latent: (D,) or (D, 1, 1)
+    labels: str | None
+    label_type: str = "int64"
+    images: str = "images"
+
+
+def signature(graph: Any) -> tuple[Signature, dict[str, tuple[int, Shape]]]:
+    """The inputs and the output; and of each input the element type, and its shape for one image.
+
+    Weights that the graph lists among its inputs, as older exporters do, are taken off that list.
+    """
+    weights = {tensor.name for tensor in graph.initializer}
+    inputs = [value for value in graph.input if value.name not in weights]
+    del graph.input[:]
+    graph.input.extend(inputs)
+    kinds = [value.type.tensor_type.elem_type for value in inputs]
+    latents = [value for value, kind in zip(inputs, kinds, strict=True) if kind == TensorProto.FLOAT]
+    labels = [value for value, kind in zip(inputs, kinds, strict=True) if kind in _INTEGERS]
+    if len(latents) != 1 or len(labels) > 1 or len(inputs) > 2 or len(latents) + len(labels) != len(inputs):
+        given = ", ".join(f"{shown(value.name)} {type_name(kind)}" for value, kind in zip(inputs, kinds, strict=True))
+        raise Refused(f"its inputs are {shown(given) or 'none'}: expected float32 latents, and perhaps integer labels")
+    if len(graph.output) != 1:
+        raise Refused(f"it has {len(graph.output)} outputs: expected one, the images")
+    shape = _latent_shape(latents[0])
+    types: dict[str, tuple[int, Shape]] = {latents[0].name: (TensorProto.FLOAT, shape)}
+    if labels:
+        _check_labels(labels[0])
+        types[labels[0].name] = (labels[0].type.tensor_type.elem_type, ())
+    found = Signature(
+        z=latents[0].name,
+        latent_shape=shape,
+        labels=labels[0].name if labels else None,
+        label_type=_INTEGERS[labels[0].type.tensor_type.elem_type] if labels else "int64",
+        images=graph.output[0].name,
+    )
+    return found, types
+
+
+def images(value: Value) -> tuple[str, tuple[int, int, int]]:
+    """The layout of the images, and their shape (C, H, W)."""
+    if len(value.shape) == 4 and 0 not in value.shape:
+        _, a, b, c = value.shape
+        if a in (1, 3) and value.kind in (TensorProto.FLOAT, TensorProto.UINT8):
+            return ("float" if value.kind == TensorProto.FLOAT else "uint8-nchw"), (a, b, c)
+        if c in (1, 3) and value.kind == TensorProto.UINT8:
+            return "uint8", (c, a, b)
+    raise Refused(
+        f"it makes {type_name(value.kind)} {list(value.shape)}: expected images of 1 or 3 channels, "
+        "float32 [N, C, H, W], uint8 [N, C, H, W] or uint8 [N, H, W, C]"
+    )
+
+
+def classes(graph: Any, labels: str, values: Mapping[str, Value]) -> int | None:
+    """How many classes the weights know: the rows of the least table that the labels choose from; None without one.
+
+    A table is an embedding, or the columns of a one-hot code.
+    """
+    names, rows = {labels}, []
+    for node in graph.node:
+        if node.op_type in _PASSES_ON and node.input and node.input[0] in names:
+            names.update(node.output)
+        elif node.op_type == "Gather" and node.input[1] in names and not any(part.i for part in node.attribute):
+            rows.append(values[node.input[0]].shape[0])
+        elif node.op_type == "OneHot" and node.input[0] in names and not any(part.i + 1 for part in node.attribute):
+            rows.append(values[node.output[0]].shape[-1])
+    return min(rows, default=None)
+
+
+def known_classes(graph: Any, labels: str, values: Mapping[str, Value]) -> int:
+    """As `classes`, of a file that must tell."""
+    found = classes(graph, labels, values)
+    if not found:
+        raise Refused(
+            f"how many classes '{shown(labels)}' has cannot be told, as it goes into no embedding and no one-hot code; "
+            "export it with one, or without labels"
+        )
+    return found
+
+
+def sizes(value: Any) -> list[int | None]:
+    """The shape of an input or output; a size that is left free is None."""
+    return [size.dim_value if size.HasField("dim_value") else None for size in value.type.tensor_type.shape.dim]
+
+
+def _latent_shape(value: Any) -> Shape:
+    batch, *rest = sizes(value) or [None]
+    _check_batch(value, batch)
+    if len(rest) not in (1, 3) or not rest[0] or rest[0] < 1 or rest[1:] not in ([], [1, 1]):
+        raise Refused(f"its input '{shown(value.name)}' has the shape {_text(value)}: expected [N, D] or [N, D, 1, 1]")
+    return tuple(size for size in rest if size is not None)
+
+
+def _check_labels(value: Any) -> None:
+    if len(sizes(value)) != 1:
+        raise Refused(f"its labels '{shown(value.name)}' have the shape {_text(value)}: expected [N]")
+    _check_batch(value, sizes(value)[0])
+
+
+def _check_batch(value: Any, batch: int | None) -> None:
+    if batch is not None:
+        raise Refused(
+            f"its input '{shown(value.name)}' has a frozen batch of {batch}: export it with a free (dynamic) batch size"
+        )
+
+
+def _text(value: Any) -> str:
+    return shown("[" + ", ".join("N" if size is None else str(size) for size in sizes(value)) + "]")

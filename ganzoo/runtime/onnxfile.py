@@ -1,0 +1,307 @@
+"""The .onnx file that ganzoo writes and reads: its metadata, its seal, and what it must be to be taken. No torch.
+
+The metadata is a JSON document under the one key `ganzoo`: `schema`, `sha256`, `generator` (a `GeneratorInfo`),
+`layout` (a key of `LAYOUTS`; "float" where it is absent) and whatever else the exporter tells of. The seal is the
+SHA-256 of the whole file with its own 64 digits taken as zeros; it shows that a file was altered or cut, not who made
+it. So a file is also checked for what a hostile one would hold: it names no other file, and runs nothing but the
+standard operators (`onnxgraph`) in one graph whose sizes are all known and bounded (`onnxsizes`).
+"""
+
+import dataclasses
+import hashlib
+import json
+import re
+import stat
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePath
+from typing import Any
+
+from onnx import TensorProto
+
+from ganzoo.errors import ModelError, UsageError, first_line, shown
+from ganzoo.files import StrPath
+from ganzoo.runtime.forms import LAYOUTS
+from ganzoo.runtime.generator import GeneratorInfo
+from ganzoo.runtime.guard import foreign as others
+from ganzoo.runtime.guard import onnxgraph, onnxsizes
+from ganzoo.runtime.guard.foreign import Signature
+from ganzoo.runtime.guard.onnxgraph import MAX_BYTES, Refused, type_name
+from ganzoo.runtime.guard.onnxsizes import BATCHES, Shape, Value
+
+METADATA_KEY = "ganzoo"
+SCHEMA = 2  # 1 knew one layout, float
+BLANK_DIGEST = "0" * 64  # what stands in the metadata for the digest until the file is sealed
+MAX_METADATA = 2**20  # characters: JSON grows many times when it is read
+MAX_LATENT_DIM = 2**16
+MAX_IMAGE_VALUES = 2**24  # C x H x W: colour at 2048 x 2048 fits
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Contents:
+    """A verified file: its bytes, its metadata document ({} of a foreign one), what its generator takes and draws."""
+
+    data: bytes
+    document: dict[str, Any]
+    info: GeneratorInfo
+    layout: str  # a key of LAYOUTS
+    signature: Signature
+    nodes: int
+    opset: int
+    cheap: bool  # to fold, see `onnxsizes.is_cheap_to_fold`
+
+    def section(self, *keys: str) -> dict[str, Any]:
+        """The object at these keys of the document; an empty one where there is none, for whoever sealed it may lie."""
+        found: Any = self.document
+        for key in keys:
+            found = found.get(key) if isinstance(found, dict) else None
+        return found if isinstance(found, dict) else {}
+
+    @property
+    def trained_on(self) -> dict[str, Any]:
+        """The data of its run; of a path only the last part, whatever the file says: it must not point at others."""
+        data = self.section("run", "data")
+        source, colon, argument = str(data.get("source", "array")).partition(":")
+        return {**data, "source": source + colon + PurePath(argument).name} if data else {}
+
+
+def metadata(info: GeneratorInfo, extra: Mapping[str, Any] | None = None) -> str:
+    """The JSON document to store under `METADATA_KEY`, not sealed yet; `extra` adds keys of its own beside ours."""
+    ours = {"schema": SCHEMA, "sha256": BLANK_DIGEST, "generator": dataclasses.asdict(info)}
+    taken = ours.keys() & (extra or {}).keys()
+    if taken:
+        raise UsageError(f"the metadata key '{min(taken)}' is ganzoo's own: choose another name")
+    return json.dumps({**ours, **(extra or {})}, allow_nan=False)  # JavaScript reads it too, and knows no NaN
+
+
+def seal(data: bytes) -> bytes:
+    """The file with its digest in place of the zeros that `metadata` left: the same length, so protobuf still fits."""
+    at = _digest_position(data, BLANK_DIGEST)
+    if at is None:
+        raise UsageError("the model holds no place for its digest: store metadata(info) under the key 'ganzoo', once")
+    return data[:at] + hashlib.sha256(data).hexdigest().encode() + data[at + len(BLANK_DIGEST) :]
+
+
+def read(path: StrPath, *, foreign: bool = False) -> Contents:
+    """Read the file at `path` once and verify it; whatever is wrong with it is a `ModelError`."""
+    return verify(_read_bytes(path), path, foreign=foreign)
+
+
+def verify(data: bytes, path: StrPath, *, foreign: bool = False) -> Contents:
+    """Check the bytes of a file: metadata, seal, and a graph that is harmless and fits them. `path` is for messages.
+
+    A `foreign` file has no metadata: what it takes and draws is read from its graph. Raises ModelError.
+    """
+    if not data:
+        raise ModelError(f"{path} is empty: export or copy it again")
+    if len(data) > MAX_BYTES:
+        raise _too_large(path, len(data))
+    try:
+        model = onnxgraph.parse(data)
+        return _foreign(model, data, path) if foreign else _ours(model, data, path)
+    except onnxgraph.Damaged as damage:
+        raise ModelError(
+            f"{path} is not an ONNX file, or it is cut short or damaged: export or copy it again"
+        ) from damage
+    except Refused as refusal:
+        advice = "" if foreign else "export it again, and "
+        raise ModelError(f"{path} is refused: {refusal}; {advice}use only files that you trust") from refusal
+    except UnicodeDecodeError as error:  # protobuf reads the bytes of a name when it is asked for
+        raise ModelError(
+            f"{path} is refused: it holds a name that is no text; use only files that you trust"
+        ) from error
+
+
+def _ours(model: Any, data: bytes, path: StrPath) -> Contents:
+    document = _document(model, path)
+    _check_seal(data, document, path)
+    info, layout = _info(document, path), _layout(document, path)
+    onnxgraph.check_harmless(model)
+    signature = _check_signature(model.graph, info, layout)
+    onnxgraph.check_order(model.graph)
+    inputs = {"z": (TensorProto.FLOAT, signature.latent_shape), "labels": (TensorProto.INT64, ())}
+    values = onnxsizes.values(model, {value.name: inputs[value.name] for value in model.graph.input})
+    _check_images(values["images"], info, layout)
+    rows = others.classes(model.graph, "labels", values)
+    if info.num_classes is not None and rows is not None and rows < info.num_classes:
+        raise Refused(f"its metadata promises {info.num_classes} classes, and its weights know {rows}")
+    return _contents(model, values, data=data, document=document, info=info, layout=layout, signature=signature)
+
+
+def _foreign(model: Any, data: bytes, path: StrPath) -> Contents:
+    onnxgraph.check_harmless(model)
+    signature, kinds = others.signature(model.graph)
+    onnxgraph.check_order(model.graph)
+    values = onnxsizes.values(model, kinds)
+    layout, image_shape = others.images(values[signature.images])
+    info = GeneratorInfo(
+        variant=Path(path).stem,
+        latent_dim=signature.latent_shape[0],
+        image_shape=image_shape,
+        num_classes=None if signature.labels is None else others.known_classes(model.graph, signature.labels, values),
+    )
+    _check_limits(info)
+    return _contents(model, values, data=data, document={}, info=info, layout=layout, signature=signature)
+
+
+def _contents(model: Any, values: Mapping[str, Value], **fields: Any) -> Contents:
+    opset = max((entry.version for entry in model.opset_import), default=1)
+    cheap = onnxsizes.is_cheap_to_fold(model.graph, values)
+    return Contents(nodes=len(model.graph.node), opset=opset, cheap=cheap, **fields)
+
+
+def _read_bytes(path: StrPath) -> bytes:
+    try:
+        status = Path(path).stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise ModelError(f"{path} is a directory: give the .onnx file in it")
+        if not stat.S_ISREG(status.st_mode):
+            raise ModelError(f"{path} is not a file: give an .onnx file")
+        if status.st_size > MAX_BYTES:
+            raise _too_large(path, status.st_size)
+        with Path(path).open("rb") as file:
+            return file.read(status.st_size)
+    except FileNotFoundError as error:
+        raise ModelError(f"no file {path}: check the path, or make it with ganzoo export") from error
+    except (OSError, ValueError) as error:  # ValueError: a path with a null byte
+        raise ModelError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _too_large(path: StrPath, size: int) -> ModelError:
+    return ModelError(
+        f"{path} has {size:,} bytes, and {MAX_BYTES:,} ({MAX_BYTES // 2**20} MiB) is the limit: take a smaller one"
+    )
+
+
+def _document(model: Any, path: StrPath) -> dict[str, Any]:
+    """The metadata, of a schema that this version knows."""
+    entries = [entry.value for entry in model.metadata_props if entry.key == METADATA_KEY]
+    if len(entries) != 1:
+        raise ModelError(
+            f"{path} was not exported by ganzoo, or it is cut short: make one with ganzoo export, or take a plain "
+            "generator as a foreign file (--foreign, foreign=True)"
+        )
+    try:
+        document = json.loads(entries[0]) if len(entries[0]) <= MAX_METADATA else None
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{path} is damaged: its metadata is not JSON; export or copy it again") from error
+    if not isinstance(document, dict):
+        document = {}
+    schema = document.get("schema")
+    if type(schema) is not int or schema < 1:
+        raise ModelError(f"{path} is damaged: its metadata names no schema; export or copy it again")
+    if schema > SCHEMA:
+        raise ModelError(
+            f"{path} was exported by a newer ganzoo (schema {schema}; this one reads up to {SCHEMA}): upgrade ganzoo"
+        )
+    return document
+
+
+def _digest_position(data: bytes, digest: str) -> int | None:
+    """Where `digest` stands in the file, as `metadata` wrote it; None where that is nowhere or in several places."""
+    key = b'"sha256": "'
+    marker = key + digest.encode() + b'"'
+    return data.index(marker) + len(key) if data.count(marker) == 1 else None
+
+
+def _check_seal(data: bytes, document: dict[str, Any], path: StrPath) -> None:
+    stated = document.get("sha256")
+    at = None
+    if isinstance(stated, str) and re.fullmatch("[0-9a-f]{64}", stated):
+        at = _digest_position(data, stated)
+    if stated == BLANK_DIGEST:
+        raise ModelError(f"{path} has no digest: its export did not end; export it again")
+    if at is None or stated != _digest(data, at):
+        raise ModelError(f"{path} was altered or damaged: its digest does not fit it; export or copy it again")
+
+
+def _digest(data: bytes, at: int) -> str:
+    """The SHA-256 of the file with the 64 digits at `at` as zeros."""
+    view = memoryview(data)  # no copy of a large file
+    digest = hashlib.sha256(view[:at])
+    digest.update(BLANK_DIGEST.encode())
+    digest.update(view[at + len(BLANK_DIGEST) :])
+    return digest.hexdigest()
+
+
+def _info(document: dict[str, Any], path: StrPath) -> GeneratorInfo:
+    try:
+        fields: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in document["generator"].items()
+        }
+        info = GeneratorInfo(**fields)
+        if info.variant != shown(info.variant):  # it is printed
+            raise UsageError("its variant's name is too long or not printable")
+    except (KeyError, AttributeError, TypeError, UsageError) as error:
+        reason = shown(first_line(error))
+        raise ModelError(f"{path} does not describe its generator ({reason}): export it again") from error
+    return info
+
+
+def _layout(document: dict[str, Any], path: StrPath) -> str:
+    layout = document.get("layout", "float")
+    if not isinstance(layout, str) or layout not in LAYOUTS:
+        raise ModelError(
+            f"{path} has the layout {shown(repr(layout))}, which this ganzoo does not know ({', '.join(LAYOUTS)}): "
+            "upgrade ganzoo, or export it again"
+        )
+    return layout
+
+
+def _check_limits(info: GeneratorInfo) -> None:
+    values = info.image_shape[0] * info.image_shape[1] * info.image_shape[2]
+    if info.latent_dim > MAX_LATENT_DIM or values > MAX_IMAGE_VALUES:
+        raise Refused(
+            f"latents of {info.latent_dim} and images of {values} values are beyond "
+            f"the limits of {MAX_LATENT_DIM} and {MAX_IMAGE_VALUES}"
+        )
+
+
+def _check_signature(graph: Any, info: GeneratorInfo, layout: str) -> Signature:
+    """The inputs z (and labels) and the output images, with a free batch size, as the metadata has them."""
+    _check_limits(info)
+    inputs: list[_Value] = [("z", TensorProto.FLOAT, [None, info.latent_dim])]
+    if info.conditional:
+        inputs.append(("labels", TensorProto.INT64, [None]))
+    _check_values("inputs", [_value(value) for value in graph.input], inputs)
+    kind, shape = _promised(info, layout)
+    outputs: list[_Value] = [("images", kind, [None, *shape])]
+    _check_values("outputs", [_value(value) for value in graph.output], outputs)
+    return Signature(latent_shape=(info.latent_dim,), labels="labels" if info.conditional else None)
+
+
+def _check_images(images: Value, info: GeneratorInfo, layout: str) -> None:
+    """What the graph makes, whatever it says of its output."""
+    kind, shape = _promised(info, layout)
+    if images.kind != kind or images.shape[1:] != shape or images.shape[:1] != BATCHES[-1:]:
+        raise Refused(
+            f"it draws {_describe([('images', images.kind, images.shape)])} for {BATCHES[-1]} latents where "
+            f"its metadata promises {_describe([('images', kind, [None, *shape])])}"
+        )
+
+
+def _promised(info: GeneratorInfo, layout: str) -> tuple[int, Shape]:
+    """The element type and the shape of one image in the file."""
+    form = LAYOUTS[layout]
+    kinds: dict[str, int] = {"float32": TensorProto.FLOAT, "uint8": TensorProto.UINT8}
+    return kinds[form.dtype], form.shape(info.image_shape)
+
+
+_Value = tuple[str, int, Sequence[int | None]]
+
+
+def _value(value: Any) -> _Value:
+    """Name, element type and shape of an input or output; a size that is left free is None."""
+    return value.name, value.type.tensor_type.elem_type, others.sizes(value)
+
+
+def _check_values(what: str, found: list[_Value], expected: list[_Value]) -> None:
+    if found != expected:
+        raise Refused(f"its {what} are {_describe(found)} where its metadata promises {_describe(expected)}")
+
+
+def _describe(values: list[_Value]) -> str:
+    return shown(", ".join(f"{name} {type_name(kind)} {_sizes(shape)}" for name, kind, shape in values)) or "none"
+
+
+def _sizes(shape: Sequence[int | None]) -> str:
+    return "[" + ", ".join("N" if size is None else str(size) for size in shape) + "]"

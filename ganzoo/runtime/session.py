@@ -1,0 +1,132 @@
+"""The runtime: a verified .onnx file -> images. numpy, onnxruntime and onnx; never torch.
+
+    from ganzoo.runtime.session import load
+
+    generator = load("mnist")                                 # or a path, or the bytes of a file
+    images = generator.sample(100, labels=None, seed=0)       # uint8 [100, 28, 28, 1]
+    for batch in generator.iter_batches(1_000_000): ...       # at constant memory
+    frames = generator.interpolate(0, 1, steps=30, labels=7)  # uint8 [30, 28, 28, 1]
+
+One generator may draw in many threads at once.
+"""
+
+import importlib
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ganzoo.errors import MachineError, ModelError, UsageError, first_line, shown
+from ganzoo.files import StrPath
+from ganzoo.runtime import bundled, onnxfile
+from ganzoo.runtime.forms import LAYOUTS
+from ganzoo.runtime.generator import Generator
+
+ort: Any = importlib.import_module("onnxruntime")  # without types: mypy would refuse the names it re-exports
+
+PROVIDER = "CPUExecutionProvider"
+IN_MEMORY = "the model in memory"
+
+
+def load(
+    source: StrPath | bytes,
+    providers: Sequence[str] | None = None,
+    threads: int | None = None,
+    *,
+    foreign: bool = False,
+) -> Generator:
+    """The generator in a file that `ganzoo export` wrote: its path or its bytes, or the name of one that is bundled.
+
+    Args:
+        source: `mnist` names the bundled generator, `./mnist` a path.
+        providers: what runs it, as onnxruntime names them, in order of preference; the CPU if not given.
+        threads: the number of cores if not given.
+        foreign: take a generator that ganzoo did not export, whose graph alone says what it takes (float32 latents
+            [N, D] or [N, D, 1, 1], perhaps integer labels [N]) and draws (float32 [N, C, H, W] in [-1, 1], or uint8).
+
+    Raises: ModelError for a file that is missing, altered, hostile, of a newer version or no generator; UsageError for
+    threads or providers that there are not; MachineError where memory is short.
+    """
+    if isinstance(source, bytes):
+        return from_contents(onnxfile.verify(source, IN_MEMORY, foreign=foreign), IN_MEMORY, providers, threads)
+    contents = onnxfile.read(bundled.find(source), foreign=foreign)
+    return from_contents(contents, source, providers, threads)
+
+
+def from_contents(
+    contents: onnxfile.Contents,
+    path: StrPath = IN_MEMORY,
+    providers: Sequence[str] | None = None,
+    threads: int | None = None,
+) -> Generator:
+    """As `load`, of a file that is verified already; `path` is for messages."""
+    threads = cores() if threads is None else threads
+    if not isinstance(threads, int) or isinstance(threads, bool) or threads < 1:
+        raise UsageError(f"threads is {threads!r}: expected an integer from 1 up")
+    session = _session(contents, _providers(providers), threads, path)
+    signature = contents.signature
+
+    def forward(z: NDArray[np.float32], y: NDArray[np.int64] | None) -> NDArray[Any]:
+        inputs: dict[str, NDArray[Any]] = {signature.z: z.reshape(len(z), *signature.latent_shape)}
+        if signature.labels is not None and y is not None:
+            inputs[signature.labels] = y.astype(signature.label_type, copy=False)
+        return _run(session, signature.images, inputs, len(z), path)
+
+    description = f"onnxruntime {ort.__version__}, {session.get_providers()[0]}, threads: {threads}"
+    return Generator(contents.info, forward, description, LAYOUTS[contents.layout])
+
+
+def read_metadata(source: StrPath) -> dict[str, Any]:
+    """The document that the exporter stored in a file, which is verified as by `load`, but not run."""
+    return onnxfile.read(bundled.find(source)).document
+
+
+def _providers(providers: Sequence[str] | None) -> list[str]:
+    """The providers that were chosen, all of which onnxruntime has here."""
+    chosen = [PROVIDER] if providers is None else [providers] if isinstance(providers, str) else list(providers)
+    available = ort.get_available_providers()
+    unknown = [provider for provider in chosen if provider not in available]
+    if unknown or not chosen:
+        raise UsageError(
+            f"providers are {shown(chosen)}: expected some of {', '.join(available)}, which this onnxruntime has"
+        )
+    return chosen
+
+
+def _session(contents: onnxfile.Contents, providers: list[str], threads: int, path: StrPath) -> Any:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = 4  # what goes wrong is raised: print nothing
+    # A file whose fifth to eighth bytes are "ORTM" is otherwise read in a format that `onnxfile` did not check.
+    options.add_session_config_entry("session.load_model_format", "ONNX")
+    # What a file computes from its weights alone is computed here, unless that could take much time or memory.
+    skipped = [] if contents.cheap else ["ConstantFolding"]
+    try:
+        return ort.InferenceSession(contents.data, options, providers=providers, disabled_optimizers=skipped)
+    except Exception as error:  # onnxruntime's classes are private, with no base of their own
+        raise _failure(error, f"onnxruntime cannot load {path}") from error
+
+
+def _run(session: Any, output: str, inputs: dict[str, NDArray[Any]], batch: int, path: StrPath) -> NDArray[Any]:
+    try:
+        images: NDArray[Any] = session.run([output], inputs)[0]
+    except Exception as error:  # as above
+        raise _failure(error, f"onnxruntime failed on {path}, batch {batch}") from error
+    return images
+
+
+def _failure(error: Exception, what: str) -> Exception:
+    if isinstance(error, MemoryError) or "Failed to allocate memory" in str(error):
+        return MachineError(f"{what}: out of memory; take a smaller batch or fewer threads")
+    return ModelError(f"{what}: {shown(first_line(error))}; export it again with this version of ganzoo")
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

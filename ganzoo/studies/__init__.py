@@ -1,0 +1,1 @@
+"""Many runs: comparison, case study, augmentation, benchmark, and who executes them."""

@@ -1,0 +1,297 @@
+"""Synthetic images as training data: a classifier on few real images, with and without generated ones beside them.
+
+For each seed and number of real images a class, a generator is trained on just those images. A classifier then learns
+in two phases: first from the real images or from generated ones, then, in either case, from the real images. The
+network, its first weights, the steps, the images a step and the learning rates are the same. It is tested on all real
+test images.
+
+With so few images a generator can do little but repeat them. So it is shown copies of them that are turned, scaled and
+shifted a little, and draws such images. Whoever moves images may as well do so for the classifier: a third one learns
+from the real images alone, moved anew at each step. What it gains over the first is due to the moving; only what the
+second gains over the third would be due to the generator.
+
+No judge filters the generated images: it has learnt from tens of thousands of labelled ones, which would be cheating.
+"""
+
+import json
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ganzoo.config import RunConfig
+from ganzoo.data import Dataset, normalize
+from ganzoo.errors import DivergedError, Interrupted, UsageError
+from ganzoo.evaluation.classifier import CLASSIFIERS, evaluate_classifier, fit, moved_slightly
+from ganzoo.evaluation.intervals import interval
+from ganzoo.evaluation.reference import Splits
+from ganzoo.files import read_json, write_json
+from ganzoo.runs.opening import load
+from ganzoo.seeds import derive
+from ganzoo.training.prepare import configure
+from ganzoo.training.trainer import start
+
+SCHEMA = 1
+VARIANT = "cgan"
+SETTINGS = (  # all that the figures hang on, whatever the variant's own defaults become
+    "conditional=true",
+    "latent_dim=64",
+    "generator={name='mlp', width=128, depth=3}",
+    "discriminator={name='mlp', width=256, depth=2}",
+    "loss=non-saturating",
+    "penalties=[{name='gradient', at='real', weight=0.1, every=16}]",
+    "generator_optimizer={lr=0.002, betas=[0.0, 0.99]}",
+    "discriminator_optimizer={lr=0.002, betas=[0.0, 0.99]}",
+    "data.batch_size=64",
+    "train.steps=2000",
+    "train.ema=0.995",
+)
+ARMS = ("real_only", "with_generated", "moved_only")
+COPIES = 20_000  # of the real images in all, each moved, that a generator is shown
+CHUNK = 1000  # images that are moved at a time
+GENERATED = 200  # images a class, at least; twice as many as real ones where that is more
+BATCH_SIZE = 32  # of a classifier
+EPOCHS = 2  # of each phase; real images are repeated until they are as many as the generated ones
+LRS = (0.002, 0.001)  # at most, in the two phases
+
+Say = Callable[[str], None]
+
+
+def augment(
+    splits: Splits,
+    path: Path,
+    *,
+    sizes: Sequence[int] = (10, 50, 100, 500),
+    seeds: int = 5,
+    variant: str = VARIANT,
+    settings: Sequence[str] = SETTINGS,
+    classifier: str = "cnn",
+    move: bool = True,
+    say: Say = lambda text: None,
+) -> dict[str, Any]:
+    """Do the study, or go on with it, and return what it writes to `path`: a row a seed and size, and their summary.
+
+    Args:
+        splits: labelled images; those for training are drawn from `train`, and `test` is what accuracy is measured on.
+        sizes: numbers of real images a class; those that a class has too few images for are left out.
+        seeds: how often all is done, with other real images each time; a smaller size's are among a larger one's.
+        variant, settings: the generator's, with its budget; it must be conditional.
+        classifier: "cnn" or "mlp".
+        move: whether the generator is shown moved copies of the images, and the third classifier learns from such.
+        say: what takes the lines about progress.
+
+    Rows that `path` has already are kept where all settings are the same. Raises: UsageError for images without labels
+    or settings that make no sense; FileError for a damaged `path`; Interrupted.
+    """
+    config = configure(variant, splits.train, settings=settings)
+    sizes = _possible(splits, config, sizes, classifier, say)
+    head = {
+        "schema": SCHEMA,
+        "variant": variant,
+        "settings": _described(config, splits, move=move),
+        "recipe": config.variant.model_dump(mode="json"),
+        "classifier": classifier,
+        "data_sha256": splits.sha256,
+    }
+    rows = _kept(path, head)
+    plan = [(size, seed) for seed in range(seeds) for size in sizes]  # a stopped study is one with fewer seeds
+    try:
+        for number, (size, seed) in enumerate(plan, 1):
+            if (size, seed) not in rows:
+                rows[size, seed] = _row(splits, config, size, seed, classifier, move=move)
+                _write(path, head, seeds, [rows[key] for key in plan if key in rows])
+                say(f"{_sentence(rows[size, seed])} ({number} of {len(plan)})")
+    except Interrupted as stopped:  # the trainer's own advice is to resume a run that is removed by now
+        message = f"interrupted; the rows that are done are in {path}, and the same call goes on after them"
+        raise Interrupted(message, stopped.exit_code - 128) from None
+    return _write(path, head, seeds, [rows[key] for key in plan])
+
+
+def _possible(splits: Splits, config: RunConfig, sizes: Sequence[int], classifier: str, say: Say) -> list[int]:
+    """The sizes that there are enough images for. Raises UsageError where nothing can be studied."""
+    labels = splits.train.labels
+    if labels is None or splits.test.labels is None:
+        raise UsageError(f"{splits.train.source} has no labels: a classifier needs them; use a labelled data set")
+    if not config.variant.conditional:
+        raise UsageError(
+            f"'{config.run.variant}' is unconditional: its images have no labels to learn from; use cgan, or add the "
+            "setting conditional=true"
+        )
+    if classifier not in CLASSIFIERS:
+        raise UsageError(f"no classifier '{classifier}': expected one of {', '.join(CLASSIFIERS)}")
+    fewest = int(torch.bincount(labels, minlength=splits.train.num_classes or 0).min())
+    possible = [size for size in dict.fromkeys(sizes) if 1 <= size <= fewest]
+    if not possible:
+        raise UsageError(f"no size fits: {splits.train.source} has 1 to {fewest} images of each class to draw from")
+    left = [size for size in sizes if size not in possible]
+    if left:
+        say(f"left out, as a class has {fewest} training images: {', '.join(map(str, left))} a class")
+    return possible
+
+
+def _described(config: RunConfig, splits: Splits, *, move: bool) -> dict[str, Any]:
+    """What a reader should know, beside the generator's recipe."""
+    described = {
+        "generator_steps": config.train.steps,
+        "generator_epochs": config.train.epochs,
+        "generator_minutes": config.train.minutes,
+        "generator_batch_size": config.data.batch_size,
+        "generator_average": config.train.ema,
+        "moved_copies": COPIES if move else 0,
+        "generated_per_class": GENERATED,
+        "classifier_epochs": EPOCHS,
+        "classifier_batch_size": BATCH_SIZE,
+        "classifier_lr": list(LRS),
+        "test_images": len(splits.test),
+    }
+    return {key: value for key, value in described.items() if value is not None}
+
+
+def _kept(path: Path, head: Mapping[str, Any]) -> dict[tuple[int, int], dict[str, Any]]:
+    """The rows that `path` has already, if they were made with the same settings."""
+    former = read_json(path, ("rows",))
+    if former is None or {key: former.get(key) for key in head} != json.loads(json.dumps(head)):
+        return {}
+    return {(row["per_class"], row["seed"]): row for row in former["rows"]}
+
+
+def _row(splits: Splits, config: RunConfig, size: int, seed: int, classifier: str, *, move: bool) -> dict[str, Any]:
+    began = time.monotonic()
+    few = subset(splits.train, size, seed)
+    count = max(GENERATED * (few.num_classes or 0), 2 * len(few))
+    real = _repeated(few, count)
+
+    def accuracy(first: Dataset, *, augment: bool = False) -> float:
+        return _accuracy((first, real), splits.test, classifier, seed, augment=augment)
+
+    row: dict[str, Any] = {
+        "per_class": size,
+        "seed": seed,
+        "steps": len(LRS) * EPOCHS * (count // BATCH_SIZE),
+        "generated": count,
+        "real_only": accuracy(real),
+        "moved_only": accuracy(real, augment=True) if move else None,
+    }
+    try:
+        row["with_generated"] = accuracy(_generated(config, _moved(few, seed) if move else few, count, seed))
+    except DivergedError as error:
+        row |= {"with_generated": None, "error": str(error)}
+    return {**row, "seconds": round(time.monotonic() - began, 1)}
+
+
+def subset(dataset: Dataset, size: int, seed: int) -> Dataset:
+    """`size` images of each class, drawn by the seed: those of a smaller size are among those of a larger one."""
+    generator = torch.Generator().manual_seed(derive(seed, "subset"))
+    order = torch.randperm(len(dataset), generator=generator)
+    labels = _labels(dataset)[order]
+    rows = torch.cat([order[labels == label][:size] for label in range(dataset.num_classes or 0)])
+    return _rows(dataset, rows)
+
+
+def _rows(dataset: Dataset, rows: Tensor) -> Dataset:
+    images, labels = dataset.images[rows], _labels(dataset)[rows]
+    return replace(dataset, images=images, mapped=None, labels=labels, source="array", note=None)
+
+
+def _repeated(dataset: Dataset, count: int) -> Dataset:
+    """The images again and again, until there are `count`."""
+    return _rows(dataset, torch.arange(count) % len(dataset))
+
+
+def _moved(real: Dataset, seed: int) -> Dataset:
+    """`COPIES` copies of the images, each turned, scaled and shifted a little."""
+    copies = _repeated(real, max(COPIES, len(real)))
+    generator = torch.Generator().manual_seed(derive(seed, "moved"))
+    images = torch.cat([moved_slightly(normalize(chunk), generator) for chunk in torch.split(copies.images, CHUNK)])
+    return replace(copies, images=images.mul(127.5).add(127.5).round().clamp(0, 255).to(torch.uint8))
+
+
+def _labels(dataset: Dataset) -> Tensor:
+    assert dataset.labels is not None, "asked for at the start"
+    return dataset.labels
+
+
+def _generated(config: RunConfig, images: Dataset, count: int, seed: int) -> Dataset:
+    """`count` images, the classes in turn, of a generator that has seen nothing but `images`."""
+    batch_size = min(config.data.batch_size, len(images))
+    config = config.with_train(seed=seed).with_data(batch_size=batch_size)
+    with tempfile.TemporaryDirectory() as place:
+        generator = load(start(config, images, out=Path(place) / "run", progress=False))
+    drawn = generator.sample(count, seed=derive(seed, "generated"))
+    labels = generator.labels_for(count)
+    return replace(
+        images,
+        images=torch.from_numpy(drawn).permute(0, 3, 1, 2).contiguous(),
+        labels=torch.from_numpy(labels),
+    )
+
+
+def _accuracy(phases: Sequence[Dataset], test: Dataset, classifier: str, seed: int, *, augment: bool) -> float:
+    """The accuracy on `test` of a classifier that learnt in phases; its first weights are the seed's."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(seed, "classifier"))
+        network = CLASSIFIERS[classifier](test.image_shape, test.num_classes or 0)
+    for number, (phase, lr) in enumerate(zip(phases, LRS, strict=True)):
+        fit(
+            network,
+            phase.images,
+            _labels(phase),
+            epochs=EPOCHS,
+            seed=derive(seed, "phase", number),
+            batch_size=BATCH_SIZE,
+            lr=lr,
+            augment=augment,
+        )
+    return evaluate_classifier(network, test.images, _labels(test))[1]
+
+
+def _write(path: Path, head: Mapping[str, Any], seeds: int, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    sizes = sorted({row["per_class"] for row in rows})
+    summary = [_summary(size, [row for row in rows if row["per_class"] == size]) for size in sizes]
+    document = {**head, "seeds": seeds, "rows": list(rows), "summary": summary}
+    write_json(path, document)
+    return document
+
+
+def _summary(size: int, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A size's figures over the seeds; those whose generator diverged are left out."""
+    done = [row for row in rows if row["with_generated"] is not None]
+    found: dict[str, Any] = {"per_class": size, "seeds": len(done)}
+    arms = [arm for arm in ARMS if done and done[0][arm] is not None]
+    found |= {arm: _spread([row[arm] for row in done]) for arm in arms}
+    for arm, name in (("real_only", "difference"), ("moved_only", "difference_to_moved")):
+        if arm in arms:
+            found[name] = _difference([row["with_generated"] - row[arm] for row in done])
+    found["outcome"] = found["difference"]["outcome"] if done else "no result"
+    return found
+
+
+def _difference(values: Sequence[float]) -> dict[str, Any]:
+    """Of values paired by seed; `interval` is half of the 95 % interval of their mean."""
+    mean, half = interval(values)
+    return {**_spread(values), "interval": half, "outcome": outcome(mean, half)}
+
+
+def outcome(mean: float, half: float | None) -> str:
+    """What a difference and half of its 95 % interval allow to say; with one seed (None) that is nothing."""
+    if half is None or abs(mean) <= half:
+        return "no difference"
+    return "helps" if mean > 0 else "hurts"
+
+
+def _spread(values: Sequence[float]) -> dict[str, float]:
+    return {"mean": fmean(values), "deviation": stdev(values) if len(values) > 1 else 0.0}
+
+
+def _sentence(row: Mapping[str, Any]) -> str:
+    """One line about a row, for the progress."""
+    shares = {arm.replace("_", " "): row[arm] for arm in ARMS if row[arm] is not None}
+    parts = ", ".join(f"{arm} {share:.2%}" for arm, share in shares.items())
+    error = f"; {row['error']}" if "error" in row else ""
+    return f"{row['per_class']} a class, seed {row['seed']}: {parts}{error}"

@@ -1,0 +1,231 @@
+"""The MNIST case study in one call: data, classifier, variants, comparison, augmentation, and a report of them.
+
+DIR/
+  plan.json            what is studied; another plan needs another directory
+  data.json            the data set
+  classifier.json      the feed-forward classifier by epoch, and its confusion matrix
+  comparison/          the variants (see comparison.py)
+  augmentation.json    a classifier on few real images, with and without generated ones (see augmentation.py)
+  index.html, report.md, figures/
+
+The same call goes on where it was stopped: every part that is there is kept.
+"""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, PositiveInt
+
+from ganzoo.errors import Interrupted, UsageError
+from ganzoo.evaluation.classifier import Epoch, MLPClassifier, evaluate_classifier, fit, logits_of
+from ganzoo.evaluation.evaluator import N
+from ganzoo.evaluation.judge import load_judge
+from ganzoo.evaluation.reference import Splits, load_splits
+from ganzoo.files import write_json
+from ganzoo.report import write_report
+from ganzoo.report.study import facts_of
+from ganzoo.seeds import derive
+from ganzoo.studies.augmentation import augment
+from ganzoo.studies.comparison import FIGURES, claim, compare, parse
+from ganzoo.training.prepare import configure
+from ganzoo.training.trainer import train
+
+SCHEMA = 1
+VARIANTS = ("gan", "dcgan", "wgan-gp", "cgan")
+EPOCHS = (10, 50, 100, 400)
+CLASSIFIER_EPOCHS = 20
+FRAMES, POINTS = 36, 10  # of the animations, of the curves: about so many, closer together in the beginning
+TRIAL_SECONDS = 4.0  # a variant: how long it is trained to estimate its time
+
+Say = Callable[[str], None]
+
+
+class StudyPlan(BaseModel):
+    """What a study consists of; one of `epochs` and `minutes` (a variant) is set."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: int = SCHEMA
+    dataset: str = "auto"
+    data_dir: str | None = None
+    variants: tuple[str, ...] = VARIANTS
+    epochs: tuple[int, ...] | None = EPOCHS
+    minutes: float | None = None
+    seeds: PositiveInt = 1
+    settings: tuple[str, ...] = ()
+    n: int = N
+    figures: tuple[str, ...] = FIGURES
+    augmentation_sizes: tuple[int, ...] = (10, 50, 100, 500)  # real images a class; none: no augmentation
+    augmentation_seeds: int = 5
+
+
+def study(out: str | Path = "study", *, jobs: int = 1, say: Say = lambda text: None, **settings: Any) -> Path:
+    """Do the study into the directory `out`, or go on with it, and return the path of its report.
+
+    Args:
+        jobs: how many runs are trained at a time.
+        say: what takes the lines about progress.
+        settings: the fields of `StudyPlan`.
+
+    Raises: UsageError for a plan that makes no sense or differs from the directory's; the errors of `train`.
+    """
+    if jobs < 1:
+        raise UsageError(f"jobs is {jobs}: expected how many runs are trained at a time, 1 or more")
+    directory = Path(out)
+    splits, plan = _plan(settings)
+    claim(directory, plan, "study")
+    for line in (splits.train.note, splits.note):
+        if line:
+            say(line)
+    left = [variant for variant in plan.variants if not _is_trained(plan, directory, variant)]
+    if left:
+        say(estimate(plan, splits, left))
+    write_json(directory / "data.json", facts_of(splits))
+    if not (directory / "classifier.json").exists():
+        say("classifier: a feed-forward network")
+        write_json(directory / "classifier.json", _classifier(splits, say))
+    _compare(plan, directory / "comparison", jobs, say)
+    if plan.augmentation_sizes:
+        say("augmentation: a classifier on few real images, with and without generated ones")
+        sizes, seeds = plan.augmentation_sizes, plan.augmentation_seeds
+        augment(splits, directory / "augmentation.json", sizes=sizes, seeds=seeds, say=say)
+    runs = [directory / "comparison" / "runs" / f"{variant}-seed0" for variant in plan.variants]
+    trained = [run for run in runs if (run / "evaluation.json").exists()]
+    return write_report(directory, trained, comparison=directory / "comparison", study=directory, title=_title(plan))
+
+
+def _is_trained(plan: StudyPlan, directory: Path, variant: str) -> bool:
+    runs = [directory / "comparison" / "runs" / f"{variant}-seed{seed}" for seed in range(plan.seeds)]
+    return all((run / "evaluation.json").exists() for run in runs)
+
+
+def estimate(plan: StudyPlan, splits: Splits, variants: Sequence[str]) -> str:
+    """One line: how long these variants will train here, from a few seconds of each, and what comes on top."""
+    if plan.epochs is None:
+        seconds = dict.fromkeys(variants, 60 * (plan.minutes or 0) * plan.seeds)
+    else:
+        images = max(plan.epochs) * (len(splits.train) + (len(splits.test) if splits.note else 0)) * plan.seeds
+        seconds = {variant: images / _trial(plan, splits, variant) for variant in variants}
+    parts = ", ".join(f"{variant} {_duration(value)}" for variant, value in seconds.items())
+    generators = len(plan.augmentation_sizes) * plan.augmentation_seeds
+    after = f", and {generators} small generators and their classifiers for the augmentation" if generators else ""
+    total = _duration(sum(seconds.values()))
+    return f"estimate: {total} of training ({parts}); on top a minute or two of evaluation for each run{after}"
+
+
+def _trial(plan: StudyPlan, splits: Splits, variant: str) -> float:
+    """Images a second, of a short training that is thrown away."""
+    minutes, settings = TRIAL_SECONDS / 60, plan.settings
+    with tempfile.TemporaryDirectory() as place:
+        try:
+            run = train(
+                variant, splits.train, minutes=minutes, out=Path(place) / "run", settings=settings, progress=False
+            )
+        except Interrupted as error:
+            raise Interrupted("interrupted before anything was trained", error.exit_code - 128) from None
+        state, config = run.latest_checkpoint().state(), run.config
+        return float(state["step"] * config.variant.critic_steps * config.data.batch_size / state["seconds"])
+
+
+def _duration(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _plan(settings: dict[str, Any]) -> tuple[Splits, StudyPlan]:
+    """The plan with its data set by name, and the data."""
+    given = {key: value for key, value in settings.items() if value is not None}
+    if given.get("minutes") is not None:
+        if given.get("epochs") is not None:
+            raise UsageError("two budgets at once: give --epochs or --minutes")
+        given["epochs"] = None
+    plan = parse(StudyPlan, given)
+    if len(set(plan.variants)) < len(plan.variants) or not plan.variants:
+        raise UsageError("variants: expected names, each once")
+    if plan.epochs is not None and (not plan.epochs or min(plan.epochs) < 1):
+        raise UsageError("epochs: expected numbers from 1 up, as in 10,50,100,400")
+    for variant in plan.variants:  # a wrong name, and a set without a judge, end here and not after hours of training
+        configure(variant, settings=plan.settings)
+    splits = load_splits(plan.dataset, data_dir=plan.data_dir)
+    load_judge(splits.train.source, plan.data_dir)
+    return splits, plan.model_copy(update={"dataset": splits.train.source})
+
+
+def _classifier(splits: Splits, say: Say) -> dict[str, Any]:
+    """The case study's simple feed-forward classifier, epoch by epoch."""
+    train, test = splits.train, splits.test
+    assert train.labels is not None
+    assert test.labels is not None
+    classes = train.num_classes or 0
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(0, "classifier"))
+        network = MLPClassifier(train.image_shape, classes)
+
+        def tell(epoch: Epoch) -> None:
+            say(f"epoch {epoch.epoch}  train {epoch.train_accuracy:.2%}  test {epoch.test_accuracy:.2%}")
+
+        history = fit(
+            network,
+            train.images,
+            train.labels,
+            epochs=CLASSIFIER_EPOCHS,
+            seed=0,
+            test=(test.images, test.labels),
+            lr=0.002,
+            on_epoch=tell,
+        )
+    predicted = logits_of(network, test.images).argmax(1)
+    confusion = torch.bincount(test.labels * classes + predicted, minlength=classes**2).view(classes, classes)
+    return {
+        "name": "mlp",
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "layers": [
+            [
+                type(layer).__name__,
+                f"{layer.in_features} -> {layer.out_features}",
+                sum(p.numel() for p in layer.parameters()),
+            ]
+            for layer in network.modules()
+            if isinstance(layer, torch.nn.Linear)
+        ],
+        "history": [epoch.to_json() for epoch in history],
+        "test_accuracy": evaluate_classifier(network, test.images, test.labels)[1],
+        "confusion": confusion.tolist(),
+        "class_names": facts_of(splits)["class_names"],
+    }
+
+
+def _compare(plan: StudyPlan, directory: Path, jobs: int, say: Say) -> None:
+    epochs = plan.epochs
+    compare(
+        out=directory,
+        variants=plan.variants,
+        jobs=jobs,
+        say=say,
+        seeds=plan.seeds,
+        dataset=plan.dataset,
+        data_dir=plan.data_dir,
+        minutes=plan.minutes,
+        epochs=None if epochs is None else max(epochs),
+        points=None if epochs is None else _spread(epochs, POINTS),
+        sample_epochs=None if epochs is None else _spread(epochs, FRAMES),
+        settings=plan.settings,
+        n=plan.n,
+        figures=plan.figures,
+    )
+
+
+def _spread(epochs: Sequence[int], count: int) -> tuple[int, ...]:
+    """The wanted epochs, and about `count` others from 1 to the last, each the same factor after the one before."""
+    between = np.geomspace(1, max(epochs), count).round().astype(int).tolist()
+    return tuple(sorted({*epochs, *between}))
+
+
+def _title(plan: StudyPlan) -> str:
+    return f"GANs on {plan.dataset}: the case study"

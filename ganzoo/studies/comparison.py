@@ -1,0 +1,404 @@
+"""Compare variants: train what is not yet trained, judge everything in one way, and set it side by side.
+
+DIR/
+  plan.json               what is compared; another plan needs another directory
+  runs/<variant>-seed<k>/ the runs
+  results.json            a row a run, a row a variant, the floors
+
+The same call goes on where it was stopped: finished runs stay, begun ones are resumed, failed ones are tried again.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from statistics import fmean, median, stdev
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+
+from ganzoo import data, runtime
+from ganzoo.config import DEFAULT_MINUTES, RunConfig
+from ganzoo.errors import FileError, GanzooError, UsageError, first_line
+from ganzoo.evaluation.evaluator import SEEDS, N, evaluate
+from ganzoo.evaluation.judge import load_judge
+from ganzoo.exporting.exporter import export
+from ganzoo.files import locked, write_json
+from ganzoo.runs.run import Run
+from ganzoo.seeds import latents
+from ganzoo.studies.executors import EXECUTORS, Job, Say, check_executor
+from ganzoo.training.prepare import configure, recipe
+from ganzoo.training.trainer import resume, start
+
+SCHEMA = 1
+FIGURES = (
+    "fid", "kid", "label_accuracy", "cas", "precision", "recall", "density", "coverage", "classes", "entropy",
+    "confidence", "diversity", "sharpness", "memorised",
+)  # fmt: skip
+SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8)  # of a budget of minutes: when runs are judged, besides its end
+LATENCY_BATCHES = (1, 64)
+LATENCY_SECONDS = 0.3  # a batch size
+
+
+class Plan(BaseModel):
+    """What a comparison consists of."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: int = SCHEMA
+    variants: tuple[str, ...] = ()
+    seeds: PositiveInt = SEEDS
+    dataset: str = "auto"
+    data_dir: str | None = None
+    minutes: float | None = None
+    epochs: float | None = None
+    steps: int | None = None
+    points: tuple[float, ...] = ()  # seconds of training where the budget is minutes, else epochs: when runs are judged
+    sample_epochs: tuple[int, ...] | None = None
+    settings: tuple[str, ...] = ()
+    n: int = Field(default=N, ge=2)
+    figures: tuple[str, ...] = FIGURES
+    runs: tuple[str, ...] = ()  # trained elsewhere
+
+
+def compare(
+    runs: Iterable[str | Path] = (),
+    *,
+    out: str | Path = "comparison",
+    variants: Sequence[str] = (),
+    jobs: int | None = None,
+    executor: str = "local",
+    say: Say = lambda text: None,
+    **settings: Any,
+) -> dict[str, Any]:
+    """Train `variants`, judge them and `runs`, and return what it writes as `results.json`.
+
+    Args:
+        runs: run directories that were trained elsewhere.
+        out: the comparison's directory; one with the same plan is gone on with.
+        variants: registered names; each is trained with the seeds 0, 1, ..., `seeds` - 1.
+        jobs: how many runs are trained at a time; more than one share the cores, which slows each. None is 1, and with
+            Ray as many as there is room for.
+        executor: "local" for this machine; "ray" for the cluster at RAY_ADDRESS, else a Ray of this machine. A
+            comparison may go on with another one.
+        say: what takes the lines about progress.
+        settings: the other fields of `Plan`: `seeds`, `dataset`, `minutes` | `epochs` | `steps`, `points`, `n`, ...
+
+    Raises: UsageError for a plan that makes no sense or differs from the directory's, or where the runs have different
+    judges; MachineError where Ray is asked for and cannot be used. A run that fails is a row.
+    """
+    check_executor(executor, jobs)
+    plan = _plan(tuple(str(Path(run)) for run in runs), tuple(variants), settings)
+    directory = Path(out)
+    claim(directory, plan, "comparison")
+    with locked(directory, "is being worked on"):
+        todo = _jobs(plan, directory)
+        errors = dict(EXECUTORS[executor](partial(perform, plan), todo, jobs, directory, say))
+        results = _results(plan, directory, todo, errors)
+        write_json(directory / "results.json", results)
+    return results
+
+
+def _plan(runs: tuple[str, ...], variants: tuple[str, ...], settings: Mapping[str, Any]) -> Plan:
+    if not runs and not variants:
+        raise UsageError("nothing to compare: name runs, or variants to train (--variants gan,dcgan)")
+    given = {key: value for key, value in settings.items() if value is not None}
+    if variants and not {"minutes", "epochs", "steps"} & set(given):
+        given["minutes"] = DEFAULT_MINUTES
+    if "data_dir" in given:
+        given["data_dir"] = os.path.abspath(given["data_dir"])  # noqa: PTH100  # as a string; others work elsewhere
+    plan = parse(Plan, {**given, "runs": runs, "variants": variants})
+    if unknown := set(plan.figures) - set(FIGURES):
+        raise UsageError(f"no figure '{min(unknown)}': expected some of {', '.join(FIGURES)}")
+    if len(set(variants)) < len(variants) or len(set(runs)) < len(runs):
+        raise UsageError("a variant or run is named twice: name each once")
+    for variant in variants:  # a wrong name or setting fails here, before hours of training
+        _configure(plan, variant, 0, None)
+    if not variants:
+        return plan
+    source = data.load(plan.dataset, data_dir=plan.data_dir).source  # what `auto` is must not change on the way
+    load_judge(source, plan.data_dir)
+    return plan.model_copy(update={"dataset": source, "points": plan.points or _points(plan)})
+
+
+def _points(plan: Plan) -> tuple[float, ...]:
+    """When runs are judged, if nothing else was asked for: closer together in the beginning."""
+    if plan.minutes is not None:
+        return tuple(round(60 * plan.minutes * share, 3) for share in SHARES)
+    if plan.epochs is not None and plan.epochs >= 1:
+        return tuple(sorted(set(np.geomspace(1, int(plan.epochs), len(SHARES) + 1).round().tolist())))
+    return ()
+
+
+P = TypeVar("P", bound=BaseModel)
+
+
+def parse(model: type[P], given: Mapping[str, Any]) -> P:
+    """A plan from its fields. Raises UsageError for one that is wrong."""
+    try:
+        return model(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UsageError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+
+def claim(directory: Path, plan: BaseModel, what: str) -> None:
+    """Make a directory for a plan, or see that it holds this very one. Raises UsageError, FileError."""
+    path = directory / "plan.json"
+    if path.exists():
+        try:
+            former = type(plan).model_validate_json(path.read_bytes())
+        except ValidationError:
+            raise FileError(f"{path} is damaged or of another version: take another --out") from None
+        changed = [key for key, value in plan if value != getattr(former, key)]
+        if changed:
+            raise UsageError(
+                f"{directory} holds another {what} ({', '.join(changed)} differ): give the same arguments to go on "
+                "with it, or another --out"
+            )
+    elif directory.exists() and any(directory.iterdir()):
+        raise UsageError(f"{directory} is not empty and holds no {what}: take another --out")
+    write_json(path, plan.model_dump(mode="json"))
+
+
+def _jobs(plan: Plan, directory: Path) -> list[Job]:
+    trained = [
+        Job(
+            name=f"{variant}-seed{seed}",
+            path=directory / "runs" / f"{variant}-seed{seed}",
+            variant=variant,
+            seed=seed,
+            device=asked.device,
+            threads=asked.threads,
+        )
+        for seed in range(plan.seeds)  # a seed of every variant before the next: a stopped comparison is a smaller one
+        for variant in plan.variants
+        for asked in [_configure(plan, variant, seed, None).train]
+    ]
+    return [*trained, *(Job(name=Path(run).name, path=Path(run)) for run in plan.runs)]
+
+
+def perform(plan: Plan, job: Job) -> str | None:
+    """Train a job's run to its end, judge and export it; what went wrong, as one line."""
+    if job.threads is not None:  # in a process of its own, beside others
+        torch.set_num_threads(job.threads)
+    try:
+        run = Run.open(job.path) if job.variant is None else _trained(plan, job)
+        if not _is_judged(run, plan):
+            evaluate(run, n=plan.n, seeds=1, figures=plan.figures)
+        if not _is_exported(run):
+            export(run, _onnx(run))
+    except GanzooError as error:
+        return str(error)
+    except Exception as error:  # a fault in one variant's code must not lose the others
+        return f"{type(error).__name__}: {first_line(error)}"
+    return None
+
+
+def _trained(plan: Plan, job: Job) -> Run:
+    assert job.variant is not None
+    if not (job.path / "config.toml").exists():
+        return start(_configure(plan, job.variant, job.seed, job.threads), out=job.path, progress=job.progress)
+    run = Run.open(job.path)
+    if not run.checkpoints():  # stopped before its first checkpoint: nothing is lost by beginning again
+        job.path.rename(job.path.with_name(f"{job.path.name}-stopped-{time.time_ns()}"))
+        return _trained(plan, job)
+    if run.latest_checkpoint().final:
+        return run
+    return resume(run, progress=job.progress)
+
+
+def _configure(plan: Plan, variant: str, seed: int, threads: int | None) -> RunConfig:
+    settings = [*plan.settings, _cadence(plan)]
+    return configure(
+        variant,
+        plan.dataset,
+        data_dir=plan.data_dir,
+        minutes=plan.minutes,
+        epochs=plan.epochs,
+        steps=plan.steps,
+        seed=seed,
+        sample_epochs=plan.sample_epochs,
+        settings=[*settings, *([f"train.threads={threads}"] if threads else [])],
+    )
+
+
+def _cadence(plan: Plan) -> str:
+    """The setting that has a run judged at the plan's points; at its end it is judged in any case."""
+    if plan.minutes is not None:
+        return f"train.evaluate_seconds={list(plan.points)}"
+    if plan.points:
+        return f"train.evaluate_epochs={[round(point) for point in plan.points]}"
+    return f"train.evaluate_every={max(1, (plan.steps or 0) // (len(SHARES) + 1)) if plan.steps else sys.maxsize}"
+
+
+def _is_judged(run: Run, plan: Plan) -> bool:
+    """Whether the run's evaluation.json has this plan's figures of its newest checkpoint, by its data's judge."""
+    found = run.evaluation()
+    if found is None or found["step"] != run.latest_checkpoint().step:
+        return False
+    complete = set(plan.figures) <= {*found["figures"], *found["unavailable"]}
+    config = run.config.data
+    same = config.source == "array" or found["data"]["source"] == config.source
+    judge = None if config.source == "array" else load_judge(config.source, config.data_dir).sha256
+    return complete and same and found["asked"] == plan.n and judge in (None, found["judge"]["sha256"])
+
+
+def _is_exported(run: Run) -> bool:
+    """Whether the run's newest checkpoint was exported already."""
+    try:
+        return bool(runtime.read_metadata(_onnx(run)).get("step") == run.latest_checkpoint().step)
+    except FileError:
+        return False
+
+
+def _onnx(run: Run) -> Path:
+    return run.path / f"{run.config.run.variant}.onnx"
+
+
+def _results(plan: Plan, directory: Path, todo: Sequence[Job], errors: Mapping[Path, str]) -> dict[str, Any]:
+    rows = [_row(job, directory, errors.get(job.path)) for job in todo]
+    done = [row for row in rows if row["status"] == "done"]
+    _check_comparable(done)
+    _name_recipes(done, directory)
+    return {
+        "schema": SCHEMA,
+        "plan": plan.model_dump(mode="json"),
+        "judge": done[0]["judge"] if done else None,
+        "data": done[0]["data"] if done else None,
+        "floors": _means([row["floors"] for row in done]),
+        "curve_floors": _means([row["curve_floors"] for row in done]),
+        "rows": rows,
+        "table": [
+            _summary(variant, rows) for variant in dict.fromkeys(row["variant"] for row in rows if row["variant"])
+        ],
+    }
+
+
+def _check_comparable(done: Sequence[Mapping[str, Any]]) -> None:
+    """Raises UsageError unless all were judged by one judge, on the same test images, with as many of their own."""
+    for what, values in {
+        "by different judges": {f"{row['judge']['name']} {row['judge']['sha256'][:8]}" for row in done},
+        "on different data": {f"{row['data']['source']} {row['data']['test_sha256'][:8]}" for row in done},
+        "with different numbers of images": {str(row["n"]) for row in done},
+    }.items():
+        if len(values) > 1:
+            raise UsageError(
+                f"the runs were judged {what} ({', '.join(sorted(values))}): their figures are not comparable"
+            )
+
+
+def _name_recipes(done: Sequence[dict[str, Any]], directory: Path) -> None:
+    """Runs of one variant are repetitions if only their seeds differ; where more does, each goes by its own name."""
+    recipes: dict[str, set[str]] = {}
+    for row in done:
+        recipes.setdefault(row["variant"], set()).add(recipe(Run.open(directory / row["run"]).config))
+    for row in done:
+        if len(recipes[row["variant"]]) > 1:
+            row["variant"] = row["name"]
+
+
+def _row(job: Job, directory: Path, error: str | None) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "name": job.name,
+        "run": os.path.relpath(job.path, directory),
+        "variant": job.variant,
+        "seed": job.seed,
+        "status": "done" if error is None else "failed",
+        "error": error,
+    }
+    if error is not None:
+        return row
+    run = Run.open(job.path)
+    config, found, curve = run.config, run.evaluation(), run.evaluations()
+    assert found is not None
+    return {
+        **row,
+        "variant": config.run.variant,
+        "seed": config.train.seed,
+        "judge": found["judge"],
+        "data": found["data"],
+        "n": found["n"],
+        "figures": {key: figure["mean"] for key, figure in found["figures"].items()},
+        "floors": {key: figure["floor"] for key, figure in found["figures"].items()},
+        "verdict": found["verdict"],
+        **_size_and_speed(run),
+        "curve": [
+            {"step": line["step"], "epoch": line["epoch"], "seconds": line["seconds"], **line["figures"]}
+            for line in curve
+        ],
+        "curve_floors": curve[-1]["floors"] if curve else {},  # of as many images as were judged on the way
+    }
+
+
+def _size_and_speed(run: Run) -> dict[str, Any]:
+    checkpoint, config = run.latest_checkpoint(), run.config
+    step, seconds = checkpoint.step, checkpoint.state()["seconds"]
+    images = step * config.variant.critic_steps * config.data.batch_size
+    return {
+        "steps": step,
+        "seconds": seconds,
+        "epochs": round(
+            images / config.data.batch_size / max(1, (config.data.images or 0) // config.data.batch_size), 3
+        ),
+        "images_per_s": round(images / max(seconds, 1e-9), 1),
+        "generator_parameters": _parameters(checkpoint.tensors("ema")),
+        "onnx_bytes": _onnx(run).stat().st_size,
+        "latency_ms": latency(_onnx(run)),
+    }
+
+
+def _parameters(tensors: Mapping[str, torch.Tensor]) -> int:
+    """Weights in a network's state: batch norm's statistics are none."""
+    buffers = ("running_mean", "running_var", "num_batches_tracked")
+    return sum(tensor.numel() for name, tensor in tensors.items() if not name.endswith(buffers))
+
+
+def latency(path: Path) -> dict[str, float]:
+    """Milliseconds that the exported generator takes for a batch of 1 and of 64: the median of repeated calls."""
+    generator = runtime.load(path)
+    found = {}
+    for batch in LATENCY_BATCHES:
+        z = latents(0, generator.info.latent_dim, 0, batch)
+        labels = np.arange(batch) % generator.info.num_classes if generator.info.num_classes else None
+        generator.generate(z, labels)  # the first call prepares
+        times, began = [], time.monotonic()
+        while time.monotonic() - began < LATENCY_SECONDS:
+            call = time.perf_counter()
+            generator.generate(z, labels)
+            times.append(1000 * (time.perf_counter() - call))
+        found[str(batch)] = round(median(times), 3)
+    return found
+
+
+def _summary(variant: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A variant's row: mean and deviation over its runs."""
+    own = [row for row in rows if row["variant"] == variant]
+    done = [row for row in own if row["status"] == "done"]
+    flat = [
+        {**row["figures"], "images_per_s": row["images_per_s"], "generator_parameters": row["generator_parameters"],
+         "onnx_bytes": row["onnx_bytes"], **{f"latency_ms_{batch}": ms for batch, ms in row["latency_ms"].items()}}
+        for row in done
+    ]  # fmt: skip
+    return {
+        "variant": variant,
+        "runs": len(done),
+        "failed": len(own) - len(done),
+        **{key: _spread([values[key] for values in flat if key in values]) for key in _keys(flat)},
+    }
+
+
+def _means(tables: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {key: fmean(table[key] for table in tables if key in table) for key in _keys(tables)}
+
+
+def _keys(tables: Sequence[Mapping[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(key for table in tables for key in table))
+
+
+def _spread(values: Sequence[float]) -> dict[str, float]:
+    return {"mean": fmean(values), "deviation": stdev(values) if len(values) > 1 else 0.0}

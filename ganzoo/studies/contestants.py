@@ -1,0 +1,199 @@
+"""What draws in a benchmark: an .onnx file by `ganzoo.runtime`, or a run's network in torch, three ways.
+
+    torch eager          the network as `ganzoo.load` has it, layer by layer or fused, whichever is faster at that batch
+    torch channels_last  the same with its convolutions' weights in that memory format
+    torch.compile        the compiled network, compiled anew for each batch size
+
+Each is given numpy arrays and gives numpy arrays. torch is imported only where a run takes part.
+"""
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ganzoo import runtime
+from ganzoo.errors import UsageError, VerificationError, first_line
+from ganzoo.registry import nearest
+from ganzoo.runtime import onnxfile
+from ganzoo.runtime.forms import LAYOUTS, PRECISIONS, Form
+from ganzoo.runtime.generator import GeneratorInfo
+from ganzoo.studies.stopwatch import turn, warm_up
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from ganzoo.runs.run import Run
+
+Call: TypeAlias = Callable[[], NDArray[Any]]
+Inputs: TypeAlias = tuple[NDArray[np.float32], NDArray[np.int64] | None]  # latents and labels of one batch
+EAGER, CHANNELS_LAST, COMPILED = "torch eager", "torch channels_last", "torch.compile"
+CHOOSING = 0.2  # seconds for each of the ways that are chosen from
+APART = 1e-3  # by how much a compiled network's images, in [-1, 1], may differ
+
+
+@dataclass(kw_only=True)
+class Contestant:
+    """One that draws, and what was found of it; `prepare` gives the call that draws a batch, and says in what way.
+
+    `starts` are the kinds of `ganzoo.studies.stopwatch.first_image` that are of interest, of `path`.
+    """
+
+    name: str
+    kind: Literal["file", "torch"]
+    prepare: Callable[[Inputs], tuple[Call, str]]
+    path: Path
+    starts: Sequence[str] = ()
+    facts: dict[str, Any] = field(default_factory=dict)
+    error: str | None = None
+    start: dict[str, Any] = field(default_factory=dict)
+    batches: list[dict[str, Any]] = field(default_factory=list)
+
+    @contextmanager
+    def trying(self, what: str) -> Iterator[None]:
+        """The first error inside is noted, and that is all that comes of any."""
+        try:
+            yield
+        except Exception as error:  # of whatever kind: the others go on
+            self.error = self.error or f"{what}{reason(error)}"
+
+
+def reason(error: BaseException) -> str:
+    """One line: of torch's compiler the cause, which its first line does not tell."""
+    while type(error).__module__.startswith("torch._") and (error.__cause__ or error.__context__):
+        error = error.__cause__ or error.__context__ or error
+    return first_line(error)
+
+
+def every_form() -> dict[str, Form]:
+    """Every precision in every layout, by the name it has here: `fp32`, `int8`, `uint8`, `int8-uint8`, ..."""
+    forms = [Form(precision=precision, layout=layout) for precision in PRECISIONS for layout in LAYOUTS]
+    return {form.suffix.removeprefix("-") or Form().precision: form for form in forms}
+
+
+def chosen_forms(names: Sequence[str] | None = None) -> dict[str, Form]:
+    """The forms of these names; by default each precision as it is, and each further layout in the usual precision.
+
+    Raises UsageError for a name that is none.
+    """
+    forms, usual = every_form(), Form()
+    if names is None:
+        return {
+            name: form
+            for name, form in forms.items()
+            if form.precision == usual.precision or form.layout == usual.layout
+        }
+    for name in names:
+        if name not in forms:
+            raise UsageError(f"no form '{name}'{nearest(name, list(forms))} (some of {', '.join(forms)})")
+    return {name: forms[name] for name in dict.fromkeys(names)}
+
+
+def of_file(path: Path, name: str, threads: int) -> tuple[Contestant, GeneratorInfo]:
+    """A file, and what it takes and draws. Raises FileError for one that cannot be used."""
+    contents = onnxfile.read(path)
+    generator = runtime.from_contents(contents, path, threads=threads)
+    about, difference = contents.document, contents.section("parity").get("difference")
+    facts = {
+        **{key: about.get(key, default) for key, default in vars(Form()).items()},
+        "bytes": len(contents.data),
+        "nodes": contents.nodes,
+        "difference": difference if isinstance(difference, float) else None,
+    }
+
+    def prepare(inputs: Inputs) -> tuple[Call, str]:
+        return lambda: generator.forward(*inputs), ""
+
+    contestant = Contestant(name=name, kind="file", prepare=prepare, path=path, starts=("file", "floor"), facts=facts)
+    return contestant, contents.info
+
+
+def of_form(run: "Run", name: str, form: Form, path: Path, threads: int) -> Contestant:
+    """A run exported in a form to `path`. Where that fails it is a contestant that has failed."""
+    from ganzoo.exporting import exporter
+
+    def prepare(inputs: Inputs) -> tuple[Call, str]:
+        raise AssertionError(path)
+
+    contestant = Contestant(name=name, kind="file", prepare=prepare, path=path, facts=dict(vars(form)))
+    with contestant.trying("export: "):
+        path.write_bytes(exporter.render(run, form, judged=False).data)
+        contestant, _ = of_file(path, name, threads)
+    return contestant
+
+
+def of_torch(run: "Run", *, compiled: bool) -> Iterator[Contestant]:
+    """A run's network in torch. Raises FileError for a run that cannot be read."""
+    from ganzoo.runs.opening import load_network
+    from ganzoo.zoo.networks.fused import FusedConv2d, fuse
+
+    network = load_network(run)[0]
+    fuse(network, False)
+    ways = {"plain layers": network}
+    if any(isinstance(module, FusedConv2d) for module in network.modules()):
+        ways["fused layers"] = copy.deepcopy(network)
+        fuse(ways["fused layers"], True)
+
+    def prepare(ways: "dict[str, nn.Module]", inputs: Inputs) -> tuple[Call, str]:
+        return _fastest({way: _eager(network, inputs) for way, network in ways.items()})
+
+    def contestant(name: str, prepare: Callable[[Inputs], tuple[Call, str]], *starts: str) -> Contestant:
+        return Contestant(name=name, kind="torch", prepare=prepare, path=run.path, starts=starts)
+
+    yield contestant(EAGER, lambda inputs: prepare(ways, inputs), "torch")
+    if any(parameter.dim() == 4 for parameter in network.parameters()):
+        last = {way: _channels_last(network) for way, network in ways.items()}
+        yield contestant(CHANNELS_LAST, lambda inputs: prepare(last, inputs))
+    if compiled:
+        yield contestant(COMPILED, lambda inputs: _compiled(ways, inputs))
+
+
+def _channels_last(network: "nn.Module") -> "nn.Module":
+    import torch
+
+    return copy.deepcopy(network).to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def _eager(network: "nn.Module", inputs: Inputs) -> Call:
+    import torch
+
+    z, labels = inputs
+
+    def call() -> NDArray[Any]:
+        with torch.inference_mode():
+            y = None if labels is None else torch.from_numpy(labels)
+            images: NDArray[Any] = network(torch.from_numpy(z), y).numpy()
+        return images
+
+    return call
+
+
+def _fastest(calls: dict[str, Call]) -> tuple[Call, str]:
+    """The call that takes least, and its name."""
+    if len(calls) == 1:
+        return next((call, name) for name, call in calls.items())
+    times = {}
+    for name, call in calls.items():
+        warm_up(call, CHOOSING)
+        times[name] = median(turn(call, CHOOSING))
+    name = min(times, key=lambda name: times[name])
+    return calls[name], name
+
+
+def _compiled(ways: "dict[str, nn.Module]", inputs: Inputs) -> tuple[Call, str]:
+    """Of the layers that are faster uncompiled. Raises whatever the compiler does, or for images that are others."""
+    import torch
+
+    eager, way = _fastest({way: _eager(network, inputs) for way, network in ways.items()})
+    torch.compiler.reset()  # it compiles a function only so many times
+    call = _eager(torch.compile(ways[way], dynamic=False), inputs)  # type: ignore[arg-type]
+    difference = float(np.abs(call() - eager()).max())
+    if not difference <= APART:
+        raise VerificationError(f"the compiled network draws other images: they differ by {difference:.1e}")
+    return call, way

@@ -1,0 +1,266 @@
+"""From arguments to a training that can begin: configured, its data loaded, its device and precision chosen."""
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ganzoo import data
+from ganzoo.compute.device import choose_device, choose_matmul, choose_precision, device_name
+from ganzoo.compute.distributed import ALONE, World
+from ganzoo.config import BUDGETS, RunConfig, Variant, assemble, read_toml
+from ganzoo.data import Dataset, Loader
+from ganzoo.data.memory import allowed_memory
+from ganzoo.errors import FileError, MachineError, UsageError
+from ganzoo.runs.run import Run
+from ganzoo.zoo.batch import Batches
+
+PATHS = ("channels_last", "fused", "compiled", "graphs")  # what the plain path does without
+CHOICES = ("precision", "matmul", *PATHS)  # of how a run computes
+PRECISIONS = {"fp32": "float32", "bf16": "bfloat16"}  # short names
+IN_MEMORY = "array"  # the source of images that are no file
+
+
+def configure(
+    variant: str | Variant | None = None,
+    dataset: Any = None,
+    *,
+    data_dir: str | Path | None = None,
+    image_size: int | None = None,
+    channels: int | None = None,
+    epochs: float | None = None,
+    steps: int | None = None,
+    minutes: float | None = None,
+    batch_size: int | None = None,
+    seed: int | None = None,
+    device: str | None = None,
+    sample_epochs: Sequence[int] | None = None,
+    evaluate_every: int | None = None,
+    precision: str | None = None,
+    deterministic: bool | None = None,
+    config: str | Path | None = None,
+    settings: Sequence[str] = (),
+) -> RunConfig:
+    """The configuration that `ganzoo.train` and `ganzoo train` make of their arguments (see `trainer.train`)."""
+    source = dataset if dataset is None or isinstance(dataset, str) else IN_MEMORY
+    flags: dict[str, dict[str, Any]] = {
+        "data": {
+            "source": source,
+            "data_dir": None if data_dir is None else str(data_dir),
+            "image_size": image_size,
+            "channels": channels,
+            "batch_size": batch_size,
+        },
+        "train": {
+            "epochs": epochs,
+            "steps": steps,
+            "minutes": minutes,
+            "seed": seed,
+            "device": device,
+            "sample_epochs": None if sample_epochs is None else list(sample_epochs),
+            "evaluate_every": evaluate_every,
+            "precision": None if precision is None else PRECISIONS.get(precision, precision),
+            "deterministic": deterministic,
+        },
+    }
+    table = {} if config is None else read_toml(Path(config))
+    if deterministic or flags["train"]["precision"] == "float32":  # the plain path, whatever a file's run had chosen
+        table = {**table, "train": {key: value for key, value in table.get("train", {}).items() if key not in CHOICES}}
+    given = {name: {key: value for key, value in table.items() if value is not None} for name, table in flags.items()}
+    return assemble(variant, file=table, settings=settings, flags=given)
+
+
+@dataclass(frozen=True)
+class Training:
+    """A configuration completed by its data and machine."""
+
+    config: RunConfig
+    dataset: Dataset
+    loader: Loader
+    device: torch.device
+    world: World = ALONE
+
+    def batches(self, noise: frozenset[str]) -> Batches:
+        """The batches of its updates, with the noise that the penalties ask for."""
+        variant = self.config.variant
+        return Batches(
+            self.loader,
+            latent_dim=variant.latent_dim,
+            conditional=variant.conditional,
+            noise=noise,
+            seed=self.config.train.seed,
+        )
+
+    @property
+    def total_steps(self) -> int | None:
+        """The budget in steps; None where it is minutes."""
+        train = self.config.train
+        if train.epochs is None:
+            return train.steps
+        updates = round(train.epochs * self.loader.batches_per_epoch, 6)  # 0.1 * 30 is a little over 3
+        return math.ceil(updates / self.config.variant.critic_steps)
+
+    def epoch(self, step: int) -> float:
+        """Passes of the real images through the discriminator by this step."""
+        return step * self.config.variant.critic_steps / self.loader.batches_per_epoch
+
+    def check_budget(self, step: int, seconds: float) -> None:
+        """Raises UsageError for a run with nothing left to do."""
+        total, minutes = self.total_steps, self.config.train.minutes
+        if total is not None and step >= total:
+            raise UsageError(
+                f"the run has done {step} steps ({self.epoch(step):.2f} epochs) of {total}: give a larger total with "
+                "--steps or --epochs, or --minutes for that much more time"
+            )
+        if minutes is not None and seconds >= 60 * minutes:
+            raise UsageError(
+                f"the run's {minutes:g} minutes are spent: --minutes adds more, --steps and --epochs are totals"
+            )
+
+
+def prepare(config: RunConfig, images: Any = None, *, resumed: bool = False, world: World = ALONE) -> Training:
+    """Load the data (or take `images` in memory), choose device, precision and threads.
+
+    Of several processes each loads all the data. Raises: UsageError for settings that the data or the number of
+    processes contradict, FileError for data that a resumed run was not trained on,
+    MachineError for a device that is not there.
+    """
+    share = world.share(config.data.batch_size)
+    dataset = _dataset(config, images, _memory(config, world))
+    if config.variant.conditional and dataset.labels is None:
+        raise UsageError(
+            f"'{config.run.variant}' is conditional, but {dataset.source} has no labels: use a folder a class, "
+            "`labels` in an .npz file, or --set conditional=false"
+        )
+    if resumed and dataset.sha256 != config.data.sha256:
+        raise FileError(
+            f"{dataset.source} is not what the run was trained on (another SHA-256); the run was left as it is"
+        )
+    train = config.train
+    device = world.device(_device(train.device, resumed))
+    if train.deterministic and train.precision == "bfloat16":
+        raise UsageError("train.deterministic computes in float32: leave out --precision bf16")
+    if train.graphs and (device.type != "cuda" or world.size > 1):
+        if not resumed:
+            raise UsageError("train.graphs is for CUDA and one process: leave it out, or --set train.graphs=false")
+        train = train.model_copy(update={"graphs": False})
+    completed = config.with_data(
+        source=dataset.source,
+        memory=dataset.mapped.memory if dataset.mapped else config.data.memory,  # the order depends on it
+        note=dataset.note or config.data.note,
+        sha256=dataset.sha256,
+        images=len(dataset),
+        image_shape=dataset.image_shape,
+        num_classes=dataset.num_classes,
+        class_names=dataset.class_names,
+    ).with_train(
+        device=device.type,
+        precision="float32" if train.plain else choose_precision(train.precision, device),
+        matmul="highest" if train.plain and train.matmul == "auto" else choose_matmul(train.matmul, device),
+        **{key: False if train.plain and getattr(train, key) is None else getattr(train, key) for key in PATHS},
+    )
+    loader = Loader(dataset, config.data.batch_size, device, config.train.seed, share)
+    return Training(completed, dataset, loader, device, world)
+
+
+def with_budget(config: RunConfig, budget: Mapping[str, float | None], seconds: float) -> RunConfig:
+    """The configuration of a resumed run: new totals of steps or epochs, or that many minutes more."""
+    given = {key: value for key, value in budget.items() if value is not None}
+    if len(given) > 1:
+        raise UsageError(f"two budgets at once: {' and '.join(given)}; give one of --epochs, --steps, --minutes")
+    if not given:
+        return config
+    if "minutes" in given:
+        given["minutes"] = round(given["minutes"] + seconds / 60, 4)
+    table = config.model_dump(mode="json")
+    table["train"] |= dict.fromkeys(BUDGETS) | given
+    return RunConfig.from_json(json.dumps(table))
+
+
+def recipe(config: RunConfig) -> str:
+    """All of a configuration that runs have in common if they are repetitions of one another."""
+    train = config.train.model_dump(mode="json", include={*BUDGETS, "ema"})
+    data = config.data.model_dump(mode="json", exclude={"memory", "note"})  # both may tell how much was free that day
+    return json.dumps([config.variant.model_dump(mode="json"), data, train])
+
+
+def changes(former: RunConfig, config: RunConfig) -> list[str]:
+    """One line for each setting that is not what it was."""
+    before, after = dict(_leaves(former.model_dump(mode="json"))), dict(_leaves(config.model_dump(mode="json")))
+    keys = sorted(before.keys() | after.keys())
+    return [
+        f"changed: {key}: {before.get(key)} -> {after.get(key)}" for key in keys if before.get(key) != after.get(key)
+    ]
+
+
+def lost_exactness(run: Run, training: Training, processes: int) -> list[str]:
+    """A line for each cause of other bits than in one sitting: another processor or torch than it began with, another
+    number of processes than it was saved by, images in another order.
+    """
+    lines = []
+    if training.dataset.mapped and run.config.data.memory != training.config.data.memory:
+        lines.append("exactness is lost: the images no longer fit into memory, and so come in another order")
+    began = run.environment()
+    before = (began.get("device"), began.get("packages", {}).get("torch"))
+    now = (device_name(training.device), version("torch"))
+    if before != now:
+        began_on, now_on = (f"{device} with torch {torch_version}" for device, torch_version in (before, now))
+        lines.append(f"exactness is lost: the run began on {began_on}, now {now_on}")
+    if processes != training.world.size:
+        lines.append(f"exactness is lost: the number of processes was {processes}, now it is {training.world.size}")
+    return lines
+
+
+def _leaves(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _memory(config: RunConfig, world: World) -> int | None:
+    """MB that the images may take in this process; of several the first one's, for the images' order depends on it."""
+    if world.size == 1 or config.data.memory is not None:
+        return config.data.memory
+    return max(1, world.gather(allowed_memory(None))[0] // world.size)
+
+
+def _dataset(config: RunConfig, images: Any, memory: int | None) -> Dataset:
+    settings = config.data
+    if images is not None and not isinstance(images, str):
+        dataset = _in_memory(images)
+        return data.fit(dataset, settings.image_size, settings.channels)
+    if settings.source == IN_MEMORY:
+        raise UsageError(
+            f"the source '{IN_MEMORY}' is images in memory, which no file holds: give them with dataset=images to "
+            "ganzoo.train or ganzoo.resume"
+        )
+    return data.load(
+        settings.source,
+        data_dir=settings.data_dir,
+        image_size=settings.image_size,
+        channels=settings.channels,
+        memory=memory,
+    )
+
+
+def _in_memory(images: Any) -> Dataset:
+    if isinstance(images, Dataset):
+        return images
+    return data.from_arrays(*images) if isinstance(images, tuple) else data.from_arrays(images)
+
+
+def _device(name: str, resumed: bool) -> torch.device:
+    """A run that moved to a machine without its device goes on with what is there."""
+    try:
+        return choose_device(name)
+    except MachineError:
+        if resumed:
+            return choose_device("auto")
+        raise

@@ -1,0 +1,265 @@
+"""Everything that training changes, and its way into a checkpoint and back."""
+
+import copy
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ganzoo.compute.distributed import ALONE, World
+from ganzoo.config import SGD, Adam, RunConfig
+from ganzoo.errors import DivergedError, MachineError
+from ganzoo.runs.checkpoint import Checkpoint, Tensors
+from ganzoo.seeds import derive
+from ganzoo.zoo.build import build_objective
+from ganzoo.zoo.networks.fused import fuse
+from ganzoo.zoo.objectives.adversarial import Terms
+
+
+class Player:
+    """A network, its optimiser, and the one place where they are stepped."""
+
+    def __init__(
+        self,
+        name: str,
+        network: nn.Module,
+        parameters: Mapping[str, nn.Parameter],
+        settings: Adam | SGD,
+        world: World = ALONE,
+        *,
+        capturable: bool = False,
+    ) -> None:
+        self.name = name
+        self.network = network
+        self.parameters = dict(parameters)
+        device = next(iter(self.parameters.values())).device
+        self.optimizer = _optimizer(self.parameters.values(), settings, capturable=capturable)
+        self.world = world
+        self.defers = device.type != "cpu"
+        self.nonfinite = torch.zeros((), dtype=torch.bool, device=device)  # where it `defers`: a step was skipped
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Leave this player's gradients out while it is the other's turn."""
+        for parameter in self.parameters.values():
+            parameter.requires_grad_(False)
+        try:
+            yield
+        finally:
+            for parameter in self.parameters.values():
+                parameter.requires_grad_(True)
+
+    def update(self, step: int, terms: Terms) -> None:
+        """Minimise the sum of the terms by one optimiser step, taken only if all that it needs is finite.
+
+        A CPU is asked at once (DivergedError names the term or the tensor). Other devices are not waited for: where the
+        player `defers`, the device itself skips the step and `nonfinite` keeps it until `check`.
+
+        Of several processes all take the same step, by the mean of their gradients; the terms become their means too.
+        """
+        for parameter in self.parameters.values():
+            parameter.grad = None
+        total = torch.stack(list(terms.values())).sum()
+        total.backward()  # type: ignore[no-untyped-call]
+        gradients = [parameter.grad for parameter in self.parameters.values() if parameter.grad is not None]
+        if self.world.size > 1:
+            self.world.average([*gradients, total.detach(), *(value.detach() for value in terms.values())])
+        bad = ~torch.stack([total.detach(), *(gradient.sum() for gradient in gradients)]).sum().isfinite()
+        if self.defers:
+            self.optimizer.found_inf = bad.float()  # type: ignore[attr-defined]  # read by the fused kernels
+            self.nonfinite.logical_or_(bad)
+        elif bad:
+            raise DivergedError(self._what_is_wrong(step, terms))
+        self.optimizer.step()
+
+    def check(self, step: int) -> None:
+        """Raises DivergedError if a step was skipped on the device since training began."""
+        if self.defers and self.nonfinite:
+            raise DivergedError(
+                f"{self.name}: a loss or gradient was not finite by step {step}; that step was not taken"
+            )
+
+    def _what_is_wrong(self, step: int, terms: Terms) -> str:
+        for name, value in terms.items():
+            if not value.isfinite():
+                return f"step {step}, {self.name}: the term '{name}' is {value.item()}"
+        for name, parameter in self.parameters.items():
+            if parameter.grad is not None and not parameter.grad.isfinite().all():
+                return f"step {step}, {self.name}: the gradient of '{name}' is not finite"
+        return f"step {step}, {self.name}: the sum of the losses or of the gradients is not finite"
+
+    def optimizer_tensors(self) -> dict[str, Tensor]:
+        """The optimiser's state, each tensor named `<parameter>|<field>`."""
+        state = self.optimizer.state
+        return {
+            f"{name}|{field}": value
+            for name, parameter in self.parameters.items()
+            for field, value in state.get(parameter, {}).items()
+        }
+
+    def restore_optimizer(self, tensors: Tensors) -> None:
+        """Moments get the strides of their parameters: a fused step on any other layout goes wrong without a word."""
+        for key, value in tensors.items():
+            name, _, field = key.rpartition("|")
+            parameter = self.parameters[name]
+            like = torch.empty_like(parameter) if value.shape == parameter.shape else value.to(parameter.device)
+            self.optimizer.state[parameter][field] = like.detach().copy_(value)
+
+
+def _optimizer(parameters: Iterable[nn.Parameter], settings: Adam | SGD, *, capturable: bool) -> torch.optim.Optimizer:
+    """The optimiser; one that is `capturable` by a CUDA graph counts its steps on the device (SGD counts none)."""
+    if isinstance(settings, SGD):
+        return torch.optim.SGD(parameters, lr=settings.lr, momentum=settings.momentum, fused=True)
+    adam = torch.optim.Adam(
+        parameters, lr=settings.lr, betas=settings.betas, eps=settings.eps, fused=True, capturable=capturable
+    )
+    adam._warned_capturable_if_run_uncaptured = True  # as it is a few times before it is captured
+    return adam
+
+
+class Ema:
+    """A moving average of the generator: parameters averaged, buffers copied, always in eval mode.
+
+    The decay rises from 0.1 to its full value, so that the first random weights are soon forgotten. After the first
+    steps only every eighth is averaged in, for all eight: it moves the same memory as the generator's optimiser.
+    """
+
+    EVERY = 8
+    FIRST = 80  # steps that are averaged in one by one
+
+    def __init__(self, generator: nn.Module, decay: float) -> None:
+        self.network = copy.deepcopy(generator).eval().requires_grad_(False)
+        self.decay = decay
+
+    @torch.no_grad()
+    def update(self, generator: nn.Module, step: int) -> None:
+        """After the `step`-th generator update, counted from 1."""
+        steps = 1 if step <= self.FIRST else self.EVERY
+        if step % steps:
+            return
+        decay = min(self.decay, step / (step + 9)) ** steps
+        averaged: list[Tensor] = list(self.network.parameters())
+        current: list[Tensor] = list(generator.parameters())
+        torch._foreach_lerp_(averaged, current, 1 - decay)
+        for average, value in zip(self.network.buffers(), generator.buffers(), strict=True):
+            average.copy_(value)
+
+
+class Logs:
+    """Sums of loss terms since the last log line, kept on the device and read once a line."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, Tensor] = {}
+        self.counts: dict[str, int] = {"d": 0, "g": 0}
+
+    def add(self, player: str, terms: Terms) -> None:
+        """One update's terms of player "d" or "g", under `d_<term>`."""
+        self.counts[player] += 1
+        for name, value in terms.items():
+            key = f"{player}_{name}"
+            if key in self.sums:
+                self.sums[key] += value.detach()
+            else:
+                self.sums[key] = value.detach().clone()  # a captured update writes its terms to the same place again
+
+    def means(self) -> dict[str, float]:
+        """The mean an update of every term, and of their sum as `d_loss` and `g_loss`.
+
+        A lazy penalty counts as 0 where it was not due.
+        """
+        terms = {key: value.item() / max(1, self.counts[key[0]]) for key, value in self.sums.items()}
+        losses = {
+            f"{player}_loss": sum(value for key, value in terms.items() if key[0] == player) for player in self.counts
+        }
+        return {**losses, **terms}
+
+    def reset(self) -> None:
+        for value in self.sums.values():
+            value.zero_()
+        self.counts = dict.fromkeys(self.counts, 0)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"sums": {key: value.item() for key, value in self.sums.items()}, "counts": self.counts}
+
+    def restore(self, saved: Mapping[str, Any], device: torch.device) -> None:
+        self.sums = {
+            key: torch.tensor(value, dtype=torch.float32, device=device) for key, value in saved["sums"].items()
+        }
+        self.counts = dict(saved["counts"])
+
+
+class TrainingState:
+    """The networks, optimisers, averages and counters of a run."""
+
+    def __init__(self, config: RunConfig, device: torch.device, world: World = ALONE) -> None:
+        torch.manual_seed(derive(config.train.seed, "weights"))
+        layout = torch.channels_last if config.train.channels_last else torch.contiguous_format
+        objective = build_objective(config).to(device)
+        objective.to(memory_format=layout)  # type: ignore[call-overload]  # torch's stubs leave the keyword out
+        fuse(objective, bool(config.train.fused))
+        variant = config.variant
+        self.objective = objective
+        self.device = device
+        self.world = world
+        self.discriminator = Player(
+            "discriminator",
+            objective.discriminator,
+            objective.discriminator_parameters(),
+            variant.discriminator_optimizer,
+            world,
+            capturable=bool(config.train.graphs),
+        )
+        self.generator = Player(
+            "generator",
+            objective.generator,
+            objective.generator_parameters(),
+            variant.generator_optimizer,
+            world,
+            capturable=bool(config.train.graphs),
+        )
+        self.statistics = [buffer for buffer in objective.buffers() if buffer.is_floating_point()]
+        self.ema = Ema(objective.generator, config.train.ema)
+        self.logs = Logs()
+        self.step = 0
+        self.seconds = 0.0
+
+    def average_buffers(self) -> None:
+        """Bring what each process kept of its own share of the batches, as batch norm does, to the mean over them."""
+        self.world.average(self.statistics)
+
+    def check_alike(self) -> None:
+        """Raises MachineError where the processes' weights are not the same bits."""
+        if self.world.size == 1:
+            return
+        digest = hashlib.sha256()
+        for tensor in self.objective.state_dict().values():
+            digest.update(tensor.detach().cpu().contiguous().numpy().data)
+        digests = self.world.gather(digest.hexdigest())
+        others = [str(rank) for rank, other in enumerate(digests) if other != digests[0]]
+        if others:
+            raise MachineError(
+                f"the weights are no longer the same on all processes by step {self.step} (process {', '.join(others)} "
+                "differs from process 0): nothing was saved; give them processors of one kind and one torch, and resume"
+            )
+
+    def parts(self) -> dict[str, Tensors]:
+        """What a checkpoint holds as tensors."""
+        return {
+            "objective": self.objective.state_dict(),
+            "ema": self.ema.network.state_dict(),
+            "generator_optimizer": self.generator.optimizer_tensors(),
+            "discriminator_optimizer": self.discriminator.optimizer_tensors(),
+        }
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Raises FileError where the checkpoint is damaged."""
+        state = checkpoint.state()
+        checkpoint.load("objective", self.objective)
+        checkpoint.load("ema", self.ema.network)
+        self.generator.restore_optimizer(checkpoint.tensors("generator_optimizer"))
+        self.discriminator.restore_optimizer(checkpoint.tensors("discriminator_optimizer"))
+        self.logs.restore(state["logs"], self.device)
+        self.step, self.seconds = int(state["step"]), float(state["seconds"])

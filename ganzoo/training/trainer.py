@@ -1,0 +1,397 @@
+"""The one training loop, and the two ways into it: a new run, and a run that goes on.
+
+Everything is a function of the configuration and `(seed, step)`: on one machine's CPU, training to step K and resuming
+to step N gives the very bits of training to N.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypedDict, Unpack
+
+from ganzoo.compute.device import device_name, torch_settings
+from ganzoo.compute.distributed import ALONE, World
+from ganzoo.config import RunConfig, Variant
+from ganzoo.errors import Interrupted, MachineError
+from ganzoo.evaluation.monitor import Monitor, describe, warning
+from ganzoo.runs import checkpoint
+from ganzoo.runs.opening import as_generator, preview
+from ganzoo.runs.run import Run
+from ganzoo.runtime.images import save_png
+from ganzoo.training import tuning
+from ganzoo.training.interruption import Received, interruption
+from ganzoo.training.prepare import Training, changes, configure, lost_exactness, prepare, with_budget
+from ganzoo.training.progress import Progress
+from ganzoo.training.state import TrainingState
+from ganzoo.training.updates import Updates
+
+PICTURE_UPDATES = 1000  # the even cadence of pictures: the whole epochs nearest to this many updates
+
+
+class Options(TypedDict, total=False):
+    """What `train` takes besides: the same names as the flags of `ganzoo train`."""
+
+    data_dir: str | Path | None
+    image_size: int | None
+    channels: int | None
+    epochs: float | None
+    steps: int | None
+    minutes: float | None
+    batch_size: int | None
+    seed: int | None
+    device: str | None
+    sample_epochs: Sequence[int] | None
+    evaluate_every: int | None
+    precision: str | None
+    deterministic: bool | None
+    config: str | Path | None
+    settings: Sequence[str]
+
+
+def train(
+    variant: str | Variant | None = None,
+    dataset: Any = None,
+    *,
+    out: str | Path | None = None,
+    progress: bool = True,
+    world: World = ALONE,
+    **options: Unpack[Options],
+) -> Run:
+    """Train a variant into a new run directory, and return the run.
+
+    Args:
+        variant: a registered name (`ganzoo list variants`) or a `Variant`; None where `config` names one.
+        dataset: a source (`auto`, `mnist`, `mnist-5k`, `npz:FILE`, `folder:PATH`), a `Dataset`, an array or tensor of
+            images, or a pair (images, labels); None for `auto`.
+        out: the run's directory, which must not exist; None for one under `runs/`.
+        progress: whether to show progress on stderr.
+        world: of a run on several processes, what `ganzoo.distributed.joined` gave this one.
+        epochs, steps, minutes: the budget; one of them, or none for 5 minutes.
+        batch_size, seed, device, sample_epochs, evaluate_every: see `DataConfig` and `TrainConfig`.
+        precision: "auto", "fp32" or "bf16"; fp32 is also the plain path, layer by layer.
+        deterministic: the plain path, with torch's deterministic algorithms.
+        image_size, channels: bring the images to squares of this many pixels, to 1 or 3 channels.
+        data_dir: where MNIST lies or is put; None for `GANZOO_DATA_DIR`, else the platform's cache directory.
+        config: a TOML file over the variant's own values, such as a run's `config.toml`.
+        settings: `KEY=VALUE` strings over those, as the command's `--set` takes them.
+
+    Raises: the errors of `ganzoo.errors`; `Interrupted`, a KeyboardInterrupt, after it has saved.
+    """
+    return start(configure(variant, dataset, **options), dataset, out=out, progress=progress, world=world)
+
+
+def start(
+    config: RunConfig,
+    dataset: Any = None,
+    *,
+    out: str | Path | None = None,
+    progress: bool = True,
+    world: World = ALONE,
+) -> Run:
+    """Train a configuration into a new run directory; `dataset` is read only where it is images in memory."""
+    training = prepare(config, dataset, world=world)
+    reporter = Progress(enabled=progress and world.leads)
+    if training.dataset.note:
+        reporter.say(training.dataset.note)
+    completed, line = tuning.measured(training, config.train)
+    training = replace(training, config=completed)
+    if line:
+        reporter.say(line)
+    with torch_settings(training.config.train):
+        state = TrainingState(
+            training.config, training.device, world
+        )  # first: what cannot be built leaves no directory
+        monitor = _monitor(training)
+        _check_alike(training, state)
+        run = _on_the_first(world, lambda: Run.create(training.config, out, device_name(training.device)))
+        reporter.say(f"run: {run.path}")
+        with _locked(run, world):
+            return _fit(Session(run, training, state, reporter, monitor))
+
+
+def resume(
+    run: str | Path | Run,
+    *,
+    epochs: float | None = None,
+    steps: int | None = None,
+    minutes: float | None = None,
+    dataset: Any = None,
+    progress: bool = True,
+    world: World = ALONE,
+) -> Run:
+    """Go on with a run in place from its newest checkpoint, bit-exactly on the CPU that it was trained on.
+
+    Args:
+        epochs, steps: the run's new total; minutes: that much more time; none of them: what is left of its budget.
+        dataset: the images again, for a run that was trained on images in memory.
+        world: as of `train`; each process reads the checkpoint.
+
+    Raises: as `train`; FileError for a damaged checkpoint or for data that are no longer the same.
+    """
+    run = run if isinstance(run, Run) else Run.open(run)
+    reporter = Progress(enabled=progress and world.leads)
+    with _locked(run, world):
+        return _resume(run, {"epochs": epochs, "steps": steps, "minutes": minutes}, dataset, reporter, world)
+
+
+def _resume(run: Run, budget: dict[str, float | None], dataset: Any, reporter: Progress, world: World) -> Run:
+    latest = run.latest_checkpoint()
+    saved = latest.state()
+    former = latest.config()
+    training = prepare(with_budget(former, budget, float(saved["seconds"])), dataset, resumed=True, world=world)
+    training = replace(training, config=tuning.complete(training))
+    for line in [*changes(former, training.config), *lost_exactness(run, training, int(saved.get("processes", 1)))]:
+        reporter.say(line)
+    with torch_settings(training.config.train):
+        state = TrainingState(training.config, training.device, world)
+        state.restore(latest)
+        training.check_budget(state.step, state.seconds)
+        monitor = _monitor(training)
+        _check_alike(training, state)
+        if world.leads:
+            checkpoint.sweep(run.checkpoints_directory)
+            run.cut_lines(state.step)
+            run.write_config(training.config)
+        reporter.say(f"run: {run.path}, from step {state.step}")
+        return _fit(Session(run, training, state, reporter, monitor))
+
+
+def _monitor(training: Training) -> Monitor | None:
+    """What evaluates the run on the way, where that was asked for."""
+    train = training.config.train
+    asked = train.evaluate_every or train.evaluate_epochs or train.evaluate_seconds
+    return Monitor(training.dataset, training.config) if asked and training.world.leads else None
+
+
+def _on_the_first(world: World, make: Callable[[], Run]) -> Run:
+    """What the first of the processes makes, on all of them."""
+    (made, *_) = world.gather(make() if world.leads else None)
+    assert made is not None
+    return made
+
+
+def _locked(run: Run, world: World) -> AbstractContextManager[None]:
+    """The lock of the run, which the first of its processes holds for all."""
+    return run.lock() if world.leads else nullcontext()
+
+
+def _check_alike(training: Training, state: TrainingState) -> None:
+    """Raises MachineError where the processes would not train the same thing."""
+    own = training.config.to_json()
+    for rank, text in enumerate(training.world.gather(own)):
+        if text != own:
+            line, *_ = changes(RunConfig.from_json(text), training.config)
+            raise MachineError(f"process {rank} and process {training.world.rank} differ: {line.partition(': ')[2]}")
+    state.check_alike()
+
+
+class Session:
+    """One sitting at a run, and what follows a step."""
+
+    def __init__(
+        self, run: Run, training: Training, state: TrainingState, progress: Progress, monitor: Monitor | None
+    ) -> None:
+        self.run = run
+        self.training = training
+        self.config = training.config
+        self.state = state
+        self.world = training.world
+        self.progress = progress
+        self.monitor = monitor
+        self.batches = training.batches(state.objective.noise)
+        self.updates = Updates(state, self.config)
+        self._picture_epochs = _picture_epochs(self.config, training.loader.batches_per_epoch)
+        self._started = time.monotonic() - state.seconds
+        self._logged = (state.step, state.seconds)
+        self._seen = state.seconds  # when it was last asked whether an evaluation is due
+        self._distance: tuple[int, float] | None = None  # step and FID of the last evaluation
+        self.finished = False  # whether the budget was spent when all processes last agreed on it
+
+    def goes_on(self, received: Received) -> bool:
+        """Whether there is another step: all processes stop together, by the first one's clock or a signal to any."""
+        due = self.world.leads and self.is_over()  # its clock alone leaves out evaluations
+        over, number = self.world.greatest(due, received.number or 0)
+        self.finished, received.number = bool(over), int(number) or None
+        return not over and not number
+
+    def is_over(self) -> bool:
+        """Whether the budget is spent."""
+        minutes, total = self.config.train.minutes, self.training.total_steps
+        if minutes is not None:
+            return self.seconds() >= 60 * minutes
+        return total is not None and self.state.step >= total
+
+    def seconds(self) -> float:
+        """Time spent training this run, in this sitting and those before."""
+        return time.monotonic() - self._started
+
+    def after_step(self) -> None:
+        """Progress, a log line, a picture, a checkpoint, each where it is due; the first process does them for all."""
+        step, train = self.state.step, self.config.train
+        if step % train.checkpoint_every == 0:
+            self.state.check_alike()
+        if not self.world.leads:
+            return
+        epoch = self.training.epoch(step)
+        self.progress.advance(step, self.training.total_steps, epoch, self._share_done())
+        if step % train.log_every == 0:
+            self._log(step, epoch)
+        for done in range(int(self.training.epoch(step - 1)) + 1, int(epoch) + 1):
+            if self._picture_epochs(done):
+                self.picture(f"epoch-{done:04d}.png")
+        if self._evaluation_is_due(step, epoch):
+            self.evaluate(step, epoch)
+        if step % train.checkpoint_every == 0 and not self.is_over():  # a final one follows at once
+            self.save(final=False)
+
+    def save(self, *, final: bool) -> None:
+        """A checkpoint; a `final` one, at the end of a budget, is kept until the next final one."""
+        self.check_finite()
+        state, directory = self.state, self.run.checkpoints_directory
+        checkpoint.save(
+            directory,
+            state.step,
+            state.parts(),
+            {
+                "step": state.step,
+                "seconds": round(self.seconds(), 3),
+                "processes": self.world.size,
+                "final": final,
+                "fid": self._distance[1] if self._distance is not None and self._distance[0] == state.step else None,
+                "logs": state.logs.to_json(),
+                "config": self.config.model_dump(mode="json"),
+            },
+        )
+        checkpoint.prune(directory)
+
+    def picture(self, name: str) -> None:
+        """The averaged generator on fixed latents."""
+        generator = as_generator(self.state.ema.network, self.config, self.training.device)
+        save_png(self.run.samples / name, preview(generator, self.config.train.seed))
+
+    def evaluate(self, step: int, epoch: float) -> None:
+        """A line in `evaluations.jsonl`, a warning of classes lost, a checkpoint where it is the best so far.
+
+        The time that this takes counts neither as training nor against a budget of minutes.
+        """
+        assert self.monitor is not None
+        began, seconds = time.monotonic(), self.seconds()
+        former = self.run.evaluations()
+        generator = as_generator(self.state.ema.network, self.config, self.training.device)
+        where = {"step": step, "epoch": round(epoch, 6), "seconds": round(seconds, 3)}
+        line = {**where, **self.monitor.evaluate(generator)}
+        self.run.append_evaluation(line)
+        for text in (describe(line), warning(line, former)):
+            if text:
+                self.progress.say(text)
+        self._distance = (step, line["figures"]["fid"])
+        self._started += time.monotonic() - began  # before the checkpoint, which says how long it was trained
+        if all(line["figures"]["fid"] < other["figures"]["fid"] for other in former):
+            self.save(final=self.is_over())
+
+    def evaluate_at_the_end(self) -> None:
+        """The last evaluation, unless the last step was evaluated already."""
+        if self.monitor is not None and (self._distance is None or self._distance[0] != self.state.step):
+            self.evaluate(self.state.step, self.training.epoch(self.state.step))
+
+    def _evaluation_is_due(self, step: int, epoch: float) -> bool:
+        train, before, now = self.config.train, self._seen, self.seconds()
+        if self.monitor is None:
+            return False
+        self._seen = now
+        return bool(
+            (train.evaluate_every and step % train.evaluate_every == 0)
+            or any(self.training.epoch(step - 1) < due <= epoch for due in train.evaluate_epochs)
+            or any(before < due <= now for due in train.evaluate_seconds)
+        )
+
+    def check_finite(self) -> None:
+        """Raises DivergedError where the device skipped a step."""
+        for player in (self.state.discriminator, self.state.generator):
+            player.check(self.state.step)
+
+    def finish(self) -> None:
+        """The last checkpoint and, at the end of a budget, what belongs there."""
+        step = self.state.step
+        self.save(final=self.finished)
+        if self.finished:
+            self.picture("final.png")
+            self.evaluate_at_the_end()
+            self.describe("Trained to the end of its budget.")
+        else:
+            self.describe(f"Interrupted at step {step}, and saved: `ganzoo resume` goes on from there.")
+
+    def describe(self, note: str) -> None:
+        """The run's README.md."""
+        self.run.write_readme(self.config, self.state.step, self.training.epoch(self.state.step), note)
+
+    def _log(self, step: int, epoch: float) -> None:
+        self.check_finite()
+        seconds = self.seconds()
+        former_step, former_seconds = self._logged
+        images = (step - former_step) * self.config.variant.critic_steps * self.config.data.batch_size
+        line = {
+            "step": step,
+            "epoch": round(epoch, 6),
+            "seconds": round(seconds, 3),
+            "images_per_s": round(images / max(seconds - former_seconds, 1e-9), 1),
+            **self.state.logs.means(),
+        }
+        self.run.append_metrics(line)
+        self.progress.log(line)
+        self.state.logs.reset()
+        self._logged = (step, seconds)
+
+    def _share_done(self) -> float:
+        """How much of the budget is spent, from 0 to 1."""
+        minutes, total = self.config.train.minutes, self.training.total_steps
+        share = self.seconds() / (60 * minutes) if minutes is not None else self.state.step / (total or 1)
+        return min(1.0, share)
+
+
+def _fit(session: Session) -> Run:
+    """Train until the budget is spent or a signal comes; save; say what to type next."""
+    run, state, leads = session.run, session.state, session.world.leads
+    with interruption() as received:
+        if leads:
+            session.describe("Training is under way, or was stopped before it could say so.")
+        for line in _notes(session):
+            session.progress.say(line)
+        with session.progress:
+            while session.goes_on(received):
+                session.updates.step(session.batches)
+                session.after_step()
+        state.check_alike()
+        if leads:
+            session.finish()
+        session.world.gather(None)  # until the first has written all
+    if not session.finished and received.number is not None:
+        message = f"interrupted at step {state.step}, saved; to go on: ganzoo resume {run.path}"
+        raise Interrupted(message, received.number)
+    if received.number is not None:
+        raise Interrupted(f"interrupted; {run.path} had come to the end of its budget, and is saved", received.number)
+    return run
+
+
+def _notes(session: Session) -> list[str]:
+    """What there is to say of a run on several processes."""
+    size, batch_size = session.world.size, session.config.data.batch_size
+    if size == 1:
+        return []
+    lines = [f"{size} processes: {batch_size // size} of the {batch_size} images of a batch each"]
+    if mixing := session.state.objective.mixing:
+        lines.append(
+            f"note: {', '.join(mixing)}: statistics are taken over {batch_size // size} images and not {batch_size}: "
+            "close to the run of one process, but not the same"
+        )
+    return lines
+
+
+def _picture_epochs(config: RunConfig, batches_per_epoch: int) -> Callable[[int], bool]:
+    """Whether a picture is due at the end of an epoch; it never depends on the budget, which may grow."""
+    if config.train.sample_epochs is not None:
+        return set(config.train.sample_epochs).__contains__
+    cadence = max(1, round(PICTURE_UPDATES / batches_per_epoch))
+    return lambda epoch: epoch % cadence == 0

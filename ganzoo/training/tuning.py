@@ -1,0 +1,136 @@
+"""How a run computes, chosen by measuring a few steps when it starts, and written down: a resumed run keeps to it."""
+
+import math
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from ganzoo.compute.device import torch_settings
+from ganzoo.config import RunConfig, TrainConfig
+from ganzoo.errors import first_line
+from ganzoo.training.graphs import CaptureError
+from ganzoo.training.prepare import Training
+from ganzoo.training.state import TrainingState
+from ganzoo.training.updates import Updates
+
+STEPS = 500  # a shorter run is over before its measuring would pay
+MINUTES = 0.2
+COMPILE_MINUTES = 20.0  # compiling takes about one
+WARM_UP = 2  # steps
+SECONDS = 0.25  # that a choice is measured for, and
+REPEATS = 3  # steps at least
+LEAST_SECONDS, SHARE = 3.0, 0.05  # what measuring may take: seconds, or a share of the budget if that is more
+SLOW = 1.5  # times as slow as the best: not worth another step
+GAIN = 0.95  # a choice must take this share of the time, or less, to displace a simpler one
+
+
+def complete(training: Training) -> RunConfig:
+    """The configuration with every choice made that can be made without measuring."""
+    train = training.config.train
+    defaults = {"channels_last": False, "fused": True, "compiled": False, "graphs": False}
+    chosen: dict[str, Any] = {key: value for key, value in defaults.items() if getattr(train, key) is None}
+    return training.config.with_train(threads=train.threads or torch.get_num_threads(), **chosen)
+
+
+def measured(training: Training, asked: TrainConfig) -> tuple[RunConfig, str | None]:
+    """The configuration with the fastest choices where `asked` leaves them open, and a line that says which.
+
+    Nothing is measured where nothing is open, the budget is too small for it, or several processes would have to agree;
+    and no more than a small share of the budget. Raises CaptureError, after which a process cannot train.
+    """
+    config = complete(training)
+    if _is_short(training) or training.world.size > 1 or not any(_candidates(config, asked, math.inf)):
+        return config, None
+    began = time.monotonic()
+    try:
+        fastest = _seconds(training, config, math.inf)
+    except CaptureError:
+        raise
+    except Exception:  # whatever is wrong with the run, training itself says it better
+        return config, None
+    minutes = training.config.train.minutes or (training.total_steps or 0) * fastest / 60
+    tried, slower = [], set[str]()
+    for key, value in _candidates(config, asked, minutes):
+        if time.monotonic() - began > max(LEAST_SECONDS, SHARE * 60 * minutes):
+            tried.append("no time for more")
+            break
+        if key in slower:  # half of the threads were slower: so is a quarter
+            continue
+        changed, name = config.with_train(**{key: value}), _describe(key, value)
+        try:
+            seconds = _seconds(training, changed, fastest)
+        except CaptureError:
+            raise
+        except Exception as error:  # a compiler that is missing, a network that cannot be compiled or captured
+            tried.append(f"{name} failed: {first_line(error)[:80]}")
+            continue
+        tried.append(f"{name} {1000 * seconds:.3g}")
+        if seconds <= GAIN * fastest:
+            config, fastest = changed, seconds
+        else:
+            slower.add(key)
+    if not tried:
+        return config, None
+    train = config.train
+    chosen = [train.precision, _describe("threads", train.threads)]
+    chosen += [key for key in ("channels_last", "compiled", "graphs") if getattr(train, key)]
+    return config, f"chosen by measuring: {', '.join(chosen)}, {1000 * fastest:.3g} ms a step ({'; '.join(tried)})"
+
+
+def _candidates(config: RunConfig, asked: TrainConfig, minutes: float) -> Iterator[tuple[str, Any]]:
+    """The settings that may be faster, each tried over the best of those before it."""
+    train = config.train
+    if asked.plain:
+        return
+    convolutions = _has_convolutions(config)
+    if asked.graphs is None and train.device == "cuda":
+        yield "graphs", True
+    if asked.channels_last is None and convolutions:
+        yield "channels_last", True
+    if asked.precision == "auto" and train.precision == "bfloat16":
+        yield "precision", "float32"
+    if asked.threads is None and train.device == "cpu":
+        threads = train.threads or 1
+        while threads > 1:
+            threads //= 2
+            yield "threads", threads
+    # Perceptrons gain nothing from being compiled on a CPU: their matrix products are the same (docs/performance.md).
+    if asked.compiled is None and minutes >= COMPILE_MINUTES and (convolutions or train.device == "cuda"):
+        yield "compiled", True
+
+
+def _has_convolutions(config: RunConfig) -> bool:
+    with torch_settings(config.train):
+        state = TrainingState(config, torch.device("cpu"))
+    return any(parameter.ndim == 4 for parameter in state.objective.parameters())
+
+
+def _is_short(training: Training) -> bool:
+    total, minutes = training.total_steps, training.config.train.minutes
+    return (total is not None and total < STEPS) or (minutes is not None and minutes < MINUTES)
+
+
+def _seconds(training: Training, config: RunConfig, fastest: float) -> float:
+    """The least time that a step takes, of a few on a state that is thrown away; of two where they are slow."""
+    with torch_settings(config.train):
+        state = TrainingState(config, training.device)
+        updates, batches = Updates(state, config), training.batches(state.objective.noise)
+        batches.at(0)
+        training.loader.settle()
+        times: list[float] = []
+        while len(times) < WARM_UP + REPEATS or sum(times[WARM_UP:]) < SECONDS:
+            began = time.perf_counter()
+            updates.step(batches)
+            if training.device.type == "cuda":
+                torch.cuda.synchronize(training.device)
+            times.append(time.perf_counter() - began)
+            if len(times) > 1 and (sum(times[1:]) > LEAST_SECONDS or min(times[1:]) > SLOW * fastest):
+                break
+    return min(times[1:])
+
+
+def _describe(key: str, value: Any) -> str:
+    """`threads=1` -> "1 thread", `channels_last=True` -> "channels_last", `precision=float32` -> "float32"."""
+    return f"{value} thread{'s' if value != 1 else ''}" if key == "threads" else key if value is True else str(value)

@@ -1,0 +1,111 @@
+"""DCGAN's convolutional networks (Radford et al. 2016, arXiv:1511.06434), at the images' own size.
+
+The networks double or halve the resolution a stage, between the images' size and at most 7 pixels (28 -> 14 -> 7: no
+padding to 32). A stage has twice the channels of the next larger one, up to 512.
+"""
+
+import math
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from pydantic import PositiveInt
+from torch import Tensor, nn
+
+from ganzoo.registry import discriminators, generators
+from ganzoo.zoo.networks.common import LABEL_DIM, ImageShape, embed, label_embedding, projected, pyramid, with_labels
+from ganzoo.zoo.networks.fused import ImageConv2d
+
+MAX_CHANNELS = 512
+
+
+def _channels(width: int, stage: int) -> int:
+    return min(width << stage, max(width, MAX_CHANNELS))
+
+
+@generators.register("dcgan")
+class DCGANGenerator(nn.Module):
+    """z [N, latent_dim] (and labels [N]) -> images [N, C, H, W] in [-1, 1], by transposed convolutions."""
+
+    def __init__(
+        self,
+        image_shape: ImageShape,
+        latent_dim: int,
+        num_classes: int | None,
+        *,
+        width: PositiveInt = 16,
+        norm: Literal["batch"] | None = "batch",
+        conditioning: Literal["concat"] = "concat",
+    ) -> None:
+        super().__init__()
+        self.size = image_shape[1:]
+        self.labels = label_embedding(num_classes, LABEL_DIM)
+        sizes = pyramid(*self.size)
+        top = len(sizes) - 1
+        stem = (_channels(width, top), *sizes[-1])
+        inputs = latent_dim + (LABEL_DIM if self.labels else 0)
+        bias = norm is None
+
+        def activated(channels: int, batch_norm: type[nn.Module]) -> list[nn.Module]:
+            return [*([] if bias else [batch_norm(channels)]), nn.ReLU()]
+
+        layers: list[nn.Module] = [
+            nn.Linear(inputs, math.prod(stem), bias=bias),
+            *activated(math.prod(stem), nn.BatchNorm1d),
+            nn.Unflatten(1, stem),
+        ]
+        for stage in range(
+            top, 0, -1
+        ):  # kernel 4, stride 2: the kernel is a multiple of the stride, so no checkerboard
+            fan_in, fan_out = _channels(width, stage), _channels(width, stage - 1)
+            layers += [
+                nn.ConvTranspose2d(fan_in, fan_out, 4, stride=2, padding=1, bias=bias),
+                *activated(fan_out, nn.BatchNorm2d),
+            ]
+        self.body = nn.Sequential(*layers, ImageConv2d(width, image_shape[0]), nn.Tanh())
+
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        height, width = self.size
+        images: Tensor = self.body(with_labels(z, self.labels, labels))
+        return images[:, :, :height, :width]  # odd sizes were rounded up
+
+
+@discriminators.register("dcgan")
+class DCGANDiscriminator(nn.Module):
+    """images [N, C, H, W] (and labels [N]) -> logits [N], by strided convolutions."""
+
+    def __init__(
+        self,
+        image_shape: ImageShape,
+        num_classes: int | None,
+        *,
+        width: PositiveInt = 16,
+        norm: Literal["batch"] | None = None,
+        conditioning: Literal["concat", "projection"] = "projection",
+    ) -> None:
+        super().__init__()
+        size = image_shape[1:]
+        stages = len(pyramid(*size)) - 1
+        concat = num_classes is not None and conditioning == "concat"
+        self.size = size
+        self.concat = label_embedding(num_classes, math.prod(size)) if concat else None
+        channels = [image_shape[0] + concat, *(_channels(width, stage + 1) for stage in range(stages))]
+        layers: list[nn.Module] = []
+        for stage, (fan_in, fan_out) in enumerate(pairwise(channels)):
+            normed = norm is not None and stage > 0  # none at the images themselves, as in the paper
+            layers.append(nn.Conv2d(fan_in, fan_out, 4, stride=2, padding=1, bias=not normed))
+            if normed:
+                layers.append(nn.BatchNorm2d(fan_out))
+            layers.append(nn.LeakyReLU(0.2))
+        self.body = nn.Sequential(*layers, nn.Flatten())
+        features = channels[-1] * math.prod(n // 2**stages for n in size)
+        self.projection = None if concat else label_embedding(num_classes, features)
+        self.head = nn.Linear(features, 1)
+
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        if self.concat is not None:
+            plane = embed(self.concat, labels).view(-1, 1, *self.size)
+            images = torch.cat([images, plane], dim=1)
+        features = self.body(images)
+        logits: Tensor = self.head(features).squeeze(1)
+        return logits if self.projection is None else logits + projected(self.projection, labels, features)

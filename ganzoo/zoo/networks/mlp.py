@@ -1,0 +1,79 @@
+"""The multilayer perceptrons of the first GAN (Goodfellow et al. 2014, arXiv:1406.2661), for images of any shape."""
+
+import math
+from itertools import pairwise
+from typing import Literal
+
+from pydantic import PositiveInt
+from torch import Tensor, nn
+
+from ganzoo.config import Fraction
+from ganzoo.registry import discriminators, generators
+from ganzoo.zoo.networks.common import LABEL_DIM, Dropout, ImageShape, label_embedding, projected, with_labels
+
+
+@generators.register("mlp")
+class MLPGenerator(nn.Module):
+    """z [N, latent_dim] (and labels [N]) -> images [N, C, H, W] in [-1, 1], `depth` hidden layers, ever wider."""
+
+    def __init__(
+        self,
+        image_shape: ImageShape,
+        latent_dim: int,
+        num_classes: int | None,
+        *,
+        width: PositiveInt = 128,
+        depth: PositiveInt = 3,
+        norm: Literal["batch"] | None = "batch",
+        conditioning: Literal["concat"] = "concat",
+    ) -> None:
+        super().__init__()
+        self.image_shape = image_shape
+        self.labels = label_embedding(num_classes, LABEL_DIM)
+        sizes = [latent_dim + (LABEL_DIM if self.labels else 0), *(width * 2**i for i in range(depth))]
+        layers: list[nn.Module] = []
+        for fan_in, fan_out in pairwise(sizes):
+            layers.append(nn.Linear(fan_in, fan_out, bias=norm is None))
+            if norm is not None:
+                layers.append(nn.BatchNorm1d(fan_out))
+            layers.append(nn.LeakyReLU(0.2))
+        self.body = nn.Sequential(*layers, nn.Linear(sizes[-1], math.prod(image_shape)), nn.Tanh())
+
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        images: Tensor = self.body(with_labels(z, self.labels, labels))
+        return images.view(-1, *self.image_shape)
+
+
+@discriminators.register("mlp")
+class MLPDiscriminator(nn.Module):
+    """images [N, C, H, W] (and labels [N]) -> logits [N]: `depth` hidden layers, each half the last if they `taper`."""
+
+    def __init__(
+        self,
+        image_shape: ImageShape,
+        num_classes: int | None,
+        *,
+        width: PositiveInt = 256,
+        depth: PositiveInt = 2,
+        taper: bool = True,
+        dropout: Fraction = 0.0,
+        conditioning: Literal["concat", "projection"] = "concat",
+    ) -> None:
+        super().__init__()
+        hidden = [max(1, width // 2**i) if taper else width for i in range(depth)]
+        concat = num_classes is not None and conditioning == "concat"
+        self.concat = label_embedding(num_classes, LABEL_DIM) if concat else None
+        self.projection = None if concat else label_embedding(num_classes, hidden[-1])
+        sizes = [math.prod(image_shape) + (LABEL_DIM if concat else 0), *hidden]
+        layers: list[nn.Module] = []
+        for fan_in, fan_out in pairwise(sizes):
+            layers += [nn.Linear(fan_in, fan_out), nn.LeakyReLU(0.2)]
+            if dropout:
+                layers.append(Dropout(dropout))
+        self.body = nn.Sequential(*layers)
+        self.head = nn.Linear(hidden[-1], 1)
+
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        features = self.body(with_labels(images.flatten(1), self.concat, labels))
+        logits: Tensor = self.head(features).squeeze(1)
+        return logits if self.projection is None else logits + projected(self.projection, labels, features)

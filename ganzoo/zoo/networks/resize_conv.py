@@ -1,0 +1,113 @@
+"""Resize-convolution networks (Odena et al. 2016, distill.pub/2016/deconv-checkerboard): no checkerboard by design.
+
+The generator doubles the resolution by nearest-neighbour copies and a 3 x 3 convolution each; the discriminator halves
+it by strided convolutions, or by a convolution and an average.
+"""
+
+import math
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from pydantic import PositiveInt
+from torch import Tensor, nn
+
+from ganzoo.config import Fraction
+from ganzoo.registry import discriminators, generators
+from ganzoo.zoo.networks.common import LABEL_DIM, ImageShape, embed, label_embedding, projected, with_labels
+from ganzoo.zoo.networks.fused import ConvPool2d, ImageConv2d, UpsampleConv2d
+
+
+def _halved(size: tuple[int, int], times: int) -> tuple[int, int]:
+    """Height and width after that many halvings, each rounded up."""
+    return math.ceil(size[0] / 2**times), math.ceil(size[1] / 2**times)
+
+
+@generators.register("resize-conv")
+class ResizeConvGenerator(nn.Module):
+    """z [N, latent_dim] (and labels [N]) -> images [N, C, H, W] in [-1, 1], by `stages` doublings."""
+
+    def __init__(
+        self,
+        image_shape: ImageShape,
+        latent_dim: int,
+        num_classes: int | None,
+        *,
+        width: PositiveInt = 64,
+        stages: PositiveInt = 2,
+        norm: Literal["batch"] | None = "batch",
+        conditioning: Literal["concat"] = "concat",
+    ) -> None:
+        super().__init__()
+        self.size = image_shape[1:]
+        self.labels = label_embedding(num_classes, LABEL_DIM)
+        bias = norm is None
+        channels = [2 * width] * stages + [width]
+        stem = (channels[0], *_halved(self.size, stages))
+        layers: list[nn.Module] = [
+            nn.Linear(latent_dim + (LABEL_DIM if self.labels else 0), math.prod(stem), bias=bias),
+            *([] if bias else [nn.BatchNorm1d(math.prod(stem))]),
+            nn.Unflatten(1, stem),
+        ]
+        for fan_in, fan_out in pairwise(channels):
+            layers.append(UpsampleConv2d(fan_in, fan_out, bias=bias))
+            if not bias:
+                layers.append(nn.BatchNorm2d(fan_out))
+            layers.append(nn.LeakyReLU(0.2))
+        self.body = nn.Sequential(*layers, ImageConv2d(width, image_shape[0]), nn.Tanh())
+
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        height, width = self.size
+        images: Tensor = self.body(with_labels(z, self.labels, labels))
+        return images[:, :, :height, :width]  # odd sizes were rounded up
+
+
+@discriminators.register("resize-conv")
+class ResizeConvDiscriminator(nn.Module):
+    """images [N, C, H, W] (and labels [N]) -> logits [N], by `stages` halvings, each with twice the channels.
+
+    Small images are halved until a side is one pixel. (torch 2.13 makes bfloat16 gradients of a convolution of single
+    pixels from memory that was never written.)
+    """
+
+    def __init__(
+        self,
+        image_shape: ImageShape,
+        num_classes: int | None,
+        *,
+        width: PositiveInt = 16,
+        stages: PositiveInt = 4,
+        downsampling: Literal["stride", "pool"] = "stride",
+        norm: Literal["batch"] | None = None,
+        dropout: Fraction = 0.0,
+        conditioning: Literal["concat", "projection"] = "projection",
+    ) -> None:
+        super().__init__()
+        self.size = image_shape[1:]
+        stages = min(stages, (min(self.size) - 1).bit_length())
+        concat = num_classes is not None and conditioning == "concat"
+        self.concat = label_embedding(num_classes, math.prod(self.size)) if concat else None
+        channels = [image_shape[0] + concat, *(width << stage for stage in range(stages))]
+        layers: list[nn.Module] = []
+        for stage, (fan_in, fan_out) in enumerate(pairwise(channels)):
+            if downsampling == "pool":
+                layers.append(ConvPool2d(fan_in, fan_out))
+            else:
+                layers.append(nn.Conv2d(fan_in, fan_out, 3, stride=2, padding=1))
+            layers.append(nn.LeakyReLU(0.2))
+            if dropout:
+                layers.append(nn.Dropout2d(dropout))
+            if norm is not None and stage > 0:  # none at the images themselves
+                layers.append(nn.BatchNorm2d(fan_out))
+        self.body = nn.Sequential(*layers, nn.Flatten())
+        features = channels[-1] * math.prod(_halved(self.size, stages))
+        self.projection = None if concat else label_embedding(num_classes, features)
+        self.head = nn.Linear(features, 1)
+
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        if self.concat is not None:
+            plane = embed(self.concat, labels).view(-1, 1, *self.size)
+            images = torch.cat([images, plane], dim=1)
+        features = self.body(images)
+        logits: Tensor = self.head(features).squeeze(1)
+        return logits if self.projection is None else logits + projected(self.projection, labels, features)

@@ -1,0 +1,126 @@
+"""Terms added to the discriminator's loss, called with `(D, batch, fake)`.
+
+A penalty has a `term`, its name in the metrics; `every`: it is added at each `every`-th update, `every` times as
+strong; the `noise` that it asks the trainer for; and `per_sample`: whether it reads a logit as a function of one image.
+One that is no mean over samples says so by an attribute `mixes_samples = True`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Protocol
+
+import torch
+from pydantic import NonNegativeFloat, PositiveInt
+from torch import Tensor
+from torch.nn.functional import leaky_relu, relu
+from torch.overrides import TorchFunctionMode
+
+from ganzoo.registry import penalties
+from ganzoo.zoo.batch import Batch
+from ganzoo.zoo.networks.common import Output, logits_of
+
+Discriminator = Callable[[Tensor, Tensor | None], Tensor | Output]
+
+
+class Penalty(Protocol):
+    """What a registered penalty offers."""
+
+    per_sample: ClassVar[bool]
+
+    @property
+    def term(self) -> str: ...
+
+    @property
+    def every(self) -> int: ...
+
+    @property
+    def noise(self) -> frozenset[str]: ...
+
+    def __call__(self, discriminator: Discriminator, batch: Batch, fake: Tensor) -> Tensor: ...
+
+
+class FlatCurvature(TorchFunctionMode):
+    """Spare a double backward the second derivative of a (leaky) ReLU, which is zero.
+
+    torch carries those zeros back through every layer below; a slope that is a constant to it ends them where they
+    begin. The gradients are the same, of the perceptrons' penalty in half the time.
+    """
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if function is relu or function is leaky_relu:
+            names = ("input", "inplace") if function is relu else ("input", "negative_slope", "inplace")
+            given = {**dict(zip(names, args, strict=False)), **kwargs}  # torch names them all, its compiler none
+            if not given.get("inplace"):  # what is written over may be read again
+                x = given["input"]
+                slope = given.get("negative_slope", 0.01) if function is leaky_relu else 0.0
+                return x * torch.where(x.detach() > 0, 1.0, slope).to(x.dtype)
+        return function(*args, **kwargs)
+
+
+def _gradients(function: Callable[[Tensor], Tensor], points: Tensor) -> Tensor:
+    """The gradient of each sample's logit at its own point, [N, C, H, W], itself differentiable by the parameters."""
+
+    def total(x: Tensor) -> Tensor:
+        with FlatCurvature():
+            return function(x).sum()
+
+    if torch.compiler.is_compiling():  # the compiler refuses a leaf that is made within what it compiles
+        compiled: Tensor = torch.func.grad(total)(points)
+        return compiled
+    points = points.requires_grad_()
+    (gradients,) = torch.autograd.grad(total(points), points, create_graph=True)
+    return gradients
+
+
+@penalties.register("gradient")
+@dataclass(frozen=True, kw_only=True)
+class GradientPenalty:
+    """`weight * E[(|grad D(x)| - target)^2]`, one norm a sample, at points x of four kinds:
+
+    - `real`: R1 (Mescheder et al. 2018, arXiv:1801.04406, eq. 9), with target 0 and weight gamma/2;
+    - `fake`: R2 (the same, eq. 10);
+    - `interpolates`: WGAN-GP (Gulrajani et al. 2017, arXiv:1704.00028, eq. 3), with target 1 and weight 10;
+    - `perturbed`: DRAGAN (Kodali et al. 2017, arXiv:1705.07215, algorithm 1), real images plus `0.5 * std` of noise.
+
+    `every` above 1 makes it lazy (Karras et al. 2020, arXiv:1912.04958, section 3.1).
+    """
+
+    at: Literal["real", "fake", "interpolates", "perturbed"]
+    target: NonNegativeFloat = 0.0
+    weight: NonNegativeFloat = 1.0
+    every: PositiveInt = 1
+
+    per_sample: ClassVar[bool] = True
+
+    @property
+    def term(self) -> str:
+        return f"gradient_{self.at}"
+
+    @property
+    def noise(self) -> frozenset[str]:
+        return frozenset({"interpolates": ["mix"], "perturbed": ["pixels"]}.get(self.at, []))
+
+    @property
+    def mixes_samples(self) -> bool:
+        return self.at == "perturbed"  # by the standard deviation of the whole batch
+
+    def __call__(self, discriminator: Discriminator, batch: Batch, fake: Tensor) -> Tensor:
+        points, labels = self._points(batch, fake)
+        gradients = _gradients(lambda x: logits_of(discriminator(x, labels)), points.detach())
+        squared = gradients.flatten(1).square().sum(1)  # [N, C, H, W] -> [N]: one norm a sample
+        if self.target == 0:
+            return self.weight * squared.mean()  # no root: its gradient at 0 is not finite
+        return self.weight * ((squared + 1e-12).sqrt() - self.target).square().mean()
+
+    def _points(self, batch: Batch, fake: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Where the gradient is taken, and the labels that go with each point."""
+        if self.at == "fake":
+            return fake, batch.fake_labels
+        if self.at == "interpolates":
+            assert batch.noise.mix is not None
+            return torch.lerp(fake, batch.real, batch.noise.mix), batch.labels
+        if self.at == "perturbed":
+            assert batch.noise.pixels is not None
+            return batch.real + 0.5 * batch.real.std() * batch.noise.pixels, batch.labels
+        return batch.real, batch.labels

@@ -1,0 +1,445 @@
+"""`ganzoo evaluate`, and evaluation while a run trains: through the command, on tiny runs and sets of images."""
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import BATCH_SIZE, Images, bits_of, make_images, train_tiny
+from torch import Tensor, nn
+
+import ganzoo
+from ganzoo import data
+from ganzoo.errors import FileError, UsageError
+from ganzoo.evaluation import evaluator, monitor
+from ganzoo.evaluation.evaluator import QUICK, evaluate, train_judge
+from ganzoo.evaluation.judge import fit_judge
+from ganzoo.evaluation.metrics import FIGURES
+from ganzoo.evaluation.reference import load_splits
+from ganzoo.exporting import exporter
+from ganzoo.registry import generators
+from ganzoo.runs.run import Run
+from ganzoo.runtime.images import save_directory
+from ganzoo.training import trainer
+
+CHEAP = ("classes", "confidence", "sharpness", "memorised", "label_accuracy")  # need no torchmetrics
+Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A labelled set of three classes with its judge, an unlabelled one, and a conditional run of the first."""
+    path = tmp_path_factory.mktemp("place")
+    images, labels = make_images(16, 150)
+    np.savez(path / "halves.npz", images=images, labels=labels)
+    np.savez(path / "plain.npz", images=images)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fit_judge, "__kwdefaults__", {**(fit_judge.__kwdefaults__ or {}), "epochs": 3})
+        train_judge(load_splits(f"npz:{path / 'halves.npz'}"), None, lambda text: None)
+    train_tiny("cgan", f"npz:{path / 'halves.npz'}", path / "run", steps=3)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def surroundings(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The user's cache somewhere else, one for all tests; the networks of these tests are too small for many steps."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "evaluation-cache"))
+    monkeypatch.delenv("GANZOO_DATA_DIR", raising=False)
+    monkeypatch.setattr(evaluator, "CAS_STEPS", 5)
+
+
+@pytest.fixture
+def call(place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Call:
+    """The command's entry point in this process: exit code, stdout, stderr."""
+    app = importlib.import_module("ganzoo_cli.app")
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+    monkeypatch.chdir(place)
+
+    def called(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["ganzoo", *arguments])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as end:
+            app.main()
+        return int(end.value.code or 0), *capfd.readouterr()
+
+    return called
+
+
+# of what
+
+
+def test_a_run_in_every_figure(place: Path, call: Call) -> None:
+    code, out, err = call("evaluate", "run", "--n", "60", "--seeds", "2", "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    assert set(found["figures"]) == set(FIGURES)
+    assert (found["schema"], found["source"], found["variant"], found["step"]) == (1, "run", "cgan", 3)
+    assert (found["n"], found["asked"], found["seeds"], found["unavailable"]) == (60, 60, [0, 1], {})
+    assert found["data"]["source"] == f"npz:{place / 'halves.npz'}"
+    assert found["judge"]["name"] == "halves"
+    for key, figure in found["figures"].items():
+        assert figure["mean"] == pytest.approx(np.mean(figure["values"])), key
+        assert figure["deviation"] == pytest.approx(np.std(figure["values"], ddof=1)), key
+        assert len(figure["values"]) == 2
+    assert found["verdict"]["word"] != "healthy"  # three steps
+    assert found["verdict"]["sentence"].startswith(found["verdict"]["word"])
+    assert found["notes"][0].endswith("though generators were trained on it too")
+    assert Run.open(place / "run").evaluation() == found
+    assert err.splitlines() == ["draw 1 of 2: 60 images", "draw 2 of 2: 60 images", "what as many real images score"]
+
+
+def test_the_table_is_for_people(call: Call) -> None:
+    code, out, err = call("evaluate", "run", "--n", "50", "--seeds", "1", "--figures", "fid,label_accuracy,memorised")
+    assert code == 0, err
+    lines = [line.rstrip() for line in out.splitlines()]
+    assert lines[0].split() == ["figure", "generated", "real", "better"]
+    assert [line.split("  ")[0] for line in lines[1:4]] == ["FID-halves", "label accuracy", "memorised"]
+    assert lines[2].endswith("higher")
+    assert "1 x 50 images against 30 test images of npz:" in lines[4]
+    assert lines[5].startswith("judge: halves, ")
+    assert lines[-1].startswith("verdict: ")
+
+
+def test_the_same_generator_in_an_exported_file_scores_the_same(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, path = Run.open(place / "run"), tmp_path / "g.onnx"
+    exporter.export(run, path)
+    ours = evaluate(run, n=50, seeds=1, figures=CHEAP)
+    with pytest.raises(UsageError, match=r"images that are not here \(npz:halves\.npz\): name them with --dataset"):
+        evaluate(path)
+    np.savez(tmp_path / "halves.npz", images=make_images(16, 90)[0], labels=make_images(16, 90)[1])
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileError, match=r"npz:halves\.npz is not what .* was trained on \(another SHA-256\)"):
+        evaluate(path)
+    monkeypatch.chdir(place)
+    theirs = evaluate(path, n=50, seeds=1, figures=CHEAP)
+    assert theirs.subject.variant == "cgan"
+    assert {key: theirs.mean(key) for key in CHEAP} == pytest.approx({key: ours.mean(key) for key in CHEAP}, abs=0.05)
+
+
+def digits(count: int = 120) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Training images of mnist-5k, of every class as many."""
+    train = data.load("mnist-5k")
+    assert train.labels is not None
+    rows = torch.cat([torch.nonzero(train.labels == digit).flatten()[: count // 10] for digit in range(10)])
+    return train.images[rows].permute(0, 2, 3, 1).numpy(), train.labels[rows].numpy()
+
+
+def test_images_in_a_file(tmp_path: Path) -> None:
+    images, labels = digits()
+    np.savez(tmp_path / "copies.npz", images=images, labels=labels)
+    found = evaluate(tmp_path / "copies.npz", dataset="mnist-5k", n=100, seeds=3, figures=CHEAP)
+    assert (found.n, found.seeds, found.unavailable) == (100, [0, 1, 2], {})
+    assert found.mean("label_accuracy") > 0.98
+    assert found.verdict.word == "memorising"
+    assert evaluate(tmp_path / "copies.npz", dataset="mnist-5k", figures=["classes"]).seeds == [0]  # they are all
+    np.savez(tmp_path / "shuffled.npz", images=images, labels=np.roll(labels, 12))
+    assert (
+        evaluate(tmp_path / "shuffled.npz", dataset="mnist-5k", figures=["label_accuracy"]).verdict.word
+        == "label-blind"
+    )
+
+
+def test_images_in_a_folder(tmp_path: Path) -> None:
+    images, labels = digits()
+    save_directory(tmp_path / "flat", images)
+    found = evaluate(tmp_path / "flat", dataset="mnist-5k", figures=CHEAP)
+    assert found.unavailable == {"label_accuracy": "the images were asked for by no label"}
+    assert found.n == 120
+    assert "n is 120, not 10000: there are no more to compare with" in found.notes
+    for digit in (7, 3):  # the folders' names say which classes
+        save_directory(tmp_path / "named" / str(digit), images[labels == digit])
+    found = evaluate(tmp_path / "named", dataset="mnist-5k", figures=["classes", "label_accuracy"])
+    assert found.mean("label_accuracy") > 0.95
+    assert found.verdict.sentence.startswith("collapsed: it has lost classes (classes covered 2.0")
+    (tmp_path / "named" / "7").rename(tmp_path / "named" / "seven")
+    with pytest.raises(UsageError, match=r"has the classes 3, seven: expected some of 0, 1, .*, as mnist-5k has"):
+        evaluate(tmp_path / "named", dataset="mnist-5k", figures=["classes"])
+
+
+def test_images_of_another_size_are_made_to_fit(tmp_path: Path) -> None:
+    large = np.kron(digits()[0][..., 0], np.ones((2, 2), np.uint8))[..., None].repeat(3, 3)
+    np.savez(tmp_path / "large.npz", images=large)
+    assert evaluate(tmp_path / "large.npz", dataset="mnist-5k", figures=["classes"]).mean("classes") == 10
+
+
+def test_real_images_score_their_floors(tmp_path: Path) -> None:
+    images, labels = digits(1000)
+    np.savez(tmp_path / "real.npz", images=images, labels=labels)
+    keys = tuple(key for key in FIGURES if key not in ("memorised", "cas"))
+    found = evaluate(tmp_path / "real.npz", dataset="mnist-5k", figures=keys)
+    for key in ("entropy", "confidence", "precision", "recall", "coverage", "diversity", "sharpness", "label_accuracy"):
+        assert found.mean(key) == pytest.approx(found.floors[key], rel=0.1), key
+    assert found.mean("fid") < 2 * found.floors["fid"]
+    assert found.verdict.word == "healthy"
+
+
+def test_in_a_process_of_its_own(place: Path) -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "ganzoo_cli", "evaluate", "run", "--n", "40", "--seeds", "1", "--figures"]
+    done = subprocess.run(
+        [*command, "kid,entropy"], cwd=place, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "KID-halves" in done.stdout
+    assert "warning" not in done.stderr.lower()
+
+
+# what is refused
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["run", "--figures", "fdi"], 2, "no figure 'fdi': expected some of fid, kid,"),
+        (["run", "--n", "1"], 2, "n is 1 and seeds 3: expected at least 2 images and 1 draw"),
+        (["run", "--seeds", "0"], 2, "expected at least 2 images and 1 draw"),
+        (["run", "--best"], 3, "was not evaluated while it trained (--evaluate-every): it has no best checkpoint"),
+        (["nothing"], 3, "nothing"),
+        (["halves.npz", "--dataset", "npz:plain.npz"], 2, "there is no judge for npz:"),
+        (["halves.npz", "--dataset", "npz:plain.npz", "--fit-judge"], 2, "has no labels, and a judge is a classifier"),
+        (["--dataset", "npz:plain.npz", "--fit-judge"], 2, "no figure of its generators is available"),
+    ],
+)
+def test_wrong_input_gets_one_line(arguments: list[str], code: int, message: str, call: Call) -> None:
+    ended, out, err = call("evaluate", *arguments)
+    assert (ended, out) == (code, ""), err
+    assert message in err.splitlines()[-1]
+
+
+def test_one_image_is_too_few(tmp_path: Path) -> None:
+    np.savez(tmp_path / "one.npz", images=digits(10)[0][:1])
+    with pytest.raises(UsageError, match="has 1 image: expected at least 2"):
+        evaluate(tmp_path / "one.npz", dataset="mnist-5k", figures=["classes"])
+
+
+def test_a_damaged_judge_ends_with_3(place: Path, call: Call) -> None:
+    path = place / "halves.npz.judge.safetensors"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-9] + b"\x00" + whole[-8:])
+    try:
+        code, _, err = call("evaluate", "run", "--figures", "classes")
+    finally:
+        path.write_bytes(whole)
+    assert code == 3
+    assert "is damaged; train the judge again (ganzoo evaluate --fit-judge)" in err
+
+
+def test_images_in_memory_are_given_again(tiny_images: Images, tmp_path: Path) -> None:
+    run = train_tiny("gan", tiny_images, tmp_path / "run", steps=1)
+    with pytest.raises(UsageError, match="was trained on images in memory: give them with dataset=images to evaluate"):
+        evaluate(run)
+
+
+def test_a_set_that_changed_since_is_not_judged_by(place: Path, tmp_path: Path) -> None:
+    images, labels = make_images(16, 90)
+    np.savez(tmp_path / "set.npz", images=images, labels=labels)
+    run = train_tiny("gan", f"npz:{tmp_path / 'set.npz'}", tmp_path / "run", steps=1)
+    np.savez(tmp_path / "set.npz", images=255 - images, labels=labels)
+    with pytest.raises(FileError, match=r"is not what .*run was trained on \(another SHA-256\)"):
+        evaluate(run)
+
+
+def test_fitting_a_judge_says_where_it_lies(call: Call, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    np.savez(place / "more.npz", images=make_images(16, 60)[0], labels=make_images(16, 60)[1])
+    code, out, err = call("evaluate", "--fit-judge", "--dataset", "npz:more.npz")
+    assert (code, out) == (0, ""), err
+    assert "training the judge of npz:" in err
+    assert f"{place / 'more.npz'}.judge.safetensors: " in err.splitlines()[-1]
+    code, _, err = call("evaluate", "--fit-judge", "--dataset", "mnist-5k")
+    assert (code, err) == (0, "the judge of mnist-5k ships with ganzoo\n")
+
+
+# on the way
+
+EVENTS = ["train.log_every=3", "train.checkpoint_every=4", "train.sample_epochs=[1]", "train.evaluate_every=5"]
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few images, and a distance that takes no time."""
+    monkeypatch.setattr(monitor, "N", 30)
+
+
+def source(place: Path) -> str:
+    return f"npz:{place / 'halves.npz'}"
+
+
+def lines_of(run: Run) -> list[dict[str, Any]]:
+    return [{key: value for key, value in line.items() if key != "seconds"} for line in run.evaluations()]
+
+
+@pytest.mark.usefixtures("quick")
+def test_evaluations_on_the_way_change_nothing_and_are_resumed_exactly(place: Path, tmp_path: Path) -> None:
+    whole = train_tiny("cgan", source(place), tmp_path / "whole", steps=10, settings=EVENTS)
+    assert [line["step"] for line in whole.evaluations()] == [5, 10]
+    line = whole.evaluations()[0]
+    assert set(line["figures"]) == set(line["floors"]) == set(QUICK)
+    assert (line["n"], line["judge"]["name"]) == (30, "halves")
+    run = train_tiny("cgan", source(place), tmp_path / "run", steps=5, settings=EVENTS)
+    ganzoo.resume(run, steps=10, progress=False)
+    assert lines_of(run) == lines_of(whole)
+    blind = train_tiny("cgan", source(place), tmp_path / "blind", steps=10, settings=EVENTS[:-1])
+    ours, theirs, without = (bits_of(each) for each in (run, whole, blind))
+    last = {key for key in theirs if key.startswith("step-00000010/")}
+    assert {key: ours[key] for key in [*last, "metrics"]} == {key: theirs[key] for key in [*last, "metrics"]}
+    assert {key: without[key] for key in [*last, "metrics"]} == {key: theirs[key] for key in [*last, "metrics"]}
+
+
+class Scripted:
+    """A monitor that finds what it is told to, and takes as long on the clock."""
+
+    def __init__(self, clock: "Clock", distances: Sequence[float], lost: Sequence[Sequence[str]] = ()) -> None:
+        self.clock, self.distances, self.lost = clock, iter(distances), iter(lost)
+
+    def evaluate(self, generator: Any) -> dict[str, Any]:
+        self.clock.now += 1000
+        fid = next(self.distances)
+        return {
+            "n": 2,
+            "judge": {"name": "halves", "sha256": "0" * 64, "accuracy": 1.0},
+            "figures": {"fid": fid, "classes": 3.0},
+            "floors": {"fid": 0.1, "classes": 3.0},
+            "classes_lost": list(next(self.lost, [])),
+        }
+
+
+class Clock:
+    """Time that passes a second a look."""
+
+    now = 0.0
+
+    def monotonic(self) -> float:
+        self.now += 1
+        return self.now
+
+
+@pytest.fixture
+def scripted(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Clock]:
+    def script(distances: Sequence[float], lost: Sequence[Sequence[str]] = ()) -> Clock:
+        clock = Clock()
+        found = Scripted(clock, distances, lost)
+        monkeypatch.setattr(trainer, "_monitor", lambda training: found)
+        monkeypatch.setattr(trainer, "time", clock)
+        return clock
+
+    return script
+
+
+def test_the_best_checkpoint_is_kept_beside_the_last(
+    scripted: Callable[..., Clock], tiny_images: Images, tmp_path: Path
+) -> None:
+    scripted([9.0, 4.0, 6.0, 5.0, 7.0, 8.0])
+    settings = ["train.evaluate_every=3", "train.checkpoint_every=2"]
+    run = train_tiny("gan", tiny_images, tmp_path / "run", steps=18, settings=settings)
+    assert [line["figures"]["fid"] for line in run.evaluations()] == [9, 4, 6, 5, 7, 8]
+    assert (run.best_checkpoint().step, run.latest_checkpoint().step) == (6, 18)
+    assert [found.step for found in run.checkpoints()] == [6, 16, 18]
+    assert (run.best_checkpoint().distance, run.latest_checkpoint().distance) == (4.0, 8.0)
+    best, last = (ganzoo.load(run, best=best).sample(4) for best in (True, False))
+    assert not np.array_equal(best, last)
+
+
+def test_evaluating_takes_nothing_from_the_time_for_training(
+    scripted: Callable[..., Clock], tiny_images: Images, tmp_path: Path
+) -> None:
+    """Evaluations take 1000 s each on a clock where all else takes a second."""
+    scripted([3.0, 2.0, 1.0, 4.0, 5.0] * 9)
+    settings = ["train.evaluate_every=2", "train.log_every=2"]
+    run = train_tiny("gan", tiny_images, tmp_path / "run", minutes=2, settings=settings)
+    assert run.latest_checkpoint().step > 6
+    seconds = [found.state()["seconds"] for found in run.checkpoints()]  # the best was saved while it was evaluated
+    seconds += [line["seconds"] for line in [*run.evaluations(), *run.metrics()]]
+    assert max(seconds) < 200
+    assert seconds[len(run.checkpoints()) - 1] >= 120
+
+
+def test_collapse_is_said_when_it_happens(
+    scripted: Callable[..., Clock], tiny_images: Images, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    scripted([5.0] * 5, [[], ["2"], ["2"], ["1", "2"], []])
+    train_tiny("gan", tiny_images, tmp_path / "run", steps=5, settings=["train.evaluate_every=1"], progress=True)
+    said = [line for line in capfd.readouterr().err.splitlines() if line.startswith("warning")]
+    assert said == [
+        "warning: collapse at step 2: the generator draws next to nothing of class 2",
+        "warning: collapse at step 4: the generator draws next to nothing of class 1, 2",
+    ]
+
+
+def test_a_collapse_within_the_classes_is_said_once() -> None:
+    """As of a conditional generator that draws one image for each label: no class is lost."""
+
+    def line(step: int, diversity: float) -> dict[str, Any]:
+        return {"step": step, "classes_lost": [], "figures": {"diversity": diversity}, "floors": {"diversity": 10.0}}
+
+    lines = [line(step, diversity) for step, diversity in enumerate([8.0, 2.0, 1.0, 8.0, 2.0])]
+    said = [monitor.warning(now, lines[:step]) for step, now in enumerate(lines)]
+    collapsed = "warning: collapse at step {}: the images of a class are nearly all alike"
+    assert said == [None, collapsed.format(1), None, None, collapsed.format(4)]
+
+
+class Constant(nn.Module):
+    """Draws the bright upper half whatever it is asked for."""
+
+    def __init__(self, image_shape: tuple[int, int, int], latent_dim: int, num_classes: int | None) -> None:
+        super().__init__()
+        self.shape = image_shape
+        self.brightness = nn.Parameter(torch.tensor(2.0))
+
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        image = torch.full(self.shape, -0.8)
+        image[:, : self.shape[1] // 2] = 0.7
+        return (image * self.brightness.tanh()).repeat(len(z), 1, 1, 1)
+
+
+@pytest.mark.usefixtures("quick", "registries")
+def test_a_generator_that_draws_one_thing_is_caught(
+    place: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    generators.register("constant")(Constant)
+    settings = ["generator=constant", "discriminator.width=8", "train.threads=1", "train.evaluate_every=2"]
+    run = ganzoo.train("gan", source(place), out=tmp_path / "run", steps=2, batch_size=BATCH_SIZE, settings=settings)
+    (line,) = run.evaluations()
+    assert line["classes_lost"] == ["1", "2"]
+    assert line["figures"]["entropy"] == 0
+    assert line["figures"]["diversity"] == pytest.approx(0, abs=1e-4)
+    assert "warning: collapse at step 2: the generator draws next to nothing of class 1, 2" in capfd.readouterr().err
+    assert evaluate(run, n=30, seeds=1, figures=["classes", "diversity", "precision"]).verdict.word == "collapsed"
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_best_is_evaluated_where_it_is_asked_for(place: Path, tmp_path: Path, call: Call) -> None:
+    settings = ["train.evaluate_every=2", "train.checkpoint_every=1"]
+    run = train_tiny("cgan", source(place), tmp_path / "run", steps=6, settings=settings)
+    code, out, err = call("evaluate", str(run.path), "--best", "--n", "40", "--figures", "classes", "--json")
+    assert code == 0, err
+    best = min(run.evaluations(), key=lambda line: float(line["figures"]["fid"]))
+    assert json.loads(out)["step"] == best["step"] == run.best_checkpoint().step
+
+
+def test_epochs_and_seconds_are_cadences_too(
+    scripted: Callable[..., Clock], tiny_images: Images, tmp_path: Path
+) -> None:
+    scripted([5.0] * 9)
+    run = train_tiny("gan", tiny_images, tmp_path / "run", steps=12, settings=["train.evaluate_epochs=[1,2]"])
+    assert [line["step"] for line in run.evaluations()] == [5, 10, 12]  # and at the end
+    scripted([5.0] * 9)
+    run = train_tiny("gan", tiny_images, tmp_path / "timed", steps=30, settings=["train.evaluate_seconds=[8,20]"])
+    first, second, last = (line["seconds"] for line in run.evaluations())
+    assert 8 <= first < 20 <= second < last
+
+
+@pytest.mark.usefixtures("quick")
+def test_without_a_judge_nothing_is_made(tiny_images: Images, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="there is no judge for array yet"):
+        train_tiny("gan", tiny_images, tmp_path / "run", steps=2, settings=["train.evaluate_every=1"])
+    assert not (tmp_path / "run").exists()

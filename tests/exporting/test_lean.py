@@ -1,0 +1,320 @@
+"""The rewrites of a graph: each draws what the network draws, for every batch size, and leaves what it promises."""
+
+import importlib
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import helper, numpy_helper
+from torch import Tensor, nn
+from torch.nn.functional import conv2d, conv_transpose2d, pixel_shuffle
+
+from ganzoo.exporting import lean as passes
+from ganzoo.exporting.conversion import eight_bits, lay_out
+from ganzoo.exporting.lean import lean, packed
+from ganzoo.runtime.forms import LAYOUTS
+
+ort: Any = importlib.import_module("onnxruntime")  # without types, as in ganzoo.runtime
+
+
+def translated(network: nn.Module, shape: tuple[int, ...]) -> onnx.ModelProto:
+    batch = torch.export.Dim("batch", min=1)
+    program = torch.onnx.export(
+        network,
+        (torch.randn(2, *shape),),
+        dynamo=True,
+        opset_version=18,
+        input_names=["x"],
+        output_names=["images"],
+        dynamic_shapes=({0: batch},),
+        external_data=False,
+        verbose=False,
+    )
+    assert program is not None
+    model: onnx.ModelProto = program.model_proto
+    return model
+
+
+def warmed(network: nn.Module, shape: tuple[int, ...]) -> nn.Module:
+    """In eval mode, with running statistics and norm weights that are not trivial."""
+    torch.manual_seed(0)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module.affine:
+            nn.init.normal_(module.weight, 1.0, 0.3)
+            nn.init.normal_(module.bias)
+    with torch.no_grad():
+        for _ in range(5):
+            network.train()(3 * torch.randn(8, *shape) + 1)
+    return network.eval()
+
+
+def operators(model: onnx.ModelProto) -> Counter[str]:
+    return Counter(node.op_type for node in model.graph.node)
+
+
+def assert_same(model: onnx.ModelProto, network: nn.Module, shape: tuple[int, ...]) -> None:
+    onnx.checker.check_model(model, full_check=True)
+    session: Any = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    for size in (0, 1, 5):
+        x = torch.randn(size, *shape)
+        with torch.no_grad():
+            expected = network(x).numpy() if size else None
+        (drawn,) = session.run(None, {"x": x.numpy()})
+        if expected is None:
+            assert len(drawn) == 0
+        else:
+            assert expected.std() > 0.01
+            np.testing.assert_allclose(drawn, expected, atol=2e-5)
+
+
+class View(nn.Module):
+    """A batch norm of channels after a linear layer whose output is looked at as images."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.norm, self.last = nn.Linear(5, 36), nn.BatchNorm2d(4), nn.Conv2d(4, 3, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        images: Tensor = self.last(self.norm(self.linear(x).view(x.shape[0], 4, 3, 3)).relu())
+        return images
+
+
+def up(*layers: nn.Module, scale: int = 2) -> nn.Module:
+    return nn.Sequential(nn.Upsample(scale_factor=scale), *layers)
+
+
+FOLDED: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    "linear": (lambda: nn.Sequential(nn.Linear(5, 7, bias=False), nn.BatchNorm1d(7), nn.ReLU(), nn.Linear(7, 3)), (5,)),
+    "linear, then images": (
+        lambda: nn.Sequential(nn.Linear(5, 36), nn.BatchNorm1d(36), nn.Unflatten(1, (4, 3, 3)), nn.Conv2d(4, 3, 3)),
+        (5,),
+    ),
+    "linear, seen as images": (View, (5,)),
+    "convolution in groups": (
+        lambda: nn.Sequential(nn.Conv2d(4, 6, 3, stride=2, groups=2), nn.BatchNorm2d(6)),
+        (4, 9, 9),
+    ),
+    "transposed convolution in groups": (
+        lambda: nn.Sequential(nn.ConvTranspose2d(4, 6, 4, 2, 1, groups=2, bias=False), nn.BatchNorm2d(6)),
+        (4, 5, 5),
+    ),
+    "pixel shuffle": (
+        lambda: nn.Sequential(nn.Conv2d(4, 12, 3, padding=1), nn.PixelShuffle(2), nn.BatchNorm2d(3)),
+        (4, 5, 5),
+    ),
+    "copies of pixels": (lambda: up(nn.Conv2d(4, 6, 3, padding=1), nn.BatchNorm2d(6)), (4, 5, 5)),
+    "no weights of its own": (lambda: nn.Sequential(nn.Linear(5, 7), nn.BatchNorm1d(7, affine=False)), (5,)),
+}
+
+
+@pytest.mark.parametrize("name", FOLDED)
+def test_batch_norm_is_folded_into_what_is_before_it(name: str) -> None:
+    make, shape = FOLDED[name]
+    network = warmed(make(), shape)
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    model = lean(translated(network, shape))
+    assert operators(model)["BatchNormalization"] == 0
+    assert_same(model, network, shape)
+    assert all(torch.equal(network.state_dict()[key], value) for key, value in before.items())
+
+
+KEPT: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    "nothing before it": (lambda: nn.Sequential(nn.BatchNorm1d(5), nn.Linear(5, 3)), (5,)),
+    "not linear before it": (lambda: nn.Sequential(nn.Linear(5, 7), nn.ReLU(), nn.BatchNorm1d(7)), (5,)),
+    "another axis": (lambda: nn.Sequential(nn.Linear(5, 7), nn.BatchNorm1d(3)), (3, 5)),
+}
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_batch_norm_that_cannot_be_folded_stays_and_is_right(name: str) -> None:
+    make, shape = KEPT[name]
+    network = warmed(make(), shape)
+    model = lean(translated(network, shape))
+    assert operators(model)["BatchNormalization"] == 1
+    assert_same(model, network, shape)
+
+
+class Shared(nn.Module):
+    """What a batch norm takes is used a second time, so that it must stay as it is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.norm = nn.Linear(5, 36), nn.BatchNorm2d(4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        images = self.linear(x).view(-1, 4, 3, 3)
+        return images + self.norm(images)  # type: ignore[no-any-return]
+
+
+def test_what_is_used_twice_is_not_folded() -> None:
+    network = warmed(Shared(), (5,))
+    model = lean(translated(network, (5,)))
+    assert operators(model)["BatchNormalization"] == 1
+    assert_same(model, network, (5,))
+
+
+UPSAMPLED: dict[str, tuple[Callable[[], nn.Module], int]] = {
+    "3 x 3": (lambda: up(nn.Conv2d(4, 40, 3, padding=1)), 1),
+    "5 x 5 of three": (lambda: up(nn.Conv2d(4, 40, 5, padding=2), scale=3), 1),
+    "padded by less, no bias": (lambda: up(nn.Conv2d(4, 40, 3, bias=False)), 1),
+    "in groups": (lambda: up(nn.Conv2d(4, 40, 3, padding=1, groups=2)), 0),
+    "stride": (lambda: up(nn.Conv2d(4, 40, 3, padding=1, stride=2)), 0),
+    "dilated": (lambda: up(nn.Conv2d(4, 40, 3, padding=2, dilation=2)), 0),
+    "bilinear": (
+        lambda: nn.Sequential(nn.Upsample(scale_factor=2, mode="bilinear"), nn.Conv2d(4, 40, 3, padding=1)),
+        0,
+    ),
+    "padded by more": (lambda: up(nn.Conv2d(4, 40, 3, padding=3)), 0),
+}
+
+
+@pytest.mark.parametrize("name", UPSAMPLED)
+def test_copies_and_a_convolution_are_one_transposed_convolution(name: str) -> None:
+    make, expected = UPSAMPLED[name]
+    network = make().eval()
+    model = lean(translated(network, (4, 5, 5)))
+    assert operators(model)["ConvTranspose"] == expected
+    assert operators(model)["Resize"] == 1 - expected
+    assert_same(model, network, (4, 5, 5))
+
+
+def test_the_last_transposed_convolution_is_packed_and_its_shuffle_comes_last() -> None:
+    network = nn.Sequential(
+        nn.ConvTranspose2d(8, 16, 4, 2, 1),
+        nn.LeakyReLU(0.2),
+        nn.ConvTranspose2d(16, 6, 4, 2, 1),
+        nn.ReLU(),
+        nn.Conv2d(6, 1, 3, padding=1),
+        nn.Tanh(),
+    ).eval()
+    model = lean(translated(network, (8, 3, 3)))
+    assert [node.op_type for node in model.graph.node] == [
+        *("ConvTranspose", "LeakyRelu", "Conv", "Relu", "Conv", "Tanh", "DepthToSpace")
+    ]
+    assert_same(model, network, (8, 3, 3))
+    everywhere = packed(model)
+    assert operators(everywhere)["ConvTranspose"] == 0
+    assert_same(everywhere, network, (8, 3, 3))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_transposed_convolution_to_the_image_itself_is_packed(channels: int) -> None:
+    network = nn.Sequential(nn.ConvTranspose2d(8, channels, 4, 2, 1), nn.Tanh()).eval()
+    model = lean(translated(network, (8, 3, 3)))
+    assert [node.op_type for node in model.graph.node] == ["Conv", "Tanh", "DepthToSpace"]
+    assert_same(model, network, (8, 3, 3))
+
+
+WIDE = {
+    "wide": nn.Sequential(nn.ConvTranspose2d(2 * passes.NARROW, 1, 4, 2, 1), nn.Tanh()),
+    "a size that is no multiple": nn.ConvTranspose2d(4, 1, 3, 2, 1),
+    "in groups": nn.ConvTranspose2d(4, 2, 4, 2, 1, groups=2),
+    "stride 1": nn.ConvTranspose2d(4, 1, 3, 1, 1),
+    "of one dimension": nn.Sequential(nn.Flatten(2), nn.ConvTranspose1d(4, 1, 4, 2, 1)),
+}
+
+
+@pytest.mark.parametrize("name", WIDE)
+def test_a_transposed_convolution_stays_where_packing_it_does_not_pay(name: str) -> None:
+    network = WIDE[name].eval()
+    shape = (2 * passes.NARROW if name == "wide" else 4, 5, 5)
+    model = lean(translated(network, shape))
+    assert operators(model)["ConvTranspose"] == 1
+    assert_same(model, network, shape)
+    if name != "wide":
+        assert operators(packed(model))["ConvTranspose"] == 1
+
+
+class Tricky(nn.Module):
+    """A reshape that mixes samples and channels, weights used twice, and parameters with the names of our own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.white = nn.Parameter(torch.ones(1))
+        self.linear, self.norm = nn.Linear(8, 64), nn.BatchNorm2d(8)
+        self.last = nn.Linear(16, 12)
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = self.linear(x[:, :8]) + self.linear(x[:, 8:])
+        normed = self.norm(features.view(-1, 8, 2, 2)) * self.white
+        images: Tensor = self.last(normed.view(-1, 2, 2, 16)[:, :1].flatten(1)[:, :16]).tanh().view(-1, 1, 3, 4)
+        return images
+
+
+def test_what_only_looks_foldable_is_left_and_weights_may_be_shared() -> None:
+    network = warmed(Tricky(), (16,))
+    model = lean(translated(network, (16,)))
+    assert operators(model)["BatchNormalization"] == 1
+    assert_same(model, network, (16,))
+    feeds = ({"x": np.random.default_rng(i).standard_normal((64, 16), np.float32)} for i in range(4))
+    quantized = eight_bits(model, feeds)
+    lay_out(quantized, LAYOUTS["rgb"], (1, 3, 4))
+    onnx.checker.check_model(quantized, full_check=True)
+
+
+# The kernels, against torch
+
+
+@given(
+    stride=st.integers(2, 4),
+    extra=st.integers(0, 3),
+    sizes=st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 4), st.integers(1, 4)),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=30)
+def test_a_packed_transposed_convolution_is_one(
+    stride: int, extra: int, sizes: tuple[int, int, int, int], seed: int
+) -> None:
+    torch.manual_seed(seed)
+    fan_in, fan_out, height, width = sizes
+    kernel = torch.randn(fan_in, fan_out, stride + 2 * extra, stride + 2 * extra)
+    x = torch.randn(2, fan_in, height, width)
+    weights, pad = passes._packed_transposed_kernel(kernel.numpy(), stride, extra)
+    apart = conv2d(x, torch.from_numpy(weights), padding=pad)  # [2, s * s * out, H, W], phases outermost
+    shuffled = apart.view(2, stride**2, fan_out, height, width).transpose(1, 2).flatten(1, 2)
+    expected = conv_transpose2d(x, kernel, stride=stride, padding=extra)
+    torch.testing.assert_close(pixel_shuffle(shuffled, stride), expected, atol=1e-4, rtol=1e-4)
+
+
+@given(
+    block=st.integers(2, 4),
+    reach=st.integers(0, 3),
+    sizes=st.tuples(st.integers(1, 3), st.integers(1, 3), st.integers(1, 4), st.integers(1, 4)),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=30)
+def test_a_convolution_before_the_shuffle_is_the_one_after_it(
+    block: int, reach: int, sizes: tuple[int, int, int, int], seed: int
+) -> None:
+    torch.manual_seed(seed)
+    fan_in, fan_out, height, width = sizes
+    kernel = torch.randn(fan_out, fan_in, 2 * reach + 1, 2 * reach + 1)
+    x = torch.randn(2, block**2 * fan_in, height, width)
+
+    def shuffle(images: Tensor, channels: int) -> Tensor:
+        phases = images.view(2, block**2, channels, height, width).transpose(1, 2).flatten(1, 2)
+        return pixel_shuffle(phases, block)
+
+    weights, pad = passes._packed_kernel(kernel.numpy(), block)
+    before = shuffle(conv2d(x, torch.from_numpy(weights), padding=pad), fan_out)
+    after = conv2d(shuffle(x, fan_in), kernel, padding=reach)
+    torch.testing.assert_close(before, after, atol=1e-4, rtol=1e-4)
+
+
+def test_a_reshape_keeps_the_batch_it_is_given() -> None:
+    made = helper.make_graph(
+        [helper.make_node("Reshape", ["x", "shape"], ["y"], allowzero=1)],
+        "reshape",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["batch", 12])],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["batch", 3, 4])],
+        [numpy_helper.from_array(np.array([-1, 3, 4]), "shape")],
+    )
+    model = lean(helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)], ir_version=10))
+    assert_same(model, nn.Unflatten(1, (3, 4)), (12,))
+    assert numpy_helper.to_array(model.graph.initializer[0]).tolist() == [0, 3, 4]

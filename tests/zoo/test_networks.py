@@ -1,0 +1,161 @@
+"""Every registered network, at every shape and with every way of conditioning that it offers."""
+
+import itertools
+import typing
+from collections.abc import Callable
+from types import NoneType, UnionType
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ganzoo.config import settings_of
+from ganzoo.errors import UsageError
+from ganzoo.registry import Registry, discriminators, generators
+from ganzoo.zoo.networks.common import Output, logits_of, pyramid
+
+SHAPES = [(1, 28, 28), (3, 28, 28), (1, 32, 32), (3, 64, 64), (1, 20, 30), (3, 8, 8), (1, 3, 40), (1, 1, 1)]
+LATENT_DIM = 6
+CLASSES = 3
+N = 4
+
+
+def choices(annotation: Any) -> list[Any]:
+    """The values of a setting that offers a choice: of its literals, and None where it may be."""
+    if typing.get_origin(annotation) in (typing.Union, UnionType):
+        return [value for part in typing.get_args(annotation) for value in choices(part)]
+    if typing.get_origin(annotation) is typing.Literal:
+        return list(typing.get_args(annotation))
+    return [None] if annotation is NoneType else []
+
+
+def cases(registry: Registry[Callable[..., Any]]) -> list[Any]:
+    """Every network x every combination of its choices x conditional or not, small."""
+    found = []
+    for name in registry:
+        fields = settings_of(registry[name]).model_fields
+        offered = {key: values for key, field in fields.items() if (values := choices(field.annotation))}
+        small = {"width": 8} if "width" in fields else {}
+        for combination, num_classes in itertools.product(itertools.product(*offered.values()), (None, CLASSES)):
+            settings = dict(zip(offered, combination, strict=True))
+            label = "-".join([name, *map(str, combination), "conditional" if num_classes else "unconditional"])
+            found.append(pytest.param(name, {**small, **settings}, num_classes, id=label))
+    return found
+
+
+by_shape = pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: "x".join(map(str, shape)))
+by_generator = pytest.mark.parametrize(("name", "settings", "num_classes"), cases(generators))
+by_discriminator = pytest.mark.parametrize(("name", "settings", "num_classes"), cases(discriminators))
+Shape = tuple[int, int, int]
+
+
+def labels_for(num_classes: int | None) -> Tensor | None:
+    return None if num_classes is None else torch.arange(N) % num_classes
+
+
+def generator(name: str, settings: dict[str, Any], num_classes: int | None, shape: Shape) -> nn.Module:
+    torch.manual_seed(0)
+    network: nn.Module = generators[name](shape, LATENT_DIM, num_classes, **settings)
+    return network
+
+
+def discriminator(name: str, settings: dict[str, Any], num_classes: int | None, shape: Shape) -> nn.Module:
+    torch.manual_seed(0)
+    network: nn.Module = discriminators[name](shape, num_classes, **settings)
+    return network
+
+
+def check_gradients(network: nn.Module, output: Tensor) -> None:
+    """Finite, and every parameter takes part."""
+    weights = torch.linspace(0.3, 1.7, output.numel()).view_as(output)
+    (output * weights).sum().backward()  # type: ignore[no-untyped-call]
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+@by_shape
+@by_generator
+def test_a_generator_draws_images(name: str, settings: dict[str, Any], num_classes: int | None, shape: Shape) -> None:
+    network = generator(name, settings, num_classes, shape)
+    labels = labels_for(num_classes)
+    z = torch.randn(N, LATENT_DIM)
+    images = network(z, labels)
+    assert images.shape == (N, *shape)
+    check_gradients(network, images)
+    with torch.no_grad():
+        extreme = network.eval()(1e4 * z, labels)
+        assert extreme.abs().max() <= 1
+        assert extreme.isfinite().all()
+        assert (network(z, labels)[0] - network(z, labels)[3]).abs().sum() > 0  # each latent an image of its own
+        one = network(z[:1], None if labels is None else labels[:1])
+        torch.testing.assert_close(one, network(z, labels)[:1], atol=1e-5, rtol=1e-4)
+
+
+@by_shape
+@by_discriminator
+def test_a_discriminator_answers_a_logit_an_image(
+    name: str, settings: dict[str, Any], num_classes: int | None, shape: Shape
+) -> None:
+    network = discriminator(name, settings, num_classes, shape)
+    labels = labels_for(num_classes)
+    images = torch.rand(N, *shape) * 2 - 1
+    answer: Tensor | Output = network(images, labels)
+    logits = logits_of(answer)
+    assert logits.shape == (N,)
+    assert logits.isfinite().all()
+    if min(shape[1:]) > 1:  # of a single pixel a unit may be dead
+        check_gradients(network, logits)
+    with torch.no_grad():
+        logits = logits_of(network.eval()(images, labels))
+        assert len(set(logits.tolist())) == N
+        one = logits_of(network(images[2:3], None if labels is None else labels[2:3]))
+        torch.testing.assert_close(one, logits[2:3], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("name", "settings", "num_classes"), [case for case in cases(generators) if case.values[2]])
+def test_a_conditional_generator_reads_its_labels(name: str, settings: dict[str, Any], num_classes: int) -> None:
+    network = generator(name, settings, num_classes, (1, 8, 8)).eval()
+    z = torch.randn(1, LATENT_DIM)
+    with torch.no_grad():
+        images = [network(z, torch.tensor([label])) for label in range(num_classes)]
+    for first, second in itertools.combinations(images, 2):
+        assert (first - second).abs().max() > 1e-4
+    with pytest.raises(UsageError, match="this network is conditional: call it with labels"):
+        network(z)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "num_classes"), [case for case in cases(discriminators) if case.values[2]]
+)
+def test_a_conditional_discriminator_reads_its_labels(name: str, settings: dict[str, Any], num_classes: int) -> None:
+    network = discriminator(name, settings, num_classes, (1, 8, 8)).eval()
+    image = torch.rand(1, 1, 8, 8)
+    with torch.no_grad():
+        logits = [logits_of(network(image, torch.tensor([label]))).item() for label in range(num_classes)]
+    assert len(set(logits)) == num_classes
+    with pytest.raises(UsageError, match="this network is conditional: call it with labels"):
+        network(image)
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ((28, 28), [(28, 28), (14, 14), (7, 7)]),
+        ((32, 32), [(32, 32), (16, 16), (8, 8), (4, 4)]),
+        ((64, 64), [(64, 64), (32, 32), (16, 16), (8, 8), (4, 4)]),
+        ((20, 30), [(20, 30), (10, 15), (5, 8), (3, 4)]),
+        ((7, 5), [(7, 5)]),
+        ((3, 40), [(3, 40), (2, 20)]),
+    ],
+)
+def test_the_pyramid_of_resolutions(size: tuple[int, int], expected: list[tuple[int, int]]) -> None:
+    assert pyramid(*size) == expected
+
+
+def test_an_unconditional_network_has_no_label_embedding() -> None:
+    networks = [generator(name, {}, None, (1, 8, 8)) for name in generators]
+    networks += [discriminator(name, {}, None, (1, 8, 8)) for name in discriminators]
+    assert not any(isinstance(module, nn.Embedding) for network in networks for module in network.modules())

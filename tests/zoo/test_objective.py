@@ -1,0 +1,257 @@
+"""Losses and penalties composed: which terms, of which passes, with which gradients."""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ganzoo.config import Adam, Spec, Variant, assemble
+from ganzoo.errors import UsageError
+from ganzoo.registry import discriminators, generators, losses, penalties
+from ganzoo.training.state import Player
+from ganzoo.zoo.batch import Batch, Noise
+from ganzoo.zoo.build import build_objective
+from ganzoo.zoo.losses import Loss
+from ganzoo.zoo.networks.common import Output
+from ganzoo.zoo.objectives.adversarial import Objective
+from ganzoo.zoo.terms.gradient import Penalty
+
+SHAPE = (1, 8, 8)
+CLASSES = 3
+LATENT_DIM = 4
+
+
+def batch(n: int = 6) -> Batch:
+    draw = torch.Generator().manual_seed(0)
+    return Batch(
+        update=0,
+        real=torch.rand(n, *SHAPE, generator=draw) * 2 - 1,
+        labels=torch.arange(n) % CLASSES,
+        z=torch.randn(n, LATENT_DIM, generator=draw),
+        fake_labels=(torch.arange(n) + 1) % CLASSES,
+        noise=Noise(mix=torch.rand(n, 1, 1, 1, generator=draw)),
+    )
+
+
+def unconditional() -> Batch:
+    return replace(batch(), labels=None, fake_labels=None)
+
+
+def objective(
+    loss: str = "non-saturating",
+    terms: Sequence[Penalty] = (),
+    num_classes: int | None = CLASSES,
+    discriminator: nn.Module | None = None,
+    **settings: Any,
+) -> Objective:
+    torch.manual_seed(0)
+    game: Loss = losses[loss]()
+    network = generators["dcgan"](SHAPE, LATENT_DIM, num_classes, width=4)
+    return Objective(
+        network, discriminator or discriminators["dcgan"](SHAPE, num_classes, width=4, **settings), game, terms
+    )
+
+
+def r1(at: str = "real", **settings: Any) -> Penalty:
+    made: Penalty = penalties["gradient"](at=at, **settings)
+    return made
+
+
+class Counting(nn.Module):
+    """A discriminator that notes how many images each of its passes had."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.passes: list[int] = []
+
+    def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        self.passes.append(len(x))
+        logits: Tensor = self.network(x, labels)
+        return logits
+
+
+@pytest.mark.parametrize("conditioning", ["concat", "projection"])
+@pytest.mark.parametrize("loss", losses.names())
+def test_one_pass_over_real_and_fake_gives_what_two_give(loss: str, conditioning: str) -> None:
+    made = objective(loss, conditioning=conditioning)
+    given = batch()
+    fake = made.draw(given).detach()
+    made.discriminator = Counting(made.discriminator)
+    (value,) = made.d_loss(given, fake).values()
+    assert made.discriminator.passes == [12]
+    network = made.discriminator.network
+    expected = made.loss.d(network(given.real, given.labels), network(fake, given.fake_labels))
+    torch.testing.assert_close(value, expected)
+
+
+def test_one_pass_without_labels() -> None:
+    made = objective(num_classes=None)
+    given = unconditional()
+    fake = made.draw(given).detach()
+    expected = made.loss.d(made.discriminator(given.real), made.discriminator(fake))
+    torch.testing.assert_close(made.d_loss(given, fake)["adversarial"], expected)
+
+
+def test_batch_norm_keeps_real_and_fake_apart() -> None:
+    """Statistics over both would tell the discriminator of each sample what the others are."""
+    network = discriminators["mlp"](SHAPE, CLASSES, width=8)
+    network.body.insert(1, nn.BatchNorm1d(8))
+    counting = Counting(network)
+    made = objective(discriminator=counting)
+    given = batch()
+    fake = made.draw(given).detach() * 0.1 + 0.5
+    value = made.d_loss(given, fake)["adversarial"]
+    assert counting.passes == [6, 6]
+    expected = made.loss.d(network(given.real, given.labels), network(fake, given.fake_labels))
+    torch.testing.assert_close(value, expected)
+    images, labels = torch.cat([given.real, fake]), torch.cat([torch.arange(6) % 3, (torch.arange(6) + 1) % 3])
+    mixed = made.loss.d(*network(images, labels).split(6))
+    assert (value - mixed).abs() > 1e-3
+
+
+def test_a_penalty_a_sample_and_batch_norm_do_not_go_together() -> None:
+    with pytest.warns(UserWarning, match=r"one norm a sample.*batch norm.*discriminator\.norm=none"):
+        objective(terms=[r1()], discriminator=nn.Sequential(nn.BatchNorm2d(1)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        objective(terms=[r1()])
+        objective(discriminator=nn.Sequential(nn.BatchNorm2d(1)))
+
+
+class WithHeads(nn.Module):
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor, labels: Tensor | None = None) -> Output:
+        return Output(logits=self.network(x, labels), features=x.flatten(1))
+
+
+@pytest.mark.parametrize("loss", ["hinge", "relativistic-pairing"])
+def test_a_discriminator_with_heads_plays_the_same_game(loss: str) -> None:
+    plain = objective(loss, [r1(), r1("interpolates", target=1.0)])
+    heads = Objective(plain.generator, WithHeads(plain.discriminator), plain.loss, list(plain.penalties.values()))
+    given = batch()
+    fake = plain.draw(given)
+    torch.testing.assert_close(heads.d_loss(given, fake.detach()), plain.d_loss(given, fake.detach()))
+    torch.testing.assert_close(heads.g_loss(given, fake), plain.g_loss(given, fake))
+
+
+@pytest.mark.parametrize("loss", losses.names())
+def test_the_generators_loss_moves_the_generator_only(loss: str) -> None:
+    made = objective(loss)
+    given = batch()
+    player = Player("discriminator", made.discriminator, made.discriminator_parameters(), Adam())
+    with player.frozen():
+        (value,) = made.g_loss(given, made.draw(given)).values()
+        value.backward()  # type: ignore[no-untyped-call]
+    assert {name for name, value in made.discriminator.named_parameters() if value.grad is not None} == set()
+    gradients = [value.grad for value in made.generator.parameters()]
+    assert all(gradient is not None and gradient.abs().sum() > 0 for gradient in gradients)
+    assert all(value.requires_grad for value in made.discriminator.parameters())  # thawed again
+
+
+@pytest.mark.parametrize("loss", losses.names())
+def test_the_discriminators_loss_moves_the_discriminator_only(loss: str) -> None:
+    made = objective(loss, [r1()])
+    given = batch()
+    torch.stack(list(made.d_loss(given, made.draw(given).detach()).values())).sum().backward()  # type: ignore[no-untyped-call]
+    assert all(value.grad is None for value in made.generator.parameters())
+    assert all(value.grad is not None for value in made.discriminator.parameters())
+
+
+@pytest.mark.parametrize("loss", losses.names())
+def test_the_generators_loss_is_the_games(loss: str) -> None:
+    made = objective(loss)
+    given = batch()
+    fake = made.draw(given)
+    real_logits = made.discriminator(given.real, given.labels)
+    expected = made.loss.g(real_logits, made.discriminator(fake, given.fake_labels))
+    torch.testing.assert_close(made.g_loss(given, fake), {"adversarial": expected})
+
+
+def test_terms_are_named_and_a_second_of_a_name_is_numbered() -> None:
+    made = objective(terms=[r1(), r1("fake"), r1(weight=3.0), r1(weight=5.0)])
+    given = batch()
+    terms = made.d_loss(given, made.draw(given).detach())
+    assert list(terms) == ["adversarial", "gradient_real", "gradient_fake", "gradient_real_2", "gradient_real_3"]
+    torch.testing.assert_close(terms["gradient_real_3"], 5 * terms["gradient_real"])
+    assert all(value.shape == () for value in terms.values())
+
+
+def test_the_noise_asked_for_is_that_of_all_penalties() -> None:
+    assert objective().noise == frozenset()
+    assert objective(terms=[r1(), r1("interpolates"), r1("perturbed")]).noise == {"mix", "pixels"}
+
+
+@pytest.mark.parametrize("loss", losses.names())
+def test_half_precision_passes_end_in_float32_losses_and_penalties(loss: str) -> None:
+    made = objective(loss, [r1()], num_classes=None)  # a label's embedding would make the logits float32 again
+    seen: list[torch.dtype] = []
+    head = made.discriminator.get_submodule("head")
+    head.register_forward_hook(lambda module, args, output: seen.append(output.dtype))
+    given = unconditional()
+    with torch.autocast("cpu", torch.bfloat16):
+        fake = made.draw(given)
+        terms = {**made.d_loss(given, fake.detach()), **made.g_loss(given, fake)}
+    # The game, the penalty, and the generator's game, of which some have two passes.
+    assert seen == [torch.bfloat16, torch.float32, *[torch.bfloat16] * (1 + made.loss.g_needs_real)]
+    assert {value.dtype for value in terms.values()} == {fake.dtype} == {torch.float32}
+
+
+# networks that break their signatures
+
+
+def custom(generator: str = "mlp", discriminator: str = "mlp", *, conditional: bool = False) -> Any:
+    variant = Variant(generator=Spec(generator), discriminator=Spec(discriminator), conditional=conditional)
+    return assemble(variant).with_data(image_shape=SHAPE, num_classes=CLASSES)
+
+
+@pytest.mark.usefixtures("registries")
+def test_a_network_of_the_wrong_shape_is_named() -> None:
+    @generators.register("throw-away")
+    class FlatGenerator(nn.Module):
+        def __init__(self, image_shape: Any, latent_dim: int, num_classes: int | None) -> None:
+            super().__init__()
+
+        def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+            return torch.zeros(len(z), 64)
+
+    @discriminators.register("throw-away")
+    class ColumnDiscriminator(nn.Module):
+        def __init__(self, image_shape: Any, num_classes: int | None, *, heads: bool = False) -> None:
+            super().__init__()
+            self.heads = heads
+
+        def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor | Output:
+            logits = torch.zeros(len(x), 1)
+            return Output(logits=logits) if self.heads else logits
+
+    build_objective(custom())
+    with pytest.raises(UsageError, match=r"generator 'throw-away' drew images of shape \[2, 64\].*\[2, 1, 8, 8\]"):
+        build_objective(custom(generator="throw-away"))
+    for settings in ({}, {"heads": True}):
+        config = custom()
+        changed = config.variant.model_copy(update={"discriminator": Spec("throw-away", **settings)})
+        with pytest.raises(UsageError, match=r"discriminator 'throw-away' answered logits of shape \[2, 1\].*\[2\]"):
+            build_objective(config.model_copy(update={"variant": changed}))
+
+
+@pytest.mark.parametrize("conditional", [False, True])
+def test_building_checks_in_eval_mode_and_leaves_training_mode(conditional: bool) -> None:
+    made = build_objective(custom(conditional=conditional))
+    assert made.training
+    assert made.generator.training
+    statistics = [value for name, value in made.named_buffers() if name.endswith("num_batches_tracked")]
+    assert statistics
+    assert not any(statistics)
+
+
+def test_networks_need_to_know_their_data() -> None:
+    with pytest.raises(UsageError, match=r"data\.image_shape is not known"):
+        build_objective(assemble("gan"))
