@@ -146,7 +146,7 @@ class Steps:
 
     def __init__(self, training: Training, config: RunConfig) -> None:
         state = TrainingState(config, training.device)
-        self.updates, self.batches = Updates(state, config), training.batches(state.objective.noise)
+        self.updates, self.batches = Updates(state, config), training.batches(state.objective)
         self.device = training.device
 
     def one(self) -> None:

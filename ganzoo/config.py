@@ -1,6 +1,6 @@
 """What a run is made of, as frozen typed values that round-trip exactly through JSON and TOML.
 
-    Variant      the recipe: networks, loss, penalties, optimisers
+    Variant      the recipe: networks, objective, loss, terms, augmentations, optimisers
     DataConfig   which images, how many at a time
     TrainConfig  how long, from which seed, on what
     RunConfig    the three together, and where they came from
@@ -15,7 +15,7 @@ import json
 import math
 import tomllib
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -24,19 +24,22 @@ import tomli_w
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Discriminator,
     Field,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    Tag,
     ValidationError,
     create_model,
+    model_validator,
 )
 
 from ganzoo import registry
 from ganzoo.errors import FileError, UsageError
 from ganzoo.registry import Registry, nearest
 
-SCHEMA = 1
+SCHEMA = 2  # 1 had `penalties` where 2 has `terms`, and is read for ever
 BUDGETS = ("steps", "epochs", "minutes")
 DEFAULT_MINUTES = 5.0
 
@@ -48,6 +51,48 @@ class _Value(BaseModel):
     model_config = _STRICT
 
 
+class Schedule(_Value):
+    """A number that changes from `start` to `end` over the first `over` steps, and keeps its end value.
+
+    It may stand wherever a number of an optimiser, a term, an augmentation or the average stands:
+    `Adam(lr=Schedule(0.002, 0.0, shape="cosine"))`, and in TOML `{ from = 0.002, to = 0.0, shape = "cosine" }`.
+    Without `over` the horizon is the run's budget: it is resolved in steps when the run starts, and written down with
+    `from_budget = true`.
+    """
+
+    model_config = ConfigDict(validate_by_name=True, validate_by_alias=True, serialize_by_alias=True)
+
+    start: float = Field(alias="from")
+    end: float = Field(alias="to")
+    shape: str = "linear"  # a registered one: ganzoo list schedules
+    over: PositiveInt | None = None  # steps
+    from_budget: bool = False
+
+    def __init__(self, *ends: float, **settings: Any) -> None:
+        super().__init__(**dict(zip(("start", "end"), ends, strict=False)), **settings)
+
+    def at(self, step: int) -> float:
+        """Return the value at a step, counted from 0. Raises UsageError while the horizon is not known."""
+        if self.over is None:
+            raise UsageError(f"{self.describe()} has no horizon: give over = STEPS, or train the run with a budget")
+        value: float = registry.schedules[self.shape](self.start, self.end, min(1.0, step / self.over))
+        return value
+
+    def describe(self) -> str:
+        """Return it in words, for messages."""
+        return f"the schedule from {self.start:g} to {self.end:g} ({self.shape})"
+
+    @classmethod
+    def parse(cls, table: Mapping[str, Any]) -> Self:
+        """Return the schedule that a table of a component's settings stands for. Raises ValidationError."""
+        return cls.model_validate_json(json.dumps(dict(table), default=str))
+
+    @staticmethod
+    def is_table(value: object) -> bool:
+        """Return whether a setting's value stands for a schedule."""
+        return isinstance(value, Mapping) and "from" in value
+
+
 class Spec(_Value):
     """A registered component by name, with its settings: `Spec("dcgan", width=64)`."""
 
@@ -56,7 +101,13 @@ class Spec(_Value):
     name: str
 
     def __init__(self, name: str, **settings: Any) -> None:
-        super().__init__(name=name, **{key: _tuples(value) for key, value in settings.items()})
+        super().__init__(name=name, **{key: _plain(value) for key, value in settings.items()})
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Spec) and (self.name, self.settings) == (other.name, other.settings)
+
+    def __hash__(self) -> int:
+        return hash((self.name, repr(sorted(self.settings.items()))))
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -64,38 +115,90 @@ class Spec(_Value):
         return dict(self.__pydantic_extra__ or {})
 
 
-class Adam(_Value):
-    """Adam (Kingma & Ba 2015, arXiv:1412.6980): learning rate, decay rates of the two moments, epsilon."""
+class Adam(Spec):
+    """The optimiser `adam` with settings `lr`, `betas`, `eps`: `Adam(lr=0.001)` is `Spec("adam", lr=0.001)`."""
 
-    name: Literal["adam"] = "adam"
-    lr: PositiveFloat = 0.002
-    betas: tuple[Fraction, Fraction] = Field(default=(0.0, 0.99), strict=False)
-    eps: PositiveFloat = 1e-8
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**{"name": "adam", **settings})
 
 
-class SGD(_Value):
-    """Stochastic gradient descent: learning rate, and the momentum by which former gradients go on counting."""
+class AdamW(Spec):
+    """The optimiser `adamw` with settings `lr`, `betas`, `eps`, `weight_decay`."""
 
-    name: Literal["sgd"] = "sgd"
-    lr: PositiveFloat = 0.01
-    momentum: Fraction = 0.0
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**{"name": "adamw", **settings})
 
 
-OPTIMIZERS: dict[str, type[BaseModel]] = {"adam": Adam, "sgd": SGD}
+class RMSprop(Spec):
+    """The optimiser `rmsprop` with settings `lr`, `alpha`, `eps`, `momentum`."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**{"name": "rmsprop", **settings})
+
+
+class SGD(Spec):
+    """The optimiser `sgd` with settings `lr`, `momentum`."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**{"name": "sgd", **settings})
+
+
+class Code(_Value):
+    """A part of the latents with a name of its own (Chen et al. 2016, arXiv:1606.03657, section 3).
+
+    A `categorical` code of `size` values is asked of the generator as labels; `size` `uniform` codes in [-1, 1] are
+    the last columns of z.
+    """
+
+    name: str
+    kind: Literal["categorical", "uniform"]
+    size: PositiveInt
 
 
 class Variant(_Value):
-    """A GAN variant: generator x discriminator x conditioning x loss x penalties x schedule."""
+    """A GAN variant: networks x conditioning x objective x loss x terms x augmentation x schedule."""
 
-    latent_dim: PositiveInt = 64
-    conditional: bool = False  # whether both networks are given labels; how they use them is their own setting
+    latent_dim: PositiveInt = 64  # normal columns of z; uniform codes are further columns
+    codes: tuple[Code, ...] = Field(default=(), strict=False)
+    conditional: bool = False  # whether the networks are given labels; how they use them is their own setting
+    objective: Spec = Spec("adversarial")
     generator: Spec
     discriminator: Spec
+    encoder: Spec | None = None
     loss: Spec = Spec("non-saturating")
-    penalties: tuple[Spec, ...] = Field(default=(), strict=False)
+    terms: tuple[Spec, ...] = Field(default=(), strict=False)
+    augmentations: tuple[Spec, ...] = Field(default=(), strict=False)  # in front of the discriminator, in order
     critic_steps: PositiveInt = 1  # discriminator updates before each generator update
-    generator_optimizer: Adam | SGD = Field(default=Adam(), discriminator="name")
-    discriminator_optimizer: Adam | SGD = Field(default=Adam(), discriminator="name")
+    generator_optimizer: Spec = Adam()
+    discriminator_optimizer: Spec = Adam()
+    # What a recipe sets outside its own table, such as {"data.batch_size": 128, "train.ema": 0.999}. Files, --set and
+    # flags go over it; it is no part of a resolved configuration.
+    defaults: dict[str, Any] = Field(default_factory=dict, exclude=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_penalties(cls, values: Any) -> Any:
+        return _terms_for_penalties(values)
+
+    @property
+    def penalties(self) -> tuple[Spec, ...]:
+        """The terms, by the name that they had in schema 1."""
+        return self.terms
+
+    @property
+    def uniform_codes(self) -> int:
+        """The number of uniform codes, which are the last columns of z."""
+        return sum(code.size for code in self.codes if code.kind == "uniform")
+
+    @property
+    def categorical_code(self) -> Code | None:
+        """The code that is asked for as labels, if there is one."""
+        return next((code for code in self.codes if code.kind == "categorical"), None)
+
+    @property
+    def z_dim(self) -> int:
+        """The number of columns of z."""
+        return self.latent_dim + self.uniform_codes
 
 
 class DataConfig(_Value):
@@ -123,7 +226,11 @@ class TrainConfig(_Value):
     epochs: PositiveFloat | None = None  # passes of the real images through the discriminator in all
     minutes: PositiveFloat | None = None
     seed: NonNegativeInt = 0
-    ema: Fraction = 0.9995  # decay a step of the generator's averaged weights, at most: see `Ema`
+    # Decay per step of the averaged weights, at most: see `Ema`.
+    ema: Annotated[
+        Annotated[Fraction, Tag("number")] | Annotated[Schedule, Tag("schedule")],
+        Discriminator(lambda value: "schedule" if isinstance(value, Mapping | Schedule) else "number"),
+    ] = 0.9995
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     deterministic: bool = False  # the plain path, and torch's deterministic algorithms
     # None and "auto": chosen by measuring when training starts (training/tuning.py).
@@ -168,15 +275,50 @@ class RunConfig(_Value):
     def resolve(self) -> Self:
         """Check every component's settings and write its defaults out. Raises UsageError with the setting's path."""
         variant = self.variant
-        resolved = {
+        _check_codes(variant)
+        resolved: dict[str, Any] = {
+            "objective": _resolve(variant.objective, registry.objectives, "objective"),
             "generator": _resolve(variant.generator, registry.generators, "generator"),
             "discriminator": _resolve(variant.discriminator, registry.discriminators, "discriminator"),
+            "encoder": variant.encoder and _resolve(variant.encoder, registry.encoders, "encoder"),
             "loss": _resolve(variant.loss, registry.losses, "loss"),
-            "penalties": tuple(
-                _resolve(penalty, registry.penalties, f"penalties.{i}") for i, penalty in enumerate(variant.penalties)
-            ),
+            "terms": _resolve_all(variant.terms, registry.terms, "terms"),
+            "augmentations": _resolve_all(variant.augmentations, registry.augmentations, "augmentations"),
         }
+        for player in ("generator_optimizer", "discriminator_optimizer"):
+            resolved[player] = _resolve(getattr(variant, player), registry.optimizers, player, scheduled=True)
+        if isinstance(self.train.ema, Schedule):
+            _check_shape(self.train.ema, "train.ema")
+            for end in (self.train.ema.start, self.train.ema.end):
+                if not 0 <= end < 1:
+                    raise UsageError(f"train.ema = {end:g}: must be at least 0 and less than 1, at both ends")
         return self.model_copy(update={"variant": variant.model_copy(update=resolved)})
+
+    def schedules(self) -> dict[str, Schedule]:
+        """Return every schedule by its path, such as `generator_optimizer.lr`."""
+        variant = self.variant
+        found = {} if not isinstance(self.train.ema, Schedule) else {"train.ema": self.train.ema}
+        specs = {key: getattr(variant, key) for key in ("generator_optimizer", "discriminator_optimizer")}
+        for key in ("terms", "augmentations"):
+            specs |= {f"{key}.{i}": spec for i, spec in enumerate(getattr(variant, key))}
+        for path, spec in specs.items():
+            found |= {f"{path}.{key}": schedule for key, schedule in _schedules_in(spec.settings)}
+        return found
+
+    def with_horizon(self, steps: int) -> Self:
+        """Return the same with every schedule that has no horizon ending with the budget, at `steps`."""
+
+        def ended(value: Any) -> Any:
+            if isinstance(value, Mapping) and "from" in value and "to" in value:
+                open_ended = value.get("over") is None
+                return {**value, "over": max(1, steps), "from_budget": True} if open_ended else value
+            if isinstance(value, Mapping):
+                return {key: ended(item) for key, item in value.items()}
+            return [ended(item) for item in value] if isinstance(value, list) else value
+
+        if all(schedule.over for schedule in self.schedules().values()):
+            return self
+        return type(self).from_json(json.dumps(ended(self.model_dump(mode="json"))))
 
     def with_data(self, **facts: Any) -> Self:
         """The same with other `[data]` values."""
@@ -193,11 +335,14 @@ class RunConfig(_Value):
     def from_json(cls, text: str | bytes) -> Self:
         """Raises UsageError with the offending setting's path."""
         try:
-            return cls.model_validate_json(text)
+            config = cls.model_validate_json(text)
         except ValidationError as error:
             raise _usage_error(error, cls) from None
         except TypeError:  # a component's table without its name
             raise UsageError("a component needs its name, as in generator = { name = 'dcgan', width = 32 }") from None
+        if config.run.schema_version >= SCHEMA:
+            return config
+        return config.model_copy(update={"run": config.run.model_copy(update={"schema_version": SCHEMA})})
 
     def to_toml(self) -> str:
         """TOML has no null: an absent value is the string "none"."""
@@ -238,10 +383,12 @@ def assemble(
     if not isinstance(name, str):
         raise UsageError("no variant: name one with --variant (ganzoo list variants)")
     complete = variant is None and "generator" in _table(file, "variant")
-    merged: dict[str, Any] = {"variant": _base(variant or name, complete=complete)}
+    merged = _base(variant or name, complete=complete)
     layers: list[Mapping[str, Any]] = [{key: value for key, value in file.items() if key != "run"}]
     layers += [parse_settings(settings), flags or {}]
     for layer in layers:
+        if isinstance(layer.get("variant"), Mapping):
+            layer = {**layer, "variant": _terms_for_penalties(layer["variant"])}
         _clear_budget(merged, layer)
         merged = _merge(merged, layer)
     train = merged.get("train", {})
@@ -282,21 +429,119 @@ def settings_of(component: Callable[..., Any]) -> type[BaseModel]:
     return create_model("Settings", __config__=_STRICT, **fields)
 
 
-def _resolve(spec: Spec, parts: Registry[Callable[..., Any]], path: str) -> Spec:
-    model = settings_of(parts[spec.name])
+def _resolve_all(specs: Sequence[Spec], parts: Registry[Callable[..., Any]], path: str) -> tuple[Spec, ...]:
+    return tuple(_resolve(spec, parts, f"{path}.{i}", scheduled=True) for i, spec in enumerate(specs))
+
+
+def _resolve(spec: Spec, parts: Registry[Callable[..., Any]], path: str, *, scheduled: bool = False) -> Spec:
+    """Check a component's settings; a schedule is checked as the two numbers that it leads from and to."""
+    model, whose = settings_of(parts[spec.name]), f"{parts.kind} '{spec.name}'"
+    schedules = dict(_schedules_in(spec.settings, path))
+    if schedules and not scheduled:
+        raise UsageError(
+            f"{path}.{min(schedules)}: a schedule may stand for a number of an optimiser, a term, an augmentation or "
+            f"train.ema, not for one of a {parts.kind}"
+        )
+    ends = []
+    for end in ("start", "end") if schedules else ("start",):
+        plain = _without_schedules(spec.settings, end)
+        try:
+            settings = model.model_validate_json(json.dumps(plain, default=str))
+        except ValidationError as error:
+            raise _usage_error(error, model, path, whose=whose) from None
+        ends.append({key: getattr(settings, key) for key in type(settings).model_fields})
+    for key, schedule in schedules.items():
+        _check_shape(schedule, f"{path}.{key}")
+    resolved = {key: _with_schedules(value, spec.settings.get(key)) for key, value in ends[0].items()}
+    return Spec(spec.name, **resolved)
+
+
+def _schedules_in(value: Any, path: str = "", key: str = "") -> Iterator[tuple[str, Schedule]]:
+    """The schedules among a component's settings, by their keys. Raises UsageError for a table that is not one."""
+    if Schedule.is_table(value):
+        try:
+            yield key, Schedule.parse(value)
+        except ValidationError as error:
+            raise _usage_error(error, Schedule, f"{path}.{key}" if path else key) from None
+    elif isinstance(value, Mapping | tuple):
+        for inner, item in value.items() if isinstance(value, Mapping) else enumerate(value):
+            yield from _schedules_in(item, path, f"{key}.{inner}" if key else str(inner))
+
+
+def _without_schedules(value: Any, end: str) -> Any:
+    """The settings with each schedule replaced by its value at one `end`."""
+    if Schedule.is_table(value):
+        return getattr(Schedule.parse(value), end)
+    if isinstance(value, Mapping):
+        return {key: _without_schedules(item, end) for key, item in value.items()}
+    return tuple(_without_schedules(item, end) for item in value) if isinstance(value, tuple) else value
+
+
+def _with_schedules(checked: Any, given: Any) -> Any:
+    """The checked settings with each schedule put back, its defaults written out."""
+    if Schedule.is_table(given):
+        return Schedule.parse(given).model_dump(mode="json")
+    if isinstance(given, tuple) and isinstance(checked, tuple) and len(given) == len(checked):
+        return tuple(map(_with_schedules, checked, given))
+    return checked
+
+
+def settings_at(settings: Mapping[str, Any], step: int) -> dict[str, Any]:
+    """Return the settings that follow a schedule, with their values at a step."""
+
+    def value_at(value: Any) -> Any:
+        if Schedule.is_table(value):
+            return Schedule.parse(value).at(step)
+        return tuple(map(value_at, value)) if isinstance(value, tuple) else value
+
+    return {key: value_at(value) for key, value in settings.items() if any(_schedules_in(value))}
+
+
+def _check_shape(schedule: Schedule, path: str) -> None:
     try:
-        settings = model.model_validate_json(json.dumps(spec.settings, default=str))
-    except ValidationError as error:
-        raise _usage_error(error, model, path, whose=f"{parts.kind} '{spec.name}'") from None
-    return Spec(spec.name, **{key: getattr(settings, key) for key in type(settings).model_fields})
+        registry.schedules[schedule.shape](schedule.start, schedule.end, 0.5)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None
+
+
+def _check_codes(variant: Variant) -> None:
+    names = [code.name for code in variant.codes]
+    if len(set(names)) < len(names):
+        raise UsageError(f"codes = {', '.join(names)}: each needs a name of its own")
+    categorical = [code.name for code in variant.codes if code.kind == "categorical"]
+    if len(categorical) > 1:
+        raise UsageError(
+            f"codes: {' and '.join(categorical)} are both categorical, and labels ask for one code: make one of them "
+            "uniform, or one code of all their combinations"
+        )
+    if categorical and variant.conditional:
+        raise UsageError(
+            f"codes: '{categorical[0]}' would be asked for as labels, and so are the classes of a conditional variant: "
+            "use uniform codes, or --set conditional=false"
+        )
+
+
+def _terms_for_penalties(variant: Any) -> Any:
+    """Schema 1 called the terms penalties."""
+    if not isinstance(variant, Mapping) or "penalties" not in variant:
+        return variant
+    if "terms" in variant:
+        raise UsageError("terms and penalties at once: they are one list, and penalties its former name; give terms")
+    return {("terms" if key == "penalties" else key): value for key, value in variant.items()}
 
 
 def _base(variant: str | Variant, *, complete: bool) -> dict[str, Any]:
     """The lowest layer; a file that is `complete` by itself needs no registered variant (its plug-in may be gone)."""
     if isinstance(variant, str) and complete and variant not in registry.variants:
-        return {}
+        return {"variant": {}}
     recipe: Variant = registry.variants[variant]() if isinstance(variant, str) else variant
-    return recipe.model_dump(mode="json")
+    base: dict[str, Any] = {"variant": recipe.model_dump(mode="json")}
+    for path, value in recipe.defaults.items():
+        table, _, key = path.partition(".")
+        if table not in ("data", "train") or not key:
+            raise UsageError(f"defaults: '{path}' is not a setting of data or train, such as data.batch_size")
+        base.setdefault(table, {})[key] = _plain(value)
+    return base
 
 
 def _table(document: Mapping[str, Any], key: str) -> Mapping[str, Any]:
@@ -331,17 +576,17 @@ def _merge(base: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str, Any]:
         below = merged.get(key)
         if key in _COMPONENTS and isinstance(value, str):
             value = {"name": value}
-        if key == "penalties" and isinstance(value, list):
+        if key in _LISTS and isinstance(value, list):
             value = [{"name": item} if isinstance(item, str) else item for item in value]
-        if isinstance(value, Mapping) and "name" not in value:
+        if isinstance(value, Mapping) and "name" not in value and not Schedule.is_table(value):
             value = _merge(below if isinstance(below, Mapping) else {}, value)
         merged[key] = value
     return merged
 
 
-_COMPONENTS = [key for key, field in Variant.model_fields.items() if field.annotation in (Spec, Adam | SGD)]
-_EITHER = " or ".join(f"'{name}'" for name in OPTIMIZERS)
-_OPTIMIZER_NAMES = {(key, name) for key in _COMPONENTS for name in OPTIMIZERS}
+_COMPONENTS = [key for key, field in Variant.model_fields.items() if field.annotation in (Spec, Spec | None)]
+_LISTS = [key for key, field in Variant.model_fields.items() if field.annotation == tuple[Spec, ...]]
+_TAGS = ("number", "schedule")  # pydantic puts them between a setting and what is wrong with it
 
 
 def _parse_toml(text: str) -> dict[str, Any]:
@@ -365,28 +610,24 @@ def _map_leaves(value: Any, function: Callable[[Any], Any]) -> Any:
     return function(value)
 
 
-def _tuples(value: Any) -> Any:
-    """Lists as tuples, all the way down: JSON and TOML know only the one, and values are frozen."""
-    return tuple(_tuples(item) for item in value) if isinstance(value, list | tuple) else value
+def _plain(value: Any) -> Any:
+    """Schedules as tables, lists as tuples all the way down: JSON and TOML know only lists, and values are frozen."""
+    if isinstance(value, Schedule):
+        return value.model_dump(mode="json")
+    return tuple(_plain(item) for item in value) if isinstance(value, list | tuple) else value
 
 
 def _usage_error(error: ValidationError, model: type[BaseModel], prefix: str = "", whose: str = "") -> UsageError:
     """The first of pydantic's errors as one line that begins with the setting's path."""
     first = error.errors()[0]
-    location = [str(part) for part in first["loc"]]
-    # pydantic puts an optimiser's name between its table and its settings
-    written = [part for i, part in enumerate(location) if i == 0 or (location[i - 1], part) not in _OPTIMIZER_NAMES]
-    path = ".".join([prefix, *written] if prefix else written).removeprefix("variant.")
+    location = [str(part) for part in first["loc"] if part not in _TAGS]
+    path = ".".join([prefix, *location] if prefix else location).removeprefix("variant.")
     if first["type"] == "extra_forbidden":
         names = _field_names(model, location[:-1])
         known = f" ({whose or 'there'} takes {', '.join(names)})" if names else ""
         return UsageError(f"no setting '{path}'{nearest(location[-1], names)}{known}")
     if first["type"] == "missing":
         return UsageError(f"{path} is missing{f': {whose} needs it' if whose else ''}")
-    if first["type"] == "union_tag_not_found":
-        return UsageError(f"{path}.name is missing: expected {_EITHER}")
-    if first["type"] == "union_tag_invalid":
-        return UsageError(f"{path}.name = {json.dumps(first['input']['name'])}: must be {_EITHER}")
     value = first["input"]
     shown = json.dumps(value) if not isinstance(value, float) or math.isfinite(value) else str(value)
     return UsageError(f"{path} = {shown}: {first['msg'].replace('Input should be', 'must be')}")
@@ -396,9 +637,7 @@ def _field_names(model: type[BaseModel], location: Sequence[str]) -> list[str]:
     """The settings at a place in nested models."""
     for part in location:
         field = model.model_fields.get(part)
-        kind = OPTIMIZERS.get(part) if field is None else field.annotation
-        if kind == Adam | SGD:
-            continue  # the next part says which
+        kind = None if field is None else field.annotation
         if not inspect.isclass(kind) or not issubclass(kind, BaseModel):
             return []
         model = kind

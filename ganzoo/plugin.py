@@ -1,4 +1,4 @@
-"""All that a third party imports to add a variant, a network, a loss, a penalty or a data source.
+"""All that a third party imports to add a variant, a network, a loss, a term, an objective or any other part.
 
     from ganzoo.plugin import Spec, Variant, variants
 
@@ -16,10 +16,23 @@ from typing import TYPE_CHECKING
 
 from ganzoo.errors import without_package
 from ganzoo.lazy import lazy
-from ganzoo.registry import datasets, discriminators, generators, losses, penalties, variants
+from ganzoo.registry import (
+    augmentations,
+    datasets,
+    discriminators,
+    encoders,
+    generators,
+    losses,
+    objectives,
+    optimizers,
+    penalties,
+    schedules,
+    terms,
+    variants,
+)
 
 try:
-    from ganzoo.config import SGD, Adam, Spec, Variant
+    from ganzoo.config import SGD, Adam, AdamW, Code, RMSprop, Schedule, Spec, Variant
 except ModuleNotFoundError as error:
     raise without_package("ganzoo.plugin", error) from None
 
@@ -27,26 +40,54 @@ if TYPE_CHECKING:
     from ganzoo.data import Dataset as Dataset
     from ganzoo.data import Request as Request
     from ganzoo.data import from_arrays as from_arrays
+    from ganzoo.zoo.augment import Augmentation as Augmentation
+    from ganzoo.zoo.batch import Batch as Batch
+    from ganzoo.zoo.batch import Draw as Draw
+    from ganzoo.zoo.batch import Noise as Noise
+    from ganzoo.zoo.losses import Loss as Loss
+    from ganzoo.zoo.networks.common import ImageShape as ImageShape
+    from ganzoo.zoo.networks.common import LinearHeads as LinearHeads
     from ganzoo.zoo.networks.common import Output as Output
+    from ganzoo.zoo.objectives.base import Objective as Objective
+    from ganzoo.zoo.objectives.base import Parts as Parts
+    from ganzoo.zoo.objectives.base import Terms as Terms
+    from ganzoo.zoo.terms.base import Discriminator as Discriminator
+    from ganzoo.zoo.terms.base import Drawn as Drawn
+    from ganzoo.zoo.terms.base import Penalty as Penalty
+    from ganzoo.zoo.terms.base import PlayerName as PlayerName
+    from ganzoo.zoo.terms.base import Term as Term
+    from ganzoo.zoo.terms.base import Turn as Turn
 
 _WITH_TORCH = {  # loaded when first used: a variant needs none of them
-    "Dataset": "ganzoo.data",
-    "Request": "ganzoo.data",
-    "from_arrays": "ganzoo.data",
-    "Output": "ganzoo.zoo.networks.common",
+    **dict.fromkeys(("Dataset", "Request", "from_arrays"), "ganzoo.data"),
+    "Augmentation": "ganzoo.zoo.augment",
+    **dict.fromkeys(("Batch", "Draw", "Noise"), "ganzoo.zoo.batch"),
+    "Loss": "ganzoo.zoo.losses",
+    **dict.fromkeys(("ImageShape", "LinearHeads", "Output"), "ganzoo.zoo.networks.common"),
+    **dict.fromkeys(("Objective", "Parts", "Terms"), "ganzoo.zoo.objectives.base"),
+    **dict.fromkeys(("Discriminator", "Drawn", "Penalty", "PlayerName", "Term", "Turn"), "ganzoo.zoo.terms.base"),
 }
 __all__ = [
     *_WITH_TORCH,
     "SGD",
     "Adam",
+    "AdamW",
+    "Code",
+    "RMSprop",
+    "Schedule",
     "Spec",
     "Variant",
+    "augmentations",
     "datasets",
     "discriminators",
+    "encoders",
     "generators",
     "losses",
+    "objectives",
+    "optimizers",
     "penalties",
+    "schedules",
+    "terms",
     "variants",
 ]
-
 __getattr__ = lazy(__name__, _WITH_TORCH)

@@ -1,4 +1,4 @@
-"""The registries: how a variant, a network, a loss, a penalty or a data set is added and found by its name.
+"""The registries: how a variant, a network, a loss, a term or any other part is added and found by its name.
 
     @losses.register("hinge")
     class Hinge: ...
@@ -135,10 +135,17 @@ def _load_plugins() -> None:
 variants: Registry[Callable[[], Any]] = Registry("variant", "variants", "ganzoo.zoo.variants")
 generators: Registry[Callable[..., Any]] = Registry("generator", "generators", "ganzoo.zoo.networks")
 discriminators: Registry[Callable[..., Any]] = Registry("discriminator", "discriminators", "ganzoo.zoo.networks")
+encoders: Registry[Callable[..., Any]] = Registry("encoder", "encoders", "ganzoo.zoo.networks")
+objectives: Registry[Callable[..., Any]] = Registry("objective", "objectives", "ganzoo.zoo.objectives")
 losses: Registry[Callable[..., Any]] = Registry("loss", "losses", "ganzoo.zoo.losses")
-penalties: Registry[Callable[..., Any]] = Registry("penalty", "penalties", "ganzoo.zoo.terms.gradient")
+terms: Registry[Callable[..., Any]] = Registry("term", "terms", "ganzoo.zoo.terms")
+penalties = terms  # their former name
+augmentations: Registry[Callable[..., Any]] = Registry("augmentation", "augmentations", "ganzoo.zoo.augment")
+schedules: Registry[Callable[..., Any]] = Registry("schedule", "schedules", "ganzoo.zoo.schedules")
+optimizers: Registry[Callable[..., Any]] = Registry("optimizer", "optimizers", "ganzoo.zoo.optimizers")
 datasets: Registry[Callable[..., Any]] = Registry("dataset", "datasets", "ganzoo.data")
 
+_ALL = (variants, generators, discriminators, encoders, objectives, losses, terms, augmentations, schedules)
 REGISTRIES: dict[str, Registry[Callable[..., Any]]] = {
-    registry.plural: registry for registry in (variants, generators, discriminators, losses, penalties, datasets)
+    registry.plural: registry for registry in (*_ALL, optimizers, datasets)
 }

@@ -16,21 +16,26 @@ def derive(seed: int, stream: str, *index: int) -> int:
     return int(_sequence(seed, stream, *index).generate_state(1, np.uint64)[0] >> 1)
 
 
-def latents(seed: int, latent_dim: int, start: int, stop: int) -> NDArray[np.float32]:
-    """The latents z ~ N(0, I) with the indices `start` to `stop`, float32 [stop - start, latent_dim].
+def latents(seed: int, latent_dim: int, start: int, stop: int, uniform: int = 0) -> NDArray[np.float32]:
+    """Return the latents with the indices `start` to `stop`, float32 [stop - start, latent_dim].
 
-    A latent depends on `seed` and its own index alone: `latents(s, d, 0, 100)[:10]` equals `latents(s, d, 0, 10)`.
+    The columns are N(0, 1), but the last `uniform` ones, which are uniform in [-1, 1). A latent depends on `seed` and
+    its own index alone: `latents(s, d, 0, 100)[:10]` equals `latents(s, d, 0, 10)`.
     """
     first, last = start // BLOCK, -(-stop // BLOCK)
-    blocks = [_block(seed, latent_dim, block) for block in range(first, last)]
+    blocks = [_block(seed, latent_dim - uniform, uniform, block) for block in range(first, last)]
     if not blocks:
         return np.empty((0, latent_dim), np.float32)
     return np.concatenate(blocks)[start - first * BLOCK : stop - first * BLOCK]
 
 
-def _block(seed: int, latent_dim: int, block: int) -> NDArray[np.float32]:
+def _block(seed: int, normal: int, uniform: int, block: int) -> NDArray[np.float32]:
     generator = np.random.Generator(np.random.Philox(_sequence(seed, "latents", block)))
-    return generator.standard_normal((BLOCK, latent_dim), dtype=np.float32)
+    z = generator.standard_normal((BLOCK, normal), dtype=np.float32)
+    if not uniform:
+        return z
+    generator = np.random.Generator(np.random.Philox(_sequence(seed, "codes", block)))
+    return np.concatenate([z, 2 * generator.random((BLOCK, uniform), dtype=np.float32) - 1], axis=1)
 
 
 def _sequence(seed: int, stream: str, *index: int) -> np.random.SeedSequence:

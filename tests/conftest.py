@@ -22,6 +22,9 @@ from ganzoo.config import assemble
 from ganzoo.runs.checkpoint import Checkpoint
 from ganzoo.runs.run import Run
 from ganzoo.runtime.images import save_npz
+from ganzoo.zoo.batch import Batch
+from ganzoo.zoo.objectives.base import Objective, Terms
+from ganzoo.zoo.terms.base import Drawn, PlayerName
 
 hypothesis_settings.register_profile("ganzoo", deadline=None)  # a shared machine may be slow at any moment
 hypothesis_settings.load_profile("ganzoo")
@@ -95,6 +98,14 @@ def bits_of(run: Run) -> dict[str, Any]:
     clocks = ("seconds", "images_per_s")
     bits["metrics"] = [{key: value for key, value in line.items() if key not in clocks} for line in run.metrics()]
     return bits
+
+
+def terms_of(objective: Objective, player: PlayerName, batch: Batch, drawn: Drawn | None = None) -> Terms:
+    """What a player minimises at a batch, of images that are drawn unless given."""
+    drawn = objective.draw(batch) if drawn is None else drawn
+    if player == "discriminator":
+        drawn = {name: value.detach() for name, value in drawn.items()}
+    return objective.terms(player, batch, drawn, objective.due(player, batch.update))
 
 
 def distribution(place: Path, name: str, entry_points: dict[str, str], modules: dict[str, str]) -> None:

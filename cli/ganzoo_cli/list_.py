@@ -6,7 +6,20 @@ import typer
 
 from .app import command, print_json
 
-KINDS = ("variants", "generators", "discriminators", "losses", "penalties", "datasets")
+KINDS = (
+    "variants",
+    "generators",
+    "discriminators",
+    "encoders",
+    "objectives",
+    "losses",
+    "terms",
+    "augmentations",
+    "schedules",
+    "optimizers",
+    "datasets",
+)
+FORMER = {"penalties": "terms"}  # names that kinds had before
 
 
 @command("list")
@@ -21,6 +34,7 @@ def list_(
     from ganzoo.errors import UsageError
     from ganzoo.registry import REGISTRIES, nearest
 
+    kind = FORMER.get(kind or "", kind)
     if kind is not None and kind not in REGISTRIES:
         raise UsageError(f"no kind '{kind}'{nearest(kind, list(KINDS))} (one of {', '.join(KINDS)})")
     kinds = KINDS if kind is None else (kind,)

@@ -125,16 +125,16 @@ def whole_numbers(text: str | None, flag: str) -> list[int] | None:
 def _show(config: "RunConfig", as_json: bool) -> None:
     """The configuration on stdout, what follows from it on stderr; no run is made."""
     from ganzoo.training.prepare import prepare
+    from ganzoo.training.tuning import PROVISIONAL
     from ganzoo.zoo.build import build_objective
 
     training = prepare(config)
-    objective = build_objective(training.config)
+    objective = build_objective(training.config.with_horizon(training.total_steps or PROVISIONAL))
     # "auto" stays: float32 where there is no other would be read as float32 wished for, which is the plain path.
     resolved: Any = training.config.with_train(precision=config.train.precision)
     print(resolved.to_json() if as_json else resolved.to_toml())
     parameters = {
-        "generator": sum(value.numel() for value in objective.generator.parameters()),
-        "discriminator": sum(value.numel() for value in objective.discriminator.parameters()),
+        role: sum(value.numel() for value in network.parameters()) for role, network in objective.networks.items()
     }
     say(", ".join(f"{name}: {count:,} parameters" for name, count in parameters.items()))
     say(f"{training.loader.batches_per_epoch} batches an epoch; dry run: no run was made")

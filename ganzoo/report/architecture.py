@@ -7,8 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-_N = 2  # samples in the pass: batch norm would not take a single one
-
 
 @dataclass(frozen=True, kw_only=True)
 class Layer:
@@ -37,11 +35,6 @@ def layers_of(network: nn.Module, *inputs: Tensor | None) -> list[Layer]:
             hook.remove()
     outside = _count([network]) - _count(list(met))
     return [*met.values(), *([Layer(name="outside of layers", shape=None, parameters=outside)] if outside else [])]
-
-
-def inputs_of(shape: Sequence[int], labels: bool) -> tuple[Tensor, Tensor | None]:
-    """A batch of zeros, and of labels where the network takes them."""
-    return torch.zeros(_N, *shape), torch.zeros(_N, dtype=torch.int64) if labels else None
 
 
 def _count(modules: Sequence[nn.Module]) -> int:

@@ -17,7 +17,7 @@ from ganzoo.evaluation.judge import load_judge
 from ganzoo.evaluation.reference import Reference, Splits, load_splits
 from ganzoo.runs.run import Run
 from ganzoo.training.prepare import recipe
-from ganzoo.zoo.build import build_discriminator, build_generator
+from ganzoo.zoo.build import build_networks
 
 Json = dict[str, Any]
 
@@ -39,9 +39,9 @@ class Story:
 
     @cached_property
     def networks(self) -> dict[str, nn.Module]:
-        """Both networks, untrained. Raises UsageError where what they are made of is not installed (any more)."""
+        """The networks by role, untrained. Raises UsageError if what they are made of is not installed (any more)."""
         with torch.random.fork_rng(devices=[]):
-            networks = {"generator": build_generator(self.config), "discriminator": build_discriminator(self.config)}
+            networks = build_networks(self.config)
         return {name: network.eval() for name, network in networks.items()}
 
     def parameters(self, player: str) -> int | None:

@@ -6,21 +6,21 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from ganzoo import registry
 from ganzoo.config import Spec
 from ganzoo.errors import GanzooError
 from ganzoo.evaluation.judge import to_tensor
 from ganzoo.evaluation.metrics import FIGURES, title_of
-from ganzoo.report.architecture import inputs_of, layers_of
+from ganzoo.report.architecture import layers_of
 from ganzoo.report.document import Block, Picture, Row, Section, Table, Text, integer, slug
 from ganzoo.report.figures import DENSITY, Panel, Series, Style, animation, beside, enlarged, panels, spaced
 from ganzoo.report.sources import Json, Material, Story
 from ganzoo.runs.opening import load
 from ganzoo.runtime.images import grid
 from ganzoo.runtime.pixels import to_uint8
-from ganzoo.seeds import latents
+from ganzoo.zoo.build import BUILDERS, example_inputs
 
 GRIDS = 4  # shown of a run's pictures where no epochs are asked for, besides the last
 POINTS = 600  # of a loss curve: more would draw as a smear
@@ -64,11 +64,12 @@ def _introduction(story: Story) -> list[Block]:
         blocks.append(Text(registry.variants.summary(story.variant)))
     if story.evaluation and "verdict" in story.evaluation:
         blocks.append(Text(f"Verdict: {story.evaluation['verdict']['sentence']}.", note=True))
-    penalties = "; ".join(map(_spec, variant.penalties)) or "none"
+    terms = "; ".join(map(_spec, variant.terms)) or "none"
+    networks = {role: spec for role in BUILDERS if (spec := getattr(variant, role)) is not None}
     blocks.append(
         Text(
-            f"Generator {_spec(variant.generator)}. Discriminator {_spec(variant.discriminator)}. "
-            f"Loss {_spec(variant.loss)}. Penalties: {penalties}. "
+            f"{' '.join(f'{role.capitalize()} {_spec(spec)}.' for role, spec in networks.items())} "
+            f"Loss {_spec(variant.loss)}. Terms: {terms}. "
             f"{variant.critic_steps} discriminator update{'s' * (variant.critic_steps > 1)} for each generator update."
         )
     )
@@ -119,21 +120,21 @@ def shown(key: str, value: float | None, spread: float | None = None) -> str:
 
 
 def _architecture(story: Story) -> list[Block]:
-    config = story.config
-    conditional, shape = config.variant.conditional, config.data.image_shape or ()
-    parts = {"generator": (config.variant.latent_dim,), "discriminator": shape}
-    return [Row([_layers(player, story.networks[player], inputs, conditional) for player, inputs in parts.items()])]
+    return [
+        Row([_layers(role, network, example_inputs(story.config, role, 2)) for role, network in story.networks.items()])
+    ]
 
 
-def _layers(player: str, network: nn.Module, inputs: Sequence[int], conditional: bool) -> Table:
-    layers = layers_of(network, *inputs_of(inputs, conditional))
+def _layers(role: str, network: nn.Module, inputs: Sequence[Tensor | None]) -> Table:
+    layers = layers_of(network, *inputs)  # 2 samples: batch norm would not take a single one
     rows = [[layer.name, _shape(layer.shape), integer(layer.parameters)] for layer in layers]
     total = sum(layer.parameters for layer in layers)
-    taken = f"{_shape(tuple(inputs))} numbers{' and a label' if conditional else ''}"
+    numbers = [f"{_shape(tuple(x.shape[1:]))} numbers" for x in inputs if x is not None and x.ndim > 1]
+    taken = " and ".join(numbers + ["a label"] * any(x is not None and x.ndim == 1 for x in inputs))
     return Table(
         header=["Layer", "Output", "Parameters"],
         rows=[*rows, ["Total", "", integer(total)]],
-        caption=f"The {player}: {taken} in, {integer(total)} parameters.",
+        caption=f"The {role}: {taken} in, {integer(total)} parameters.",
     )
 
 
@@ -227,7 +228,10 @@ def _grids(story: Story, epochs: Sequence[int], name: str) -> list[Block]:
         shown_.append(Picture(name=f"{name}-final", data=final.read_bytes(), alt=alt, caption=caption))
     if not shown_:
         return [Text("The run has drawn no pictures yet.")]
-    rows = "A row a class, a column a latent." if story.config.variant.conditional else ""
+    variant = story.config.variant
+    rows = "One row per class, one column per latent." if variant.conditional else ""
+    if variant.categorical_code is not None:
+        rows = f"One row per value of the code '{variant.categorical_code.name}', one column per latent."
     blocks: list[Block] = [*([Text(rows)] if rows else []), Row(shown_)]
     if len(pictures) > 1:
         alt = f"Animation of {story.label}'s images from epoch {pictures[0][0]} to epoch {pictures[-1][0]}"
@@ -239,7 +243,7 @@ def _interpolations(story: Story, name: str) -> list[Block]:
     generator = load(story.run)
     classes = generator.info.num_classes
     rows = PATHS if classes is None else min(classes, CLASSES)
-    ends = latents(0, generator.info.latent_dim, 0, 2 * rows).reshape(rows, 2, -1)
+    ends = generator.info.latents(0, 0, 2 * rows).reshape(rows, 2, -1)
     if classes is not None:
         ends = np.broadcast_to(ends[:1], ends.shape)  # the same way for every class
     paths = np.stack([arc(first, last) for first, last in ends])

@@ -24,7 +24,7 @@ from ganzoo.config import RunConfig
 from ganzoo.errors import DivergedError, FileError, UsageError
 from ganzoo.files import TEMPORARY_PATTERN, atomic_directory, writing
 
-SCHEMA = 1
+SCHEMA = 2  # 1 named the parameters of an optimiser within their network
 KEEP = 2
 
 Tensors = Mapping[str, Tensor]
@@ -119,6 +119,11 @@ class Checkpoint:
             f"delete {self.path} to go on from {others[-1].path.name}" if others else "the run has no other checkpoint"
         )
         return FileError(f"{self.path / name} is damaged ({why}); {advice}")
+
+
+def average_part(role: str) -> str:
+    """Return the part that holds the averaged weights of the network of this role."""
+    return "ema" if role == "generator" else f"ema_{role}"
 
 
 def list_checkpoints(directory: Path) -> list[Checkpoint]:

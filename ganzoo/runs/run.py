@@ -245,14 +245,15 @@ def _readme(path: Path, config: RunConfig, step: int, epoch: float, note: str) -
     variant, data, train = config.variant, config.data, config.train
     place = shlex.quote(str(path))
     shape = "x".join(map(str, data.image_shape or ()))
-    penalties = ", ".join(_spec(penalty) for penalty in variant.penalties) or "none"
+    terms = ", ".join(_spec(term) for term in variant.terms) or "none"
+    encoder = f"encoder `{variant.encoder.name}`, " if variant.encoder else ""
     return f"""# {config.run.variant} on {data.source}
 
 {note}
 
 - **Variant** `{config.run.variant}`: {"conditional, " if variant.conditional else ""}generator \
-`{variant.generator.name}`, discriminator `{variant.discriminator.name}`, loss `{variant.loss.name}`, \
-penalties: {penalties}.
+`{variant.generator.name}`, discriminator `{variant.discriminator.name}`, {encoder}loss `{variant.loss.name}`, \
+terms: {terms}.
 - **Data** `{data.source}`: {data.images} images of shape {shape} (C x H x W), {data.batch_size} a batch. \
 {data.note or ""}
 - **Trained** for {step} steps ({epoch:.2f} epochs), seed {train.seed}, on `{train.device}` in {train.precision}.

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ganzoo.errors import MachineError, first_line
 from ganzoo.zoo.batch import Batch
-from ganzoo.zoo.objectives.adversarial import Terms
+from ganzoo.zoo.objectives.base import Terms
 
 WARM_UP = 3  # eager calls before an update is captured: libraries choose algorithms, the optimiser makes its state
 
@@ -85,10 +85,14 @@ class Graphs:
 
 
 def copy_into(target: object, source: object) -> None:
-    """Every tensor of one batch into the other's, which stay where they are."""
-    for field in fields(target):  # type: ignore[arg-type]  # both are the same dataclass
-        own, new = getattr(target, field.name), getattr(source, field.name)
+    """Copy every tensor of one batch into the other's, which stay where they are."""
+    if isinstance(target, dict) and isinstance(source, dict):
+        pairs = [(own, source[key]) for key, own in target.items()]
+    else:
+        names = [field.name for field in fields(target)]  # type: ignore[arg-type]  # both are the same dataclass
+        pairs = [(getattr(target, name), getattr(source, name)) for name in names]
+    for own, new in pairs:
         if isinstance(own, Tensor):
             own.copy_(new, non_blocking=True)
-        elif is_dataclass(own):
+        elif is_dataclass(own) or isinstance(own, dict):
             copy_into(own, new)

@@ -19,6 +19,7 @@ from ganzoo.data.memory import allowed_memory
 from ganzoo.errors import FileError, MachineError, UsageError
 from ganzoo.runs.run import Run
 from ganzoo.zoo.batch import Batches
+from ganzoo.zoo.objectives.base import Objective
 
 PATHS = ("channels_last", "fused", "compiled", "graphs")  # what the plain path does without
 CHOICES = ("precision", "matmul", *PATHS)  # of how a run computes
@@ -85,15 +86,18 @@ class Training:
     device: torch.device
     world: World = ALONE
 
-    def batches(self, noise: frozenset[str]) -> Batches:
-        """The batches of its updates, with the noise that the penalties ask for."""
-        variant = self.config.variant
+    def batches(self, objective: Objective) -> Batches:
+        """Return the batches of its updates, with all that the objective asks for."""
+        variant, code = self.config.variant, self.config.variant.categorical_code
         return Batches(
             self.loader,
             latent_dim=variant.latent_dim,
             conditional=variant.conditional,
-            noise=noise,
+            noise=objective.noise,
             seed=self.config.train.seed,
+            labels=objective.needs_labels,
+            uniform_codes=variant.uniform_codes,
+            code_values=None if code is None else code.size,
         )
 
     @property
@@ -214,6 +218,19 @@ def lost_exactness(run: Run, training: Training, processes: int) -> list[str]:
     if processes != training.world.size:
         lines.append(f"exactness is lost: the number of processes was {processes}, now it is {training.world.size}")
     return lines
+
+
+def kept_horizons(former: RunConfig, training: Training) -> list[str]:
+    """Return a line for each schedule that ends with a budget other than the run now has."""
+    train, before = training.config.train, former.train
+    if [getattr(train, key) for key in BUDGETS] == [getattr(before, key) for key in BUDGETS]:
+        return []
+    return [
+        f"{path} keeps its schedule, which ends at step {schedule.over:,} with the value {schedule.end:g}: the result "
+        "differs from that of a run of the new budget"
+        for path, schedule in training.config.schedules().items()
+        if schedule.from_budget and schedule.over != training.total_steps
+    ]
 
 
 def _leaves(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

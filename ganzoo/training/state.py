@@ -2,55 +2,85 @@
 
 import copy
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ganzoo import registry
 from ganzoo.compute.distributed import ALONE, World
-from ganzoo.config import SGD, Adam, RunConfig
-from ganzoo.errors import DivergedError, MachineError
-from ganzoo.runs.checkpoint import Checkpoint, Tensors
+from ganzoo.config import RunConfig, Schedule, Spec, settings_at
+from ganzoo.errors import DivergedError, MachineError, UsageError
+from ganzoo.runs.checkpoint import Checkpoint, Tensors, average_part
 from ganzoo.seeds import derive
-from ganzoo.zoo.build import build_objective
+from ganzoo.zoo.build import build_objective, scheduled_parts
 from ganzoo.zoo.networks.fused import fuse
-from ganzoo.zoo.objectives.adversarial import Terms
+from ganzoo.zoo.objectives.base import Objective, Terms
+from ganzoo.zoo.terms.base import PlayerName
 
 
 class Player:
-    """A network, its optimiser, and the one place where they are stepped."""
+    """The parameters that one player owns, their optimiser, and the one place where they are stepped."""
 
     def __init__(
         self,
-        name: str,
-        network: nn.Module,
-        parameters: Mapping[str, nn.Parameter],
-        settings: Adam | SGD,
+        name: PlayerName,
+        objective: Objective,
+        settings: Spec,
         world: World = ALONE,
         *,
         capturable: bool = False,
     ) -> None:
         self.name = name
-        self.network = network
-        self.parameters = dict(parameters)
-        device = next(iter(self.parameters.values())).device
-        self.optimizer = _optimizer(self.parameters.values(), settings, capturable=capturable)
+        self.parameters = objective.owned_by(name)
+        self.others = [value for key, value in objective.named_parameters() if key not in self.parameters]
+        self.device = next(iter(self.parameters.values())).device
         self.world = world
-        self.defers = device.type != "cpu"
-        self.nonfinite = torch.zeros((), dtype=torch.bool, device=device)  # where it `defers`: a step was skipped
+        self.defers = self.device.type != "cpu"
+        self.nonfinite = torch.zeros((), dtype=torch.bool, device=self.device)  # where it `defers`: a step was skipped
+        self.settings = settings
+        self.scheduled = bool(settings_at(settings.settings, 0))
+        first = {**settings.settings, **settings_at(settings.settings, 0)}
+        if self.defers and self.scheduled and "lr" in settings_at(settings.settings, 0):
+            first["lr"] = torch.tensor(first["lr"], device=self.device)  # read by a captured step at each replay
+        self.optimizer: torch.optim.Optimizer = registry.optimizers[settings.name](
+            list(self.parameters.values()), capturable, **first
+        )
+        for key in settings_at(settings.settings, 0):
+            if key not in self.optimizer.param_groups[0]:
+                raise UsageError(
+                    f"the optimizer '{settings.name}' keeps no number '{key}' that a schedule could change"
+                )
+            if capturable and key != "lr":
+                raise UsageError(
+                    f"{name}_optimizer.{key} follows a schedule, which a CUDA graph cannot capture: "
+                    "--set train.graphs=false"
+                )
+        self._fused = bool(self.optimizer.defaults.get("fused"))
 
     @contextmanager
-    def frozen(self) -> Iterator[None]:
-        """Leave this player's gradients out while it is the other's turn."""
-        for parameter in self.parameters.values():
+    def alone(self) -> Iterator[None]:
+        """Leave out the gradients of all parameters that this player does not own."""
+        for parameter in self.others:
             parameter.requires_grad_(False)
         try:
             yield
         finally:
-            for parameter in self.parameters.values():
+            for parameter in self.others:
                 parameter.requires_grad_(True)
+
+    def follow_schedules(self, step: int) -> None:
+        """Bring the optimiser's numbers to their values at a step."""
+        if not self.scheduled:
+            return
+        for key, value in settings_at(self.settings.settings, step).items():
+            for group in self.optimizer.param_groups:
+                if isinstance(group[key], Tensor):
+                    group[key].fill_(value)
+                else:
+                    group[key] = value
 
     def update(self, step: int, terms: Terms) -> None:
         """Minimise the sum of the terms by one optimiser step, taken only if all that it needs is finite.
@@ -69,8 +99,13 @@ class Player:
             self.world.average([*gradients, total.detach(), *(value.detach() for value in terms.values())])
         bad = ~torch.stack([total.detach(), *(gradient.sum() for gradient in gradients)]).sum().isfinite()
         if self.defers:
-            self.optimizer.found_inf = bad.float()  # type: ignore[attr-defined]  # read by the fused kernels
             self.nonfinite.logical_or_(bad)
+            if self._fused:
+                self.optimizer.found_inf = bad.float()  # type: ignore[attr-defined]  # read by the fused kernels
+            else:  # such a step changes no weight and leaves nothing that is not finite behind
+                for parameter in self.parameters.values():
+                    if parameter.grad is not None:
+                        parameter.grad = torch.where(bad, torch.zeros_like(parameter.grad), parameter.grad)
         elif bad:
             raise DivergedError(self._what_is_wrong(step, terms))
         self.optimizer.step()
@@ -88,7 +123,8 @@ class Player:
                 return f"step {step}, {self.name}: the term '{name}' is {value.item()}"
         for name, parameter in self.parameters.items():
             if parameter.grad is not None and not parameter.grad.isfinite().all():
-                return f"step {step}, {self.name}: the gradient of '{name}' is not finite"
+                within = name.removeprefix(f"{self.name}.")
+                return f"step {step}, {self.name}: the gradient of '{within}' is not finite"
         return f"step {step}, {self.name}: the sum of the losses or of the gradients is not finite"
 
     def optimizer_tensors(self) -> dict[str, Tensor]:
@@ -104,24 +140,15 @@ class Player:
         """Moments get the strides of their parameters: a fused step on any other layout goes wrong without a word."""
         for key, value in tensors.items():
             name, _, field = key.rpartition("|")
+            if name not in self.parameters:
+                name = f"{self.name}.{name}"  # checkpoints of schema 1 name a parameter within its network
             parameter = self.parameters[name]
             like = torch.empty_like(parameter) if value.shape == parameter.shape else value.to(parameter.device)
             self.optimizer.state[parameter][field] = like.detach().copy_(value)
 
 
-def _optimizer(parameters: Iterable[nn.Parameter], settings: Adam | SGD, *, capturable: bool) -> torch.optim.Optimizer:
-    """The optimiser; one that is `capturable` by a CUDA graph counts its steps on the device (SGD counts none)."""
-    if isinstance(settings, SGD):
-        return torch.optim.SGD(parameters, lr=settings.lr, momentum=settings.momentum, fused=True)
-    adam = torch.optim.Adam(
-        parameters, lr=settings.lr, betas=settings.betas, eps=settings.eps, fused=True, capturable=capturable
-    )
-    adam._warned_capturable_if_run_uncaptured = True  # as it is a few times before it is captured
-    return adam
-
-
 class Ema:
-    """A moving average of the generator: parameters averaged, buffers copied, always in eval mode.
+    """A moving average of a network: parameters averaged, buffers copied, always in eval mode.
 
     The decay rises from 0.1 to its full value, so that the first random weights are soon forgotten. After the first
     steps only every eighth is averaged in, for all eight: it moves the same memory as the generator's optimiser.
@@ -130,21 +157,22 @@ class Ema:
     EVERY = 8
     FIRST = 80  # steps that are averaged in one by one
 
-    def __init__(self, generator: nn.Module, decay: float) -> None:
-        self.network = copy.deepcopy(generator).eval().requires_grad_(False)
+    def __init__(self, network: nn.Module, decay: float | Schedule) -> None:
+        self.network = copy.deepcopy(network).eval().requires_grad_(False)
         self.decay = decay
 
     @torch.no_grad()
-    def update(self, generator: nn.Module, step: int) -> None:
+    def update(self, network: nn.Module, step: int) -> None:
         """After the `step`-th generator update, counted from 1."""
         steps = 1 if step <= self.FIRST else self.EVERY
         if step % steps:
             return
-        decay = min(self.decay, step / (step + 9)) ** steps
+        most = self.decay.at(step) if isinstance(self.decay, Schedule) else self.decay
+        decay = min(most, step / (step + 9)) ** steps
         averaged: list[Tensor] = list(self.network.parameters())
-        current: list[Tensor] = list(generator.parameters())
+        current: list[Tensor] = list(network.parameters())
         torch._foreach_lerp_(averaged, current, 1 - decay)
-        for average, value in zip(self.network.buffers(), generator.buffers(), strict=True):
+        for average, value in zip(self.network.buffers(), network.buffers(), strict=True):
             average.copy_(value)
 
 
@@ -200,31 +228,37 @@ class TrainingState:
         objective = build_objective(config).to(device)
         objective.to(memory_format=layout)  # type: ignore[call-overload]  # torch's stubs leave the keyword out
         fuse(objective, bool(config.train.fused))
-        variant = config.variant
         self.objective = objective
         self.device = device
         self.world = world
-        self.discriminator = Player(
-            "discriminator",
-            objective.discriminator,
-            objective.discriminator_parameters(),
-            variant.discriminator_optimizer,
-            world,
-            capturable=bool(config.train.graphs),
+        self.discriminator, self.generator = (
+            Player(name, objective, settings, world, capturable=bool(config.train.graphs))
+            for name, settings in _optimizers(config).items()
         )
-        self.generator = Player(
-            "generator",
-            objective.generator,
-            objective.generator_parameters(),
-            variant.generator_optimizer,
-            world,
-            capturable=bool(config.train.graphs),
-        )
+        self.scheduled = scheduled_parts(config, objective)
         self.statistics = [buffer for buffer in objective.buffers() if buffer.is_floating_point()]
-        self.ema = Ema(objective.generator, config.train.ema)
+        self._averaged = objective.averaged
+        self.averages = {role: Ema(network, config.train.ema) for role, network in self._averaged.items()}
         self.logs = Logs()
         self.step = 0
         self.seconds = 0.0
+
+    @property
+    def ema(self) -> Ema:
+        """The averaged generator."""
+        return self.averages["generator"]
+
+    def follow_schedules(self) -> None:
+        """Bring every number that follows a schedule to its value at the step that comes."""
+        for part in self.scheduled:
+            part.apply(self.step, self.device)
+        for player in (self.discriminator, self.generator):
+            player.follow_schedules(self.step)
+
+    def update_averages(self) -> None:
+        """Take a step's weights into the averages."""
+        for role, network in self._averaged.items():
+            self.averages[role].update(network, self.step)
 
     def average_buffers(self) -> None:
         """Bring what each process kept of its own share of the batches, as batch norm does, to the mean over them."""
@@ -249,7 +283,7 @@ class TrainingState:
         """What a checkpoint holds as tensors."""
         return {
             "objective": self.objective.state_dict(),
-            "ema": self.ema.network.state_dict(),
+            **{average_part(role): average.network.state_dict() for role, average in self.averages.items()},
             "generator_optimizer": self.generator.optimizer_tensors(),
             "discriminator_optimizer": self.discriminator.optimizer_tensors(),
         }
@@ -258,8 +292,14 @@ class TrainingState:
         """Raises FileError where the checkpoint is damaged."""
         state = checkpoint.state()
         checkpoint.load("objective", self.objective)
-        checkpoint.load("ema", self.ema.network)
+        for role, average in self.averages.items():
+            checkpoint.load(average_part(role), average.network)
         self.generator.restore_optimizer(checkpoint.tensors("generator_optimizer"))
         self.discriminator.restore_optimizer(checkpoint.tensors("discriminator_optimizer"))
         self.logs.restore(state["logs"], self.device)
         self.step, self.seconds = int(state["step"]), float(state["seconds"])
+
+
+def _optimizers(config: RunConfig) -> dict[PlayerName, Spec]:
+    variant = config.variant
+    return {"discriminator": variant.discriminator_optimizer, "generator": variant.generator_optimizer}

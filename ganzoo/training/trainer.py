@@ -22,7 +22,7 @@ from ganzoo.runs.run import Run
 from ganzoo.runtime.images import save_png
 from ganzoo.training import tuning
 from ganzoo.training.interruption import Received, interruption
-from ganzoo.training.prepare import Training, changes, configure, lost_exactness, prepare, with_budget
+from ganzoo.training.prepare import Training, changes, configure, kept_horizons, lost_exactness, prepare, with_budget
 from ganzoo.training.progress import Progress
 from ganzoo.training.state import TrainingState
 from ganzoo.training.updates import Updates
@@ -97,8 +97,11 @@ def start(
         reporter.say(training.dataset.note)
     completed, line = tuning.measured(training, config.train)
     training = replace(training, config=completed)
-    if line:
-        reporter.say(line)
+    completed, horizon = tuning.with_horizon(training)
+    training = replace(training, config=completed)
+    for text in (line, horizon):
+        if text:
+            reporter.say(text)
     with torch_settings(training.config.train):
         state = TrainingState(
             training.config, training.device, world
@@ -142,7 +145,8 @@ def _resume(run: Run, budget: dict[str, float | None], dataset: Any, reporter: P
     former = latest.config()
     training = prepare(with_budget(former, budget, float(saved["seconds"])), dataset, resumed=True, world=world)
     training = replace(training, config=tuning.complete(training))
-    for line in [*changes(former, training.config), *lost_exactness(run, training, int(saved.get("processes", 1)))]:
+    changed = [*changes(former, training.config), *lost_exactness(run, training, int(saved.get("processes", 1)))]
+    for line in [*changed, *kept_horizons(former, training)]:
         reporter.say(line)
     with torch_settings(training.config.train):
         state = TrainingState(training.config, training.device, world)
@@ -200,7 +204,7 @@ class Session:
         self.world = training.world
         self.progress = progress
         self.monitor = monitor
-        self.batches = training.batches(state.objective.noise)
+        self.batches = training.batches(state.objective)
         self.updates = Updates(state, self.config)
         self._picture_epochs = _picture_epochs(self.config, training.loader.batches_per_epoch)
         self._started = time.monotonic() - state.seconds

@@ -26,6 +26,9 @@ SLOW = 1.5  # times as slow as the best: not worth another step
 GAIN = 0.95  # a choice must take this share of the time, or less, to displace a simpler one
 
 
+PROVISIONAL = 10**9  # steps of schedules while a run is measured, whose horizon is not known before
+
+
 def complete(training: Training) -> RunConfig:
     """The configuration with every choice made that can be made without measuring."""
     train = training.config.train
@@ -103,7 +106,7 @@ def _candidates(config: RunConfig, asked: TrainConfig, minutes: float) -> Iterat
 
 def _has_convolutions(config: RunConfig) -> bool:
     with torch_settings(config.train):
-        state = TrainingState(config, torch.device("cpu"))
+        state = TrainingState(config.with_horizon(PROVISIONAL), torch.device("cpu"))
     return any(parameter.ndim == 4 for parameter in state.objective.parameters())
 
 
@@ -112,11 +115,27 @@ def _is_short(training: Training) -> bool:
     return (total is not None and total < STEPS) or (minutes is not None and minutes < MINUTES)
 
 
+def with_horizon(training: Training) -> tuple[RunConfig, str | None]:
+    """Return the configuration with every schedule's horizon in steps, and a line that reports it.
+
+    For a budget of minutes the rate is measured on a few steps. Of several processes all take the first one's figure.
+    """
+    config = training.config
+    if all(schedule.over for schedule in config.schedules().values()):
+        return config, None
+    steps = training.total_steps
+    if steps is None:
+        own = round(60 * (config.train.minutes or 0) / _seconds(training, config, math.inf))
+        steps = training.world.gather(max(1, own))[0]
+    return config.with_horizon(steps), f"schedules end with the budget, taken as {max(1, steps):,} steps"
+
+
 def _seconds(training: Training, config: RunConfig, fastest: float) -> float:
     """The least time that a step takes, of a few on a state that is thrown away; of two where they are slow."""
+    config = config.with_horizon(PROVISIONAL)
     with torch_settings(config.train):
         state = TrainingState(config, training.device)
-        updates, batches = Updates(state, config), training.batches(state.objective.noise)
+        updates, batches = Updates(state, config), training.batches(state.objective)
         batches.at(0)
         training.loader.settle()
         times: list[float] = []

@@ -4,7 +4,8 @@ They are the unit that is made fast: compiled, or captured in a CUDA graph. What
 """
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, TypeVar, get_args
 
 import torch
 from torch import Tensor
@@ -14,9 +15,10 @@ from ganzoo.config import RunConfig
 from ganzoo.errors import MachineError, first_line
 from ganzoo.seeds import derive
 from ganzoo.training.graphs import Graphs
-from ganzoo.training.state import TrainingState
+from ganzoo.training.state import Player, TrainingState
 from ganzoo.zoo.batch import Batch, Batches
-from ganzoo.zoo.objectives.adversarial import Terms
+from ganzoo.zoo.objectives.base import Terms
+from ganzoo.zoo.terms.base import Drawn, PlayerName
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -29,29 +31,30 @@ class Updates:
         self.critic_steps = config.variant.critic_steps
         self.seed = config.train.seed
         self._autocast = autocast(state.device, config.train.precision)
-        self._drawn: Tensor | None = None  # the images of a step's last discriminator update, for its generator update
+        self._drawn: Drawn | None = None  # by a step's last discriminator update, for its generator update
         objective = state.objective
-        self._draw, self._d_terms, self._g_terms = objective.draw, objective.d_terms, objective.g_loss
+        self._draw = objective.draw
+        self._terms = {player: partial(objective.terms, player) for player in get_args(PlayerName)}
         if config.train.compiled:
-            self._draw = _compiled(objective.draw)
-            self._d_terms = _compiled(objective.d_terms)
-            self._g_terms = _compiled(objective.g_loss)
+            self._draw = _compiled(self._draw)
+            self._terms = {player: _compiled(terms) for player, terms in self._terms.items()}
         self._graphs = Graphs() if config.train.graphs else None
 
     def step(self, batches: Batches) -> None:
         """The algorithm: `critic_steps` discriminator updates, a generator update on the last batch, the average."""
         state = self.state
+        state.follow_schedules()
         for update in range(state.step * self.critic_steps, (state.step + 1) * self.critic_steps):
             batch = batches.at(update)
             state.logs.add("d", self.discriminator(batch))
         state.logs.add("g", self.generator(batch))
         state.step += 1
         state.average_buffers()
-        state.ema.update(state.objective.generator, state.step)
+        state.update_averages()
 
     def discriminator(self, batch: Batch) -> Terms:
         """Draw fakes, minimise the discriminator's terms by one optimiser step."""
-        due = self.state.objective.due(batch.update)
+        due = self.state.objective.due("discriminator", batch.update)
         last = (batch.update + 1) % self.critic_steps == 0
         self._seed("discriminator", batch)
         if self._graphs is not None:
@@ -64,25 +67,30 @@ class Updates:
         The generator has not moved in between, so drawing again would give the same at the price of another pass.
         """
         self._seed("generator", batch)
+        due = self.state.objective.due("generator", batch.update // self.critic_steps)
         if self._graphs is not None:
-            due = self.state.objective.due(batch.update)
-            return self._graphs.run(("g", due), self._generator, batch)
-        return self._generator(batch)
+            drawn_by = self.state.objective.due("discriminator", batch.update)  # the graph whose images it goes on with
+            return self._graphs.run(("g", drawn_by, due), lambda static: self._generator(static, due), batch)
+        return self._generator(batch, due)
 
     def _discriminator(self, batch: Batch, due: tuple[str, ...], last: bool) -> Terms:
         with self._autocast:
             with torch.set_grad_enabled(last):  # those of the other critic steps are for the discriminator alone
                 self._drawn = self._draw(batch)
-            terms = self._d_terms(batch, self._drawn.detach(), due)
-        self.state.discriminator.update(self.state.step + 1, terms)
-        return _detached(terms)
+            with self.state.discriminator.alone():
+                terms = self._terms["discriminator"](batch, _detached(self._drawn), due)
+        return self._step(self.state.discriminator, terms)
 
-    def _generator(self, batch: Batch) -> Terms:
+    def _generator(self, batch: Batch, due: tuple[str, ...]) -> Terms:
         assert self._drawn is not None
-        with self.state.discriminator.frozen(), self._autocast:
-            terms = self._g_terms(batch, self._drawn)
+        with self.state.generator.alone(), self._autocast:
+            terms = self._terms["generator"](batch, self._drawn, due)
         self._drawn = None
-        self.state.generator.update(self.state.step + 1, terms)
+        return self._step(self.state.generator, terms)
+
+    def _step(self, player: Player, terms: Terms) -> Terms:
+        player.update(self.state.step + 1, terms)
+        self.state.objective.after_step(player.name)
         return _detached(terms)
 
     def _seed(self, player: str, batch: Batch) -> None:
@@ -111,6 +119,6 @@ def _compiled(function: F) -> F:
     return call  # type: ignore[return-value]
 
 
-def _detached(terms: Terms) -> Terms:
-    """Without their graph, which a captured update would keep alive."""
-    return {name: value.detach() for name, value in terms.items()}
+def _detached(values: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Without their graph: the other player's concern, or one that a captured update would keep alive."""
+    return {name: value.detach() for name, value in values.items()}

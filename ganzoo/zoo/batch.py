@@ -1,69 +1,136 @@
 """What one update sees: real images, labels, latents and noise, all a function of `(seed, update)`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from ganzoo.data import Loader
+from ganzoo.errors import UsageError
 from ganzoo.seeds import derive
 
 
-@dataclass(frozen=True, kw_only=True)
-class Noise:
-    """The random numbers of the penalties; None where no penalty asked for them."""
+@dataclass(frozen=True)
+class Draw:
+    """Random numbers that a part asks the batches for, of this shape for each image: [N, *shape].
 
-    mix: Tensor | None = None  # [N, 1, 1, 1], uniform in [0, 1): one a sample
-    pixels: Tensor | None = None  # [N, C, H, W], standard normal
+    `normal` is N(0, 1), `uniform` is [0, 1), `integers` are int64 from 0 to `below` - 1; "image" stands for (C, H, W).
+    """
+
+    kind: Literal["normal", "uniform", "integers"]
+    shape: tuple[int, ...] | Literal["image"] = ()
+    below: int = 2
+
+
+NAMED = {"mix": Draw("uniform", (1, 1, 1)), "pixels": Draw("normal", "image")}  # a penalty may ask for them by name
+
+
+class Noise(dict[str, Tensor]):
+    """The random numbers that parts have asked for, by name: `noise["angle"]`."""
+
+    @property
+    def mix(self) -> Tensor | None:
+        """Uniform in [0, 1), [N, 1, 1, 1]: one for each image; None if no part asked for it."""
+        return self.get("mix")
+
+    @property
+    def pixels(self) -> Tensor | None:
+        """Standard normal, [N, C, H, W]; None if no part asked for it."""
+        return self.get("pixels")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """One update's part of everything random. `labels` and `fake_labels` are None where unconditional."""
+    """One update's part of everything random."""
 
     update: int
     real: Tensor  # float32 [N, C, H, W] in [-1, 1]
-    labels: Tensor | None  # int64 [N], of the real images
-    z: Tensor  # float32 [N, latent_dim]
-    fake_labels: Tensor | None  # int64 [N], asked of the generator
+    labels: Tensor | None  # int64 [N], of the real images; None if nothing reads them
+    z: Tensor  # float32 [N, z_dim]: normal columns, then those of uniform codes in [-1, 1]
+    fake_labels: Tensor | None  # int64 [N], asked of the generator: classes, or the values of the categorical code
     noise: Noise
 
 
 class Batches:
-    """Makes the batch of any update. What conditional networks are asked to draw are the labels of the real images.
+    """Makes the batch of any update. A conditional generator is asked for the labels of the real images.
 
-    Of several processes each draws all of the batch's random numbers and keeps its share of them: n processes see
+    With several processes each draws all of the batch's random numbers and keeps its share of them: n processes see
     together what one would see.
     """
 
-    def __init__(self, loader: Loader, *, latent_dim: int, conditional: bool, noise: frozenset[str], seed: int) -> None:
+    def __init__(
+        self,
+        loader: Loader,
+        *,
+        latent_dim: int,
+        conditional: bool,
+        noise: Mapping[str, Draw],
+        seed: int,
+        labels: bool = False,
+        uniform_codes: int = 0,
+        code_values: int | None = None,
+    ) -> None:
+        """`labels`: whether the real images' labels are read though the networks are not conditional."""
         self.loader = loader
         self.latent_dim = latent_dim
         self.conditional = conditional
         self.noise = noise
         self.seed = seed
+        self.labels = labels or conditional
+        self.uniform_codes = uniform_codes
+        self.code_values = code_values
         self._generator = torch.Generator(loader.device)
 
     def at(self, update: int) -> Batch:
-        """The batch of this update, whichever updates came before."""
+        """Return the batch of this update, whichever updates came before."""
         count, (real, labels) = self.loader.batch_size, self.loader.batch(update)
-        if not self.conditional:
-            labels = None
+        z = self._seeded("z", update, torch.randn, count, self.latent_dim)
+        if self.uniform_codes:
+            codes = self._seeded("codes", update, torch.rand, count, self.uniform_codes)
+            z = torch.cat([z, 2 * codes - 1], dim=1)
+        fake_labels = labels if self.conditional else None
+        if self.code_values is not None:
+            fake_labels = self._draw("code", Draw("integers", (), self.code_values), update, count, real.shape[1:])
         return Batch(
             update=update,
             real=real,
-            labels=labels,
-            z=self._seeded("z", update, torch.randn, count, self.latent_dim),
-            fake_labels=labels,
+            labels=labels if self.labels else None,
+            z=z,
+            fake_labels=fake_labels,
             noise=Noise(
-                mix=self._seeded("mix", update, torch.rand, count, 1, 1, 1) if "mix" in self.noise else None,
-                pixels=self._seeded("pixels", update, torch.randn, count, *real.shape[1:])
-                if "pixels" in self.noise
-                else None,
+                {name: self._draw(name, draw, update, count, real.shape[1:]) for name, draw in self.noise.items()}
             ),
         )
+
+    def _draw(self, name: str, draw: Draw, update: int, count: int, image_shape: torch.Size) -> Tensor:
+        stream = name if name in NAMED else f"noise {name}"
+        shape = (count, *(image_shape if draw.shape == "image" else draw.shape))
+        if draw.kind == "integers":
+            return self._seeded(
+                stream, update, lambda *shape, **place: torch.randint(draw.below, shape, **place), *shape
+            )
+        return self._seeded(stream, update, {"normal": torch.randn, "uniform": torch.rand}[draw.kind], *shape)
 
     def _seeded(self, stream: str, update: int, draw: Callable[..., Tensor], *shape: int) -> Tensor:
         self._generator.manual_seed(derive(self.seed, stream, update))
         return draw(*shape, generator=self._generator, device=self.loader.device)[self.loader.share]
+
+
+def draws_of(part: object, whose: str) -> dict[str, Draw]:
+    """Return the noise that a part asks for by its attribute `noise`: draws by name, or names of `NAMED`.
+
+    Raises UsageError for a name that stands for no draw.
+    """
+    asked = getattr(part, "noise", {})
+    draws = dict(asked) if isinstance(asked, Mapping) else {name: NAMED.get(name) for name in sorted(asked)}
+    for name, draw in draws.items():
+        if not isinstance(draw, Draw):
+            raise UsageError(
+                f"{whose} asks for the noise '{name}', which nobody draws: name one of {', '.join(NAMED)}, or declare "
+                f'it as noise = {{"{name}": Draw("uniform", (1,))}}'
+            )
+        if draw.kind not in ("normal", "uniform", "integers"):
+            raise UsageError(f"{whose}: the noise '{name}' is '{draw.kind}': expected normal, uniform or integers")
+    return {name: draw for name, draw in draws.items() if draw is not None}

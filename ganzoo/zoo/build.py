@@ -1,39 +1,115 @@
-"""From a resolved configuration to its networks and objective."""
+"""From a resolved configuration to its networks and objective. What does not fit together is refused here."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ganzoo import registry
-from ganzoo.config import RunConfig
+from ganzoo.config import RunConfig, Spec, settings_at
 from ganzoo.errors import UsageError
-from ganzoo.zoo.networks.common import ImageShape, Output, logits_of
-from ganzoo.zoo.objectives.adversarial import Objective, mixes_samples
+from ganzoo.registry import Registry
+from ganzoo.zoo.networks.common import ImageShape, Output, as_output, logits_of
+from ganzoo.zoo.objectives.base import Objective, Parts, head_names, mixes_samples
+from ganzoo.zoo.terms.base import Term, as_term
 
 
 def build_generator(config: RunConfig) -> nn.Module:
-    """The generator, with weights from torch's current seed."""
+    """Return the generator, with weights from torch's current seed."""
     spec, variant = config.variant.generator, config.variant
     network: nn.Module = registry.generators[spec.name](
-        image_shape(config), variant.latent_dim, num_classes(config), **spec.settings
+        image_shape(config), variant.z_dim, generator_labels(config), **spec.settings
     )
     return network
 
 
 def build_discriminator(config: RunConfig) -> nn.Module:
-    """The discriminator, likewise."""
+    """Return the discriminator with the heads that the terms need, likewise."""
     spec = config.variant.discriminator
     network: nn.Module = registry.discriminators[spec.name](image_shape(config), num_classes(config), **spec.settings)
+    if heads := _heads(config):
+        for name in heads:
+            _check_head(name, heads[name], config, network)
+        getattr(network, "build_heads", lambda heads: None)(heads)  # an autoencoder has nothing to build
+    if getattr(registry.objectives[config.variant.objective.name], "sees_pairs", False):
+        if not getattr(network, "sees_pairs", False):
+            raise UsageError(
+                f"the objective '{config.variant.objective.name}' needs a discriminator of pairs, and '{spec.name}' "
+                f"sees images alone: take {_those(registry.discriminators, lambda part: part.sees_pairs)}"
+            )
+        network.build_pairs(config.variant.z_dim)  # type: ignore[operator]  # declared by sees_pairs
     return network
 
 
+def build_encoder(config: RunConfig) -> nn.Module:
+    """Return the encoder, likewise. Raises UsageError for a variant without one."""
+    spec = config.variant.encoder
+    if spec is None:
+        raise UsageError(f"'{config.run.variant}' has no encoder: train a variant that has one, such as bigan")
+    network: nn.Module = registry.encoders[spec.name](
+        image_shape(config), config.variant.z_dim, num_classes(config), **spec.settings
+    )
+    return network
+
+
+BUILDERS = {"generator": build_generator, "discriminator": build_discriminator, "encoder": build_encoder}  # by role
+
+
+def build_networks(config: RunConfig) -> dict[str, nn.Module]:
+    """Return the networks that a variant has, by role."""
+    return {role: build(config) for role, build in BUILDERS.items() if getattr(config.variant, role) is not None}
+
+
+def example_inputs(config: RunConfig, role: str, n: int) -> list[Tensor | None]:
+    """Return what a network of this role is called with, for `n` samples: zeros."""
+    labels = torch.zeros(n, dtype=torch.int64)
+    given = labels if config.variant.conditional else None
+    z, images = torch.zeros(n, config.variant.z_dim), torch.zeros(n, *image_shape(config))
+    if role == "generator":
+        return [z, None if generator_labels(config) is None else labels]
+    pairs = role == "discriminator" and getattr(registry.objectives[config.variant.objective.name], "sees_pairs", False)
+    return [images, given, z] if pairs else [images, given]
+
+
 def build_objective(config: RunConfig) -> Objective:
-    """Both networks, the loss and the penalties. Raises UsageError for networks that break their signatures."""
+    """Return the networks, the loss, the terms and the augmentations as one objective.
+
+    Raises UsageError for networks that break their signatures, and for a part that needs what no other part offers.
+    """
     variant = config.variant
-    objective = Objective(
-        build_generator(config),
-        build_discriminator(config),
-        registry.losses[variant.loss.name](**variant.loss.settings),
-        [registry.penalties[spec.name](**spec.settings) for spec in variant.penalties],
+    objective_class = registry.objectives[variant.objective.name]
+    encodes = getattr(objective_class, "encodes", False)
+    if encodes and variant.encoder is None:
+        raise UsageError(
+            f"the objective '{variant.objective.name}' needs an encoder: give one with --set encoder=NAME "
+            f"({', '.join(registry.encoders)})"
+        )
+    if variant.encoder is not None and not encodes:
+        raise UsageError(
+            f"the encoder '{variant.encoder.name}' has no part in the objective '{variant.objective.name}': take "
+            f"{_those(registry.objectives, lambda part: part.encodes)}, or --set encoder=none"
+        )
+    for path, schedule in config.schedules().items():
+        if schedule.over is None:
+            raise UsageError(
+                f"{path}: {schedule.describe()} has no horizon: give over = STEPS, or train it by a budget"
+            )
+    terms = _terms(config)
+    _check_labels(terms, config)
+    objective: Objective = objective_class(
+        Parts(
+            generator=build_generator(config),
+            discriminator=build_discriminator(config),
+            encoder=build_encoder(config) if encodes else None,
+            loss=registry.losses[variant.loss.name](**variant.loss.settings),
+            terms=terms,
+            augmentations=[_part(registry.augmentations, spec) for spec in variant.augmentations],
+            conditional=variant.conditional,
+            uniform_codes=variant.uniform_codes,
+        ),
+        **variant.objective.settings,
     )
     _check_shapes(objective, config)
     if config.data.batch_size == 1 and mixes_samples(objective):
@@ -42,33 +118,170 @@ def build_objective(config: RunConfig) -> Objective:
 
 
 def image_shape(config: RunConfig) -> ImageShape:
-    """(C, H, W) of the run's images, known once its data are loaded."""
+    """Return (C, H, W) of the run's images, known once its data are loaded."""
     if config.data.image_shape is None:
         raise UsageError("data.image_shape is not known: the configuration was not completed by its data")
     return config.data.image_shape
 
 
 def num_classes(config: RunConfig) -> int | None:
-    """How many classes the networks are told apart; None where the variant is unconditional."""
+    """Return how many classes the networks are given; None for an unconditional variant."""
     return config.data.num_classes if config.variant.conditional else None
+
+
+def generator_labels(config: RunConfig) -> int | None:
+    """Return how many labels the generator can be asked for: classes, or values of the categorical code."""
+    code = config.variant.categorical_code
+    return num_classes(config) if code is None else code.size
+
+
+# Numbers that follow a schedule
+
+
+@dataclass(frozen=True)
+class Scheduled:
+    """A part of an objective of which some settings follow a schedule."""
+
+    part: Any
+    settings: dict[str, Any]
+
+    def apply(self, step: int, device: torch.device) -> None:
+        """Set the part's attributes to their values at a step: in place, as a captured update reads the same memory."""
+        for key, value in settings_at(self.settings, step).items():
+            current = getattr(self.part, key)
+            if isinstance(current, Tensor) and current.device.type == device.type:
+                current.fill_(value)
+            else:
+                object.__setattr__(self.part, key, torch.tensor(value, dtype=torch.float32, device=device))
+
+
+def scheduled_parts(config: RunConfig, objective: Objective) -> list[Scheduled]:
+    """Return the terms and augmentations of which settings follow a schedule. Raises UsageError for one that cannot."""
+    variant = config.variant
+    pairs = [
+        *zip(variant.terms, objective.added.values(), strict=True),
+        *zip(variant.augmentations, objective.augmentations.values(), strict=True),
+    ]
+    found = []
+    for spec, part in pairs:
+        part = getattr(part, "penalty", part)
+        scheduled = settings_at(spec.settings, 0)
+        for key in scheduled:
+            if not isinstance(getattr(part, key, None), float):
+                raise UsageError(
+                    f"'{spec.name}' keeps no number '{key}' as an attribute, which a schedule would change"
+                )
+        if scheduled:
+            found.append(Scheduled(part, spec.settings))
+    return found
+
+
+def _part(parts: Registry[Callable[..., Any]], spec: Spec) -> Any:
+    """A term or an augmentation; what follows a schedule begins with its value at step 0."""
+    return parts[spec.name](**{**spec.settings, **settings_at(spec.settings, 0)})
+
+
+def _terms(config: RunConfig) -> list[Term]:
+    return [as_term(_part(registry.terms, spec)) for spec in config.variant.terms]
+
+
+# Checks
+
+
+def _heads(config: RunConfig) -> dict[str, int | None]:
+    """The heads that the terms read, with their sizes; None for what is not linear."""
+    code = config.variant.categorical_code
+    sizes = {
+        "classes": config.data.num_classes,
+        "codes": config.variant.uniform_codes + (code.size if code else 0) or None,
+    }
+    heads: dict[str, int | None] = {}
+    for term in _terms(config):
+        for head in term.heads:
+            name, size = (head, sizes.get(head)) if isinstance(head, str) else head
+            if name in sizes and size is None:
+                what = "classes in the data" if name == "classes" else "codes: name some, as infogan does"
+                raise UsageError(f"the term '{term.term}' needs the head '{name}', and there are no {what}")
+            if name in heads and heads[name] != size:
+                raise UsageError(f"the head '{name}' is asked for in two sizes: {heads[name]} and {size}")
+            heads[name] = size
+    return heads
+
+
+def _check_head(name: str, size: int | None, config: RunConfig, network: nn.Module) -> None:
+    def builds(part: Any) -> bool:
+        offers: frozenset[str] = getattr(part, "offers", frozenset())
+        return name in offers or (size is not None and "linear" in offers)
+
+    if builds(network):
+        return
+    asker = next(term.term for term in _terms(config) if name in head_names(term))
+    raise UsageError(
+        f"the term '{asker}' needs the head '{name}', which the discriminator '{config.variant.discriminator.name}' "
+        f"does not build: take {_those(registry.discriminators, builds)}"
+    )
+
+
+def _those(parts: Registry[Callable[..., Any]], has: Callable[[Any], bool]) -> str:
+    """The names of the registered parts that have what is needed."""
+
+    def found() -> Iterable[str]:
+        for name in parts:
+            try:
+                if has(parts[name]):
+                    yield name
+            except AttributeError:  # it declares nothing
+                continue
+
+    return ", ".join(found()) or "one that does (none is registered)"
+
+
+def _check_labels(terms: list[Term], config: RunConfig) -> None:
+    for term in terms:
+        if term.needs_labels and config.data.num_classes is None:
+            raise UsageError(
+                f"the term '{term.term}' reads labels, and {config.data.source} has none: use a folder per class, or "
+                "`labels` in an .npz file"
+            )
+        if term.needs_fake_labels and generator_labels(config) is None:
+            raise UsageError(
+                f"the term '{term.term}' reads the labels that the generator is asked for, and this variant asks for "
+                "none: --set conditional=true"
+            )
 
 
 @torch.no_grad()
 def _check_shapes(objective: Objective, config: RunConfig) -> None:
     """Tell the author of a network at once when its output has not the shape that everything else counts on."""
     objective.eval()
-    labels = torch.zeros(2, dtype=torch.int64) if config.variant.conditional else None
-    images = objective.generator(torch.zeros(2, config.variant.latent_dim), labels)
+    variant = config.variant
+    images = objective.generator(*example_inputs(config, "generator", 2))
     expected = (2, *image_shape(config))
     if tuple(images.shape) != expected:
         raise UsageError(
-            f"generator '{config.variant.generator.name}' drew images of shape {list(images.shape)} for 2 latents; "
+            f"generator '{variant.generator.name}' drew images of shape {list(images.shape)} for 2 latents; "
             f"expected {list(expected)}"
         )
-    answer: torch.Tensor | Output = objective.discriminator(images, labels)
+    if variant.encoder is not None:
+        encoded = objective.get_submodule("encoder")(*example_inputs(config, "encoder", 2))
+        if not isinstance(encoded, Tensor) or encoded.shape != (2, variant.z_dim):
+            shape = list(encoded.shape) if isinstance(encoded, Tensor) else type(encoded).__name__
+            raise UsageError(
+                f"encoder '{variant.encoder.name}' answered {shape} for 2 images; expected latents [2, {variant.z_dim}]"
+            )
+    answer: Tensor | Output = objective.discriminator(*example_inputs(config, "discriminator", 2))
     if tuple(logits_of(answer).shape) != (2,):
         raise UsageError(
-            f"discriminator '{config.variant.discriminator.name}' answered logits of shape "
-            f"{list(logits_of(answer).shape)} for 2 images; expected [2]: one number an image, without a dimension more"
+            f"discriminator '{variant.discriminator.name}' answered logits of shape "
+            f"{list(logits_of(answer).shape)} for 2 images; expected [2]: one number for each image, without a further "
+            "dimension"
         )
+    for name in _heads(config):
+        try:
+            as_output(answer)[name]
+        except KeyError:
+            raise UsageError(
+                f"discriminator '{variant.discriminator.name}' says that it builds the head '{name}', and its output "
+                "has none of that name"
+            ) from None
     objective.train()

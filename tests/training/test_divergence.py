@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 import pytest
 import torch
-from conftest import Images, narrow, tensors_of, train_tiny
+from conftest import Images, narrow, tensors_of, terms_of, train_tiny
 from torch import Tensor
 from torch.nn.functional import softplus
 
@@ -22,8 +22,8 @@ from ganzoo.training.state import Player, TrainingState
 from ganzoo.training.trainer import Session
 from ganzoo.zoo.batch import Batch
 from ganzoo.zoo.networks.common import logits_of
-from ganzoo.zoo.objectives.adversarial import Terms
-from ganzoo.zoo.terms.gradient import Discriminator
+from ganzoo.zoo.objectives.base import Terms
+from ganzoo.zoo.terms.base import Discriminator
 
 NAN = float("nan")
 
@@ -139,7 +139,7 @@ def spoilt(terms: Terms, how: str) -> Terms:
 
 @pytest.mark.parametrize("how", ["value", "gradient"])
 @pytest.mark.parametrize("defers", [False, True])
-@pytest.mark.parametrize("optimizer", ["adam", "sgd", "{name='sgd', momentum=0.5}"])
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd", "{name='sgd', momentum=0.5}"])
 def test_a_step_on_what_is_not_finite_changes_nothing(
     how: str, defers: bool, optimizer: str, tiny_images: Images
 ) -> None:
@@ -147,18 +147,18 @@ def test_a_step_on_what_is_not_finite_changes_nothing(
     session, batch = training(tiny_images, ["penalties=[]", f"discriminator_optimizer={optimizer}"])
     objective, player = session.state.objective, session.state.discriminator
     player.defers = defers  # as on a device that is not waited for
-    fake = objective.draw(batch).detach()
-    player.update(1, objective.d_loss(batch, fake))
+    drawn = objective.draw(batch)
+    player.update(1, terms_of(objective, "discriminator", batch, drawn))
     player.check(1)
     before = everything_of(player)
     if defers:
-        player.update(2, spoilt(objective.d_loss(batch, fake), how))
+        player.update(2, spoilt(terms_of(objective, "discriminator", batch, drawn), how))
     else:
         with pytest.raises(DivergedError, match="step 2, discriminator"):
-            player.update(2, spoilt(objective.d_loss(batch, fake), how))
+            player.update(2, spoilt(terms_of(objective, "discriminator", batch, drawn), how))
     torch.testing.assert_close(everything_of(player), before, rtol=0, atol=0)
 
-    player.update(3, objective.d_loss(batch, fake))  # what is finite still is a step
+    player.update(3, terms_of(objective, "discriminator", batch, drawn))  # what is finite still is a step
     after = everything_of(player)
     weights = [name for name, value in before.items() if value.ndim > 1]
     assert weights

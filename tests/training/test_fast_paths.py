@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import BATCH_SIZE, ROOT, Images, narrow, train_tiny
+from conftest import BATCH_SIZE, ROOT, Images, narrow, terms_of, train_tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -30,11 +30,11 @@ from ganzoo.training.graphs import copy_into
 from ganzoo.training.prepare import PATHS, Training, configure, prepare
 from ganzoo.training.state import Ema, TrainingState
 from ganzoo.training.updates import Updates
-from ganzoo.zoo.batch import Batch, Batches, Noise
+from ganzoo.zoo.batch import Batch, Noise
 from ganzoo.zoo.build import build_objective
 from ganzoo.zoo.networks.common import Dropout
 from ganzoo.zoo.networks.fused import ConvPool2d, FusedConv2d, UpsampleConv2d, fuse
-from ganzoo.zoo.objectives.adversarial import Terms
+from ganzoo.zoo.objectives.base import Terms
 from ganzoo.zoo.terms.gradient import FlatCurvature
 
 CHOICES = (*PATHS, "precision", "matmul", "threads")
@@ -127,14 +127,7 @@ class Begun:
         with torch_settings(self.config.train):
             self.state = TrainingState(self.config, training.device)
             self.updates = Updates(self.state, self.config)
-        recipe = self.config.variant
-        self.batches = Batches(
-            training.loader,
-            latent_dim=recipe.latent_dim,
-            conditional=recipe.conditional,
-            noise=self.state.objective.noise,
-            seed=self.config.train.seed,
-        )
+        self.batches = training.batches(self.state.objective)
         self.first = weights_of(self.state)
 
     def step(self) -> list[Terms]:
@@ -352,12 +345,14 @@ def test_bfloat16_is_float32_but_for_its_rounding(name: str, tiny_images: Images
 
     Adam's first step has the size of the learning rate whatever the gradient's: where that is next to nothing, rounding
     decides its sign, so that the weights' change differs much more than the gradients. Unrelated steps differ by 1.4.
+    The gradient of an absolute error, BEGAN's, is a sign too.
     """
     rounded, exact = Begun(name, tiny_images, "train.precision=bfloat16"), Begun(name, tiny_images, *PLAIN)
     ours, plain = rounded.step(), exact.step()
     torch.testing.assert_close(ours, plain, rtol=2**-7, atol=2**-5)
     assert ours != plain
-    assert difference(gradients_of(rounded.state), gradients_of(exact.state)) < 0.08
+    allowed = 0.3 if "autoencoder" in exact.config.variant.discriminator.name else 0.08
+    assert difference(gradients_of(rounded.state), gradients_of(exact.state)) < allowed
     moved, plainly = (weights_of(begun.state) - begun.first for begun in (rounded, exact))
     assert difference(moved, plainly) < 0.6
 
@@ -404,7 +399,7 @@ def test_the_generators_loss_is_that_of_images_drawn_anew(loss: str, tiny_images
             batch = begun.batches.at(update)
             begun.updates.discriminator(batch)
         objective = copy.deepcopy(begun.state.objective)
-        (expected,) = objective.g_loss(batch, objective.draw(batch)).values()
+        (expected,) = terms_of(objective, "generator", batch).values()
         expected.backward()  # type: ignore[no-untyped-call]
         (found,) = begun.updates.generator(batch).values()
     assert torch.equal(found, expected)
@@ -688,7 +683,7 @@ def test_the_benchmarks_networks_are_the_peers(name: str) -> None:
         assert layer_shapes(network, labels[0]) == [(first[0], first[1] - labels[1], *first[2:]), *others]
     assert config.data.batch_size == 64
     for optimizer in (config.variant.generator_optimizer, config.variant.discriminator_optimizer):
-        assert optimizer == Adam(lr=0.0002, betas=(0.5, 0.999))
+        assert optimizer == Adam(lr=0.0002, betas=(0.5, 0.999), eps=1e-8)
 
 
 # what does not go together

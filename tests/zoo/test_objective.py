@@ -7,18 +7,20 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import terms_of
 from torch import Tensor, nn
 
-from ganzoo.config import Adam, Spec, Variant, assemble
+from ganzoo.config import Spec, Variant, assemble
 from ganzoo.errors import UsageError
 from ganzoo.registry import discriminators, generators, losses, penalties
 from ganzoo.training.state import Player
-from ganzoo.zoo.batch import Batch, Noise
+from ganzoo.zoo.batch import Batch, Draw, Noise
 from ganzoo.zoo.build import build_objective
 from ganzoo.zoo.losses import Loss
 from ganzoo.zoo.networks.common import Output
-from ganzoo.zoo.objectives.adversarial import Objective
-from ganzoo.zoo.terms.gradient import Penalty
+from ganzoo.zoo.objectives.adversarial import Adversarial
+from ganzoo.zoo.objectives.base import Objective, Parts
+from ganzoo.zoo.terms.base import Penalty, as_term
 
 SHAPE = (1, 8, 8)
 CLASSES = 3
@@ -51,8 +53,14 @@ def objective(
     torch.manual_seed(0)
     game: Loss = losses[loss]()
     network = generators["dcgan"](SHAPE, LATENT_DIM, num_classes, width=4)
-    return Objective(
-        network, discriminator or discriminators["dcgan"](SHAPE, num_classes, width=4, **settings), game, terms
+    return Adversarial(
+        Parts(
+            generator=network,
+            discriminator=discriminator or discriminators["dcgan"](SHAPE, num_classes, width=4, **settings),
+            loss=game,
+            terms=[as_term(term) for term in terms],
+            conditional=num_classes is not None,
+        )
     )
 
 
@@ -80,9 +88,9 @@ class Counting(nn.Module):
 def test_one_pass_over_real_and_fake_gives_what_two_give(loss: str, conditioning: str) -> None:
     made = objective(loss, conditioning=conditioning)
     given = batch()
-    fake = made.draw(given).detach()
+    fake = made.draw(given)["fake"].detach()
     made.discriminator = Counting(made.discriminator)
-    (value,) = made.d_loss(given, fake).values()
+    (value,) = terms_of(made, "discriminator", given, {"fake": fake}).values()
     assert made.discriminator.passes == [12]
     network = made.discriminator.network
     expected = made.loss.d(network(given.real, given.labels), network(fake, given.fake_labels))
@@ -92,9 +100,9 @@ def test_one_pass_over_real_and_fake_gives_what_two_give(loss: str, conditioning
 def test_one_pass_without_labels() -> None:
     made = objective(num_classes=None)
     given = unconditional()
-    fake = made.draw(given).detach()
+    fake = made.draw(given)["fake"].detach()
     expected = made.loss.d(made.discriminator(given.real), made.discriminator(fake))
-    torch.testing.assert_close(made.d_loss(given, fake)["adversarial"], expected)
+    torch.testing.assert_close(terms_of(made, "discriminator", given, {"fake": fake})["adversarial"], expected)
 
 
 def test_batch_norm_keeps_real_and_fake_apart() -> None:
@@ -104,8 +112,8 @@ def test_batch_norm_keeps_real_and_fake_apart() -> None:
     counting = Counting(network)
     made = objective(discriminator=counting)
     given = batch()
-    fake = made.draw(given).detach() * 0.1 + 0.5
-    value = made.d_loss(given, fake)["adversarial"]
+    fake = made.draw(given)["fake"].detach() * 0.1 + 0.5
+    value = terms_of(made, "discriminator", given, {"fake": fake})["adversarial"]
     assert counting.passes == [6, 6]
     expected = made.loss.d(network(given.real, given.labels), network(fake, given.fake_labels))
     torch.testing.assert_close(value, expected)
@@ -135,20 +143,19 @@ class WithHeads(nn.Module):
 @pytest.mark.parametrize("loss", ["hinge", "relativistic-pairing"])
 def test_a_discriminator_with_heads_plays_the_same_game(loss: str) -> None:
     plain = objective(loss, [r1(), r1("interpolates", target=1.0)])
-    heads = Objective(plain.generator, WithHeads(plain.discriminator), plain.loss, list(plain.penalties.values()))
+    heads = objective(loss, [r1(), r1("interpolates", target=1.0)], discriminator=WithHeads(plain.discriminator))
     given = batch()
-    fake = plain.draw(given)
-    torch.testing.assert_close(heads.d_loss(given, fake.detach()), plain.d_loss(given, fake.detach()))
-    torch.testing.assert_close(heads.g_loss(given, fake), plain.g_loss(given, fake))
+    torch.testing.assert_close(terms_of(heads, "discriminator", given), terms_of(plain, "discriminator", given))
+    torch.testing.assert_close(terms_of(heads, "generator", given), terms_of(plain, "generator", given))
 
 
 @pytest.mark.parametrize("loss", losses.names())
 def test_the_generators_loss_moves_the_generator_only(loss: str) -> None:
     made = objective(loss)
     given = batch()
-    player = Player("discriminator", made.discriminator, made.discriminator_parameters(), Adam())
-    with player.frozen():
-        (value,) = made.g_loss(given, made.draw(given)).values()
+    player = Player("generator", made, Spec("adam", lr=0.1))
+    with player.alone():
+        (value,) = terms_of(made, "generator", given).values()
         value.backward()  # type: ignore[no-untyped-call]
     assert {name for name, value in made.discriminator.named_parameters() if value.grad is not None} == set()
     gradients = [value.grad for value in made.generator.parameters()]
@@ -160,7 +167,7 @@ def test_the_generators_loss_moves_the_generator_only(loss: str) -> None:
 def test_the_discriminators_loss_moves_the_discriminator_only(loss: str) -> None:
     made = objective(loss, [r1()])
     given = batch()
-    torch.stack(list(made.d_loss(given, made.draw(given).detach()).values())).sum().backward()  # type: ignore[no-untyped-call]
+    torch.stack(list(terms_of(made, "discriminator", given).values())).sum().backward()  # type: ignore[no-untyped-call]
     assert all(value.grad is None for value in made.generator.parameters())
     assert all(value.grad is not None for value in made.discriminator.parameters())
 
@@ -169,24 +176,25 @@ def test_the_discriminators_loss_moves_the_discriminator_only(loss: str) -> None
 def test_the_generators_loss_is_the_games(loss: str) -> None:
     made = objective(loss)
     given = batch()
-    fake = made.draw(given)
+    fake = made.draw(given)["fake"]
     real_logits = made.discriminator(given.real, given.labels)
     expected = made.loss.g(real_logits, made.discriminator(fake, given.fake_labels))
-    torch.testing.assert_close(made.g_loss(given, fake), {"adversarial": expected})
+    torch.testing.assert_close(terms_of(made, "generator", given, {"fake": fake}), {"adversarial": expected})
 
 
 def test_terms_are_named_and_a_second_of_a_name_is_numbered() -> None:
     made = objective(terms=[r1(), r1("fake"), r1(weight=3.0), r1(weight=5.0)])
     given = batch()
-    terms = made.d_loss(given, made.draw(given).detach())
+    terms = terms_of(made, "discriminator", given)
     assert list(terms) == ["adversarial", "gradient_real", "gradient_fake", "gradient_real_2", "gradient_real_3"]
     torch.testing.assert_close(terms["gradient_real_3"], 5 * terms["gradient_real"])
     assert all(value.shape == () for value in terms.values())
 
 
 def test_the_noise_asked_for_is_that_of_all_penalties() -> None:
-    assert objective().noise == frozenset()
-    assert objective(terms=[r1(), r1("interpolates"), r1("perturbed")]).noise == {"mix", "pixels"}
+    assert objective().noise == {}
+    asked = objective(terms=[r1(), r1("interpolates"), r1("perturbed")]).noise
+    assert asked == {"mix": Draw("uniform", (1, 1, 1)), "pixels": Draw("normal", "image")}
 
 
 @pytest.mark.parametrize("loss", losses.names())
@@ -197,11 +205,11 @@ def test_half_precision_passes_end_in_float32_losses_and_penalties(loss: str) ->
     head.register_forward_hook(lambda module, args, output: seen.append(output.dtype))
     given = unconditional()
     with torch.autocast("cpu", torch.bfloat16):
-        fake = made.draw(given)
-        terms = {**made.d_loss(given, fake.detach()), **made.g_loss(given, fake)}
+        drawn = made.draw(given)
+        terms = {**terms_of(made, "discriminator", given, drawn), **terms_of(made, "generator", given, drawn)}
     # The game, the penalty, and the generator's game, of which some have two passes.
     assert seen == [torch.bfloat16, torch.float32, *[torch.bfloat16] * (1 + made.loss.g_needs_real)]
-    assert {value.dtype for value in terms.values()} == {fake.dtype} == {torch.float32}
+    assert {value.dtype for value in terms.values()} == {drawn["fake"].dtype} == {torch.float32}
 
 
 # networks that break their signatures

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import terms_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -14,7 +15,9 @@ from ganzoo.registry import penalties
 from ganzoo.zoo.batch import Batch, Noise
 from ganzoo.zoo.losses import Wasserstein
 from ganzoo.zoo.networks.common import Output
-from ganzoo.zoo.objectives.adversarial import Objective
+from ganzoo.zoo.objectives.adversarial import Adversarial
+from ganzoo.zoo.objectives.base import Parts
+from ganzoo.zoo.terms.base import as_term
 from ganzoo.zoo.terms.gradient import GradientPenalty
 
 SHAPE = (2, 3, 4)
@@ -200,10 +203,13 @@ class Critic(torch.nn.Module):
 @pytest.mark.parametrize("every", [1, 4])
 def test_a_lazy_penalty_is_due_at_each_nth_update_and_n_times_as_strong(every: int) -> None:
     batch, fake = draws()
-    objective = Objective(torch.nn.Identity(), Critic(), Wasserstein(), [penalty("real", weight=2.0, every=every)])
+    term = as_term(penalty("real", weight=2.0, every=every))
+    objective = Adversarial(
+        Parts(generator=torch.nn.Identity(), discriminator=Critic(), loss=Wasserstein(), terms=[term])
+    )
     full = penalty("real", weight=2.0)(quadratic, batch, fake)
     for update in range(2 * every + 1):
-        terms = objective.d_loss(replace(batch, update=update), fake)
+        terms = terms_of(objective, "discriminator", replace(batch, update=update), {"fake": fake})
         assert ("gradient_real" in terms) == (update % every == 0)
         if "gradient_real" in terms:
             torch.testing.assert_close(terms["gradient_real"], every * full)

@@ -1,7 +1,9 @@
 """What the architectures share: the discriminator's output, the pyramid of resolutions, label embeddings."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -15,13 +17,92 @@ ImageShape = tuple[int, int, int]  # (C, H, W)
 
 @dataclass(frozen=True, kw_only=True)
 class Output:
-    """What a discriminator with heads returns: `logits` [N], and whatever else its variant reads."""
+    """What a discriminator with heads returns: `logits` [N], and the heads that were asked for."""
 
     logits: Tensor
-    classes: Tensor | None = None
-    codes: Tensor | None = None
-    features: Tensor | None = None
-    reconstruction: Tensor | None = None
+    classes: Tensor | None = None  # logits of the classes, [N, K]
+    codes: Tensor | None = None  # of the latent codes: the categorical one's logits, then the uniform ones' means
+    features: Tensor | None = None  # [N, D], from which the logits are computed
+    reconstruction: Tensor | None = None  # [N, C, H, W], of an autoencoder
+    others: Mapping[str, Tensor] = field(default_factory=dict)  # heads that a term has named and sized
+
+    def __getitem__(self, head: str) -> Tensor:
+        """Return a head's output. Raises KeyError for one that was not asked for."""
+        value = self.others[head] if head in self.others else getattr(self, head, None)
+        if not isinstance(value, Tensor):
+            raise KeyError(f"the discriminator has no output '{head}': the term must declare it in `heads`")
+        return value
+
+    def split(self, count: int) -> tuple["Output", "Output"]:
+        """Return the outputs of the first `count` images, and those of the rest."""
+        return map_output(lambda value: value[:count], self), map_output(lambda value: value[count:], self)
+
+
+def as_output(answer: Tensor | Output) -> Output:
+    """Return a discriminator's answer as an `Output` in float32: losses and terms are computed in it."""
+    if not isinstance(answer, Output):
+        return Output(logits=answer.float())
+    return map_output(Tensor.float, answer)
+
+
+def map_output(function: Callable[[Tensor], Tensor], output: Output) -> Output:
+    """Return the output with the function applied to each tensor in it."""
+    optional = {
+        name: function(value)
+        for name in ("classes", "codes", "features", "reconstruction")
+        if (value := getattr(output, name)) is not None
+    }
+    others = {name: function(value) for name, value in output.others.items()}
+    return Output(logits=function(output.logits), others=others, **optional)
+
+
+class LinearHeads(nn.Module):
+    """A discriminator whose logits are a linear function of features [N, D], and that builds heads on them.
+
+    A subclass makes `self.head = nn.Linear(D, 1)` and returns `self.answer(features, ...)`. Heads and pairs are built
+    after it, on demand, and cost nothing otherwise.
+    """
+
+    head: nn.Linear
+    offers: ClassVar[frozenset[str]] = frozenset({"classes", "codes", "features", "linear"})  # linear: of any name
+    sees_pairs: ClassVar[bool] = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heads = nn.ModuleDict()
+        self.asked: frozenset[str] = frozenset()
+        self.pair: nn.Module | None = None
+
+    def build_heads(self, sizes: Mapping[str, int | None]) -> None:
+        """Build a linear head of each size; `features` has none."""
+        self.asked = frozenset(sizes)
+        for name, size in sizes.items():
+            if size is not None:
+                self.heads[name] = nn.Linear(self.head.in_features, size)
+
+    def build_pairs(self, z_dim: int) -> None:
+        """Take pairs of an image and a latent: the logits become a function of both (`forward(images, labels, z)`)."""
+        features = self.head.in_features
+        self.pair = nn.Sequential(
+            nn.Linear(features + z_dim, features), nn.LeakyReLU(0.2), nn.Linear(features, features), nn.LeakyReLU(0.2)
+        )
+
+    def answer(
+        self, features: Tensor, labels: Tensor | None, z: Tensor | None, projection: nn.Embedding | None
+    ) -> Tensor | Output:
+        """Return the logits [N], with the heads that were asked for."""
+        if self.pair is not None:
+            if z is None:
+                raise UsageError("this discriminator sees pairs: call it with an image and a latent")
+            features = self.pair(torch.cat([features, z], dim=1))
+        logits: Tensor = self.head(features).squeeze(1)
+        if projection is not None:
+            logits = logits + projected(projection, labels, features)
+        if not self.asked:
+            return logits
+        outputs = {name: head(features) for name, head in self.heads.items()}
+        known = {name: outputs.pop(name) for name in ("classes", "codes") if name in outputs}
+        return Output(logits=logits, features=features if "features" in self.asked else None, **known, others=outputs)
 
 
 class Dropout(nn.Dropout):

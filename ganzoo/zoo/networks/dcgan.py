@@ -12,8 +12,17 @@ import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from ganzoo.registry import discriminators, generators
-from ganzoo.zoo.networks.common import LABEL_DIM, ImageShape, embed, label_embedding, projected, pyramid, with_labels
+from ganzoo.registry import discriminators, encoders, generators
+from ganzoo.zoo.networks.common import (
+    LABEL_DIM,
+    ImageShape,
+    LinearHeads,
+    Output,
+    embed,
+    label_embedding,
+    pyramid,
+    with_labels,
+)
 from ganzoo.zoo.networks.fused import ImageConv2d
 
 MAX_CHANNELS = 512
@@ -71,7 +80,7 @@ class DCGANGenerator(nn.Module):
 
 
 @discriminators.register("dcgan")
-class DCGANDiscriminator(nn.Module):
+class DCGANDiscriminator(LinearHeads):
     """images [N, C, H, W] (and labels [N]) -> logits [N], by strided convolutions."""
 
     def __init__(
@@ -81,7 +90,7 @@ class DCGANDiscriminator(nn.Module):
         *,
         width: PositiveInt = 16,
         norm: Literal["batch"] | None = None,
-        conditioning: Literal["concat", "projection"] = "projection",
+        conditioning: Literal["concat", "projection"] | None = "projection",
     ) -> None:
         super().__init__()
         size = image_shape[1:]
@@ -99,13 +108,45 @@ class DCGANDiscriminator(nn.Module):
             layers.append(nn.LeakyReLU(0.2))
         self.body = nn.Sequential(*layers, nn.Flatten())
         features = channels[-1] * math.prod(n // 2**stages for n in size)
-        self.projection = None if concat else label_embedding(num_classes, features)
+        self.projection = None if conditioning != "projection" else label_embedding(num_classes, features)
         self.head = nn.Linear(features, 1)
 
-    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+    def forward(self, images: Tensor, labels: Tensor | None = None, z: Tensor | None = None) -> Tensor | Output:
         if self.concat is not None:
             plane = embed(self.concat, labels).view(-1, 1, *self.size)
             images = torch.cat([images, plane], dim=1)
         features = self.body(images)
-        logits: Tensor = self.head(features).squeeze(1)
-        return logits if self.projection is None else logits + projected(self.projection, labels, features)
+        return self.answer(features, labels, z, self.projection)
+
+
+@encoders.register("dcgan")
+class DCGANEncoder(nn.Module):
+    """images [N, C, H, W] (and labels [N]) -> latents z [N, latent_dim], by strided convolutions."""
+
+    def __init__(
+        self,
+        image_shape: ImageShape,
+        latent_dim: int,
+        num_classes: int | None,
+        *,
+        width: PositiveInt = 16,
+        norm: Literal["batch"] | None = "batch",
+    ) -> None:
+        super().__init__()
+        size = image_shape[1:]
+        stages = len(pyramid(*size)) - 1
+        self.labels = label_embedding(num_classes, LABEL_DIM)
+        channels = [image_shape[0], *(_channels(width, stage + 1) for stage in range(stages))]
+        layers: list[nn.Module] = []
+        for fan_in, fan_out in pairwise(channels):
+            layers.append(nn.Conv2d(fan_in, fan_out, 4, stride=2, padding=1, bias=norm is None))
+            if norm is not None:
+                layers.append(nn.BatchNorm2d(fan_out))
+            layers.append(nn.LeakyReLU(0.2))
+        self.body = nn.Sequential(*layers, nn.Flatten())
+        features = channels[-1] * math.prod(n // 2**stages for n in size)
+        self.head = nn.Linear(features + (LABEL_DIM if self.labels else 0), latent_dim)
+
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        z: Tensor = self.head(with_labels(self.body(images), self.labels, labels))
+        return z

@@ -8,8 +8,8 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from ganzoo.config import Fraction
-from ganzoo.registry import discriminators, generators
-from ganzoo.zoo.networks.common import LABEL_DIM, Dropout, ImageShape, label_embedding, projected, with_labels
+from ganzoo.registry import discriminators, encoders, generators
+from ganzoo.zoo.networks.common import LABEL_DIM, Dropout, ImageShape, LinearHeads, Output, label_embedding, with_labels
 
 
 @generators.register("mlp")
@@ -45,7 +45,7 @@ class MLPGenerator(nn.Module):
 
 
 @discriminators.register("mlp")
-class MLPDiscriminator(nn.Module):
+class MLPDiscriminator(LinearHeads):
     """images [N, C, H, W] (and labels [N]) -> logits [N]: `depth` hidden layers, each half the last if they `taper`."""
 
     def __init__(
@@ -57,13 +57,13 @@ class MLPDiscriminator(nn.Module):
         depth: PositiveInt = 2,
         taper: bool = True,
         dropout: Fraction = 0.0,
-        conditioning: Literal["concat", "projection"] = "concat",
+        conditioning: Literal["concat", "projection"] | None = "concat",
     ) -> None:
         super().__init__()
         hidden = [max(1, width // 2**i) if taper else width for i in range(depth)]
         concat = num_classes is not None and conditioning == "concat"
         self.concat = label_embedding(num_classes, LABEL_DIM) if concat else None
-        self.projection = None if concat else label_embedding(num_classes, hidden[-1])
+        self.projection = None if conditioning != "projection" else label_embedding(num_classes, hidden[-1])
         sizes = [math.prod(image_shape) + (LABEL_DIM if concat else 0), *hidden]
         layers: list[nn.Module] = []
         for fan_in, fan_out in pairwise(sizes):
@@ -73,7 +73,32 @@ class MLPDiscriminator(nn.Module):
         self.body = nn.Sequential(*layers)
         self.head = nn.Linear(hidden[-1], 1)
 
-    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+    def forward(self, images: Tensor, labels: Tensor | None = None, z: Tensor | None = None) -> Tensor | Output:
         features = self.body(with_labels(images.flatten(1), self.concat, labels))
-        logits: Tensor = self.head(features).squeeze(1)
-        return logits if self.projection is None else logits + projected(self.projection, labels, features)
+        return self.answer(features, labels, z, self.projection)
+
+
+@encoders.register("mlp")
+class MLPEncoder(nn.Module):
+    """images [N, C, H, W] (and labels [N]) -> latents z [N, latent_dim]: `depth` hidden layers of one width."""
+
+    def __init__(
+        self,
+        image_shape: ImageShape,
+        latent_dim: int,
+        num_classes: int | None,
+        *,
+        width: PositiveInt = 512,
+        depth: PositiveInt = 2,
+    ) -> None:
+        super().__init__()
+        self.labels = label_embedding(num_classes, LABEL_DIM)
+        sizes = [math.prod(image_shape) + (LABEL_DIM if self.labels else 0), *[width] * depth]
+        layers: list[nn.Module] = []
+        for fan_in, fan_out in pairwise(sizes):
+            layers += [nn.Linear(fan_in, fan_out), nn.LeakyReLU(0.2)]
+        self.body = nn.Sequential(*layers, nn.Linear(width, latent_dim))
+
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        z: Tensor = self.body(with_labels(images.flatten(1), self.labels, labels))
+        return z

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ganzoo.config import Fraction
 from ganzoo.registry import discriminators, generators
-from ganzoo.zoo.networks.common import LABEL_DIM, ImageShape, embed, label_embedding, projected, with_labels
+from ganzoo.zoo.networks.common import LABEL_DIM, ImageShape, LinearHeads, Output, embed, label_embedding, with_labels
 from ganzoo.zoo.networks.fused import ConvPool2d, ImageConv2d, UpsampleConv2d
 
 
@@ -63,7 +63,7 @@ class ResizeConvGenerator(nn.Module):
 
 
 @discriminators.register("resize-conv")
-class ResizeConvDiscriminator(nn.Module):
+class ResizeConvDiscriminator(LinearHeads):
     """images [N, C, H, W] (and labels [N]) -> logits [N], by `stages` halvings, each with twice the channels.
 
     Small images are halved until a side is one pixel. (torch 2.13 makes bfloat16 gradients of a convolution of single
@@ -80,7 +80,7 @@ class ResizeConvDiscriminator(nn.Module):
         downsampling: Literal["stride", "pool"] = "stride",
         norm: Literal["batch"] | None = None,
         dropout: Fraction = 0.0,
-        conditioning: Literal["concat", "projection"] = "projection",
+        conditioning: Literal["concat", "projection"] | None = "projection",
     ) -> None:
         super().__init__()
         self.size = image_shape[1:]
@@ -101,13 +101,12 @@ class ResizeConvDiscriminator(nn.Module):
                 layers.append(nn.BatchNorm2d(fan_out))
         self.body = nn.Sequential(*layers, nn.Flatten())
         features = channels[-1] * math.prod(_halved(self.size, stages))
-        self.projection = None if concat else label_embedding(num_classes, features)
+        self.projection = None if conditioning != "projection" else label_embedding(num_classes, features)
         self.head = nn.Linear(features, 1)
 
-    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+    def forward(self, images: Tensor, labels: Tensor | None = None, z: Tensor | None = None) -> Tensor | Output:
         if self.concat is not None:
             plane = embed(self.concat, labels).view(-1, 1, *self.size)
             images = torch.cat([images, plane], dim=1)
         features = self.body(images)
-        logits: Tensor = self.head(features).squeeze(1)
-        return logits if self.projection is None else logits + projected(self.projection, labels, features)
+        return self.answer(features, labels, z, self.projection)

@@ -1,1 +1,5 @@
-"""What the two players minimise."""
+"""Who plays what: a file each. A new file here registers by being here."""
+
+from ganzoo.registry import import_submodules
+
+import_submodules(__name__, __path__)

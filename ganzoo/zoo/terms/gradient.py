@@ -1,13 +1,8 @@
-"""Terms added to the discriminator's loss, called with `(D, batch, fake)`.
-
-A penalty has a `term`, its name in the metrics; `every`: it is added at each `every`-th update, `every` times as
-strong; the `noise` that it asks the trainer for; and `per_sample`: whether it reads a logit as a function of one image.
-One that is no mean over samples says so by an attribute `mixes_samples = True`.
-"""
+"""The gradient penalty: R1, R2, WGAN-GP's and DRAGAN's, by where the gradient is taken and what its norm is led to."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import NonNegativeFloat, PositiveInt
@@ -15,28 +10,10 @@ from torch import Tensor
 from torch.nn.functional import leaky_relu, relu
 from torch.overrides import TorchFunctionMode
 
-from ganzoo.registry import penalties
+from ganzoo.registry import terms
 from ganzoo.zoo.batch import Batch
-from ganzoo.zoo.networks.common import Output, logits_of
-
-Discriminator = Callable[[Tensor, Tensor | None], Tensor | Output]
-
-
-class Penalty(Protocol):
-    """What a registered penalty offers."""
-
-    per_sample: ClassVar[bool]
-
-    @property
-    def term(self) -> str: ...
-
-    @property
-    def every(self) -> int: ...
-
-    @property
-    def noise(self) -> frozenset[str]: ...
-
-    def __call__(self, discriminator: Discriminator, batch: Batch, fake: Tensor) -> Tensor: ...
+from ganzoo.zoo.networks.common import logits_of
+from ganzoo.zoo.terms.base import Discriminator
 
 
 class FlatCurvature(TorchFunctionMode):
@@ -73,7 +50,7 @@ def _gradients(function: Callable[[Tensor], Tensor], points: Tensor) -> Tensor:
     return gradients
 
 
-@penalties.register("gradient")
+@terms.register("gradient")
 @dataclass(frozen=True, kw_only=True)
 class GradientPenalty:
     """`weight * E[(|grad D(x)| - target)^2]`, one norm a sample, at points x of four kinds:
@@ -109,7 +86,7 @@ class GradientPenalty:
         points, labels = self._points(batch, fake)
         gradients = _gradients(lambda x: logits_of(discriminator(x, labels)), points.detach())
         squared = gradients.flatten(1).square().sum(1)  # [N, C, H, W] -> [N]: one norm a sample
-        if self.target == 0:
+        if not isinstance(self.target, Tensor) and self.target == 0:  # a tensor follows a schedule
             return self.weight * squared.mean()  # no root: its gradient at 0 is not finite
         return self.weight * ((squared + 1e-12).sqrt() - self.target).square().mean()
 

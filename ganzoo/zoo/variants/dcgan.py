@@ -13,7 +13,7 @@ def dcgan() -> Variant:
         generator=Spec("dcgan"),
         discriminator=Spec("dcgan"),
         loss=Spec("non-saturating"),
-        penalties=(Spec("gradient", at="real", weight=0.1, every=16),),
+        terms=(Spec("gradient", at="real", weight=0.1, every=16),),
         generator_optimizer=Adam(lr=0.002, betas=(0.0, 0.99)),
         discriminator_optimizer=Adam(lr=0.002, betas=(0.0, 0.99)),
     )

@@ -14,7 +14,7 @@ def gan() -> Variant:
         generator=Spec("mlp"),
         discriminator=Spec("mlp"),
         loss=Spec("non-saturating"),
-        penalties=(Spec("gradient", at="real", weight=0.1, every=16),),
+        terms=(Spec("gradient", at="real", weight=0.1, every=16),),
         generator_optimizer=Adam(lr=0.001, betas=(0.0, 0.99)),
         discriminator_optimizer=Adam(lr=0.001, betas=(0.0, 0.99)),
     )

@@ -13,7 +13,7 @@ def wgan_gp() -> Variant:
         generator=Spec("dcgan", width=8),
         discriminator=Spec("dcgan", width=8, norm=None),  # the penalty is per sample: no batch norm in the critic
         loss=Spec("wasserstein"),
-        penalties=(Spec("gradient", at="interpolates", target=1.0, weight=10.0),),
+        terms=(Spec("gradient", at="interpolates", target=1.0, weight=10.0),),
         critic_steps=5,
         generator_optimizer=Adam(lr=0.002, betas=(0.0, 0.9)),
         discriminator_optimizer=Adam(lr=0.002, betas=(0.0, 0.9)),

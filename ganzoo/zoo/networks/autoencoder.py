@@ -1,0 +1,52 @@
+"""A discriminator that is an autoencoder (Zhao et al. 2017, arXiv:1609.03126): what it can rebuild is real."""
+
+import math
+from itertools import pairwise
+from typing import ClassVar
+
+from pydantic import PositiveInt
+from torch import Tensor, nn
+
+from ganzoo.registry import discriminators
+from ganzoo.zoo.networks.common import LABEL_DIM, ImageShape, Output, label_embedding, with_labels
+
+
+@discriminators.register("autoencoder")
+class Autoencoder(nn.Module):
+    """images [N, C, H, W] (and labels [N]) -> logits [N] and the reconstruction, through a code of `code` numbers.
+
+    A logit is minus the mean absolute error of the image's reconstruction (Berthelot et al. 2017, arXiv:1703.10717,
+    eq. 1), so that a larger one stands for more real, as everywhere.
+    """
+
+    offers: ClassVar[frozenset[str]] = frozenset({"reconstruction"})
+
+    def __init__(
+        self,
+        image_shape: ImageShape,
+        num_classes: int | None,
+        *,
+        width: PositiveInt = 256,
+        depth: PositiveInt = 2,
+        code: PositiveInt = 64,
+    ) -> None:
+        super().__init__()
+        self.image_shape = image_shape
+        self.labels = label_embedding(num_classes, LABEL_DIM)
+        down = [math.prod(image_shape), *[width] * depth, code]
+        up = [code + (LABEL_DIM if self.labels else 0), *[width] * depth, math.prod(image_shape)]
+        # Both are bounded: a code and an image beyond those of real images cannot be rebuilt by extrapolation.
+        self.encode = nn.Sequential(nn.Flatten(), *_perceptron(down), nn.Tanh())
+        self.decode = nn.Sequential(*_perceptron(up), nn.Tanh(), nn.Unflatten(1, image_shape))
+
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> Output:
+        reconstruction = self.decode(with_labels(self.encode(images), self.labels, labels))
+        error = (images - reconstruction).abs().flatten(1).float().mean(1)
+        return Output(logits=-error, reconstruction=reconstruction)
+
+
+def _perceptron(sizes: list[int]) -> list[nn.Module]:
+    layers: list[nn.Module] = []
+    for fan_in, fan_out in pairwise(sizes):
+        layers += [nn.Linear(fan_in, fan_out), nn.ELU()]
+    return layers[:-1]

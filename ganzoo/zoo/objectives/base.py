@@ -1,0 +1,233 @@
+"""What an objective is: the networks, who owns which parameters, and what each player minimises."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from ganzoo.errors import UsageError
+from ganzoo.zoo.augment import Augmentation
+from ganzoo.zoo.batch import Batch, Draw, draws_of
+from ganzoo.zoo.losses import Loss
+from ganzoo.zoo.networks.common import Output, as_output
+from ganzoo.zoo.terms.base import Discriminator, Drawn, PlayerName, Term, Turn
+
+Terms = dict[str, Tensor]  # scalars by name; their sum is what is minimised
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What an objective is made of."""
+
+    generator: nn.Module
+    discriminator: nn.Module
+    loss: Loss
+    encoder: nn.Module | None = None
+    terms: Sequence[Term] = ()
+    augmentations: Sequence[Augmentation] = ()
+    conditional: bool = False
+    uniform_codes: int = 0
+
+
+def mixes_samples(network: nn.Module) -> bool:
+    """Return whether one sample's output depends on the other samples of its batch.
+
+    Batch norm is recognised; a network that mixes samples otherwise has an attribute `mixes_samples = True`.
+    """
+    return any(
+        isinstance(module, _BatchNorm) or getattr(module, "mixes_samples", False) for module in network.modules()
+    )
+
+
+class Objective(nn.Module):
+    """A variant's game. Subclass it, register it with `@objectives.register(name)`, and define `draw` and `terms`.
+
+    `__init__(self, parts, *, settings)`. State is buffers: moved, saved, resumed and averaged like weights. Nothing
+    here waits for the device, so that an update can be captured in a CUDA graph.
+    """
+
+    # Which player's optimiser steps each network, by role. Every network but the discriminator has averaged weights.
+    players: ClassVar[Mapping[str, PlayerName]] = {
+        "generator": "generator",
+        "discriminator": "discriminator",
+        "encoder": "generator",
+    }
+    encodes: ClassVar[bool] = False  # whether it needs an encoder
+    sees_pairs: ClassVar[bool] = False  # whether the discriminator is called with (images, labels, z)
+
+    def __init__(self, parts: Parts) -> None:
+        super().__init__()
+        self.generator = parts.generator
+        self.discriminator = parts.discriminator
+        if parts.encoder is not None:
+            self.encoder = parts.encoder
+        self.loss = parts.loss
+        self.conditional = parts.conditional
+        self.uniform_codes = parts.uniform_codes
+        self.added = _named(parts.terms)
+        self.augmentations = _numbered(parts.augmentations)
+        self.stateful = nn.ModuleDict(
+            {name: part for name, part in {**self.added, **self.augmentations}.items() if isinstance(part, nn.Module)}
+        )
+        parts_added: list[Term | Augmentation] = [*self.added.values(), *self.augmentations.values()]
+        plain = (Term.after_step, Augmentation.after_step)
+        self._followed_up = [part for part in parts_added if type(part).after_step not in plain]
+        self._one_pass = not mixes_samples(self.discriminator)
+        self._draws = self._declared_draws()
+        if not self._one_pass and any(term.per_sample for term in parts.terms):
+            warnings.warn(
+                "the gradient penalty is one norm a sample, but batch norm makes a sample's logit depend on its whole "
+                "batch: drop it with discriminator.norm=none",
+                stacklevel=2,
+            )
+
+    # What an objective defines
+
+    def draw(self, batch: Batch) -> Drawn:
+        """Return what the generator's networks make of a batch: `fake`, its images [N, C, H, W], and the like."""
+        fake: Tensor = self.generator(batch.z, batch.fake_labels)
+        return {"fake": fake.float()}
+
+    def terms(self, player: PlayerName, batch: Batch, drawn: Drawn, due: tuple[str, ...]) -> Terms:
+        """Return the scalars that a player minimises the sum of; `due` are the terms whose turn has come."""
+        raise NotImplementedError
+
+    # What the trainer asks
+
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        """The networks by role."""
+        return {role: self.get_submodule(role) for role in self.players if hasattr(self, role)}
+
+    @property
+    def averaged(self) -> dict[str, nn.Module]:
+        """The networks that have averaged weights, by role."""
+        return {role: network for role, network in self.networks.items() if role != "discriminator"}
+
+    def owned_by(self, player: PlayerName) -> dict[str, nn.Parameter]:
+        """Return the parameters that a player's optimiser steps, by their names here. Both may own a head."""
+        owned = [role for role in self.networks if self.players[role] == player]
+        for name, term in self.added.items():
+            if player in term.players and isinstance(term, nn.Module):
+                owned.append(f"stateful.{name}")
+            if term.shares_heads:
+                owned += [f"discriminator.heads.{head}" for head in head_names(term)]
+        return {
+            name: parameter
+            for name, parameter in self.named_parameters()
+            if any(name.startswith(f"{place}.") for place in owned)
+        }
+
+    @property
+    def noise(self) -> dict[str, Draw]:
+        """The random numbers that the parts ask the batches for."""
+        return self._draws
+
+    @property
+    def needs_labels(self) -> bool:
+        """Whether a term reads the real images' labels."""
+        return any(term.needs_labels for term in self.added.values())
+
+    @property
+    def mixing(self) -> list[str]:
+        """What makes one sample's terms depend on the other samples of its batch: networks, and terms by name."""
+        mixing = [role for role, network in self.networks.items() if mixes_samples(network)]
+        return mixing + [name for name, term in self.added.items() if term.mixes_samples]
+
+    def due(self, player: PlayerName, update: int) -> tuple[str, ...]:
+        """Return the names of the terms whose turn has come at this update of the player, counted from 0."""
+        return tuple(name for name, term in self.added.items() if player in term.players and update % term.every == 0)
+
+    def after_step(self, player: PlayerName) -> None:
+        """Follow up a player's optimiser step, as terms and augmentations ask."""
+        for part in self._followed_up:
+            if player in part.players:
+                part.after_step(player, self.networks)
+
+    # What objectives share
+
+    def judged(self, images: Tensor, labels: Tensor | None, batch: Batch, half: str, *pair: Tensor) -> Output:
+        """Return the discriminator's output on images behind the augmentations; `half` is `real` or `fake`."""
+        return as_output(
+            self.discriminator(self.augmented(images, batch, half), labels if self.conditional else None, *pair)
+        )
+
+    def judged_both(self, batch: Batch, fake: Tensor, *pairs: Tensor) -> tuple[Output, Output]:
+        """Return the outputs on real and fake images: in one pass, or apart if batch norm would mix the two.
+
+        `pairs` are the latents of the real and of the fake images, for a discriminator that sees pairs.
+        """
+        if not self._one_pass:
+            real_pair, fake_pair = pairs[:1], pairs[1:]
+            return (
+                self.judged(batch.real, batch.labels, batch, "real", *real_pair),
+                self.judged(fake, batch.fake_labels, batch, "fake", *fake_pair),
+            )
+        images = torch.cat([self.augmented(batch.real, batch, "real"), self.augmented(fake, batch, "fake")])
+        labels = None
+        if self.conditional and batch.labels is not None and batch.fake_labels is not None:
+            labels = torch.cat([batch.labels, batch.fake_labels])
+        both = self.discriminator(images, labels, *([torch.cat(pairs)] if pairs else []))
+        return as_output(both).split(len(batch.real))
+
+    def augmented(self, images: Tensor, batch: Batch, half: str) -> Tensor:
+        """Return the images as the discriminator sees them."""
+        for name, augmentation in self.augmentations.items():
+            draws = {key: batch.noise[f"{name} {half} {key}"] for key in augmentation.noise}
+            images = augmentation(images, draws)
+        return images
+
+    def add_terms(self, values: Terms, due: tuple[str, ...], turn: Turn) -> Terms:
+        """Return the values with those of the terms that are due, computed in float32."""
+        with torch.autocast(turn.fake.logits.device.type, enabled=False):
+            for name in due:
+                term = self.added[name]
+                value = term(turn)
+                if value is not None:
+                    values[name] = term.every * value
+        return values
+
+    def judge_of(self, batch: Batch) -> Discriminator:
+        """Return the discriminator as terms run it again: behind the augmentations of the real images."""
+        unlabelled = batch.labels is None and batch.fake_labels is None
+        if not self.augmentations and (self.conditional or unlabelled):
+            return self.discriminator
+        return lambda images, labels: self.discriminator(
+            self.augmented(images, batch, "real"), labels if self.conditional else None
+        )
+
+    def _declared_draws(self) -> dict[str, Draw]:
+        draws: dict[str, Draw] = {}
+        for name, term in self.added.items():
+            for key, draw in draws_of(term, f"the term '{name}'").items():
+                if draws.setdefault(key, draw) != draw:
+                    raise UsageError(
+                        f"the noise '{key}' is asked for in two ways, as {draws[key]} and as {draw} (the term "
+                        f"'{name}'): give one of them another name"
+                    )
+        for name, augmentation in self.augmentations.items():
+            for key, draw in draws_of(augmentation, f"the augmentation '{name}'").items():
+                draws |= {f"{name} {half} {key}": draw for half in ("real", "fake")}
+        return draws
+
+
+def head_names(term: Term) -> list[str]:
+    """Return the names of the heads that a term reads."""
+    return [head if isinstance(head, str) else head[0] for head in term.heads]
+
+
+def _named(terms: Sequence[Term]) -> dict[str, Term]:
+    """Terms by name; the second of a name gets a number."""
+    named: dict[str, Term] = {}
+    for term in terms:
+        same = sum(term.term == other.term for other in named.values())
+        named[term.term + (f"_{same + 1}" if same else "")] = term
+    return named
+
+
+def _numbered(augmentations: Sequence[Augmentation]) -> dict[str, Augmentation]:
+    return {f"augmentation_{i}": augmentation for i, augmentation in enumerate(augmentations)}

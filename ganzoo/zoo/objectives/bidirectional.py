@@ -1,0 +1,53 @@
+"""BiGAN and ALI: the discriminator sees pairs of an image and a latent.
+
+Donahue et al. 2017 (arXiv:1605.09782, eq. 3), Dumoulin et al. 2017 (arXiv:1606.00704, eq. 2).
+"""
+
+from torch import Tensor
+
+from ganzoo.errors import UsageError
+from ganzoo.registry import objectives
+from ganzoo.zoo.batch import Batch
+from ganzoo.zoo.objectives.base import Objective, Parts, Terms
+from ganzoo.zoo.terms.base import Drawn, PlayerName, Turn
+
+
+@objectives.register("bidirectional")
+class Bidirectional(Objective):
+    """Real pairs are (x, E(x)), generated ones (G(z), z); generator and encoder together play against both.
+
+    Their loss is the discriminator's with the two kinds exchanged: the non-saturating form of the paper's game.
+    """
+
+    encodes = True
+    sees_pairs = True
+
+    def __init__(self, parts: Parts) -> None:
+        super().__init__(parts)
+        wrong = [name for name in self.added if name in ("gradient_fake", "gradient_interpolates")]
+        if wrong:
+            raise UsageError(
+                f"the term '{wrong[0]}' asks for the logits of images that belong to no latent, and the objective "
+                "'bidirectional' sees pairs: take the penalty at the real images (at = 'real')"
+            )
+
+    def draw(self, batch: Batch) -> Drawn:
+        encoded: Tensor = self.encoder(batch.real, batch.labels if self.conditional else None)
+        return {**super().draw(batch), "encoded": encoded.float()}
+
+    def terms(self, player: PlayerName, batch: Batch, drawn: Drawn, due: tuple[str, ...]) -> Terms:
+        encoded = drawn["encoded"]
+        real, fake = self.judged_both(batch, drawn["fake"], encoded, batch.z)
+        ours, theirs = (real, fake) if player == "discriminator" else (fake, real)
+        turn = Turn(
+            player=player,
+            batch=batch,
+            drawn=drawn,
+            real=real,
+            fake=fake,
+            discriminator=lambda images, labels: self.discriminator(
+                self.augmented(images, batch, "real"), labels if self.conditional else None, encoded
+            ),
+            uniform_codes=self.uniform_codes,
+        )
+        return self.add_terms({"adversarial": self.loss.d(ours.logits, theirs.logits)}, due, turn)

@@ -1,0 +1,34 @@
+"""AC-GAN's auxiliary classifier (Odena et al. 2017, arXiv:1610.09585, eq. 3)."""
+
+from dataclasses import dataclass
+
+from pydantic import NonNegativeFloat
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from ganzoo.registry import terms
+from ganzoo.zoo.terms.base import Term, Turn
+
+
+@terms.register("classification")
+@dataclass(frozen=True, kw_only=True)
+class Classification(Term):
+    """Cross-entropy of the class head: real and generated images for the discriminator, generated for the generator.
+
+    Give the discriminator `conditioning=None`: it is to find the class, not to be told it.
+    """
+
+    weight: NonNegativeFloat = 1.0
+
+    term = "classification"
+    players = ("discriminator", "generator")
+    heads = ("classes",)
+    shares_heads = True
+    needs_labels = True
+    needs_fake_labels = True
+
+    def __call__(self, turn: Turn) -> Tensor:
+        value = cross_entropy(turn.fake["classes"], turn.fake_labels)
+        if turn.player == "discriminator":
+            value = value + cross_entropy(turn.real_output["classes"], turn.labels)
+        return self.weight * value

@@ -1,0 +1,26 @@
+"""WGAN's weight clipping (Arjovsky et al. 2017, arXiv:1701.07875, algorithm 1, line 7)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from pydantic import PositiveFloat
+from torch import nn
+
+from ganzoo.registry import terms
+from ganzoo.zoo.terms.base import PlayerName, Term
+
+
+@terms.register("weight-clipping")
+@dataclass(frozen=True, kw_only=True)
+class WeightClipping(Term):
+    """After each of its steps the discriminator's weights are brought back into [-bound, bound]."""
+
+    bound: PositiveFloat = 0.01
+
+    term = "weight_clipping"
+
+    @torch.no_grad()
+    def after_step(self, player: PlayerName, networks: Mapping[str, nn.Module]) -> None:
+        for parameter in networks["discriminator"].parameters():
+            parameter.clamp_(-self.bound, self.bound)
