@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ganzoo.exporting.exporter import export as export
     from ganzoo.exporting.exporter import export_web as export_web
     from ganzoo.runs.opening import load as load
+    from ganzoo.runs.opening import load_encoder as load_encoder
     from ganzoo.runs.run import Run as Run
     from ganzoo.studies.case_study import study as study
     from ganzoo.studies.comparison import compare as compare
@@ -44,6 +45,7 @@ _HOMES = {
     "export_web": "ganzoo.exporting.exporter",
     "Run": "ganzoo.runs.run",
     "load": "ganzoo.runs.opening",
+    "load_encoder": "ganzoo.runs.opening",
     "resume": "ganzoo.training.trainer",
     "study": "ganzoo.studies.case_study",
     "train": "ganzoo.training.trainer",

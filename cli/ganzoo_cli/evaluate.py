@@ -97,6 +97,9 @@ def _show(outcome: "Evaluation") -> None:
     console.print(table)
     for key, reason in outcome.unavailable.items():
         console.print(f"{FIGURES[key].title}: not available, {reason}")
+    if outcome.codes:
+        drawn = ", ".join(f"{row['value']} {row['class']} ({100 * row['share']:.0f} %)" for row in outcome.codes)
+        console.print(f"each value of the code '{outcome.subject.code}' mostly draws: {drawn}", markup=False)
     source = outcome.splits.train.source
     console.print(
         f"{len(outcome.seeds)} x {outcome.n} images against {len(outcome.splits.test)} test images of {source}",

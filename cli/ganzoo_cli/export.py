@@ -10,7 +10,7 @@ from ganzoo.runtime.forms import LAYOUTS, OPSETS, PRECISIONS, Form
 from .app import RunArgument, chosen_run, command, print_json, say
 
 if TYPE_CHECKING:
-    from ganzoo.exporting.exporter import Exported
+    from ganzoo.exporting.exporter import Exported, ExportedEncoder
 
 
 @command("export")
@@ -44,7 +44,10 @@ def export(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:
-    """Export a run's generator, verified against torch: as an .onnx file, as a web page, or both."""
+    """Export a run's generator, verified against torch: as an .onnx file, as a web page, or both.
+
+    The encoder of a run that has one becomes a second .onnx file, <FILE>-encoder.onnx.
+    """
     from ganzoo.errors import UsageError
 
     Form(precision=precision, layout=layout, opset=opset)  # an unknown one is told before anything is looked for
@@ -62,14 +65,23 @@ def export(
     options: dict[str, Any] = {"precision": precision, "opset": opset, "weights": weights, "best": best}
     options["license"] = license_
     file = exporter.export(chosen, out, layout=layout, **options) if onnx else None
+    encoder = None
+    if file is not None and chosen.config.variant.encoder is not None:
+        path = file.path.with_name(f"{file.path.stem}-encoder{file.path.suffix}")
+        shared = {key: value for key, value in options.items() if key != "precision"}  # an encoder's is float32
+        encoder = exporter.export_encoder(chosen, path, **shared)
     page = exporter.export_web(chosen, web, ort_web=ort_web, **options) if web is not None else None
     if as_json:
         outcome = {} if file is None else dataclasses.asdict(file)
-        print_json(outcome if page is None else {**outcome, "web": dataclasses.asdict(page)})
+        parts = {"encoder": encoder, "web": page}
+        print_json({**outcome, **{key: dataclasses.asdict(part) for key, part in parts.items() if part is not None}})
         return
     if file is not None:
         say(_describe(file))
         say(f"next: ganzoo sample {file.path} --out digits.png, ganzoo info {file.path}, ganzoo verify {file.path}")
+    if encoder is not None:
+        say(_describe_encoder(encoder))
+        say(f"next: python -c 'import ganzoo; print(ganzoo.load_encoder(\"{encoder.path}\"))'")
     if page is not None:
         say(_describe(page))
         say(f"next: python -m http.server -d {page.path}, and open the address that it prints")
@@ -84,3 +96,10 @@ def _describe(exported: "Exported") -> str:
     )
     figure = exported.figure
     return text if figure is None else f"{text}; {figure['name']} {figure['torch']:.2f} -> {figure['file']:.2f}"
+
+
+def _describe_encoder(exported: "ExportedEncoder") -> str:
+    return (
+        f"{exported.path}: the encoder, fp32, {exported.size / 1024:,.0f} KiB, {exported.nodes} nodes, opset "
+        f"{exported.opset}, its latents differ from torch's by at most {exported.difference:.1e}"
+    )

@@ -27,6 +27,8 @@ def info(
     The file is verified first; it is not run, and no torch is needed.
     """
     import hashlib
+    import json
+    import shlex
 
     from ganzoo.runtime import bundled, onnxfile
 
@@ -45,11 +47,15 @@ def info(
         **_rows(contents),
         "file": f"{facts['bytes'] / 1024:,.0f} KiB, {contents.nodes} nodes, opset {contents.opset}",
     }
-    print(f"{file}: a generator of the variant '{contents.info.variant}'\n")
+    encodes = contents.part == "encoder"
+    print(f"{file}: {'an encoder' if encodes else 'a generator'} of the variant '{contents.info.variant}'\n")
     for name, text in {**rows, "SHA-256": facts["sha256"]}.items():
         if text:
             print(f"  {name:{WIDTH}}{text}")
-    print(f"\nnext:\n  {_sample(file, foreign)}\n  {_python(file, foreign)}")
+    if encodes:
+        print(f"\nnext:\n  python -c {shlex.quote(f'import ganzoo; print(ganzoo.load_encoder({json.dumps(file)}))')}")
+    else:
+        print(f"\nnext:\n  {_sample(file, foreign)}\n  {_python(file, foreign)}")
 
 
 def _rows(contents: "Contents") -> dict[str, Any]:
@@ -60,12 +66,19 @@ def _rows(contents: "Contents") -> dict[str, Any]:
     info, document = contents.info, contents.document
     data = contents.section("data") or contents.section("run", "data")
     channels, height, width = info.image_shape
-    takes = f"latents of {info.latent_dim} numbers"
+    images = f"images of {height} x {width} in {'grey' if channels == 1 else 'colour'}"
+    latents = f"latents of {info.latent_dim} numbers"
+    if info.uniform_codes:
+        latents += f", of which the last {info.uniform_codes} uniform in [-1, 1]"
     source = data.get("source")
+    encodes = contents.part == "encoder"
+    labelled = info.has_classes if encodes else info.conditional
+    labels = f", and labels: {_classes(contents)}" if labelled else ""
     return {
-        "takes": takes + (f", and labels: {_classes(contents)}" if info.conditional else ""),
-        "draws": f"images of {height} x {width} in {'grey' if channels == 1 else 'colour'}",
-        "layout": f"{contents.layout}: {LAYOUTS[contents.layout].summary.replace('`', '')}",
+        "takes": (images if encodes else latents) + labels,
+        "draws": "" if encodes else images,
+        "gives": latents if encodes else "",
+        "layout": "" if encodes else f"{contents.layout}: {LAYOUTS[contents.layout].summary.replace('`', '')}",
         "precision": shown(document.get("precision", "")),
         "weights": _weights(document),
         "trained on": source and shown(source) + _images(data),
@@ -83,6 +96,8 @@ def _classes(contents: "Contents") -> str:
     count, names = contents.info.num_classes or 0, contents.info.class_names
     numbers = f"0 to {count - 1}"
     plain = names is None or list(names) == [str(label) for label in range(count)]
+    if contents.info.code is not None:
+        return f"{numbers}, the values of the code '{shown(contents.info.code)}'"
     return numbers if plain else f"{numbers} ({shown(', '.join(names or ()))})"
 
 

@@ -1,11 +1,14 @@
 """`ganzoo verify`"""
 
 import dataclasses
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .app import command, print_json, say
+
+if TYPE_CHECKING:
+    from ganzoo.runtime.onnxfile import Contents
 
 
 @command("verify")
@@ -25,6 +28,9 @@ def verify(
     from ganzoo.runtime import bundled, onnxfile
 
     contents = onnxfile.read(bundled.find(file))
+    if contents.part == "encoder":
+        _verify_encoder(contents, file, run, as_json)
+        return
     generator, document = runtime.from_contents(contents, file), contents.document
     difference = parity.check_probe(generator, document)
     outcome: dict[str, Any] = {
@@ -53,3 +59,27 @@ def verify(
             f"drawing what {run} draws in torch, within {found['difference']:.1e}, {found['grey_levels']} grey levels "
             f"({found['mean_grey_levels']:.2g} in the mean)"
         )
+
+
+def _verify_encoder(contents: "Contents", file: str, run: str | None, as_json: bool) -> None:
+    """An encoder's metadata record no latents: without a run, it is checked that it is unaltered and encodes."""
+    import numpy as np
+
+    from ganzoo import runtime
+
+    encoder = runtime.load_encoder(contents.data)
+    channels, height, width = encoder.info.image_shape
+    labels = 0 if encoder.info.has_classes else None
+    encoder.encode(np.zeros((1, height, width, channels), np.uint8), labels)
+    outcome: dict[str, Any] = {"file": file, "sha256": contents.document["sha256"], "part": "encoder"}
+    if run is not None:
+        from ganzoo.exporting.exporter import prove_encoder_again
+
+        outcome["difference"] = prove_encoder_again(encoder, contents.document, run)
+    if as_json:
+        print_json(outcome)
+        return
+    say(f"unaltered: sealed with SHA-256 {contents.document['sha256']}")
+    say("valid and harmless: the graph is checked, within the limits, and fits its metadata")
+    if run is not None:
+        say(f"encoding what {run} encodes in torch, within {outcome['difference']:.1e}")

@@ -50,7 +50,8 @@ class Subject:
 
     name: str
     draw: Callable[[int, int], tuple[Tensor, Tensor | None]]  # (seed, n) -> uint8 [n, C, H, W], int64 [n] or None
-    conditional: bool
+    conditional: bool  # whether the images were asked for by the classes of the data
+    code: str | None = None  # the latent code that labels ask for, where those are no classes
     available: int | None = None  # how many images there are, where they are fixed
     variant: str | None = None
     step: int | None = None
@@ -71,6 +72,7 @@ class Evaluation:
     floors: dict[str, float]
     unavailable: dict[str, str]
     notes: Sequence[str]
+    codes: Sequence[dict[str, Any]] = ()  # for each value of the code: the class that it mostly draws, and its share
 
     def mean(self, key: str) -> float:
         return fmean(self.values[key])
@@ -108,6 +110,7 @@ class Evaluation:
                 for key, values in self.values.items()
             },
             "unavailable": self.unavailable,
+            **({"codes": list(self.codes)} if self.codes else {}),
             "notes": list(self.notes),
             "verdict": {"word": self.verdict.word, "sentence": self.verdict.sentence},
         }
@@ -199,13 +202,17 @@ def evaluate_subject(
     draws = range(seeds if subject.available is None or subject.available > count else 1)
     unavailable = dict.fromkeys(
         (key for key in figures if key in LABELLED and not subject.conditional),
-        "the images were asked for by no label",
+        "the images were asked for by no label" if subject.code is None else "labels ask for a code, not for a class",
     )
     keys = [key for key in figures if key not in unavailable]
     values: dict[str, list[float]] = {key: [] for key in keys}
+    codes: list[dict[str, Any]] = []
     for seed in draws:
         say(f"draw {seed + 1} of {len(draws)}: {count} images")
-        measured = measure(read(subject.draw(seed, count), reference), reference, keys, seed)
+        samples = read(subject.draw(seed, count), reference)
+        if subject.code is not None and seed == 0:
+            codes = classes_of_codes(samples, reference.judge.class_names)
+        measured = measure(samples, reference, keys, seed)
         for key in keys:
             values[key].append(measured[key])
     say("what as many real images score")
@@ -220,7 +227,19 @@ def evaluate_subject(
         floors=floors(reference, count, list(draws), keys),
         unavailable=unavailable,
         notes=notes,
+        codes=codes,
     )
+
+
+def classes_of_codes(samples: Samples, class_names: Sequence[str]) -> list[dict[str, Any]]:
+    """Return, for each value of the code, the class that the judge reads most often in its images, and how often."""
+    found = []
+    labels = _given(samples.labels)
+    for value in sorted(set(labels.tolist())):
+        counts = samples.reading.labels[labels == value].bincount(minlength=len(class_names))
+        label = int(counts.argmax())
+        found.append({"value": value, "class": class_names[label], "share": float(counts[label] / counts.sum())})
+    return found
 
 
 def read(drawn: tuple[Tensor, Tensor | None], reference: Reference) -> Samples:
@@ -314,7 +333,7 @@ def as_subject(generator: Generator, name: str, step: int | None = None) -> Subj
         )
 
     info = generator.info
-    return Subject(name=name, draw=draw, conditional=info.conditional, variant=info.variant, step=step)
+    return Subject(name=name, draw=draw, conditional=info.has_classes, code=info.code, variant=info.variant, step=step)
 
 
 def _open(

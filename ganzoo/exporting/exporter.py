@@ -26,15 +26,16 @@ from ganzoo.config import RunConfig
 from ganzoo.errors import FileError, GanzooError, ModelError, VerificationError, first_line
 from ganzoo.exporting import conversion
 from ganzoo.exporting.lean import lean
-from ganzoo.exporting.parity import BATCHES, LATENTS, Difference, check, compare, precision_of, probe
+from ganzoo.exporting.parity import BATCHES, LATENTS, Difference, check, compare, compare_encoders, precision_of, probe
 from ganzoo.exporting.web import write as write_page
 from ganzoo.files import atomic_write
-from ganzoo.runs.opening import WEIGHTS, as_generator, generator_info, load_network
+from ganzoo.runs.opening import WEIGHTS, as_encoder, as_generator, generator_info, load_network
 from ganzoo.runs.run import Run
+from ganzoo.runtime.encoder import Encoder
 from ganzoo.runtime.forms import LAYOUTS, PRECISIONS, Form, Precision
 from ganzoo.runtime.generator import CHUNK, Generator, GeneratorInfo
 from ganzoo.runtime.onnxfile import METADATA_KEY, metadata, seal
-from ganzoo.seeds import derive, latents
+from ganzoo.seeds import derive
 from ganzoo.zoo.networks.fused import fuse
 
 OPSET = Form().opset
@@ -70,6 +71,19 @@ class Exported:
     grey_levels: int
     mean_grey_levels: float
     figure: dict[str, Any] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportedEncoder:
+    """The encoder's file: what was written, and where."""
+
+    path: Path
+    size: int  # bytes
+    nodes: int
+    opset: int
+    weights: str
+    step: int
+    difference: float  # of a latent's values, at most
 
 
 def export(
@@ -128,6 +142,49 @@ def export_web(
     run = run if isinstance(run, Run) else Run.open(run)
     rendered = render(run, form, weights=weights, best=best, license=license)
     return _exported(rendered, form, write_page(directory, rendered.data, ort_web=ort_web))
+
+
+def export_encoder(
+    run: str | Path | Run,
+    path: str | Path | None = None,
+    *,
+    opset: int = OPSET,
+    weights: str = "ema",
+    best: bool = False,
+    license: str | None = None,  # noqa: A002
+) -> ExportedEncoder:
+    """Export a run's encoder as one verified .onnx file: `images` float32 [batch, C, H, W] in, `z` out.
+
+    `path` is by default `<variant>-encoder.onnx` in the run; other arguments and errors are those of `export`.
+    `ganzoo.load_encoder` opens it, with torch and without.
+    """
+    run = run if isinstance(run, Run) else Run.open(run)
+    network, config, step = load_network(run, best=best, weights=weights, role="encoder")
+    original = as_encoder(network, config, torch.device("cpu"))
+    info = original.info
+    inputs = {"images": torch.zeros(2, *info.image_shape)}
+    if info.has_classes:
+        inputs["labels"] = torch.arange(2) % (info.num_classes or 1)
+    model = lean(_translated(network, inputs, "z", opset, f"the encoder of '{config.run.variant}'"))
+    about = {**_about(run, config, step, weights, license), "part": "encoder"}
+    try:
+        file = runtime.load_encoder(_complete(model, Form(opset=opset), info, about))
+    except FileError as error:
+        raise VerificationError(f"the exported encoder cannot be used: {error}; nothing was written") from error
+    difference = compare_encoders(file, original, config.train.seed)
+    proof = {"parity": {"batches": list(BATCHES), "images": LATENTS, "difference": difference}}
+    data = _complete(model, Form(opset=opset), info, {**about, **proof})
+    target = Path(path) if path is not None else run.path / f"{config.run.variant}-encoder.onnx"
+    atomic_write(target, data)
+    return ExportedEncoder(
+        path=target,
+        size=len(data),
+        nodes=len(model.graph.node),
+        opset=opset,
+        weights=weights,
+        step=step,
+        difference=difference,
+    )
 
 
 def _exported(rendered: Rendered, form: Form, path: Path) -> Exported:
@@ -189,12 +246,18 @@ def render(
 
 
 def translate(network: nn.Module, config: RunConfig, opset: int) -> onnx.ModelProto:
-    """The network as an ONNX model, with a batch of any size."""
+    """Return a generator as an ONNX model, with a batch of any size."""
     info = generator_info(config)
-    z = torch.from_numpy(latents(0, info.latent_dim, 0, 2))  # 2: a size of 1 would be taken for a constant
-    labels = torch.arange(2) % info.num_classes if info.num_classes else None
+    inputs = {"z": torch.from_numpy(info.latents(0, 0, 2))}  # 2: a size of 1 would be taken for a constant
+    if info.num_classes is not None:
+        inputs["labels"] = torch.arange(2) % info.num_classes
+    return _translated(network, inputs, "images", opset, f"generator '{config.variant.generator.name}'")
+
+
+def _translated(
+    network: nn.Module, inputs: dict[str, torch.Tensor], output: str, opset: int, whose: str
+) -> onnx.ModelProto:
     batch = torch.export.Dim("batch", min=1)
-    inputs = {"z": z} if labels is None else {"z": z, "labels": labels}
     try:
         with _quiet():
             program = torch.onnx.export(
@@ -203,7 +266,7 @@ def translate(network: nn.Module, config: RunConfig, opset: int) -> onnx.ModelPr
                 dynamo=True,
                 opset_version=opset,
                 input_names=list(inputs),
-                output_names=["images"],
+                output_names=[output],
                 dynamic_shapes=tuple({0: batch} for _ in inputs),
                 external_data=False,
                 verbose=False,
@@ -211,8 +274,8 @@ def translate(network: nn.Module, config: RunConfig, opset: int) -> onnx.ModelPr
     except torch.onnx.OnnxExporterError as error:
         reason = first_line(error.__cause__ or error)
         raise VerificationError(
-            f"generator '{config.variant.generator.name}' cannot be translated: {reason}; its forward must be torch "
-            "operations alone, the same ones whatever the values and the batch size"
+            f"{whose} cannot be translated: {reason}; its forward must be torch operations alone, the same ones "
+            "whatever the values and the batch size"
         ) from error
     assert program is not None
     model: onnx.ModelProto = program.model_proto
@@ -237,30 +300,30 @@ def _complete(model: onnx.ModelProto, form: Form, info: GeneratorInfo, about: di
     """The bytes of a checked model with its metadata, sealed with their SHA-256."""
     complete = onnx.ModelProto()
     complete.CopyFrom(model)
-    strip(complete)
+    strip(complete, about.get("part", "generator"))
     onnx.helper.set_model_props(complete, {METADATA_KEY: metadata(info, {**dataclasses.asdict(form), **about})})
     try:
         onnx.checker.check_model(complete, full_check=True)
     except onnx.checker.ValidationError as error:
-        raise VerificationError(f"the exported generator is no valid ONNX: {first_line(error)}") from error
+        raise VerificationError(f"the exported {complete.graph.name} is not valid ONNX: {first_line(error)}") from error
     return seal(complete.SerializeToString(deterministic=True))
 
 
-def strip(model: onnx.ModelProto) -> None:
+def strip(model: onnx.ModelProto, part: str = "generator") -> None:
     """Nodes carry stack traces with absolute paths of the machine that exported them: leave nothing but the graph."""
     graph = model.graph
-    for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
-        part.doc_string = ""
-        del part.metadata_props[:]
+    for item in (model, graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
+        item.doc_string = ""
+        del item.metadata_props[:]
     del graph.value_info[:]  # shapes that inference finds again
-    graph.name, model.producer_name, model.producer_version = "generator", "ganzoo", version("torch-ganzoo")
+    graph.name, model.producer_name, model.producer_version = part, "ganzoo", version("torch-ganzoo")
 
 
 def _calibration(info: GeneratorInfo) -> Iterator[dict[str, NDArray[Any]]]:
     """Latents of the generator's own, with every label in turn, but not those that it is then judged on."""
     seed = derive(0, "calibration")
     for start in range(0, CALIBRATION_LATENTS, CHUNK):
-        z = latents(seed, info.latent_dim, start, start + CHUNK)
+        z = info.latents(seed, start, start + CHUNK)
         labels = {} if info.num_classes is None else {"labels": np.arange(start, start + CHUNK) % info.num_classes}
         yield {"z": z, **labels}
 
@@ -273,7 +336,7 @@ def _about(run: Run, config: RunConfig, step: int, weights: str, license: str | 
     source, colon, argument = config.data.source.partition(":")
     public = config.with_data(source=source + colon + PurePath(argument).name, data_dir=None, note=None)
     return {
-        "latents": {"distribution": "standard normal", "dtype": "float32"},
+        "latents": _latents(config),
         "weights": weights,
         "step": step,
         "license": license,
@@ -282,6 +345,18 @@ def _about(run: Run, config: RunConfig, step: int, weights: str, license: str | 
         "evaluation": _evaluation(run, step, weights),
         "run": public.model_dump(mode="json"),
     }
+
+
+def _latents(config: RunConfig) -> dict[str, Any]:
+    """How z is distributed: each column of its own where codes are among them."""
+    variant = config.variant
+    told = {"distribution": "standard normal", "dtype": "float32"}
+    if not variant.codes:
+        return told
+    columns = ["standard normal"] * variant.latent_dim
+    for code in variant.codes:
+        columns += ["uniform in [-1, 1)"] * (code.size if code.kind == "uniform" else 0)
+    return {**told, "distribution": columns, "codes": [code.model_dump(mode="json") for code in variant.codes]}
 
 
 def _evaluation(run: Run, step: int, weights: str) -> dict[str, Any] | None:
@@ -325,16 +400,35 @@ def prove_again(file: Generator, document: dict[str, Any], run: str | Path | Run
     Raises ModelError for metadata that do not tell, FileError where the run has no checkpoint of the file's step,
     VerificationError as `export` does.
     """
-    run = run if isinstance(run, Run) else Run.open(run)
-    step, weights = document.get("step"), document.get("weights", "ema")
-    if not isinstance(step, int) or weights not in [*WEIGHTS]:
-        raise ModelError("the file's metadata do not tell which weights of its run it has: export it again")
-    network, config, _ = load_network(run, weights=weights, step=step)
+    network, config = _weights_of(document, run, "generator")
     fuse(network, False)
     original = as_generator(network, config, torch.device("cpu"))
-    if original.info != file.info:
-        raise FileError(f"the file was not exported from {run.path}: they take or draw different things")
+    _check_same(file.info, original.info, run)
     return prove(file, original, precision_of(document), config.train.seed)
+
+
+def prove_encoder_again(file: Encoder, document: dict[str, Any], run: str | Path | Run) -> float:
+    """Return how far an encoder's file is from the run that it was made from. Errors are those of `prove_again`."""
+    network, config = _weights_of(document, run, "encoder")
+    original = as_encoder(network, config, torch.device("cpu"))
+    _check_same(file.info, original.info, run)
+    return compare_encoders(file, original, config.train.seed)
+
+
+def _weights_of(document: dict[str, Any], run: str | Path | Run, role: str) -> tuple[nn.Module, RunConfig]:
+    """The network of the weights that a file's metadata name."""
+    step, weights = document.get("step"), document.get("weights", "ema")
+    if not isinstance(step, int) or weights not in WEIGHTS:
+        raise ModelError("the file's metadata do not tell which weights of its run it has: export it again")
+    run = run if isinstance(run, Run) else Run.open(run)
+    network, config, _ = load_network(run, weights=weights, step=step, role=role)
+    return network, config
+
+
+def _check_same(file: GeneratorInfo, original: GeneratorInfo, run: str | Path | Run) -> None:
+    if original != file:
+        where = run.path if isinstance(run, Run) else run
+        raise FileError(f"the file was not exported from {where}: they take or draw different things")
 
 
 def _figure(config: RunConfig, original: Generator, file: Generator) -> dict[str, Any] | None:

@@ -12,13 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ganzoo.errors import ModelError, VerificationError
+from ganzoo.runtime.encoder import Encoder
 from ganzoo.runtime.forms import PRECISIONS, Precision
 from ganzoo.runtime.generator import Generator, GeneratorInfo
 from ganzoo.runtime.pixels import to_uint8
-from ganzoo.seeds import latents
+from ganzoo.seeds import derive
 
 BATCHES = (1, 2, 7, 64)  # the first batches; 64 each after them, a rest, and an empty one
 LATENTS = 1000  # at least; each label is among them
+ENCODER_DIFFERENCE = 1e-4  # of latents, in shares of the largest value or of 1
 PROBES = 16  # latents, and pixels of each image
 
 
@@ -60,6 +62,30 @@ def check(found: Difference, precision: Precision, *, floats: bool = True) -> No
             f"{precision.difference:.0e} expected), {found.grey_levels} grey levels (at most {precision.greatest}) and "
             f"{found.mean_grey_levels:.2f} in the mean (at most {precision.mean:g}), most at {found.where}"
         )
+
+
+def compare_encoders(file: Encoder, original: Encoder, seed: int) -> float:
+    """Return how far the file's latents are from the original's, at most, over batches of all sizes.
+
+    The images are noise of every brightness, with all labels. Raises VerificationError beyond `ENCODER_DIFFERENCE` of
+    the largest value.
+    """
+    info, greatest, start, sizes = file.info, 0.0, 0, iter(BATCHES)
+    generator = np.random.default_rng(derive(seed, "parity"))
+    while start < LATENTS:
+        size = min(next(sizes, BATCHES[-1]), LATENTS - start)
+        images = generator.uniform(-1, 1, (size, *info.image_shape)).astype(np.float32)
+        images *= generator.uniform(0, 1, (size, 1, 1, 1)).astype(np.float32)
+        labels = np.arange(start, start + size) % (info.num_classes or 1) if info.has_classes else None
+        ours, theirs = file.forward(images, labels), original.forward(images, labels)
+        apart = float(np.abs(ours - theirs).max())
+        allowed = ENCODER_DIFFERENCE * max(1.0, float(np.abs(theirs).max()))
+        if not apart <= allowed:
+            raise VerificationError(
+                f"the exported encoder's latents differ from the run's by {apart:.1e} (at most {allowed:.0e} expected)"
+            )
+        greatest, start = max(greatest, apart), start + size
+    return greatest
 
 
 def probe(file: Generator) -> dict[str, Any]:
@@ -105,7 +131,7 @@ def _batches(info: GeneratorInfo, seed: int) -> Iterator[tuple[int, NDArray[np.f
     while start < stop:
         size = min(next(sizes, BATCHES[-1]), stop - start)
         labels = np.arange(start, start + size) % info.num_classes if info.num_classes else None
-        yield start, latents(seed, info.latent_dim, start, start + size), labels
+        yield start, info.latents(seed, start, start + size), labels
         start += size
 
 
@@ -136,7 +162,7 @@ def _draw_nothing(file: Generator) -> None:
 
 
 def _probed(file: Generator) -> NDArray[np.float32]:
-    z, labels = latents(0, file.info.latent_dim, 0, PROBES), file.labels_for(PROBES)
+    z, labels = file.info.latents(0, 0, PROBES), file.labels_for(PROBES)
     return file.generate(z, labels).reshape(PROBES, -1)
 
 

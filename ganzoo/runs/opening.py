@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from ganzoo.errors import UsageError
 from ganzoo.runtime import bundled
-from ganzoo.runtime.generator import Generator, GeneratorInfo
+from ganzoo.runtime.encoder import Encoder
+from ganzoo.runtime.generator import Forward, Generator, GeneratorInfo
 from ganzoo.runtime.images import grid
 from ganzoo.runtime.pixels import to_uint8
-from ganzoo.seeds import latents
 
 if TYPE_CHECKING:  # torch only where a run is sampled
     import torch
@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # torch only where a run is sampled
     from ganzoo.config import RunConfig
     from ganzoo.runs.run import Run
 
-WEIGHTS = {"ema": ("ema", ""), "raw": ("objective", "generator.")}  # the part of a checkpoint, the names within
+WEIGHTS = ("ema", "raw")  # the averaged weights, and the last ones
 PREVIEW_COLUMNS = 10
 PREVIEW_ROWS = 32  # at most
 
@@ -44,17 +44,36 @@ def load(path: "str | Path | Run", *, best: bool = False) -> Generator:
     return as_generator(network, config, torch.device("cpu"))
 
 
+def load_encoder(path: "str | Path | Run", *, best: bool = False) -> Encoder:
+    """Return the encoder of a run's newest (or `best`) checkpoint, or of an .onnx file that holds one.
+
+    Raises UsageError for a run of a variant without an encoder, FileError.
+    """
+    if isinstance(path, str | Path) and bundled.is_model(path):
+        from ganzoo import runtime
+
+        return runtime.load_encoder(path)
+    import torch
+
+    from ganzoo.runs.run import Run
+
+    run = path if isinstance(path, Run) else Run.open(path)
+    network, config, _ = load_network(run, best=best, role="encoder")
+    return as_encoder(network, config, torch.device("cpu"))
+
+
 def load_network(
-    run: "Run", *, best: bool = False, weights: str = "ema", step: int | None = None
+    run: "Run", *, best: bool = False, weights: str = "ema", step: int | None = None, role: str = "generator"
 ) -> "tuple[torch.nn.Module, RunConfig, int]":
-    """The generator of a run's newest checkpoint, in eval mode, with its configuration and step; or of its best one,
-    or of that of a given step.
+    """Return the generator (or the network of another role) of a run's newest checkpoint, in eval mode, with its
+    configuration and step; or of its best one, or of that of a given step.
 
     `weights` are the averaged ones (`ema`) or the last ones (`raw`); anything else is a UsageError.
     """
     import torch
 
-    from ganzoo.zoo.build import build_generator
+    from ganzoo.runs.checkpoint import average_part
+    from ganzoo.zoo.build import BUILDERS
     from ganzoo.zoo.networks.fused import fuse
 
     if weights not in WEIGHTS:
@@ -65,37 +84,48 @@ def load_network(
         checkpoint = run.best_checkpoint() if best else run.latest_checkpoint()
     config = checkpoint.config()
     with torch.random.fork_rng(devices=[]):  # the first weights are replaced at once: leave the user's generator alone
-        network = build_generator(config)
-    part, prefix = WEIGHTS[weights]
+        network = BUILDERS[role](config)
+    part, prefix = (average_part(role), "") if weights == "ema" else ("objective", f"{role}.")
     checkpoint.load(part, network, prefix)
     fuse(network, config.train.fused is not False)
     return network.eval().requires_grad_(False), config, int(checkpoint.state()["step"])
 
 
 def as_generator(network: "torch.nn.Module", config: "RunConfig", device: "torch.device") -> Generator:
-    """A torch network, in eval mode, as a `Generator`."""
+    """Return a torch network, in eval mode, as a `Generator`."""
+    return Generator(info=generator_info(config), forward=_forward(network, device))
+
+
+def as_encoder(network: "torch.nn.Module", config: "RunConfig", device: "torch.device") -> Encoder:
+    """Return a torch network, in eval mode, as an `Encoder`."""
+    return Encoder(info=generator_info(config), forward=_forward(network, device))
+
+
+def _forward(network: "torch.nn.Module", device: "torch.device") -> Forward:
     import torch
 
-    def forward(z: NDArray[np.float32], labels: NDArray[np.int64] | None) -> NDArray[np.float32]:
+    def forward(x: NDArray[np.float32], labels: NDArray[np.int64] | None) -> NDArray[np.float32]:
         y = None if labels is None else torch.from_numpy(labels).to(device)
         with torch.no_grad():
-            images: NDArray[np.float32] = network(torch.from_numpy(z).to(device), y).float().cpu().numpy()
-        return images
+            answer: NDArray[np.float32] = network(torch.from_numpy(x).to(device), y).float().cpu().numpy()
+        return answer
 
-    return Generator(info=generator_info(config), forward=forward)
+    return forward
 
 
 def generator_info(config: "RunConfig") -> GeneratorInfo:
-    """What a user of the generator has to know, from a resolved configuration."""
-    from ganzoo.zoo.build import image_shape, num_classes
+    """Return what a user of the generator has to know, from a resolved configuration."""
+    from ganzoo.zoo.build import generator_labels, image_shape, num_classes
 
-    classes = num_classes(config)
+    code = config.variant.categorical_code
     return GeneratorInfo(
         variant=config.run.variant,
-        latent_dim=config.variant.latent_dim,
+        latent_dim=config.variant.z_dim,
         image_shape=image_shape(config),
-        num_classes=classes,
-        class_names=config.data.class_names if classes else None,
+        num_classes=generator_labels(config),
+        class_names=config.data.class_names if num_classes(config) else None,
+        code=code.name if code else None,
+        uniform_codes=config.variant.uniform_codes,
     )
 
 
@@ -105,6 +135,6 @@ def preview(generator: Generator, seed: int) -> NDArray[np.uint8]:
     if classes is None:
         return grid(generator.sample(PREVIEW_COLUMNS**2, seed=seed), columns=PREVIEW_COLUMNS)
     rows = min(classes, PREVIEW_ROWS)
-    z = np.tile(latents(seed, generator.info.latent_dim, 0, PREVIEW_COLUMNS), (rows, 1))
+    z = np.tile(generator.info.latents(seed, 0, PREVIEW_COLUMNS), (rows, 1))
     images = generator.generate(z, np.arange(rows).repeat(PREVIEW_COLUMNS))
     return grid(to_uint8(images), columns=PREVIEW_COLUMNS)

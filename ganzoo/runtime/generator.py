@@ -23,13 +23,20 @@ Labels: TypeAlias = Integer | Sequence[Integer] | NDArray[Any]
 
 @dataclass(frozen=True, kw_only=True)
 class GeneratorInfo:
-    """What a generator takes and draws; `image_shape` is (C, H, W) and `num_classes` None where it is unconditional."""
+    """What a generator takes and draws.
+
+    `image_shape` is (C, H, W). `num_classes` is the number of labels that it takes, None if it takes none: they are
+    the classes of its data, or the values of the latent code called `code`. The last `uniform_codes` of the
+    `latent_dim` columns of z are uniform in [-1, 1], the others N(0, 1).
+    """
 
     variant: str
     latent_dim: int
     image_shape: tuple[int, int, int]
     num_classes: int | None
     class_names: tuple[str, ...] | None = None
+    code: str | None = None
+    uniform_codes: int = 0
 
     def __post_init__(self) -> None:
         if not (isinstance(self.variant, str) and self.variant):
@@ -43,11 +50,24 @@ class GeneratorInfo:
             _positive("num_classes", self.num_classes)
         if self.class_names is not None:
             _check_names(self.class_names, self.num_classes)
+        if self.code is not None and not (isinstance(self.code, str) and self.code and self.num_classes):
+            raise UsageError(f"code is {_short(self.code)}: expected the name of a code, and num_classes its values")
+        if not _is_integer(self.uniform_codes) or not 0 <= self.uniform_codes <= self.latent_dim:
+            raise UsageError(f"uniform_codes is {_short(self.uniform_codes)}: expected from 0 to latent_dim")
 
     @property
     def conditional(self) -> bool:
         """Whether the generator takes labels."""
         return self.num_classes is not None
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether the labels that it takes are the classes of its data, and not the values of a code."""
+        return self.conditional and self.code is None
+
+    def latents(self, seed: int, start: int, stop: int) -> NDArray[np.float32]:
+        """Return the latents `start` to `stop` of a seed, float32 [stop - start, latent_dim]."""
+        return seeds.latents(seed, self.latent_dim, start, stop, self.uniform_codes)
 
 
 class Generator:
@@ -134,10 +154,10 @@ class Generator:
         classes = self.info.num_classes
         y = self.labels_for(steps, index % classes if labels is None and classes else labels)
         a, b = (
-            seeds.latents(_seed(name, seed), self.info.latent_dim, index, index + 1)[0]
+            self.info.latents(_seed(name, seed), index, index + 1)[0]
             for name, seed in (("seed_a", seed_a), ("seed_b", seed_b))
         )
-        z, images = great_circle(a, b, steps), _room(steps, self.info.image_shape)
+        z, images = great_circle(a, b, steps, self.info.uniform_codes), _room(steps, self.info.image_shape)
         for first in range(0, steps, CHUNK):
             part = slice(first, first + CHUNK)
             images[part] = self._chunk(z[part], None if y is None else y[part])
@@ -149,15 +169,7 @@ class Generator:
         classes = self.info.num_classes
         if labels is None:
             return self._in_turn(0, n)
-        if classes is None:
-            raise UsageError(f"'{self.info.variant}' is unconditional and takes no labels: leave them out")
-        given = _integers(labels)
-        outside = given[(given < 0) | (given >= classes)]
-        if outside.size:
-            raise UsageError(f"label {outside[0]} is out of range: expected classes from 0 to {self._last_class}")
-        if not _is_integer(labels) and given.shape != (n,):
-            raise UsageError(f"labels have the shape {list(given.shape)}: expected [{n}], one for each image")
-        return np.array(np.broadcast_to(given, n), np.int64)
+        return checked_labels(self.info.variant, classes, n, labels)
 
     @property
     def _last_class(self) -> int:
@@ -186,7 +198,7 @@ class Generator:
         for first in range(start - start % CHUNK, stop, CHUNK):
             low, high = max(start, first), min(stop, first + CHUNK)
             y = self._in_turn(low, high) if labels is None else labels[low - start : high - start]
-            z = seeds.latents(seed, self.info.latent_dim, first, first + CHUNK)
+            z = self.info.latents(seed, first, first + CHUNK)
             yield self._chunk(z, None if y is None else np.pad(y, (low - first, 0)))[low - first : high - first]
 
     def _chunk(self, z: NDArray[np.float32], y: NDArray[np.int64] | None) -> NDArray[np.uint8]:
@@ -227,12 +239,31 @@ class Generator:
         return images
 
 
-def great_circle(a: NDArray[np.float32], b: NDArray[np.float32], steps: int) -> NDArray[np.float32]:
+def checked_labels(variant: str, classes: int | None, n: int, labels: Labels) -> NDArray[np.int64]:
+    """Return labels as int64 [n]. Raises UsageError for what is not one label for all, or one for each image."""
+    if classes is None:
+        raise UsageError(f"'{variant}' is unconditional and takes no labels: leave them out")
+    given = _integers(labels)
+    outside = given[(given < 0) | (given >= classes)]
+    if outside.size:
+        raise UsageError(f"label {outside[0]} is out of range: expected classes from 0 to {classes - 1}")
+    if not _is_integer(labels) and given.shape != (n,):
+        raise UsageError(f"labels have the shape {list(given.shape)}: expected [{n}], one for each image")
+    return np.array(np.broadcast_to(given, n), np.int64)
+
+
+def great_circle(
+    a: NDArray[np.float32], b: NDArray[np.float32], steps: int, uniform_codes: int = 0
+) -> NDArray[np.float32]:
     """Latents [steps, D] from `a` to `b` at equal angles, their lengths between those of the two.
 
     Latents of N(0, I) lie near a sphere, which a straight line would leave. Where both have one direction, or opposite
-    ones, or none, no circle is the only one: the line is taken.
+    ones, or none, no circle is the only one: the line is taken. The last `uniform_codes` columns go along a line.
     """
+    if uniform_codes:
+        line = np.linspace(a[-uniform_codes:], b[-uniform_codes:], steps, dtype=np.float32)
+        circle = great_circle(a[:-uniform_codes], b[:-uniform_codes], steps)
+        return np.concatenate([circle, line], axis=1)
     t: NDArray[np.float64] = np.linspace(0, 1, steps)[:, None]
     ends = np.stack([a, b]).astype(np.float64)
     lengths = np.linalg.norm(ends, axis=1, keepdims=True)

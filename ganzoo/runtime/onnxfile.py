@@ -1,10 +1,11 @@
 """The .onnx file that ganzoo writes and reads: its metadata, its seal, and what it must be to be taken. No torch.
 
-The metadata is a JSON document under the one key `ganzoo`: `schema`, `sha256`, `generator` (a `GeneratorInfo`),
-`layout` (a key of `LAYOUTS`; "float" where it is absent) and whatever else the exporter tells of. The seal is the
-SHA-256 of the whole file with its own 64 digits taken as zeros; it shows that a file was altered or cut, not who made
-it. So a file is also checked for what a hostile one would hold: it names no other file, and runs nothing but the
-standard operators (`onnxgraph`) in one graph whose sizes are all known and bounded (`onnxsizes`).
+The metadata is a JSON document under the one key `ganzoo`: `schema`, `sha256`, `part` (`generator`, which is also meant
+if it is absent, or `encoder`), `generator` (a `GeneratorInfo`), `layout` (a key of `LAYOUTS`; "float" if it is absent)
+and whatever else the exporter adds. The seal is the SHA-256 of the whole file with its own 64 digits taken as zeros; it
+shows that a file was altered or cut, not who made it. So a file is also checked for what a hostile one would hold: it
+names no other file, and runs nothing but the standard operators (`onnxgraph`) in one graph whose sizes are all known
+and bounded (`onnxsizes`).
 """
 
 import dataclasses
@@ -29,7 +30,8 @@ from ganzoo.runtime.guard.onnxgraph import MAX_BYTES, Refused, type_name
 from ganzoo.runtime.guard.onnxsizes import BATCHES, Shape, Value
 
 METADATA_KEY = "ganzoo"
-SCHEMA = 2  # 1 knew one layout, float
+SCHEMA = 3  # 1 knew one layout, float; 2 no encoders and no codes, and is written for a file that has neither
+PARTS = ("generator", "encoder")
 BLANK_DIGEST = "0" * 64  # what stands in the metadata for the digest until the file is sealed
 MAX_METADATA = 2**20  # characters: JSON grows many times when it is read
 MAX_LATENT_DIM = 2**16
@@ -44,6 +46,7 @@ class Contents:
     document: dict[str, Any]
     info: GeneratorInfo
     layout: str  # a key of LAYOUTS
+    part: str  # one of PARTS
     signature: Signature
     nodes: int
     opset: int
@@ -66,7 +69,11 @@ class Contents:
 
 def metadata(info: GeneratorInfo, extra: Mapping[str, Any] | None = None) -> str:
     """The JSON document to store under `METADATA_KEY`, not sealed yet; `extra` adds keys of its own beside ours."""
-    ours = {"schema": SCHEMA, "sha256": BLANK_DIGEST, "generator": dataclasses.asdict(info)}
+    generator = dataclasses.asdict(info)
+    plain = not (info.code or info.uniform_codes) and (extra or {}).get("part", "generator") == "generator"
+    if plain:  # as an older ganzoo reads it
+        del generator["code"], generator["uniform_codes"]
+    ours = {"schema": 2 if plain else SCHEMA, "sha256": BLANK_DIGEST, "generator": generator}
     taken = ours.keys() & (extra or {}).keys()
     if taken:
         raise UsageError(f"the metadata key '{min(taken)}' is ganzoo's own: choose another name")
@@ -114,17 +121,18 @@ def verify(data: bytes, path: StrPath, *, foreign: bool = False) -> Contents:
 def _ours(model: Any, data: bytes, path: StrPath) -> Contents:
     document = _document(model, path)
     _check_seal(data, document, path)
-    info, layout = _info(document, path), _layout(document, path)
+    info, layout, part = _info(document, path), _layout(document, path), _part(document, path)
     onnxgraph.check_harmless(model)
-    signature = _check_signature(model.graph, info, layout)
+    signature = _check_signature(model.graph, info, layout, part)
     onnxgraph.check_order(model.graph)
-    inputs = {"z": (TensorProto.FLOAT, signature.latent_shape), "labels": (TensorProto.INT64, ())}
+    inputs = {signature.input: (TensorProto.FLOAT, signature.input_shape), "labels": (TensorProto.INT64, ())}
     values = onnxsizes.values(model, {value.name: inputs[value.name] for value in model.graph.input})
-    _check_images(values["images"], info, layout)
+    _check_output(values[signature.output], signature.output, _promised(info, layout, part))
     rows = others.classes(model.graph, "labels", values)
-    if info.num_classes is not None and rows is not None and rows < info.num_classes:
+    if signature.labels is not None and rows is not None and rows < (info.num_classes or 0):
         raise Refused(f"its metadata promises {info.num_classes} classes, and its weights know {rows}")
-    return _contents(model, values, data=data, document=document, info=info, layout=layout, signature=signature)
+    known = {"document": document, "info": info, "layout": layout, "part": part, "signature": signature}
+    return _contents(model, values, data=data, **known)
 
 
 def _foreign(model: Any, data: bytes, path: StrPath) -> Contents:
@@ -132,15 +140,16 @@ def _foreign(model: Any, data: bytes, path: StrPath) -> Contents:
     signature, kinds = others.signature(model.graph)
     onnxgraph.check_order(model.graph)
     values = onnxsizes.values(model, kinds)
-    layout, image_shape = others.images(values[signature.images])
+    layout, image_shape = others.images(values[signature.output])
     info = GeneratorInfo(
         variant=Path(path).stem,
-        latent_dim=signature.latent_shape[0],
+        latent_dim=signature.input_shape[0],
         image_shape=image_shape,
         num_classes=None if signature.labels is None else others.known_classes(model.graph, signature.labels, values),
     )
     _check_limits(info)
-    return _contents(model, values, data=data, document={}, info=info, layout=layout, signature=signature)
+    known = {"document": {}, "info": info, "layout": layout, "part": "generator", "signature": signature}
+    return _contents(model, values, data=data, **known)
 
 
 def _contents(model: Any, values: Mapping[str, Value], **fields: Any) -> Contents:
@@ -247,6 +256,16 @@ def _layout(document: dict[str, Any], path: StrPath) -> str:
     return layout
 
 
+def _part(document: dict[str, Any], path: StrPath) -> str:
+    part = document.get("part", "generator")
+    if not isinstance(part, str) or part not in PARTS:
+        raise ModelError(
+            f"{path} holds the part {shown(repr(part))}, which this ganzoo does not know ({', '.join(PARTS)}): upgrade "
+            "ganzoo, or export it again"
+        )
+    return part
+
+
 def _check_limits(info: GeneratorInfo) -> None:
     values = info.image_shape[0] * info.image_shape[1] * info.image_shape[2]
     if info.latent_dim > MAX_LATENT_DIM or values > MAX_IMAGE_VALUES:
@@ -256,31 +275,39 @@ def _check_limits(info: GeneratorInfo) -> None:
         )
 
 
-def _check_signature(graph: Any, info: GeneratorInfo, layout: str) -> Signature:
-    """The inputs z (and labels) and the output images, with a free batch size, as the metadata has them."""
+def _check_signature(graph: Any, info: GeneratorInfo, layout: str, part: str) -> Signature:
+    """The inputs z (and labels) and the output images, or an encoder's images (and labels) and z, with a free batch
+    size, as the metadata has them.
+    """
     _check_limits(info)
-    inputs: list[_Value] = [("z", TensorProto.FLOAT, [None, info.latent_dim])]
-    if info.conditional:
+    encodes = part == "encoder"
+    taken: tuple[str, Shape] = ("images", info.image_shape) if encodes else ("z", (info.latent_dim,))
+    labelled = info.has_classes if encodes else info.conditional
+    inputs: list[_Value] = [(taken[0], TensorProto.FLOAT, [None, *taken[1]])]
+    if labelled:
         inputs.append(("labels", TensorProto.INT64, [None]))
     _check_values("inputs", [_value(value) for value in graph.input], inputs)
-    kind, shape = _promised(info, layout)
-    outputs: list[_Value] = [("images", kind, [None, *shape])]
+    kind, shape = _promised(info, layout, part)
+    made = "z" if encodes else "images"
+    outputs: list[_Value] = [(made, kind, [None, *shape])]
     _check_values("outputs", [_value(value) for value in graph.output], outputs)
-    return Signature(latent_shape=(info.latent_dim,), labels="labels" if info.conditional else None)
+    return Signature(input=taken[0], input_shape=taken[1], labels="labels" if labelled else None, output=made)
 
 
-def _check_images(images: Value, info: GeneratorInfo, layout: str) -> None:
+def _check_output(made: Value, name: str, promised: tuple[int, Shape]) -> None:
     """What the graph makes, whatever it says of its output."""
-    kind, shape = _promised(info, layout)
-    if images.kind != kind or images.shape[1:] != shape or images.shape[:1] != BATCHES[-1:]:
+    kind, shape = promised
+    if made.kind != kind or made.shape[1:] != shape or made.shape[:1] != BATCHES[-1:]:
         raise Refused(
-            f"it draws {_describe([('images', images.kind, images.shape)])} for {BATCHES[-1]} latents where "
-            f"its metadata promises {_describe([('images', kind, [None, *shape])])}"
+            f"it makes {_describe([(name, made.kind, made.shape)])} for a batch of {BATCHES[-1]} where "
+            f"its metadata promises {_describe([(name, kind, [None, *shape])])}"
         )
 
 
-def _promised(info: GeneratorInfo, layout: str) -> tuple[int, Shape]:
-    """The element type and the shape of one image in the file."""
+def _promised(info: GeneratorInfo, layout: str, part: str) -> tuple[int, Shape]:
+    """The element type and the shape of one of what the file makes."""
+    if part == "encoder":
+        return TensorProto.FLOAT, (info.latent_dim,)
     form = LAYOUTS[layout]
     kinds: dict[str, int] = {"float32": TensorProto.FLOAT, "uint8": TensorProto.UINT8}
     return kinds[form.dtype], form.shape(info.image_shape)

@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from ganzoo.errors import MachineError, ModelError, UsageError, first_line, shown
 from ganzoo.files import StrPath
 from ganzoo.runtime import bundled, onnxfile
+from ganzoo.runtime.encoder import Encoder
 from ganzoo.runtime.forms import LAYOUTS
-from ganzoo.runtime.generator import Generator
+from ganzoo.runtime.generator import Forward, Generator
 
 ort: Any = importlib.import_module("onnxruntime")  # without types: mypy would refuse the names it re-exports
 
@@ -62,20 +63,41 @@ def from_contents(
     threads: int | None = None,
 ) -> Generator:
     """As `load`, of a file that is verified already; `path` is for messages."""
+    if contents.part != "generator":
+        raise ModelError(f"{path} holds an {contents.part}, which draws nothing: open it with ganzoo.load_encoder")
+    forward, description = _forward(contents, path, providers, threads)
+    return Generator(contents.info, forward, description, LAYOUTS[contents.layout])
+
+
+def load_encoder(
+    source: StrPath | bytes, providers: Sequence[str] | None = None, threads: int | None = None
+) -> Encoder:
+    """Return the encoder in a file that `ganzoo export` wrote. Arguments and errors are those of `load`."""
+    contents = onnxfile.verify(source, IN_MEMORY) if isinstance(source, bytes) else onnxfile.read(source)
+    path = IN_MEMORY if isinstance(source, bytes) else source
+    if contents.part != "encoder":
+        raise ModelError(f"{path} holds a {contents.part}, and no encoder: open it with ganzoo.load")
+    forward, description = _forward(contents, path, providers, threads)
+    return Encoder(contents.info, forward, description)
+
+
+def _forward(
+    contents: onnxfile.Contents, path: StrPath, providers: Sequence[str] | None, threads: int | None
+) -> tuple[Forward, str]:
+    """What runs a verified file, and how, in words."""
     threads = cores() if threads is None else threads
     if not isinstance(threads, int) or isinstance(threads, bool) or threads < 1:
         raise UsageError(f"threads is {threads!r}: expected an integer from 1 up")
     session = _session(contents, _providers(providers), threads, path)
     signature = contents.signature
 
-    def forward(z: NDArray[np.float32], y: NDArray[np.int64] | None) -> NDArray[Any]:
-        inputs: dict[str, NDArray[Any]] = {signature.z: z.reshape(len(z), *signature.latent_shape)}
+    def forward(x: NDArray[np.float32], y: NDArray[np.int64] | None) -> NDArray[Any]:
+        inputs: dict[str, NDArray[Any]] = {signature.input: x.reshape(len(x), *signature.input_shape)}
         if signature.labels is not None and y is not None:
             inputs[signature.labels] = y.astype(signature.label_type, copy=False)
-        return _run(session, signature.images, inputs, len(z), path)
+        return _run(session, signature.output, inputs, len(x), path)
 
-    description = f"onnxruntime {ort.__version__}, {session.get_providers()[0]}, threads: {threads}"
-    return Generator(contents.info, forward, description, LAYOUTS[contents.layout])
+    return forward, f"onnxruntime {ort.__version__}, {session.get_providers()[0]}, threads: {threads}"
 
 
 def read_metadata(source: StrPath) -> dict[str, Any]:

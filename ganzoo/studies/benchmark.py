@@ -24,7 +24,6 @@ from ganzoo.runs.run import Run
 from ganzoo.runtime.forms import Form
 from ganzoo.runtime.generator import Generator, GeneratorInfo
 from ganzoo.runtime.session import cores
-from ganzoo.seeds import latents
 from ganzoo.studies.contestants import Call, Contestant, Inputs, chosen_forms, of_file, of_form, of_torch
 from ganzoo.studies.stopwatch import busy, first_image, summary, times_faster, turn, warm_up
 
@@ -228,7 +227,7 @@ def _prepared(one: Contestant, inputs: Inputs) -> tuple[Call, dict[str, Any]]:
 
 def _inputs(info: GeneratorInfo, batch: int) -> Inputs:
     labels = Generator(info, lambda z, y: z).labels_for(batch)
-    return latents(0, info.latent_dim, 0, batch), labels
+    return info.latents(0, 0, batch), labels
 
 
 def _rotated(values: Sequence[Any], by: int) -> list[Any]:

@@ -29,7 +29,6 @@ from ganzoo.evaluation.judge import load_judge
 from ganzoo.exporting.exporter import export
 from ganzoo.files import locked, write_json
 from ganzoo.runs.run import Run
-from ganzoo.seeds import latents
 from ganzoo.studies.executors import EXECUTORS, Job, Say, check_executor
 from ganzoo.training.prepare import configure, recipe
 from ganzoo.training.trainer import resume, start
@@ -363,7 +362,7 @@ def latency(path: Path) -> dict[str, float]:
     generator = runtime.load(path)
     found = {}
     for batch in LATENCY_BATCHES:
-        z = latents(0, generator.info.latent_dim, 0, batch)
+        z = generator.info.latents(0, 0, batch)
         labels = np.arange(batch) % generator.info.num_classes if generator.info.num_classes else None
         generator.generate(z, labels)  # the first call prepares
         times, began = [], time.monotonic()

@@ -25,7 +25,7 @@ import sys, time
 began = time.perf_counter()
 from ganzoo import runtime, seeds
 generator = runtime.load(sys.argv[1], threads=int(sys.argv[2]))
-generator.generate(seeds.latents(0, generator.info.latent_dim, 0, 1), generator.labels_for(1))
+generator.generate(generator.info.latents(0, 0, 1), generator.labels_for(1))
 print(time.perf_counter() - began, flush=True)
 """,
     "floor": """
@@ -48,7 +48,7 @@ import ganzoo, torch
 from ganzoo import seeds
 torch.set_num_threads(int(sys.argv[2]))
 generator = ganzoo.load(sys.argv[1])
-generator.generate(seeds.latents(0, generator.info.latent_dim, 0, 1), generator.labels_for(1))
+generator.generate(generator.info.latents(0, 0, 1), generator.labels_for(1))
 print(time.perf_counter() - began, flush=True)
 """,
 }

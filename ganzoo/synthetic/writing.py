@@ -180,7 +180,7 @@ def _find_judge(model: Model) -> "tuple[Judge | None, str | None]":
         return None, f"the judge needs the package '{error.name}', which is not installed"
     info = model.generator.info
     names = info.class_names or judge.class_names
-    if info.conditional and (info.num_classes != judge.num_classes or names != judge.class_names):
+    if info.has_classes and (info.num_classes != judge.num_classes or names != judge.class_names):
         return None, f"the judge {judge.name} tells other classes apart than the generator draws"
     return judge, None
 
@@ -256,12 +256,14 @@ class _Plan:
 
     @property
     def conditional(self) -> bool:
-        return self.model.generator.info.conditional
+        return self.model.generator.info.has_classes
 
     @property
     def classes(self) -> int | None:
         """None where the images go unlabelled."""
-        return self.judge.num_classes if self.judge is not None else self.model.generator.info.num_classes
+        if self.judge is not None:
+            return self.judge.num_classes
+        return self.model.generator.info.num_classes if self.conditional else None
 
     @property
     def class_names(self) -> list[str] | None:

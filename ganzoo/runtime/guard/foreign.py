@@ -22,11 +22,11 @@ _PASSES_ON = {"Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"}
 class Signature:
     """The names in a file's graph, and how its inputs are fed."""
 
-    z: str = "z"
-    latent_shape: Shape  # of one latent: (D,) or (D, 1, 1)
+    input: str = "z"  # latents, or the images of an encoder
+    input_shape: Shape  # of one of them: (D,) or (D, 1, 1), or (C, H, W)
     labels: str | None
     label_type: str = "int64"
-    images: str = "images"
+    output: str = "images"
 
 
 def signature(graph: Any) -> tuple[Signature, dict[str, tuple[int, Shape]]]:
@@ -52,11 +52,11 @@ def signature(graph: Any) -> tuple[Signature, dict[str, tuple[int, Shape]]]:
         _check_labels(labels[0])
         types[labels[0].name] = (labels[0].type.tensor_type.elem_type, ())
     found = Signature(
-        z=latents[0].name,
-        latent_shape=shape,
+        input=latents[0].name,
+        input_shape=shape,
         labels=labels[0].name if labels else None,
         label_type=_INTEGERS[labels[0].type.tensor_type.elem_type] if labels else "int64",
-        images=graph.output[0].name,
+        output=graph.output[0].name,
     )
     return found, types
 
