@@ -197,6 +197,8 @@ CASES = [
     (2**64 - 1, 128, 0, 2),
     (2**64, 3, 2**20, 2**20 + 4),
     (10**30, 2, 256 * 2**32 + 3, 256 * 2**32 + 9),  # the seed has four words and the block two
+    (7, 12, 250, 520, 3),  # the last three columns are uniform codes
+    (0, 2, 0, 300, 2),
     *[(seed, 1000, 0, 200) for seed in range(5)],  # a million numbers: one in 3,900 comes from the tail
 ]
 
@@ -220,8 +222,8 @@ def in_node(script: str, argument: object, length: int) -> NDArray[np.float32]:
 def test_the_latents_are_those_of_ganzoo() -> None:
     """Exactly; but numbers of the tail pass through log1pf, whose last bit is each C library's own: they to one ulp."""
     script = """
-for (const [seed, latentDim, start, stop] of argument) {
-  const z = new Uint8Array(latents(BigInt(seed), latentDim, start, stop).buffer);
+for (const [seed, ...rest] of argument) {
+  const z = new Uint8Array(latents(BigInt(seed), ...rest).buffer);
   for (let at = 0; at < z.length;) at += writeSync(1, z, at);
 }"""
     expected = np.concatenate([seeds.latents(*case).ravel() for case in CASES])
@@ -251,10 +253,15 @@ def test_paths_between_latents_are_arcs() -> None:
     a, b = seeds.latents(0, 8, 0, 3), seeds.latents(1, 8, 0, 3)
     script = """
 const [a, b] = argument.map((z) => Float32Array.from(z));
-for (const z of [slerp(a, b, 0.3, 8), slerp(a, b, 1, 8), slerp(a, a, 0.3, 8)]) writeSync(1, new Uint8Array(z.buffer));
+const paths = [slerp(a, b, 0.3, 8), slerp(a, b, 1, 8), slerp(a, a, 0.3, 8), slerp(a, b, 0.3, 8, 2)];
+for (const z of [...paths, turn(a, [0.3, 0.4], [b, b], 8, 2)]) writeSync(1, new Uint8Array(z.buffer));
 """
-    drawn = in_node(script, [a.ravel().tolist(), b.ravel().tolist()], 3 * a.size).reshape(3, *a.shape)
-    np.testing.assert_allclose(drawn, [slerp(a, b, 0.3), b, a], rtol=0, atol=1e-6)
+    drawn = in_node(script, [a.ravel().tolist(), b.ravel().tolist()], 5 * a.size).reshape(5, *a.shape)
+    np.testing.assert_allclose(drawn[:3], [slerp(a, b, 0.3), b, a], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(drawn[3, :, :6], slerp(a[:, :6], b[:, :6], 0.3), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(drawn[3, :, 6:], 0.7 * a[:, 6:] + 0.3 * b[:, 6:], rtol=0, atol=1e-6)
+    assert np.array_equal(drawn[4, :, 6:], a[:, 6:])  # uniform codes go along a line, and the pad leaves them
+    assert not np.isclose(drawn[4, :, :6], a[:, :6]).any()
 
 
 # The page in a browser

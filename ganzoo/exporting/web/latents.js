@@ -10,18 +10,23 @@
 
 const BLOCK = 256;
 const STREAM = 0xd26e1e70; // crc32 of "latents"
+const CODES = 0xe5adc14d; // crc32 of "codes"
 const U32 = 0xffffffffn;
 const U64 = 0xffffffffffffffffn;
 const { exp, fround, log, log1p, imul } = Math;
 
-/** The latents `start` to `stop` of `seed`, a BigInt from 0 up: a Float32Array [(stop - start) * latentDim]. */
-export function latents(seed, latentDim, start, stop) {
+/**
+ * The latents `start` to `stop` of `seed`, a BigInt from 0 up: a Float32Array [(stop - start) * latentDim]. The last
+ * `codes` columns are uniform in [-1, 1), from a stream of their own.
+ */
+export function latents(seed, latentDim, start, stop, codes = 0) {
   const z = new Float32Array(Math.max(0, stop - start) * latentDim);
   for (let first = start - (start % BLOCK); first < stop; first += BLOCK) {
-    const normal = normals(uniforms(key(seed, first / BLOCK)));
+    const normal = normals(uniforms(key(seed, STREAM, first / BLOCK)));
+    const bits = uniforms(key(seed, CODES, first / BLOCK));
     for (let index = first; index < Math.min(first + BLOCK, stop); index++) {
       for (let d = 0; d < latentDim; d++) {
-        const value = normal();
+        const value = d < latentDim - codes ? normal() : 2 * ((bits() >>> 8) / 2 ** 24) - 1;
         if (index >= start) z[(index - start) * latentDim + d] = value;
       }
     }
@@ -29,16 +34,17 @@ export function latents(seed, latentDim, start, stop) {
   return z;
 }
 
-/** Each latent of `from` on its way to that of `to`, at `t` in [0, 1], along the arc between them. */
-export function slerp(from, to, t, latentDim) {
+/** Each latent of `from` on its way to that of `to`, at `t` in [0, 1], along the arc between them; codes on a line. */
+export function slerp(from, to, t, latentDim, codes = 0) {
   const z = new Float32Array(from.length);
   for (let start = 0; start < z.length; start += latentDim) {
-    const [a, b] = [from, to].map((all) => all.subarray(start, start + latentDim));
+    const [a, b] = [from, to].map((all) => all.subarray(start, start + latentDim - codes));
     const omega = Math.acos(Math.min(1, Math.max(-1, dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b)))));
     const sine = Math.sin(omega);
     const apart = sine > 1e-6; // not where both are the same: then there is no arc
     const [p, q] = apart ? [Math.sin((1 - t) * omega) / sine, Math.sin(t * omega) / sine] : [1 - t, t];
-    for (let d = 0; d < latentDim; d++) z[start + d] = p * a[d] + q * b[d];
+    for (let d = 0; d < a.length; d++) z[start + d] = p * a[d] + q * b[d];
+    for (let i = start + a.length; i < start + latentDim; i++) z[i] = (1 - t) * from[i] + t * to[i];
   }
   return z;
 }
@@ -46,21 +52,25 @@ export function slerp(from, to, t, latentDim) {
 /**
  * Each latent turned towards a common direction, by a quarter turn at the rim of the unit disc: with r = |(a, b)|,
  * z' = cos(r π/2) z + sin(r π/2) (a u + b v) / r. As cos² + sin² = 1 it is as likely a draw from N(0, I) as z.
+ * The last `codes` columns stay.
  */
-export function turn(z, [a, b], [u, v], latentDim) {
+export function turn(z, [a, b], [u, v], latentDim, codes = 0) {
   const r = Math.hypot(a, b);
   if (r === 0) return z;
   const [cosine, sine] = [Math.cos((r * Math.PI) / 2), Math.sin((r * Math.PI) / 2) / r];
-  return z.map((value, i) => cosine * value + sine * (a * u[i % latentDim] + b * v[i % latentDim]));
+  return z.map((value, i) => {
+    const d = i % latentDim;
+    return d < latentDim - codes ? cosine * value + sine * (a * u[d] + b * v[d]) : value;
+  });
 }
 
 function dot(a, b) {
   return a.reduce((sum, value, i) => sum + value * b[i], 0);
 }
 
-/** Philox's key, two BigInts, as SeedSequence([seed, STREAM, block]).generate_state(2, uint64) makes it. */
-function key(seed, block) {
-  const entropy = [...words(seed), STREAM, ...words(BigInt(block))];
+/** Philox's key, two BigInts, as SeedSequence([seed, stream, block]).generate_state(2, uint64) makes it. */
+function key(seed, stream, block) {
+  const entropy = [...words(seed), stream, ...words(BigInt(block))];
   const hash = hasher(0x43b0d7e5, 0x931e8875);
   const mix = (x, y) => folded(imul(0xca01f9dd, x) - imul(0x4973f715, y));
   const pool = [0, 1, 2, 3].map((i) => hash(entropy[i] ?? 0));

@@ -26,11 +26,11 @@ async function load() {
   ort.env.wasm.wasmPaths = { mjs: at("ort-wasm-simd-threaded.js"), wasm: at("ort-wasm-simd-threaded.wasm") };
   ort.env.logLevel = "error";
   const session = await ort.InferenceSession.create(bytes, { executionProviders: ["wasm"] });
-  const { latent_dim: latentDim, image_shape: shape, num_classes: classes } = info.generator;
+  const { latent_dim: latentDim, image_shape: shape, num_classes: classes, uniform_codes: codes = 0 } = info.generator;
   // Columns in whole rounds of the classes, where they fit: then a column is a class.
   const columns = !classes ? ROWS : classes <= 20 ? classes * Math.max(1, Math.floor(8 / classes)) : 8;
-  const directions = [0, 1].map((i) => latents(DIRECTIONS, latentDim, i, i + 1));
-  return { ort, session, info, size: bytes.length, latentDim, shape, classes, columns, directions };
+  const directions = [0, 1].map((i) => latents(DIRECTIONS, latentDim, i, i + 1, codes));
+  return { ort, session, info, size: bytes.length, latentDim, codes, shape, classes, columns, directions };
 }
 
 async function fetched(name) {
@@ -64,14 +64,14 @@ async function draw() {
 /** The latents of a state, float32 [count * latentDim]: between the seeds, then turned towards the pad's position. */
 function wanted({ seeds, t, position }, count) {
   const [from, to] = seeds.map((seed) => latentsOf(seed, count));
-  const between = t === 0 ? from : t === 1 ? to : slerp(from, to, t, model.latentDim);
-  return turn(between, position, model.directions, model.latentDim);
+  const between = t === 0 ? from : t === 1 ? to : slerp(from, to, t, model.latentDim, model.codes);
+  return turn(between, position, model.directions, model.latentDim, model.codes);
 }
 
 function latentsOf(seed, count) {
   if (!known.has(seed)) {
     if (known.size > 8) known.clear();
-    known.set(seed, latents(seed, model.latentDim, 0, count));
+    known.set(seed, latents(seed, model.latentDim, 0, count, model.codes));
   }
   return known.get(seed);
 }
