@@ -25,7 +25,7 @@ def variants_table() -> str:
         for name in variants
         if variants.owner(name).startswith("ganzoo.")
     ]
-    return "\n".join(["| variant | networks | loss | penalties | what it is |", "|---|---|---|---|---|", *rows])
+    return "\n".join(["| variant | networks | loss | terms | what it is |", "|---|---|---|---|---|", *rows])
 
 
 def quality_table() -> str:
@@ -463,9 +463,11 @@ def updated(text: str) -> str:
 
 
 def _row(name: str, variant: Variant, summary: str) -> str:
-    penalties = ", ".join(_short(penalty) for penalty in variant.penalties) or "none"
-    networks = f"`{variant.generator.name}`{', conditional' if variant.conditional else ''}"
-    return f"| `{name}` | {networks} | `{variant.loss.name}` | {penalties} | {summary} |"
+    terms = ", ".join(_short(term) for term in variant.terms) or "none"
+    specs = (variant.generator, variant.discriminator, variant.encoder)
+    names = dict.fromkeys(f"`{spec.name}`" for spec in specs if spec is not None)  # each once, in order
+    networks = ", ".join(names) + (", conditional" if variant.conditional else "")
+    return f"| `{name}` | {networks} | `{variant.loss.name}` | {terms} | {summary} |"
 
 
 def _short(spec: Spec) -> str:

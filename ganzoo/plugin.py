@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from ganzoo.zoo.networks.common import ImageShape as ImageShape
     from ganzoo.zoo.networks.common import LinearHeads as LinearHeads
     from ganzoo.zoo.networks.common import Output as Output
+    from ganzoo.zoo.networks.common import as_output as as_output
     from ganzoo.zoo.objectives.base import Objective as Objective
     from ganzoo.zoo.objectives.base import Parts as Parts
     from ganzoo.zoo.objectives.base import Terms as Terms
@@ -63,7 +64,7 @@ _WITH_TORCH = {  # loaded when first used: a variant needs none of them
     "Augmentation": "ganzoo.zoo.augment",
     **dict.fromkeys(("Batch", "Draw", "Noise"), "ganzoo.zoo.batch"),
     "Loss": "ganzoo.zoo.losses",
-    **dict.fromkeys(("ImageShape", "LinearHeads", "Output"), "ganzoo.zoo.networks.common"),
+    **dict.fromkeys(("ImageShape", "LinearHeads", "Output", "as_output"), "ganzoo.zoo.networks.common"),
     **dict.fromkeys(("Objective", "Parts", "Terms"), "ganzoo.zoo.objectives.base"),
     **dict.fromkeys(("Discriminator", "Drawn", "Penalty", "PlayerName", "Term", "Turn"), "ganzoo.zoo.terms.base"),
 }

@@ -10,8 +10,10 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from conftest import environment
 
 ROOT = Path(__file__).parent.parent
+USES_CODES = 'codes=[{name="code", kind="categorical", size=3}]'
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
@@ -55,6 +57,55 @@ def test_python_blocks_parse_and_use_names_that_exist() -> None:
             ast.parse(block)
         for name in re.findall(r"\bganzoo\.(\w+)\(", block):
             assert hasattr(ganzoo, name)
+
+
+def _files_of(document: str) -> list[str]:
+    text = (ROOT / "docs" / document).read_text(encoding="utf-8")
+    return re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("number", range(len(_files_of("adding-a-variant.md"))))
+def test_each_file_that_adds_a_part_trains(number: int, tmp_path: Path) -> None:
+    """As a user's module, in a process of its own: it is imported, and a run uses the part that it registers."""
+    source = _files_of("adding-a-variant.md")[number]
+    (tmp_path / "mine.py").write_text(source, encoding="utf-8")
+    ((kind, name),) = re.findall(r"^@(\w+)\.register\(\"(.*)\"\)", source, re.MULTILINE)
+    setting = {
+        "variants": [],
+        "losses": [f"loss={name}"],
+        "terms": [f'terms=["{name}"]'],
+        "objectives": [f"objective={name}"],
+        "discriminators": [f"discriminator={name}", 'terms=["mutual-information"]', USES_CODES],
+        "augmentations": [f'augmentations=["{name}"]'],
+    }[kind]
+    script = f"""
+import mine
+import numpy as np
+import ganzoo
+images = np.random.default_rng(0).integers(0, 256, (16, 8, 8), dtype=np.uint8)
+variant = {name if kind == "variants" else "gan"!r}
+run = ganzoo.train(variant, images, steps=2, batch_size=8, out="run", settings={[*setting, "train.log_every=1"]!r})
+assert len(run.metrics()) == 2
+assert np.isfinite([value for line in run.metrics() for value in line.values()]).all()
+if {kind == "terms"!r}:
+    assert all(line["d_{name.replace("-", "_")}"] > 0 for line in run.metrics())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_type_that_the_page_imports_is_in_the_contract() -> None:
+    from ganzoo import plugin
+
+    imported = set[str]()
+    for source in _files_of("adding-a-variant.md"):
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ganzoo"):
+                assert node.module == "ganzoo.plugin"
+                imported.update(alias.name for alias in node.names)
+    assert imported <= set(plugin.__all__)
 
 
 def test_commands_name_options_that_exist() -> None:

@@ -16,7 +16,8 @@ import pytest
 from PIL import Image
 
 EXAMPLE = Path(__file__).parent / "plugin_example"
-SIZES = ["--steps", "3", "--batch-size", "8", "--set", "generator.width=4", "--set", "discriminator.width=4"]
+SMALL = ["train.log_every=1", "generator.width=4", "discriminator.width=4"]
+SIZES = ["--steps", "3", "--batch-size", "8", *(word for setting in SMALL for word in ("--set", setting))]
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def test_installing_it_is_what_registers_it(environment: Environment) -> None:
         command = [python, "-m", "ganzoo_cli", "list", "--json"]
         listed[python] = json.loads(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
     without, with_example = listed.values()
-    ours = {"variants": "resize-gan", "generators": "resize"}
+    ours = {"variants": "resize-gan", "generators": "resize", "terms": "mirrored", "objectives": "two-sided"}
     for kind, name in ours.items():
         assert name not in [entry["name"] for entry in without[kind]]
         (entry,) = [entry for entry in with_example[kind] if entry["name"] == name]
@@ -86,6 +87,9 @@ def test_it_is_listed_for_people_with_its_paper(environment: Environment) -> Non
 
 def test_it_trains_and_draws(environment: Environment, trained: Path) -> None:
     assert len(list((trained / "checkpoints").iterdir())) == 1
+    metrics = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
+    assert all(0 < line["d_mirrored"] < 1 for line in metrics)  # its term, from its head
+    assert metrics
     environment.ganzoo("sample", "run", "-n", "5", "--out", "run.npz")
     with np.load(environment.work / "run.npz") as arrays:
         assert arrays["images"].shape == (5, 28, 28)
