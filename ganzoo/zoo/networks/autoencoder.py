@@ -2,7 +2,7 @@
 
 import math
 from itertools import pairwise
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import PositiveInt
 from torch import Tensor, nn
@@ -16,7 +16,8 @@ class Autoencoder(nn.Module):
     """images [N, C, H, W] (and labels [N]) -> logits [N] and the reconstruction, through a code of `code` numbers.
 
     A logit is minus the mean absolute error of the image's reconstruction (Berthelot et al. 2017, arXiv:1703.10717,
-    eq. 1), so that a larger one stands for more real, as everywhere.
+    eq. 1), so that a larger one stands for more real, as everywhere. Batch norm, over real and generated images apart,
+    keeps it from rebuilding a batch whose images are all alike: without it generators collapse.
     """
 
     offers: ClassVar[frozenset[str]] = frozenset({"reconstruction"})
@@ -28,25 +29,29 @@ class Autoencoder(nn.Module):
         *,
         width: PositiveInt = 256,
         depth: PositiveInt = 2,
-        code: PositiveInt = 64,
+        code: PositiveInt = 32,
+        norm: Literal["batch"] | None = "batch",
     ) -> None:
         super().__init__()
         self.image_shape = image_shape
         self.labels = label_embedding(num_classes, LABEL_DIM)
         down = [math.prod(image_shape), *[width] * depth, code]
-        up = [code + (LABEL_DIM if self.labels else 0), *[width] * depth, math.prod(image_shape)]
-        # Both are bounded: a code and an image beyond those of real images cannot be rebuilt by extrapolation.
-        self.encode = nn.Sequential(nn.Flatten(), *_perceptron(down), nn.Tanh())
-        self.decode = nn.Sequential(*_perceptron(up), nn.Tanh(), nn.Unflatten(1, image_shape))
+        up = [code + (LABEL_DIM if self.labels else 0), *[width] * depth]
+        self.encode = nn.Sequential(nn.Flatten(), *_perceptron(down, norm))
+        self.decode = nn.Sequential(*_perceptron(up, norm), nn.Linear(up[-1], math.prod(image_shape)))
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Output:
-        reconstruction = self.decode(with_labels(self.encode(images), self.labels, labels))
+        decoded = self.decode(with_labels(self.encode(images), self.labels, labels))
+        reconstruction = decoded.view(-1, *self.image_shape)
         error = (images - reconstruction).abs().flatten(1).float().mean(1)
         return Output(logits=-error, reconstruction=reconstruction)
 
 
-def _perceptron(sizes: list[int]) -> list[nn.Module]:
+def _perceptron(sizes: list[int], norm: str | None) -> list[nn.Module]:
     layers: list[nn.Module] = []
     for fan_in, fan_out in pairwise(sizes):
-        layers += [nn.Linear(fan_in, fan_out), nn.ELU()]
-    return layers[:-1]
+        layers.append(nn.Linear(fan_in, fan_out))
+        if norm is not None:
+            layers.append(nn.BatchNorm1d(fan_out))
+        layers.append(nn.LeakyReLU(0.2))
+    return layers

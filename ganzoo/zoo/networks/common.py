@@ -88,9 +88,9 @@ class LinearHeads(nn.Module):
         )
 
     def answer(
-        self, features: Tensor, labels: Tensor | None, z: Tensor | None, projection: nn.Embedding | None
+        self, features: Tensor, labels: Tensor | None, z: Tensor | None, projection: nn.Embedding | None = None
     ) -> Tensor | Output:
-        """Return the logits [N], with the heads that were asked for."""
+        """Return the logits [N], with the heads that were asked for; `projection` adds the labels' part to them."""
         if self.pair is not None:
             if z is None:
                 raise UsageError("this discriminator sees pairs: call it with an image and a latent")

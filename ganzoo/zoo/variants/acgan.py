@@ -1,0 +1,16 @@
+"""AC-GAN (Odena et al. 2017, arXiv:1610.09585): the discriminator is not told the class, it has to find it."""
+
+from ganzoo.plugin import Adam, Spec, Variant, variants
+
+
+@variants.register("acgan")
+def acgan() -> Variant:
+    return Variant(
+        conditional=True,
+        generator=Spec("mlp"),
+        discriminator=Spec("mlp", conditioning=None),
+        loss=Spec("non-saturating"),
+        terms=(Spec("classification", weight=0.1), Spec("gradient", at="real", weight=0.1, every=16)),
+        generator_optimizer=Adam(lr=0.001, betas=(0.0, 0.99)),
+        discriminator_optimizer=Adam(lr=0.001, betas=(0.0, 0.99)),
+    )

@@ -1,0 +1,23 @@
+"""InfoGAN (Chen et al. 2016, arXiv:1606.03657): codes that the images must tell, so that they come to mean something.
+
+Section 7.1's codes for MNIST: one of ten values, which is asked for as labels, and two uniform ones.
+"""
+
+from ganzoo.plugin import Adam, Code, Spec, Variant, variants
+
+
+@variants.register("infogan")
+def infogan() -> Variant:
+    return Variant(
+        latent_dim=62,
+        codes=(Code(name="digit", kind="categorical", size=10), Code(name="style", kind="uniform", size=2)),
+        generator=Spec("mlp"),
+        discriminator=Spec("mlp"),
+        loss=Spec("non-saturating"),
+        terms=(
+            Spec("mutual-information", weight=0.1, uniform_weight=0.02),
+            Spec("gradient", at="real", weight=0.1, every=16),
+        ),
+        generator_optimizer=Adam(lr=0.001, betas=(0.0, 0.99)),
+        discriminator_optimizer=Adam(lr=0.001, betas=(0.0, 0.99)),
+    )

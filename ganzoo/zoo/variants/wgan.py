@@ -1,0 +1,16 @@
+"""WGAN (Arjovsky et al. 2017, arXiv:1701.07875, algorithm 1): a critic held Lipschitz by clipping its weights."""
+
+from ganzoo.plugin import RMSprop, Spec, Variant, variants
+
+
+@variants.register("wgan")
+def wgan() -> Variant:
+    return Variant(
+        generator=Spec("mlp"),
+        discriminator=Spec("mlp"),
+        loss=Spec("wasserstein"),
+        terms=(Spec("weight-clipping", bound=0.1),),
+        critic_steps=3,
+        generator_optimizer=RMSprop(lr=0.0005),
+        discriminator_optimizer=RMSprop(lr=0.0005),
+    )
