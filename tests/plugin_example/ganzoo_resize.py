@@ -87,9 +87,8 @@ class TwoSided(Objective):
     def terms(self, player: PlayerName, batch: Batch, drawn: Drawn, due: tuple[str, ...]) -> Terms:
         real, fake = self.judged_both(batch, drawn["fake"])
         first, second = (real, fake) if player == "discriminator" else (fake, real)
-        judge = self.judge_of(batch)
-        turn = Turn(player=player, batch=batch, drawn=drawn, real=real, fake=fake, discriminator=judge)
-        return self.add_terms({"adversarial": self.loss.d(first.logits, second.logits)}, due, turn)
+        values = {"adversarial": self.loss.d(first.logits, second.logits)}
+        return self.add_terms(values, due, player, batch, drawn, real, fake)
 
 
 @variants.register("resize-gan")

@@ -5,7 +5,7 @@ import torch
 from ganzoo.registry import objectives
 from ganzoo.zoo.batch import Batch
 from ganzoo.zoo.objectives.base import Objective, Terms
-from ganzoo.zoo.terms.base import Drawn, PlayerName, Turn
+from ganzoo.zoo.terms.base import Drawn, PlayerName
 
 
 @objectives.register("adversarial")
@@ -23,13 +23,4 @@ class Adversarial(Objective):
                     real = self.judged(batch.real, batch.labels, batch, "real")
             fake = self.judged(drawn["fake"], batch.fake_labels, batch, "fake")
             values = {"adversarial": self.loss.g(real.logits if self.loss.g_needs_real and real else None, fake.logits)}
-        turn = Turn(
-            player=player,
-            batch=batch,
-            drawn=drawn,
-            real=real,
-            fake=fake,
-            discriminator=self.judge_of(batch),
-            uniform_codes=self.uniform_codes,
-        )
-        return self.add_terms(values, due, turn)
+        return self.add_terms(values, due, player, batch, drawn, real, fake)

@@ -181,9 +181,32 @@ class Objective(nn.Module):
             images = augmentation(images, draws)
         return images
 
-    def add_terms(self, values: Terms, due: tuple[str, ...], turn: Turn) -> Terms:
-        """Return the values with those of the terms that are due, computed in float32."""
-        with torch.autocast(turn.fake.logits.device.type, enabled=False):
+    def add_terms(
+        self,
+        values: Terms,
+        due: tuple[str, ...],
+        player: PlayerName,
+        batch: Batch,
+        drawn: Drawn,
+        real: Output | None,
+        fake: Output,
+        *pair: Tensor,
+    ) -> Terms:
+        """Return the values with those of the terms that are due, computed in float32.
+
+        `real` and `fake` are the discriminator's outputs; `pair` are the latents of the real images, for a
+        discriminator that sees pairs.
+        """
+        turn = Turn(
+            player=player,
+            batch=batch,
+            drawn=drawn,
+            real=real,
+            fake=fake,
+            discriminator=self._judge(batch, *pair),
+            uniform_codes=self.uniform_codes,
+        )
+        with torch.autocast(fake.logits.device.type, enabled=False):
             for name in due:
                 term = self.added[name]
                 value = term(turn)
@@ -191,14 +214,18 @@ class Objective(nn.Module):
                     values[name] = term.every * value
         return values
 
-    def judge_of(self, batch: Batch) -> Discriminator:
-        """Return the discriminator as terms run it again: behind the augmentations of the real images."""
+    def _judge(self, batch: Batch, *pair: Tensor) -> Discriminator:
+        """The discriminator as terms run it again: behind the augmentations of the real images."""
         unlabelled = batch.labels is None and batch.fake_labels is None
-        if not self.augmentations and (self.conditional or unlabelled):
+        if not self.augmentations and not pair and (self.conditional or unlabelled):
             return self.discriminator
-        return lambda images, labels: self.discriminator(
-            self.augmented(images, batch, "real"), labels if self.conditional else None
-        )
+
+        def judge(images: Tensor, labels: Tensor | None = None) -> Tensor | Output:
+            augmented = self.augmented(images, batch, "real")
+            answer: Tensor | Output = self.discriminator(augmented, labels if self.conditional else None, *pair)
+            return answer
+
+        return judge
 
     def _declared_draws(self) -> dict[str, Draw]:
         draws: dict[str, Draw] = {}

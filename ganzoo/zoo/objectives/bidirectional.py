@@ -9,7 +9,7 @@ from ganzoo.errors import UsageError
 from ganzoo.registry import objectives
 from ganzoo.zoo.batch import Batch
 from ganzoo.zoo.objectives.base import Objective, Parts, Terms
-from ganzoo.zoo.terms.base import Drawn, PlayerName, Turn
+from ganzoo.zoo.terms.base import Drawn, PlayerName
 
 
 @objectives.register("bidirectional")
@@ -39,15 +39,5 @@ class Bidirectional(Objective):
         encoded = drawn["encoded"]
         real, fake = self.judged_both(batch, drawn["fake"], encoded, batch.z)
         ours, theirs = (real, fake) if player == "discriminator" else (fake, real)
-        turn = Turn(
-            player=player,
-            batch=batch,
-            drawn=drawn,
-            real=real,
-            fake=fake,
-            discriminator=lambda images, labels: self.discriminator(
-                self.augmented(images, batch, "real"), labels if self.conditional else None, encoded
-            ),
-            uniform_codes=self.uniform_codes,
-        )
-        return self.add_terms({"adversarial": self.loss.d(ours.logits, theirs.logits)}, due, turn)
+        values = {"adversarial": self.loss.d(ours.logits, theirs.logits)}
+        return self.add_terms(values, due, player, batch, drawn, real, fake, encoded)

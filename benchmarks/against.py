@@ -1,0 +1,146 @@
+"""This checkout against another one: whether variants train to the same bits, and how much faster or slower.
+
+    python benchmarks/against.py CHECKOUT [--variants gan,dcgan,...] [--turns 20] [--dataset mnist]
+
+Each checkout has a process of its own, and they take turns, in an order that alternates, so that what slows the machine
+down for a while slows both. A turn is a short run of `ganzoo.train`; its speed is read from the run's metrics, between
+its first and its last log line, so that starting and saving are left out. The ratio of a pair of turns is taken, and
+the interval is that of their mean. For the bits, the other checkout trains with `deterministic=True` on one thread, and
+this one from the `config.toml` that it wrote. Writes benchmarks/results/against.json.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from provenance import provenance
+
+from ganzoo.evaluation.intervals import interval
+from ganzoo.studies.stopwatch import busy
+
+ROOT = Path(__file__).parent.parent
+RESULTS = Path(__file__).parent / "results" / "against.json"
+VARIANTS = ("gan", "dcgan", "wgan-gp", "cgan")
+STEPS = {"gan": 400, "cgan": 400, "dcgan": 120, "wgan-gp": 48}  # of a turn: some seconds, too few to be measured for
+LINES = 8  # log lines of a turn
+BITS_STEPS = 200
+
+WORKER = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+import ganzoo
+assert ganzoo.__path__[0].startswith(sys.argv[1]), ganzoo.__path__
+for line in sys.stdin:
+    run = ganzoo.train(**json.loads(line), progress=False)
+    lines = run.metrics()
+    seconds = (lines[-1]["seconds"] - lines[0]["seconds"]) / (lines[-1]["step"] - lines[0]["step"]) if lines else 0
+    print(json.dumps({"seconds": seconds}), flush=True)
+"""
+
+
+class Checkout:
+    """A checkout's process, which trains what it is told."""
+
+    def __init__(self, root: Path) -> None:
+        command = [sys.executable, "-c", WORKER, str(root)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def train(self, **arguments: Any) -> float:
+        """Return the seconds of a step."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps(arguments) + "\n")
+        self.process.stdin.flush()
+        return float(json.loads(self.process.stdout.readline())["seconds"])
+
+
+def speed(ours: Checkout, theirs: Checkout, variant: str, dataset: str, turns: int) -> dict[str, Any]:
+    """The ratio of this checkout's speed to the other's, by pairs of turns."""
+    steps = STEPS.get(variant, 100)
+    pairs = []
+    for turn in range(turns + 1):
+        seconds = {}
+        for side in (ours, theirs) if turn % 2 else (theirs, ours):
+            with tempfile.TemporaryDirectory() as folder:
+                settings = [f"train.log_every={steps // LINES}"]
+                seconds[side] = side.train(
+                    variant=variant, dataset=dataset, steps=steps, out=f"{folder}/run", settings=settings
+                )
+        if turn:  # the first pair warms up
+            pairs.append((seconds[ours], seconds[theirs]))
+    ratios = [other / own for own, other in pairs]
+    mean, half = interval(ratios)
+    return {
+        "ms_per_step": [round(1000 * sum(side) / len(side), 4) for side in zip(*pairs, strict=True)],
+        "ratio": mean,
+        "interval": None if half is None else [mean - half, mean + half],
+        "ratios": ratios,
+    }
+
+
+def bits(ours: Checkout, theirs: Checkout, variant: str, dataset: str) -> dict[str, int]:
+    """How many tensors of the last checkpoint differ in any bit."""
+    with tempfile.TemporaryDirectory() as folder:
+        theirs.train(
+            variant=variant,
+            dataset=dataset,
+            steps=BITS_STEPS,
+            deterministic=True,
+            settings=["train.threads=1"],
+            out=f"{folder}/theirs",
+        )
+        ours.train(dataset=dataset, config=f"{folder}/theirs/config.toml", out=f"{folder}/ours")
+        found, expected = (_tensors(Path(folder) / side) for side in ("ours", "theirs"))
+    assert found.keys() == expected.keys(), found.keys() ^ expected.keys()
+    return {
+        "tensors": len(found),
+        "differing": sum(not torch.equal(found[key], expected[key]) for key in found),
+    }
+
+
+def _tensors(run: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a run's only checkpoint; an optimiser's are named by their full path, as since schema 2."""
+    (checkpoint,) = run.glob("checkpoints/step-*")
+    tensors = {}
+    for file in checkpoint.glob("*.safetensors"):
+        player, _, optimizer = file.stem.partition("_")
+        for name, tensor in safetensors.torch.load_file(file).items():
+            full = name if not optimizer or name.startswith(f"{player}.") else f"{player}.{name}"
+            tensors[f"{file.stem}/{full}"] = tensor
+    return tensors
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("checkout", type=Path)
+    parser.add_argument("--variants", default=",".join(VARIANTS))
+    parser.add_argument("--turns", type=int, default=20)
+    parser.add_argument("--dataset", default="mnist")
+    arguments = parser.parse_args(words)
+    other = arguments.checkout.resolve()
+    describe = ["git", "-C", str(other), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    revision = subprocess.run(describe, capture_output=True, text=True, check=True).stdout.strip()
+    ours, theirs = Checkout(ROOT), Checkout(other)
+    rows = {}
+    for variant in arguments.variants.split(","):
+        same = bits(ours, theirs, variant, arguments.dataset)
+        rows[variant] = {**speed(ours, theirs, variant, arguments.dataset, arguments.turns), "bits": same}
+        ratio, (low, high) = rows[variant]["ratio"], rows[variant]["interval"] or (0, 0)
+        print(
+            f"{variant}: {ratio:.4f} times as fast ({low:.4f} to {high:.4f}), "
+            f"{same['differing']} of {same['tensors']} tensors differ",
+            flush=True,
+        )
+    document = {**provenance(), "against": revision, "busy": busy(), "dataset": arguments.dataset, "variants": rows}
+    RESULTS.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
