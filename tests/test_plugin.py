@@ -75,6 +75,8 @@ def test_installing_it_is_what_registers_it(environment: Environment) -> None:
         (entry,) = [entry for entry in with_example[kind] if entry["name"] == name]
         assert entry["owner"].startswith("ganzoo_resize.")
     assert [entry["settings"] for entry in with_example["generators"] if entry["name"] == "resize"] == [{"width": 32}]
+    assert with_example.pop("penalties") == with_example["terms"]  # their former name
+    without.pop("penalties")
     assert {kind: len(entries) for kind, entries in with_example.items()} == {
         kind: len(entries) + (kind in ours) for kind, entries in without.items()
     }

@@ -40,7 +40,7 @@ def list_(
     kinds = KINDS if kind is None else (kind,)
     listing = {kind: [_entry(kind, name) for name in REGISTRIES[kind]] for kind in kinds}
     if as_json:
-        print_json(listing)
+        print_json({**listing, **{former: listing[now] for former, now in FORMER.items() if now in listing}})
         return
     for kind, entries in listing.items():
         print(f"{kind}:" if len(kinds) > 1 else "", end="\n" if len(kinds) > 1 else "")

@@ -597,14 +597,16 @@ def test_resuming_takes_epochs_as_a_total_and_minutes_on_top(copy: Place, call: 
 
 def test_everything_registered_is_listed(call: Call) -> None:
     listing = json.loads(succeeded(call("list", "--json")).out)
+    assert listing.pop("penalties") == listing["terms"]  # their former name
     assert {kind: [entry["name"] for entry in entries] for kind, entries in listing.items()} == {
         kind: registry.names() for kind, registry in REGISTRIES.items()
     }
     for entry in (entry for entries in listing.values() for entry in entries):
         assert entry.keys() == {"name", "summary", "owner", "settings"}
         assert entry["summary"]
-    (gradient,) = [entry for entry in listing["penalties"] if entry["name"] == "gradient"]
+    (gradient,) = [entry for entry in listing["terms"] if entry["name"] == "gradient"]
     assert gradient["settings"] == {"at": "(required)", "target": 0.0, "weight": 1.0, "every": 1}
+    assert succeeded(call("list", "penalties")).out == succeeded(call("list", "terms")).out
     text = succeeded(call("list")).out
     for kind, entries in listing.items():
         assert f"{kind}:\n" in text

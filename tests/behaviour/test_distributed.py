@@ -33,6 +33,7 @@ CASES: dict[str, tuple[str, list[str]]] = {
     "adam": ("gan", PLAIN),
     "penalty": ("wgan-gp", [*PLAIN, *SGD, "critic_steps=2"]),
     "conditional": ("cgan", [*PLAIN, *SGD]),
+    "shared-head": ("infogan", [*PLAIN, *SGD]),
     "batch-norm": ("gan", [*ALL, *SGD]),
 }
 STEPS = 6

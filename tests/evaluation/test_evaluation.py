@@ -21,7 +21,7 @@ from ganzoo import data
 from ganzoo.errors import FileError, UsageError
 from ganzoo.evaluation import evaluator, monitor
 from ganzoo.evaluation.evaluator import QUICK, evaluate, train_judge
-from ganzoo.evaluation.judge import fit_judge
+from ganzoo.evaluation.judge import Reading, fit_judge
 from ganzoo.evaluation.metrics import FIGURES
 from ganzoo.evaluation.reference import load_splits
 from ganzoo.exporting import exporter
@@ -124,6 +124,27 @@ def test_the_same_generator_in_an_exported_file_scores_the_same(
     theirs = evaluate(path, n=50, seeds=1, figures=CHEAP)
     assert theirs.subject.variant == "cgan"
     assert {key: theirs.mean(key) for key in CHEAP} == pytest.approx({key: ours.mean(key) for key in CHEAP}, abs=0.05)
+
+
+def test_the_classes_that_a_code_draws_are_reported_and_no_accuracy(place: Path, tmp_path: Path, call: Call) -> None:
+    run = train_tiny("infogan", f"npz:{place / 'halves.npz'}", tmp_path / "run", steps=3)
+    code, out, _ = call("evaluate", str(run.path), "--n", "40", "--seeds", "1", "--figures", "classes,label_accuracy")
+    assert code == 0
+    assert "label accuracy: not available, labels ask for a code, not for a class" in out
+    assert "each value of the code 'digit' mostly draws: 0 " in out
+    codes = (run.evaluation() or {})["codes"]
+    assert [row["value"] for row in codes] == list(range(10))
+    assert all(row["class"] in ("0", "1", "2") and 0.3 < row["share"] <= 1 for row in codes)
+
+
+def test_the_class_of_a_code_is_the_one_that_is_read_most_often() -> None:
+    labels = torch.tensor([0, 0, 0, 1, 1])
+    read = nn.functional.one_hot(torch.tensor([2, 2, 1, 0, 0]), 3).double()
+    samples = evaluator.Samples(torch.zeros(5, 1, 2, 2), labels, Reading(torch.zeros(5, 2), read))
+    assert evaluator.classes_of_codes(samples, ["a", "b", "c"]) == [
+        {"value": 0, "class": "c", "share": pytest.approx(2 / 3)},
+        {"value": 1, "class": "a", "share": 1.0},
+    ]
 
 
 def digits(count: int = 120) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:

@@ -382,3 +382,47 @@ def test_to_uint8_takes_batches_of_floats(images: Any) -> None:
 def test_info_is_checked(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         info(**changes)
+
+
+# codes
+
+
+def test_uniform_codes_are_the_last_columns_of_the_latents() -> None:
+    z = seeds.latents(0, 6, 0, 3000, 2)
+    assert np.array_equal(z[:, :4], seeds.latents(0, 4, 0, 3000))  # the others are those without codes
+    assert np.array_equal(z[700:900], seeds.latents(0, 6, 700, 900, 2))
+    assert not np.array_equal(z[:, 4:], seeds.latents(1, 6, 0, 3000, 2)[:, 4:])
+    codes = z[:, 4:]
+    assert codes.dtype == np.float32
+    assert (codes >= -1).all()
+    assert (codes < 1).all()
+    np.testing.assert_allclose([codes.mean(), codes.var()], [0, 1 / 3], atol=0.03)
+    assert abs((codes[:, 0] * codes[:, 1]).mean()) < 0.02  # independent
+
+
+def test_interpolation_takes_uniform_codes_along_a_line() -> None:
+    a, b = seeds.latents(0, 6, 0, 1, 2)[0], seeds.latents(1, 6, 0, 1, 2)[0]
+    z = great_circle(a, b, 5, 2)
+    np.testing.assert_allclose(z[:, 4:], np.linspace(a[4:], b[4:], 5), atol=1e-6)
+    assert np.array_equal(z[:, :4], great_circle(a[:4], b[:4], 5))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"uniform_codes": 3}, "uniform_codes is 3: expected from 0 to latent_dim"),
+        ({"uniform_codes": -1}, "uniform_codes is -1"),
+        ({"code": "digit"}, "code is 'digit': expected the name of a code, and num_classes its values"),
+        ({"code": "", "num_classes": 2}, "code is ''"),
+    ],
+)
+def test_codes_that_make_no_sense_are_refused(fields: dict[str, Any], message: str) -> None:
+    plain: dict[str, Any] = {"variant": "toy", "latent_dim": 2, "image_shape": (1, 2, 2), "num_classes": None}
+    with pytest.raises(UsageError, match=message):
+        GeneratorInfo(**{**plain, **fields})
+
+
+def test_labels_of_a_code_are_no_classes() -> None:
+    info = GeneratorInfo(variant="toy", latent_dim=2, image_shape=(1, 2, 2), num_classes=3, code="digit")
+    assert info.conditional
+    assert not info.has_classes

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ganzoo.config import Spec, Variant, assemble
 from ganzoo.errors import UsageError
-from ganzoo.registry import discriminators, generators, losses, penalties
+from ganzoo.registry import augmentations, discriminators, encoders, generators, losses, penalties
 from ganzoo.training.state import Player
 from ganzoo.zoo.batch import Batch, Draw, Noise
 from ganzoo.zoo.build import build_objective
@@ -20,7 +20,8 @@ from ganzoo.zoo.losses import Loss
 from ganzoo.zoo.networks.common import Output
 from ganzoo.zoo.objectives.adversarial import Adversarial
 from ganzoo.zoo.objectives.base import Objective, Parts
-from ganzoo.zoo.terms.base import Penalty, as_term
+from ganzoo.zoo.objectives.bidirectional import Bidirectional
+from ganzoo.zoo.terms.base import Penalty, Term, Turn, as_term
 
 SHAPE = (1, 8, 8)
 CLASSES = 3
@@ -263,3 +264,132 @@ def test_building_checks_in_eval_mode_and_leaves_training_mode(conditional: bool
 def test_networks_need_to_know_their_data() -> None:
     with pytest.raises(UsageError, match=r"data\.image_shape is not known"):
         build_objective(assemble("gan"))
+
+
+# augmentations, pairs
+
+
+class Noting(nn.Module):
+    """A discriminator that keeps the images that it sees."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(()))
+        self.seen: list[Tensor] = []
+
+    def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        self.seen.append(x.detach())
+        return self.weight * x.flatten(1).square().mean(1)
+
+
+def test_augmentations_stand_in_front_of_the_discriminator_wherever_it_is_called() -> None:
+    made = Adversarial(
+        Parts(
+            generator=generators["dcgan"](SHAPE, LATENT_DIM, None, width=4),
+            discriminator=Noting(),
+            loss=losses["relativistic-pairing"](),
+            terms=[as_term(r1(weight=0.1))],
+            augmentations=[augmentations["translation"](reach=0.25), augmentations["cut-out"]()],
+        )
+    )
+    assert {key.split(" ", 1)[1] for key in made.noise} == {
+        "real move",
+        "fake move",
+        "real place",
+        "fake place",
+    }
+    draw = torch.Generator().manual_seed(1)
+    noise = Noise({name: torch.rand(6, *value.shape, generator=draw) for name, value in made.noise.items()})
+    given = replace(unconditional(), noise=noise)
+    drawn = {"fake": made.draw(given)["fake"].detach()}
+    real, fake = made.augmented(given.real, given, "real"), made.augmented(drawn["fake"], given, "fake")
+    assert not torch.equal(real, given.real)
+    assert not torch.equal(made.augmented(given.real, given, "fake"), real)  # each kind has draws of its own
+    discriminator = made.discriminator
+    assert isinstance(discriminator, Noting)
+    terms_of(made, "discriminator", given, drawn)
+    game, penalty = discriminator.seen
+    assert torch.equal(game, torch.cat([real, fake]))
+    assert torch.equal(penalty, real)
+    discriminator.seen.clear()
+    terms_of(made, "generator", given, drawn)
+    assert all(map(torch.equal, discriminator.seen, [real, fake]))
+
+
+def test_the_generator_learns_through_the_augmentations() -> None:
+    config = custom().model_copy()
+    recipe = config.variant.model_copy(update={"augmentations": (Spec("translation"), Spec("colour", strength=0.5))})
+    made = build_objective(config.model_copy(update={"variant": recipe}).resolve())
+    draw = torch.Generator().manual_seed(1)
+    noise = Noise({name: torch.rand(6, *value.shape, generator=draw) for name, value in made.noise.items()})
+    given = replace(unconditional(), noise=noise, z=torch.randn(6, 64))
+    (value,) = terms_of(made, "generator", given).values()
+    value.backward()  # type: ignore[no-untyped-call]
+    assert all(value.grad is not None and value.grad.isfinite().all() for value in made.generator.parameters())
+
+
+class Pairs(nn.Module):
+    """A discriminator of pairs that keeps what it sees; its logit is a product of sums."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(()))
+        self.seen: list[tuple[Tensor, Tensor]] = []
+
+    def forward(self, x: Tensor, labels: Tensor | None, z: Tensor) -> Tensor:
+        self.seen.append((x.detach(), z.detach()))
+        return self.weight * x.flatten(1).mean(1) * z.sum(1)
+
+
+@pytest.mark.parametrize("loss", ["non-saturating", "wasserstein", "least-squares"])
+def test_bigan_judges_pairs_of_image_and_latent(loss: str) -> None:
+    """Real pairs are (x, E(x)) and generated ones (G(z), z); the generator's loss exchanges the two."""
+    encoder = encoders["mlp"](SHAPE, LATENT_DIM, None, width=8)
+    parts = Parts(
+        generator=generators["mlp"](SHAPE, LATENT_DIM, None, width=8),
+        discriminator=Pairs(),
+        encoder=encoder,
+        loss=losses[loss](),
+    )
+    made, given = Bidirectional(parts), unconditional()
+    made.eval()
+    drawn = made.draw(given)
+    images, encoded = made.generator(given.z), encoder(given.real)
+    torch.testing.assert_close(drawn, {"fake": images, "encoded": encoded})
+    real = given.real.flatten(1).mean(1) * encoded.sum(1)
+    fake = images.flatten(1).mean(1) * given.z.sum(1)
+    (value,) = terms_of(made, "discriminator", given, drawn).values()
+    torch.testing.assert_close(value, made.loss.d(real, fake))
+    (value,) = terms_of(made, "generator", given, drawn).values()
+    torch.testing.assert_close(value, made.loss.d(fake, real))
+    discriminator = made.discriminator
+    assert isinstance(discriminator, Pairs)
+    for x, z in discriminator.seen:
+        torch.testing.assert_close(x, torch.cat([given.real, images]))
+        torch.testing.assert_close(z, torch.cat([encoded, given.z]))
+    value.backward()  # type: ignore[no-untyped-call]
+    owned = made.owned_by("generator")
+    assert {name.split(".")[0] for name in owned} == {"generator", "encoder"}
+    assert all(parameter.grad is not None for parameter in owned.values())
+    assert made.networks.keys() == {"generator", "discriminator", "encoder"}
+    assert made.averaged.keys() == {"generator", "encoder"}
+
+
+def test_a_term_of_the_generator_is_due_by_the_generators_updates() -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Lazy(Term):
+        every: int = 3
+        term = "lazy"
+        players = ("generator",)
+
+        def __call__(self, turn: Turn) -> Tensor:
+            return turn.fake.logits.mean()
+
+    made = objective(terms=[])
+    made.added["lazy"] = Lazy()
+    assert [made.due("generator", update) for update in range(4)] == [("lazy",), (), (), ("lazy",)]
+    assert made.due("discriminator", 0) == ()
+    given = batch()
+    value = terms_of(made, "generator", given)["lazy"]
+    fake = made.discriminator(made.draw(given)["fake"], given.fake_labels)
+    torch.testing.assert_close(value, 3 * fake.mean())
