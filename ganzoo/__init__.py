@@ -10,18 +10,25 @@
 Names are loaded when first used: importing ganzoo imports no torch.
 """
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from ganzoo.lazy import lazy
+from ganzoo.moved import FINDER
 
 if TYPE_CHECKING:
     from ganzoo.config import SGD as SGD
     from ganzoo.config import Adam as Adam
+    from ganzoo.config import AdamW as AdamW
+    from ganzoo.config import Code as Code
+    from ganzoo.config import RMSprop as RMSprop
     from ganzoo.config import RunConfig as RunConfig
+    from ganzoo.config import Schedule as Schedule
     from ganzoo.config import Spec as Spec
     from ganzoo.config import Variant as Variant
     from ganzoo.evaluation.evaluator import evaluate as evaluate
     from ganzoo.exporting.exporter import export as export
+    from ganzoo.exporting.exporter import export_encoder as export_encoder
     from ganzoo.exporting.exporter import export_web as export_web
     from ganzoo.runs.opening import load as load
     from ganzoo.runs.opening import load_encoder as load_encoder
@@ -33,22 +40,18 @@ if TYPE_CHECKING:
 
     __version__: str
 
+if FINDER not in sys.meta_path:
+    sys.meta_path.insert(0, FINDER)  # first: else a module within a moved package would be found, and run, twice
 _HOMES = {
-    "Adam": "ganzoo.config",
-    "RunConfig": "ganzoo.config",
-    "SGD": "ganzoo.config",
-    "Spec": "ganzoo.config",
-    "Variant": "ganzoo.config",
+    **dict.fromkeys(("Adam", "AdamW", "Code", "RMSprop", "RunConfig", "SGD"), "ganzoo.config"),
+    **dict.fromkeys(("Schedule", "Spec", "Variant"), "ganzoo.config"),
     "compare": "ganzoo.studies.comparison",
     "evaluate": "ganzoo.evaluation.evaluator",
-    "export": "ganzoo.exporting.exporter",
-    "export_web": "ganzoo.exporting.exporter",
+    **dict.fromkeys(("export", "export_encoder", "export_web"), "ganzoo.exporting.exporter"),
     "Run": "ganzoo.runs.run",
-    "load": "ganzoo.runs.opening",
-    "load_encoder": "ganzoo.runs.opening",
-    "resume": "ganzoo.training.trainer",
+    **dict.fromkeys(("load", "load_encoder"), "ganzoo.runs.opening"),
     "study": "ganzoo.studies.case_study",
-    "train": "ganzoo.training.trainer",
+    **dict.fromkeys(("resume", "train"), "ganzoo.training.trainer"),
 }
 __all__ = [*_HOMES, "__version__"]
 _load = lazy(__name__, _HOMES)

@@ -17,6 +17,7 @@ import tomllib
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -69,6 +70,10 @@ class Schedule(_Value):
     from_budget: bool = False
 
     def __init__(self, *ends: float, **settings: Any) -> None:
+        if len(ends) not in (0, 2):
+            raise UsageError(
+                f"Schedule{ends}: expected two numbers, and the rest by name: Schedule(0.1, 0.01, over=500)"
+            )
         super().__init__(**dict(zip(("start", "end"), ends, strict=False)), **settings)
 
     def at(self, step: int) -> float:
@@ -119,28 +124,28 @@ class Adam(Spec):
     """The optimiser `adam` with settings `lr`, `betas`, `eps`: `Adam(lr=0.001)` is `Spec("adam", lr=0.001)`."""
 
     def __init__(self, **settings: Any) -> None:
-        super().__init__(**{"name": "adam", **settings})
+        super().__init__(**{**settings, "name": "adam"})
 
 
 class AdamW(Spec):
     """The optimiser `adamw` with settings `lr`, `betas`, `eps`, `weight_decay`."""
 
     def __init__(self, **settings: Any) -> None:
-        super().__init__(**{"name": "adamw", **settings})
+        super().__init__(**{**settings, "name": "adamw"})
 
 
 class RMSprop(Spec):
     """The optimiser `rmsprop` with settings `lr`, `alpha`, `eps`, `momentum`."""
 
     def __init__(self, **settings: Any) -> None:
-        super().__init__(**{"name": "rmsprop", **settings})
+        super().__init__(**{**settings, "name": "rmsprop"})
 
 
 class SGD(Spec):
     """The optimiser `sgd` with settings `lr`, `momentum`."""
 
     def __init__(self, **settings: Any) -> None:
-        super().__init__(**{"name": "sgd", **settings})
+        super().__init__(**{**settings, "name": "sgd"})
 
 
 class Code(_Value):
@@ -172,13 +177,20 @@ class Variant(_Value):
     generator_optimizer: Spec = Adam()
     discriminator_optimizer: Spec = Adam()
     # What a recipe sets outside its own table, such as {"data.batch_size": 128, "train.ema": 0.999}. Files, --set and
-    # flags go over it; it is no part of a resolved configuration.
+    # flags go over it; a resolved configuration does not contain it.
     defaults: dict[str, Any] = Field(default_factory=dict, exclude=True)
 
     @model_validator(mode="before")
     @classmethod
     def _read_penalties(cls, values: Any) -> Any:
         return _terms_for_penalties(values)
+
+    def __hash__(self) -> int:
+        return hash(self.model_dump_json())
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy with other values, by their former names too."""
+        return super().model_copy(update=None if update is None else _terms_for_penalties(update), deep=deep)
 
     @property
     def penalties(self) -> tuple[Spec, ...]:
@@ -234,7 +246,7 @@ class TrainConfig(_Value):
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     deterministic: bool = False  # the plain path, and torch's deterministic algorithms
     # None and "auto": chosen by measuring when training starts (training/tuning.py).
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"  # of the networks' passes; losses and penalties: float32
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"  # of the networks' passes; losses and terms: float32
     matmul: Literal["auto", "highest", "high", "medium"] = "auto"  # torch.set_float32_matmul_precision
     channels_last: bool | None = None  # memory format of the networks' weights
     fused: bool | None = (
@@ -394,7 +406,14 @@ def assemble(
     train = merged.get("train", {})
     if isinstance(train, Mapping) and all(train.get(budget) is None for budget in BUDGETS):
         merged["train"] = {**train, "minutes": DEFAULT_MINUTES}
+    if _budget_of(merged) != _budget_of(file):  # another run than the file's: its schedules end with its own budget
+        merged = without_horizons(merged)
     return RunConfig.from_json(json.dumps({**merged, "run": {"variant": name}}, default=str)).resolve()
+
+
+def _budget_of(tables: Mapping[str, Any]) -> list[Any]:
+    train = _table(tables, "train")
+    return [train.get(budget) for budget in BUDGETS]
 
 
 def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
@@ -444,7 +463,7 @@ def _resolve(spec: Spec, parts: Registry[Callable[..., Any]], path: str, *, sche
         )
     ends = []
     for end in ("start", "end") if schedules else ("start",):
-        plain = _without_schedules(spec.settings, end)
+        plain = _map_schedules(spec.settings, attrgetter(end))
         try:
             settings = model.model_validate_json(json.dumps(plain, default=str))
         except ValidationError as error:
@@ -468,19 +487,21 @@ def _schedules_in(value: Any, path: str = "", key: str = "") -> Iterator[tuple[s
             yield from _schedules_in(item, path, f"{key}.{inner}" if key else str(inner))
 
 
-def _without_schedules(value: Any, end: str) -> Any:
-    """The settings with each schedule replaced by its value at one `end`."""
+def _map_schedules(value: Any, function: Callable[[Schedule], Any]) -> Any:
+    """The value with each schedule in it replaced by what the function makes of it."""
     if Schedule.is_table(value):
-        return getattr(Schedule.parse(value), end)
+        return function(Schedule.parse(value))
     if isinstance(value, Mapping):
-        return {key: _without_schedules(item, end) for key, item in value.items()}
-    return tuple(_without_schedules(item, end) for item in value) if isinstance(value, tuple) else value
+        return {key: _map_schedules(item, function) for key, item in value.items()}
+    return tuple(_map_schedules(item, function) for item in value) if isinstance(value, tuple) else value
 
 
 def _with_schedules(checked: Any, given: Any) -> Any:
     """The checked settings with each schedule put back, its defaults written out."""
     if Schedule.is_table(given):
         return Schedule.parse(given).model_dump(mode="json")
+    if isinstance(given, Mapping) and isinstance(checked, Mapping):
+        return {key: _with_schedules(item, given.get(key)) for key, item in checked.items()}
     if isinstance(given, tuple) and isinstance(checked, tuple) and len(given) == len(checked):
         return tuple(map(_with_schedules, checked, given))
     return checked
@@ -488,13 +509,16 @@ def _with_schedules(checked: Any, given: Any) -> Any:
 
 def settings_at(settings: Mapping[str, Any], step: int) -> dict[str, Any]:
     """Return the settings that follow a schedule, with their values at a step."""
+    scheduled = {key: value for key, value in settings.items() if any(_schedules_in(value))}
+    return {key: _map_schedules(value, lambda schedule: schedule.at(step)) for key, value in scheduled.items()}
 
-    def value_at(value: Any) -> Any:
-        if Schedule.is_table(value):
-            return Schedule.parse(value).at(step)
-        return tuple(map(value_at, value)) if isinstance(value, tuple) else value
 
-    return {key: value_at(value) for key, value in settings.items() if any(_schedules_in(value))}
+def without_horizons(value: Any) -> Any:
+    """Return a configuration's tables with each horizon that came from the budget left open."""
+    if isinstance(value, Mapping):
+        kept = ("over", "from_budget") if Schedule.is_table(value) and value.get("from_budget") else ()
+        return {key: without_horizons(item) for key, item in value.items() if key not in kept}
+    return [without_horizons(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _check_shape(schedule: Schedule, path: str) -> None:
@@ -576,12 +600,26 @@ def _merge(base: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str, Any]:
         below = merged.get(key)
         if key in _COMPONENTS and isinstance(value, str):
             value = {"name": value}
+        if key in _LISTS and isinstance(value, Mapping) and isinstance(below, list | tuple):
+            value = _merge_items(key, below, value)
         if key in _LISTS and isinstance(value, list):
             value = [{"name": item} if isinstance(item, str) else item for item in value]
         if isinstance(value, Mapping) and "name" not in value and not Schedule.is_table(value):
             value = _merge(below if isinstance(below, Mapping) else {}, value)
         merged[key] = value
     return merged
+
+
+def _merge_items(key: str, below: Sequence[Any], values: Mapping[str, Any]) -> list[Any]:
+    """A list with settings of some of its items changed: `terms.0.weight=0.5`."""
+    items = list(below)
+    for index, value in values.items():
+        if not index.isdigit() or int(index) >= len(items) or not isinstance(value, Mapping):
+            raise UsageError(
+                f"no setting '{key}.{index}': expected {key}.N.SETTING with N from 0 to {len(items) - 1}, or the list"
+            )
+        items[int(index)] = _merge(items[int(index)], value)
+    return items
 
 
 _COMPONENTS = [key for key, field in Variant.model_fields.items() if field.annotation in (Spec, Spec | None)]

@@ -228,6 +228,22 @@ def test_penalties_are_replaced_as_a_whole() -> None:
     assert assemble("gan", settings=["penalties=[]"]).variant.penalties == ()
 
 
+def test_terms_are_read_by_their_former_name_and_changed_one_by_one() -> None:
+    former = Variant(generator=Spec("mlp"), discriminator=Spec("mlp"), penalties=(gradient(),))
+    assert former.terms == former.penalties == (gradient(),)
+    assert former.model_copy(update={"penalties": ()}).terms == ()
+    assert hash(former) == hash(former.model_copy())
+    with pytest.raises(UsageError, match="terms and penalties at once"):
+        assemble("gan", file={"variant": {"terms": [], "penalties": []}})
+    for name in ("terms", "penalties"):
+        config = assemble("wgan-gp", settings=[f"{name}.0.weight=5", f"{name}.0.every=2"])
+        (term,) = config.variant.terms
+        assert term == gradient(at="interpolates", target=1.0, weight=5.0, every=2)
+    for setting in ("terms.1.weight=5", "terms.x.weight=5", "terms.0=5"):
+        with pytest.raises(UsageError, match=r"no setting 'terms\..': expected terms\.N\.SETTING with N from 0 to 0"):
+            assemble("wgan-gp", settings=[setting])
+
+
 def test_betas_of_mixed_numbers_become_floats() -> None:
     optimizer = assemble("gan", settings=["generator_optimizer.betas=[0, 0.9]"]).variant.generator_optimizer
     betas = optimizer.settings["betas"]

@@ -21,7 +21,7 @@ FACADES = {
     "ganzoo.plugin",
     "ganzoo.distributed",
 }  # and the `__init__` of each room: lazy, of any room's names
-TORCH_FREE = ["errors", "lazy", "seeds", "files", "registry", "config", "plugin", "zoo.variants", "runtime"]
+TORCH_FREE = ["errors", "lazy", "moved", "seeds", "files", "registry", "config", "plugin", "zoo.variants", "runtime"]
 TORCH_FREE += ["exporting.parity", "exporting.conversion", "exporting.lean", "exporting.web"]
 TORCH_FREE += ["training.interruption", "training.progress", "studies.executors"]
 
@@ -150,7 +150,7 @@ SCRIPT = """
 import sys
 import ganzoo
 loaded = sorted(name for name in sys.modules if name.startswith("ganzoo"))
-assert loaded == ["ganzoo", "ganzoo.lazy"], loaded
+assert loaded == ["ganzoo", "ganzoo.lazy", "ganzoo.moved"], loaded
 import importlib
 for name in {names}:
     importlib.import_module(f"ganzoo.{{name}}")

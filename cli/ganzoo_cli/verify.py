@@ -62,16 +62,17 @@ def verify(
 
 
 def _verify_encoder(contents: "Contents", file: str, run: str | None, as_json: bool) -> None:
-    """An encoder's metadata record no latents: without a run, it is checked that it is unaltered and encodes."""
-    import numpy as np
-
+    """The same of an encoder, by its latents."""
     from ganzoo import runtime
+    from ganzoo.exporting import parity
 
     encoder = runtime.load_encoder(contents.data)
-    channels, height, width = encoder.info.image_shape
-    labels = 0 if encoder.info.has_classes else None
-    encoder.encode(np.zeros((1, height, width, channels), np.uint8), labels)
-    outcome: dict[str, Any] = {"file": file, "sha256": contents.document["sha256"], "part": "encoder"}
+    outcome: dict[str, Any] = {
+        "file": file,
+        "sha256": contents.document["sha256"],
+        "part": "encoder",
+        "difference_from_export": parity.check_encoder_probe(encoder, contents.document),
+    }
     if run is not None:
         from ganzoo.exporting.exporter import prove_encoder_again
 
@@ -81,5 +82,6 @@ def _verify_encoder(contents: "Contents", file: str, run: str | None, as_json: b
         return
     say(f"unaltered: sealed with SHA-256 {contents.document['sha256']}")
     say("valid and harmless: the graph is checked, within the limits, and fits its metadata")
+    say(f"encoding what it encoded when it was exported, within {outcome['difference_from_export']:.1e}")
     if run is not None:
         say(f"encoding what {run} encodes in torch, within {outcome['difference']:.1e}")

@@ -51,7 +51,7 @@ class Subject:
     name: str
     draw: Callable[[int, int], tuple[Tensor, Tensor | None]]  # (seed, n) -> uint8 [n, C, H, W], int64 [n] or None
     conditional: bool  # whether the images were asked for by the classes of the data
-    code: str | None = None  # the latent code that labels ask for, where those are no classes
+    code: str | None = None  # the latent code that labels ask for, if they are not classes
     available: int | None = None  # how many images there are, where they are fixed
     variant: str | None = None
     step: int | None = None

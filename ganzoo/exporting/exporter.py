@@ -1,4 +1,4 @@
-"""A run's generator as one verified .onnx file, in a layout and a precision of `ganzoo.runtime.forms`.
+"""A run's generator (and encoder) as verified .onnx files, in a layout and a precision of `ganzoo.runtime.forms`.
 
 Its inputs are `z` float32 [batch, latent_dim] and, where conditional, `labels` int64 [batch]; its output is `images`.
 Before the file gets its name it is checked by onnx, loaded as anybody would load it, compared with torch on the trained
@@ -26,7 +26,17 @@ from ganzoo.config import RunConfig
 from ganzoo.errors import FileError, GanzooError, ModelError, VerificationError, first_line
 from ganzoo.exporting import conversion
 from ganzoo.exporting.lean import lean
-from ganzoo.exporting.parity import BATCHES, LATENTS, Difference, check, compare, compare_encoders, precision_of, probe
+from ganzoo.exporting.parity import (
+    BATCHES,
+    LATENTS,
+    Difference,
+    check,
+    compare,
+    compare_encoders,
+    precision_of,
+    probe,
+    probe_encoder,
+)
 from ganzoo.exporting.web import write as write_page
 from ganzoo.files import atomic_write
 from ganzoo.runs.opening import WEIGHTS, as_encoder, as_generator, generator_info, load_network
@@ -172,7 +182,8 @@ def export_encoder(
     except FileError as error:
         raise VerificationError(f"the exported encoder cannot be used: {error}; nothing was written") from error
     difference = compare_encoders(file, original, config.train.seed)
-    proof = {"parity": {"batches": list(BATCHES), "images": LATENTS, "difference": difference}}
+    parity = {"batches": list(BATCHES), "images": LATENTS, "difference": difference}
+    proof = {"parity": parity, "probe": probe_encoder(file)}
     data = _complete(model, Form(opset=opset), info, {**about, **proof})
     target = Path(path) if path is not None else run.path / f"{config.run.variant}-encoder.onnx"
     atomic_write(target, data)

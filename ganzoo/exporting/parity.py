@@ -94,6 +94,38 @@ def probe(file: Generator) -> dict[str, Any]:
     return {"seed": 0, "pixels": _pixels(values.shape[1]).tolist(), "values": _rows(values).tolist()}
 
 
+def probe_encoder(file: Encoder) -> dict[str, Any]:
+    """Return some values of the latents of some images of noise, for the metadata."""
+    values = _probed_encoder(file)
+    return {"seed": 0, "columns": _pixels(values.shape[1]).tolist(), "values": _rows(values).tolist()}
+
+
+def check_encoder_probe(file: Encoder, document: dict[str, Any]) -> float:
+    """Return by how much the latents differ from those recorded in the file's metadata.
+
+    Raises VerificationError for more than `ENCODER_DIFFERENCE` of the largest, ModelError without a record.
+    """
+    try:
+        expected = np.array(document["probe"]["values"], np.float64)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise ModelError("the file's metadata record no latents that can be compared: export it again") from error
+    found = _rows(_probed_encoder(file))
+    difference = float(np.abs(found - expected).max()) if found.shape == expected.shape else float("inf")
+    allowed = ENCODER_DIFFERENCE * max(1.0, float(np.abs(found).max()))
+    if not difference <= allowed:
+        raise VerificationError(
+            f"the file encodes to other latents here than where it was exported: values differ by {difference:.1e} (at "
+            f"most {allowed:.0e} expected)"
+        )
+    return difference
+
+
+def _probed_encoder(file: Encoder) -> NDArray[np.float32]:
+    images = np.random.default_rng(0).uniform(-1, 1, (PROBES, *file.info.image_shape)).astype(np.float32)
+    labels = np.arange(PROBES) % (file.info.num_classes or 1) if file.info.has_classes else None
+    return file.encode(images, labels)
+
+
 def check_probe(file: Generator, document: dict[str, Any]) -> float | None:
     """By how much the images differ from those recorded in the file's metadata; None where nothing is recorded.
 

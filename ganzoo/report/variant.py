@@ -18,6 +18,7 @@ from ganzoo.report.document import Block, Picture, Row, Section, Table, Text, in
 from ganzoo.report.figures import DENSITY, Panel, Series, Style, animation, beside, enlarged, panels, spaced
 from ganzoo.report.sources import Json, Material, Story
 from ganzoo.runs.opening import load
+from ganzoo.runtime.generator import great_circle
 from ganzoo.runtime.images import grid
 from ganzoo.runtime.pixels import to_uint8
 from ganzoo.zoo.build import BUILDERS, example_inputs
@@ -246,27 +247,20 @@ def _interpolations(story: Story, name: str) -> list[Block]:
     ends = generator.info.latents(0, 0, 2 * rows).reshape(rows, 2, -1)
     if classes is not None:
         ends = np.broadcast_to(ends[:1], ends.shape)  # the same way for every class
-    paths = np.stack([arc(first, last) for first, last in ends])
+    codes = generator.info.uniform_codes
+    paths = np.stack([great_circle(first, last, STEPS, codes) for first, last in ends])
     labels = None if classes is None else np.arange(rows).repeat(STEPS)
     images = to_uint8(generator.generate(paths.reshape(rows * STEPS, -1), labels))
-    what = "a pair of latents" if classes is None else "a class, all between the same two latents"
+    label = "class" if generator.info.has_classes else "value of the code"
+    what = "pair of latents" if classes is None else f"{label}, all between the same two latents"
     return [
         Picture(
             name=f"{name}-interpolations",
             data=enlarged(grid(images, columns=STEPS), width=640),
             alt=f"Images of {story.label} on the way from one latent to another",
-            caption=f"Spherical interpolation: a row {what}.",
+            caption=f"Spherical interpolation: one row per {what}.",
         )
     ]
-
-
-def arc(first: NDArray[np.float32], last: NDArray[np.float32]) -> NDArray[np.float32]:
-    """[STEPS, latent_dim] on the arc from one latent to another; between normal draws a chord would be too short."""
-    cosine = first @ last / max(float(np.linalg.norm(first) * np.linalg.norm(last)), 1e-12)
-    angle = np.arccos(np.clip(cosine, -0.999, 0.999))
-    shares = np.linspace(0, 1, STEPS)[:, None]
-    path: NDArray[np.float64] = (np.sin((1 - shares) * angle) * first + np.sin(shares * angle) * last) / np.sin(angle)
-    return path.astype(np.float32)
 
 
 def _neighbours(story: Story, material: Material, name: str) -> list[Block]:

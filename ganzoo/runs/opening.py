@@ -1,4 +1,4 @@
-"""A trained generator behind one interface, whatever runs it: a run through torch, an .onnx file without it."""
+"""A trained generator or encoder behind one interface: a run through torch, an .onnx file without it."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,10 +49,12 @@ def load_encoder(path: "str | Path | Run", *, best: bool = False) -> Encoder:
 
     Raises UsageError for a run of a variant without an encoder, FileError.
     """
-    if isinstance(path, str | Path) and bundled.is_model(path):
-        from ganzoo import runtime
+    if isinstance(path, str | Path):
+        bundled.find(path)
+        if bundled.is_model(path):
+            from ganzoo import runtime
 
-        return runtime.load_encoder(path)
+            return runtime.load_encoder(path)
     import torch
 
     from ganzoo.runs.run import Run
@@ -130,7 +132,7 @@ def generator_info(config: "RunConfig") -> GeneratorInfo:
 
 
 def preview(generator: Generator, seed: int) -> NDArray[np.uint8]:
-    """A grid [H, W, C] on fixed latents: where conditional, a row a class and a column a latent."""
+    """A grid [H, W, C] on fixed latents: one row per class and one column per latent if it takes labels."""
     classes = generator.info.num_classes
     if classes is None:
         return grid(generator.sample(PREVIEW_COLUMNS**2, seed=seed), columns=PREVIEW_COLUMNS)

@@ -247,13 +247,18 @@ def _readme(path: Path, config: RunConfig, step: int, epoch: float, note: str) -
     shape = "x".join(map(str, data.image_shape or ()))
     terms = ", ".join(_spec(term) for term in variant.terms) or "none"
     encoder = f"encoder `{variant.encoder.name}`, " if variant.encoder else ""
+    more = {
+        "codes": ", ".join(f"`{code.name}` ({code.kind}, {code.size})" for code in variant.codes),
+        "augmentations": ", ".join(map(_spec, variant.augmentations)),
+    }
+    further = "".join(f"; {name}: {text}" for name, text in more.items() if text)
     return f"""# {config.run.variant} on {data.source}
 
 {note}
 
 - **Variant** `{config.run.variant}`: {"conditional, " if variant.conditional else ""}generator \
-`{variant.generator.name}`, discriminator `{variant.discriminator.name}`, {encoder}loss `{variant.loss.name}`, \
-terms: {terms}.
+`{variant.generator.name}`, discriminator `{variant.discriminator.name}`, {encoder}objective \
+`{variant.objective.name}`, loss `{variant.loss.name}`; terms: {terms}{further}.
 - **Data** `{data.source}`: {data.images} images of shape {shape} (C x H x W), {data.batch_size} a batch. \
 {data.note or ""}
 - **Trained** for {step} steps ({epoch:.2f} epochs), seed {train.seed}, on `{train.device}` in {train.precision}.

@@ -83,7 +83,8 @@ class Generator:
 
     def __repr__(self) -> str:
         channels, height, width = self.info.image_shape
-        classes = f", {self.info.num_classes} classes" if self.info.conditional else ""
+        what = "classes" if self.info.has_classes else "values of a code"
+        classes = f", {self.info.num_classes} {what}" if self.info.conditional else ""
         runner = f", {self.description}" if self.description else ""
         return (
             f"<Generator {self.info.variant}: {self.info.latent_dim} -> {channels}x{height}x{width}{classes}{runner}>"

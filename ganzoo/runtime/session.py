@@ -73,8 +73,12 @@ def load_encoder(
     source: StrPath | bytes, providers: Sequence[str] | None = None, threads: int | None = None
 ) -> Encoder:
     """Return the encoder in a file that `ganzoo export` wrote. Arguments and errors are those of `load`."""
-    contents = onnxfile.verify(source, IN_MEMORY) if isinstance(source, bytes) else onnxfile.read(source)
-    path = IN_MEMORY if isinstance(source, bytes) else source
+    if isinstance(source, bytes):
+        path: StrPath = IN_MEMORY
+        contents = onnxfile.verify(source, path)
+    else:
+        path = source
+        contents = onnxfile.read(bundled.find(source))
     if contents.part != "encoder":
         raise ModelError(f"{path} holds a {contents.part}, and no encoder: open it with ganzoo.load")
     forward, description = _forward(contents, path, providers, threads)

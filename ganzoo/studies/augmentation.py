@@ -45,7 +45,7 @@ SETTINGS = (  # all that the figures hang on, whatever the variant's own default
     "generator={name='mlp', width=128, depth=3}",
     "discriminator={name='mlp', width=256, depth=2}",
     "loss=non-saturating",
-    "penalties=[{name='gradient', at='real', weight=0.1, every=16}]",
+    "terms=[{name='gradient', at='real', weight=0.1, every=16}]",
     "generator_optimizer={lr=0.002, betas=[0.0, 0.99]}",
     "discriminator_optimizer={lr=0.002, betas=[0.0, 0.99]}",
     "data.batch_size=64",

@@ -31,9 +31,10 @@ class CaptureError(MachineError):
 class Graphs:
     """The updates of a run, each captured under its own key after a few eager calls.
 
-    A key stands for all that is not in the batch's tensors: the player, the penalties that are due. The generator's
-    update goes back through the images that the discriminator's has drawn: so it has as many keys, and every graph
-    keeps its memory to itself, where a later one finds what an earlier one has left.
+    A key stands for all that is not in the batch's tensors: the player, and the terms of both that are due. The
+    generator's update goes back through the images that the discriminator's has drawn: so the two have the same keys,
+    are captured at the same step, and every graph keeps its memory to itself, where a later one finds what an earlier
+    one has left.
     """
 
     def __init__(self) -> None:

@@ -13,7 +13,7 @@ import torch
 from ganzoo import data
 from ganzoo.compute.device import choose_device, choose_matmul, choose_precision, device_name
 from ganzoo.compute.distributed import ALONE, World
-from ganzoo.config import BUDGETS, RunConfig, Variant, assemble, read_toml
+from ganzoo.config import BUDGETS, RunConfig, Variant, assemble, read_toml, without_horizons
 from ganzoo.data import Dataset, Loader
 from ganzoo.data.memory import allowed_memory
 from ganzoo.errors import FileError, MachineError, UsageError
@@ -190,7 +190,7 @@ def recipe(config: RunConfig) -> str:
     """All of a configuration that runs have in common if they are repetitions of one another."""
     train = config.train.model_dump(mode="json", include={*BUDGETS, "ema"})
     data = config.data.model_dump(mode="json", exclude={"memory", "note"})  # both may tell how much was free that day
-    return json.dumps([config.variant.model_dump(mode="json"), data, train])
+    return json.dumps(without_horizons([config.variant.model_dump(mode="json"), data, train]))
 
 
 def changes(former: RunConfig, config: RunConfig) -> list[str]:

@@ -236,7 +236,6 @@ class TrainingState:
             for name, settings in _optimizers(config).items()
         )
         self.scheduled = scheduled_parts(config, objective)
-        self.statistics = [buffer for buffer in objective.buffers() if buffer.is_floating_point()]
         self._averaged = objective.averaged
         self.averages = {role: Ema(network, config.train.ema) for role, network in self._averaged.items()}
         self.logs = Logs()
@@ -262,7 +261,8 @@ class TrainingState:
 
     def average_buffers(self) -> None:
         """Bring what each process kept of its own share of the batches, as batch norm does, to the mean over them."""
-        self.world.average(self.statistics)
+        if self.world.size > 1:
+            self.world.average([buffer for buffer in self.objective.buffers() if buffer.is_floating_point()])
 
     def check_alike(self) -> None:
         """Raises MachineError where the processes' weights are not the same bits."""

@@ -54,11 +54,12 @@ class Updates:
 
     def discriminator(self, batch: Batch) -> Terms:
         """Draw fakes, minimise the discriminator's terms by one optimiser step."""
-        due = self.state.objective.due("discriminator", batch.update)
+        due, others = self._due(batch)
         last = (batch.update + 1) % self.critic_steps == 0
         self._seed("discriminator", batch)
         if self._graphs is not None:
-            return self._graphs.run(("d", due, last), lambda static: self._discriminator(static, due, last), batch)
+            key = ("d", due, others if last else None)  # one for each key of the generator, which goes on with it
+            return self._graphs.run(key, lambda static: self._discriminator(static, due, last), batch)
         return self._discriminator(batch, due, last)
 
     def generator(self, batch: Batch) -> Terms:
@@ -67,11 +68,18 @@ class Updates:
         The generator has not moved in between, so drawing again would give the same at the price of another pass.
         """
         self._seed("generator", batch)
-        due = self.state.objective.due("generator", batch.update // self.critic_steps)
+        others, due = self._due(batch)
         if self._graphs is not None:
-            drawn_by = self.state.objective.due("discriminator", batch.update)  # the graph whose images it goes on with
-            return self._graphs.run(("g", drawn_by, due), lambda static: self._generator(static, due), batch)
+            return self._graphs.run(("g", others, due), lambda static: self._generator(static, due), batch)
         return self._generator(batch, due)
+
+    def _due(self, batch: Batch) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The terms that are due, of the discriminator and of the generator."""
+        objective = self.state.objective
+        return (
+            objective.due("discriminator", batch.update),
+            objective.due("generator", batch.update // self.critic_steps),
+        )
 
     def _discriminator(self, batch: Batch, due: tuple[str, ...], last: bool) -> Terms:
         with self._autocast:

@@ -16,7 +16,7 @@ from torch.nn.functional import pad
 
 from ganzoo.registry import augmentations
 from ganzoo.zoo.batch import Draw
-from ganzoo.zoo.terms.base import PlayerName
+from ganzoo.zoo.terms.base import PlayerName, Turn
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -30,11 +30,14 @@ class Augmentation:
     """
 
     noise: Mapping[str, Draw] = MappingProxyType({})
-    players: ClassVar[tuple[PlayerName, ...]] = ("discriminator",)  # after whose steps `after_step` is called
+    players: ClassVar[tuple[PlayerName, ...]] = ("discriminator",)  # in whose turns it observes and follows up
 
     def __call__(self, images: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
         """Return the changed images, [N, C, H, W] in and out, differentiable by the images."""
         raise NotImplementedError
+
+    def observe(self, turn: Turn) -> None:
+        """Take note of the discriminator's outputs, in the turns of `players`: an adaptive strength goes by them."""
 
     def after_step(self, player: PlayerName, networks: Mapping[str, nn.Module]) -> None:
         """Change what has to change after the player's optimiser step, without waiting for the device."""

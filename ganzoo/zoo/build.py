@@ -1,6 +1,6 @@
 """From a resolved configuration to its networks and objective. What does not fit together is refused here."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from ganzoo.errors import UsageError
 from ganzoo.registry import Registry
 from ganzoo.zoo.networks.common import ImageShape, Output, as_output, logits_of
 from ganzoo.zoo.objectives.base import Objective, Parts, head_names, mixes_samples
-from ganzoo.zoo.terms.base import Term, as_term
+from ganzoo.zoo.terms.base import PenaltyTerm, Term, as_term
 
 
 def build_generator(config: RunConfig) -> nn.Module:
@@ -25,13 +25,14 @@ def build_generator(config: RunConfig) -> nn.Module:
     return network
 
 
-def build_discriminator(config: RunConfig) -> nn.Module:
-    """Return the discriminator with the heads that the terms need, likewise."""
+def build_discriminator(config: RunConfig, terms: Sequence[Term] | None = None) -> nn.Module:
+    """Return the discriminator with the heads that the variant's `terms` need, likewise."""
     spec = config.variant.discriminator
+    terms = build_terms(config) if terms is None else terms
     network: nn.Module = registry.discriminators[spec.name](image_shape(config), num_classes(config), **spec.settings)
-    if heads := _heads(config):
+    if heads := _heads(config, terms):
         for name in heads:
-            _check_head(name, heads[name], config, network)
+            _check_head(name, heads[name], config, network, terms)
         getattr(network, "build_heads", lambda heads: None)(heads)  # an autoencoder has nothing to build
     if getattr(registry.objectives[config.variant.objective.name], "sees_pairs", False):
         if not getattr(network, "sees_pairs", False):
@@ -96,12 +97,12 @@ def build_objective(config: RunConfig) -> Objective:
             raise UsageError(
                 f"{path}: {schedule.describe()} has no horizon: give over = STEPS, or train it by a budget"
             )
-    terms = _terms(config)
-    _check_labels(terms, config)
+    terms = build_terms(config)
+    _check_terms(terms, config)
     objective: Objective = objective_class(
         Parts(
             generator=build_generator(config),
-            discriminator=build_discriminator(config),
+            discriminator=build_discriminator(config, terms),
             encoder=build_encoder(config) if encodes else None,
             loss=registry.losses[variant.loss.name](**variant.loss.settings),
             terms=terms,
@@ -111,7 +112,7 @@ def build_objective(config: RunConfig) -> Objective:
         ),
         **variant.objective.settings,
     )
-    _check_shapes(objective, config)
+    _check_shapes(objective, config, terms)
     if config.data.batch_size == 1 and mixes_samples(objective):
         raise UsageError("data.batch_size = 1: batch norm needs at least 2 images; drop it with generator.norm=none")
     return objective
@@ -164,7 +165,7 @@ def scheduled_parts(config: RunConfig, objective: Objective) -> list[Scheduled]:
     ]
     found = []
     for spec, part in pairs:
-        part = getattr(part, "penalty", part)
+        part = part.penalty if isinstance(part, PenaltyTerm) else part
         scheduled = settings_at(spec.settings, 0)
         for key in scheduled:
             if not isinstance(getattr(part, key, None), float):
@@ -181,14 +182,15 @@ def _part(parts: Registry[Callable[..., Any]], spec: Spec) -> Any:
     return parts[spec.name](**{**spec.settings, **settings_at(spec.settings, 0)})
 
 
-def _terms(config: RunConfig) -> list[Term]:
+def build_terms(config: RunConfig) -> list[Term]:
+    """Return the variant's terms."""
     return [as_term(_part(registry.terms, spec)) for spec in config.variant.terms]
 
 
 # Checks
 
 
-def _heads(config: RunConfig) -> dict[str, int | None]:
+def _heads(config: RunConfig, terms: Sequence[Term]) -> dict[str, int | None]:
     """The heads that the terms read, with their sizes; None for what is not linear."""
     code = config.variant.categorical_code
     sizes = {
@@ -196,7 +198,7 @@ def _heads(config: RunConfig) -> dict[str, int | None]:
         "codes": config.variant.uniform_codes + (code.size if code else 0) or None,
     }
     heads: dict[str, int | None] = {}
-    for term in _terms(config):
+    for term in terms:
         for head in term.heads:
             name, size = (head, sizes.get(head)) if isinstance(head, str) else head
             if name in sizes and size is None:
@@ -208,14 +210,14 @@ def _heads(config: RunConfig) -> dict[str, int | None]:
     return heads
 
 
-def _check_head(name: str, size: int | None, config: RunConfig, network: nn.Module) -> None:
+def _check_head(name: str, size: int | None, config: RunConfig, network: nn.Module, terms: Sequence[Term]) -> None:
     def builds(part: Any) -> bool:
         offers: frozenset[str] = getattr(part, "offers", frozenset())
         return name in offers or (size is not None and "linear" in offers)
 
     if builds(network):
         return
-    asker = next(term.term for term in _terms(config) if name in head_names(term))
+    asker = next(term.term for term in terms if name in head_names(term))
     raise UsageError(
         f"the term '{asker}' needs the head '{name}', which the discriminator '{config.variant.discriminator.name}' "
         f"does not build: take {_those(registry.discriminators, builds)}"
@@ -236,8 +238,20 @@ def _those(parts: Registry[Callable[..., Any]], has: Callable[[Any], bool]) -> s
     return ", ".join(found()) or "one that does (none is registered)"
 
 
-def _check_labels(terms: list[Term], config: RunConfig) -> None:
+def _check_terms(terms: Sequence[Term], config: RunConfig) -> None:
+    variant = config.variant
     for term in terms:
+        if term.needs_loss not in (None, variant.loss.name):
+            raise UsageError(
+                f"the term '{term.term}' makes sense with the loss '{term.needs_loss}' alone, and this is "
+                f"'{variant.loss.name}': --set loss={term.needs_loss}"
+            )
+        told = variant.conditional and variant.discriminator.settings.get("conditioning") == "concat"
+        if told and "classes" in head_names(term):
+            raise UsageError(
+                f"the term '{term.term}' has the discriminator find the class, which it is told by its conditioning: "
+                "--set discriminator.conditioning=none"
+            )
         if term.needs_labels and config.data.num_classes is None:
             raise UsageError(
                 f"the term '{term.term}' reads labels, and {config.data.source} has none: use a folder per class, or "
@@ -251,7 +265,7 @@ def _check_labels(terms: list[Term], config: RunConfig) -> None:
 
 
 @torch.no_grad()
-def _check_shapes(objective: Objective, config: RunConfig) -> None:
+def _check_shapes(objective: Objective, config: RunConfig, terms: Sequence[Term]) -> None:
     """Tell the author of a network at once when its output has not the shape that everything else counts on."""
     objective.eval()
     variant = config.variant
@@ -276,7 +290,7 @@ def _check_shapes(objective: Objective, config: RunConfig) -> None:
             f"{list(logits_of(answer).shape)} for 2 images; expected [2]: one number for each image, without a further "
             "dimension"
         )
-    for name in _heads(config):
+    for name in _heads(config, terms):
         try:
             as_output(answer)[name]
         except KeyError:

@@ -31,8 +31,9 @@ from ganzoo.report.document import Code, Document, Items, Picture, Row, Section,
 from ganzoo.report.figures import FRAMES, GIF_BYTES, animation, enlarged, spaced
 from ganzoo.report.sources import Material, results_of, stories
 from ganzoo.report.study import augmentation_section, effect_sentence
-from ganzoo.report.variant import STEPS, arc
+from ganzoo.report.variant import STEPS
 from ganzoo.runs.run import Run
+from ganzoo.runtime.generator import great_circle
 from ganzoo.runtime.images import save_npz
 
 VOID = {"meta", "img", "br", "link", "input"}
@@ -377,7 +378,7 @@ def test_every_weight_is_in_one_line_of_the_architecture() -> None:
 @given(st.integers(0, 1000))
 def test_an_interpolation_begins_and_ends_at_its_latents_and_keeps_their_length(seed: int) -> None:
     first, last = np.random.default_rng(seed).standard_normal((2, 64)).astype(np.float32)
-    path = arc(first, last)
+    path = great_circle(first, last, STEPS)
     assert path.shape == (STEPS, 64)
     assert np.allclose(path[[0, -1]], [first, last], atol=1e-5)
     lengths = np.linalg.norm(path, axis=1)

@@ -47,7 +47,14 @@ def test_a_runs_encoder_and_its_files_encode_the_same(run: Run, tiny_images: Ima
     np.testing.assert_allclose(runtime.load_encoder(exported.path.read_bytes()).encode(images, labels), z, atol=1e-4)
     assert exported.difference < 1e-4
     assert exported.size == exported.path.stat().st_size
-    assert prove_encoder_again(file, runtime.read_metadata(exported.path), run) < 1e-4
+    document = runtime.read_metadata(exported.path)
+    assert prove_encoder_again(file, document, run) < 1e-4
+    assert parity.check_encoder_probe(file, document) < 1e-4
+    wrong = {"probe": {"values": (np.array(document["probe"]["values"]) + 1).tolist()}}
+    with pytest.raises(VerificationError, match="encodes to other latents here than where it was exported"):
+        parity.check_encoder_probe(file, wrong)
+    with pytest.raises(ModelError, match="record no latents that can be compared"):
+        parity.check_encoder_probe(file, {})
 
 
 def test_the_file_says_what_it_is(run: Run, tmp_path: Path) -> None:
@@ -91,6 +98,8 @@ def test_a_variant_without_an_encoder_has_none_to_load(tiny_images: Images, tmp_
         ganzoo.load_encoder(run)
     with pytest.raises(FileError, match="does not exist"):
         ganzoo.load_encoder(tmp_path / "nowhere")
+    with pytest.raises(ModelError, match="holds a generator, and no encoder"):
+        ganzoo.load_encoder("mnist")
 
 
 def toy(x: NDArray[np.float32], y: NDArray[np.int64] | None) -> NDArray[np.float32]:

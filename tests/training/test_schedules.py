@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 from torch import nn
 
 import ganzoo
-from ganzoo.config import Adam, Schedule, Spec, Variant, assemble
+from ganzoo.config import Adam, Schedule, Spec, Variant, assemble, read_toml, settings_at
 from ganzoo.errors import UsageError
-from ganzoo.registry import schedules
+from ganzoo.registry import schedules, terms
 from ganzoo.runs.run import Run
-from ganzoo.training.prepare import configure, prepare
+from ganzoo.training.prepare import configure, prepare, recipe
 from ganzoo.training.state import Ema, TrainingState
 from ganzoo.training.updates import Updates
+from ganzoo.zoo.terms.base import Term, Turn
 
 POSITIVE = st.floats(0.001, 1000)
 
@@ -186,3 +187,46 @@ def test_a_recipe_sets_the_batch_size_and_the_average_and_flags_win() -> None:
     assert "defaults" not in config.to_toml()
     with pytest.raises(UsageError, match="'batch_size' is not a setting of data or train"):
         assemble(Variant(generator=Spec("mlp"), discriminator=Spec("mlp"), defaults={"batch_size": 32}))
+
+
+def test_a_runs_configuration_with_another_budget_has_another_horizon(tiny_images: Images, tmp_path: Path) -> None:
+    lr = "generator_optimizer.lr={from=0.01, to=0.001}"
+    fixed = "discriminator_optimizer.lr={from=0.01, to=0.001, over=3}"
+    run = train_tiny("gan", tiny_images, tmp_path / "run", steps=4, settings=[lr, fixed])
+    file = read_toml(run.path / "config.toml")
+    again = assemble(file=file).schedules()
+    assert again["generator_optimizer.lr"].over == 4  # the run once more
+    longer = assemble(file=file, flags={"train": {"steps": 50}}).schedules()
+    assert longer["generator_optimizer.lr"] == Schedule(0.01, 0.001)  # left open: it ends with the new budget
+    assert longer["discriminator_optimizer.lr"].over == 3
+
+
+def test_repetitions_may_differ_in_the_steps_that_their_minutes_became() -> None:
+    config = assemble("gan", settings=["generator_optimizer.lr={from=0.01, to=0.001}"])
+    assert recipe(config.with_horizon(1000)) == recipe(config.with_horizon(1010))
+    assert recipe(config) != recipe(assemble("gan"))
+
+
+def test_a_schedule_takes_two_numbers_by_place() -> None:
+    with pytest.raises(UsageError, match="expected two numbers, and the rest by name"):
+        Schedule(0.1, 0.0, "cosine")  # type: ignore[arg-type]
+    assert Schedule(start=1.0, end=2.0) == Schedule(1.0, 2.0)
+
+
+@pytest.mark.usefixtures("registries")
+def test_a_schedule_within_a_table_of_settings_is_followed() -> None:
+    @terms.register("table")
+    class Table(Term):
+        """A term with a table of numbers."""
+
+        term = "table"
+
+        def __init__(self, *, weights: dict[str, float]) -> None:
+            self.weights = weights
+
+        def __call__(self, turn: Turn) -> None:
+            return None
+
+    config = assemble("gan", settings=['terms=[{name="table", weights={a={from=1.0, to=0.0, over=10}, b=2.0}}]'])
+    assert config.schedules() == {"terms.0.weights.a": Schedule(1.0, 0.0, over=10)}
+    assert settings_at(config.variant.terms[0].settings, 5) == {"weights": {"a": 0.5, "b": 2.0}}

@@ -1,17 +1,20 @@
 """What does not fit together is refused before training, in one line that names what is missing and who has it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 import torch
+from conftest import terms_of
 from torch import Tensor, nn
 
 from ganzoo.config import Code, RunConfig, Spec, Variant, assemble
 from ganzoo.errors import UsageError
-from ganzoo.registry import discriminators, encoders, objectives, terms, variants
-from ganzoo.zoo.batch import Draw
+from ganzoo.registry import augmentations, discriminators, encoders, objectives, terms, variants
+from ganzoo.zoo.augment import Augmentation
+from ganzoo.zoo.batch import Batch, Draw, Noise
 from ganzoo.zoo.build import build_discriminator, build_objective
 from ganzoo.zoo.networks.common import Output, as_output
 from ganzoo.zoo.objectives.base import Objective
@@ -117,6 +120,9 @@ def test_features_are_what_the_logits_are_computed_from() -> None:
         term = "reads_features"
         heads = ("features",)
 
+        def __call__(self, turn: Turn) -> Tensor:
+            return turn.fake["features"].square().mean()
+
     network = build_discriminator(config("gan", ['terms=["reads-features"]']))
     output = network(torch.rand(2, *SHAPE))
     head = network.get_submodule("head")
@@ -175,6 +181,9 @@ def test_one_name_stands_for_one_noise() -> None:
 
         def __init__(self, *, size: int = 2) -> None:
             self.noise = {"mix": Draw("normal", (size,))}
+
+        def __call__(self, turn: Turn) -> Tensor:
+            return turn.fake.logits.mean()
 
     both = ['terms=["mixes-otherwise", {name="gradient", at="interpolates"}]']
     refused("the noise 'mix' is asked for in two ways", "gan", both)
@@ -252,3 +261,160 @@ def test_an_output_is_split_head_by_head() -> None:
     first, rest = whole.split(1)
     assert (len(first.logits), len(rest["classes"]), len(rest["turned"])) == (1, 3, 3)
     assert first.codes is None
+
+
+# terms that would go wrong without a word
+
+
+class Counting(nn.Module):
+    """A penalty of the simple form, with state and a weight of its own."""
+
+    term = "counting"
+    seen: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(()))
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, discriminator: Any, batch: Any, fake: Tensor) -> Tensor:
+        self.seen += 1
+        return self.scale * fake.square().mean()
+
+
+def test_a_penalty_with_state_keeps_it_in_the_objective() -> None:
+    terms.register("counting")(Counting)
+    objective = build_objective(config("gan", ['terms=["counting"]']))
+    assert "stateful.counting.seen" in objective.state_dict()
+    assert "stateful.counting.scale" in objective.owned_by("discriminator")
+    assert "stateful.counting.scale" not in objective.owned_by("generator")
+
+
+def test_a_term_that_would_do_nothing_is_refused() -> None:
+    @terms.register("forwards")
+    class Forwards(Term, nn.Module):
+        """Defines `forward`, which a term is not called by."""
+
+        term = "forwards"
+
+        def __init__(self) -> None:
+            nn.Module.__init__(self)
+
+        def forward(self, turn: Turn) -> Tensor:
+            return turn.fake.logits.mean()
+
+    refused(r"'forwards' defines neither __call__\(turn\) nor after_step", "gan", ['terms=["forwards"]'])
+
+
+def test_a_term_may_not_take_the_name_of_the_loss_or_of_the_game() -> None:
+    @terms.register("named")
+    class Named(Term):
+        """A term of any name."""
+
+        def __init__(self, *, called: str) -> None:
+            self.term = called
+
+        def __call__(self, turn: Turn) -> Tensor:
+            return turn.fake.logits.mean()
+
+    refused("a term cannot be called 'loss'", "gan", ['terms=[{name="named", called="loss"}]'])
+    objective = build_objective(config("gan", ['terms=[{name="named", called="adversarial"}]']))
+    batch = batch_of(objective)
+    with pytest.raises(UsageError, match="'adversarial' has the name of one of the objective's own"):
+        terms_of(objective, "discriminator", batch)
+    listed = ", ".join(f'{{name="named", called="{name}"}}' for name in ("x_2", "x", "x"))
+    settings = [f"terms=[{listed}]"]
+    assert list(build_objective(config("gan", settings)).added) == ["x_2", "x", "x_3"]
+
+
+def batch_of(objective: Objective, n: int = 4) -> Batch:
+    draws = {name: torch.rand(n, *draw.shape) for name, draw in objective.noise.items() if draw.shape != "image"}
+    return Batch(
+        update=0,
+        real=torch.rand(n, *SHAPE),
+        labels=torch.arange(n) % CLASSES,
+        z=torch.randn(n, 64),
+        fake_labels=None,
+        noise=Noise(draws),
+    )
+
+
+def test_a_penalty_may_judge_any_number_of_images_behind_augmentations() -> None:
+    @terms.register("both-kinds")
+    class BothKinds:
+        """A penalty on real and generated images in one pass."""
+
+        term = "both_kinds"
+
+        def __call__(self, discriminator: Any, batch: Any, fake: Tensor) -> Tensor:
+            value: Tensor = discriminator(torch.cat([batch.real, fake, fake[:1]]), None).square().mean()
+            return value
+
+    for name in ("translation", "cut-out", "colour"):
+        objective = build_objective(config("gan", ['terms=["both-kinds"]', f'augmentations=["{name}"]']))
+        assert terms_of(objective, "discriminator", batch_of(objective))["both_kinds"].isfinite()
+
+
+def test_a_head_that_is_shared_learns_from_real_images_in_the_generators_turn() -> None:
+    @terms.register("reads-real")
+    class ReadsReal(Term):
+        """Reads a head of its own on real images, for both players."""
+
+        term = "reads_real"
+        players = ("discriminator", "generator")
+        heads = (("mine", 1),)
+        shares_heads = True
+        needs_real = True
+
+        def __call__(self, turn: Turn) -> Tensor:
+            return (turn.real_output["mine"] - 1).square().mean()
+
+    objective = build_objective(config("gan", ['terms=["reads-real"]']))
+    terms_of(objective, "generator", batch_of(objective))["reads_real"].backward()  # type: ignore[no-untyped-call]
+    heads = objective.discriminator.get_submodule("heads")
+    assert all(value.grad is not None and value.grad.abs().sum() > 0 for value in heads.parameters())
+
+
+def test_terms_are_refused_where_they_make_no_sense() -> None:
+    refused("'equilibrium' makes sense with the loss 'wasserstein' alone, .*'hinge'", "began", ["loss=hinge"])
+    refused(
+        "the class, which it is told by its conditioning: .*conditioning=none", "cgan", ['terms=["classification"]']
+    )
+
+
+def test_an_augmentation_may_adapt_to_what_the_discriminator_says() -> None:
+    """As Karras et al. 2020 (arXiv:2006.06676, eq. 1) do, by the signs of the logits of real images."""
+
+    @augmentations.register("adaptive")
+    class Adaptive(Augmentation, nn.Module):
+        """Turns images round, the more the surer the discriminator is of real ones."""
+
+        noise = MappingProxyType({"turn": Draw("uniform", (1, 1, 1))})
+        share: Tensor
+        signs: Tensor
+
+        def __init__(self) -> None:
+            nn.Module.__init__(self)
+            self.register_buffer("share", torch.zeros(()))
+            self.register_buffer("signs", torch.zeros(()))
+
+        def __call__(self, images: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
+            return torch.where(noise["turn"] < self.share, -images, images)
+
+        def observe(self, turn: Turn) -> None:
+            self.signs.copy_(turn.real_output.logits.detach().sign().mean())
+
+        def after_step(self, player: Any, networks: Any) -> None:
+            self.share.add_(0.25 * self.signs.sign()).clamp_(0, 1)
+
+    objective = build_objective(config("gan", ['augmentations=["adaptive"]']))
+    head = objective.discriminator.get_submodule("head")
+    batch = batch_of(objective)
+    for sign, share in ((1.0, 0.25), (1.0, 0.5), (-1.0, 0.25)):
+        with torch.no_grad():
+            head.bias.fill_(100 * sign)  # type: ignore[operator]
+        terms_of(objective, "discriminator", batch)
+        objective.after_step("discriminator")
+        terms_of(objective, "generator", batch)
+        objective.after_step("generator")
+        assert objective.state_dict()["stateful.augmentation_0.share"] == share

@@ -18,8 +18,10 @@ class Adversarial(Objective):
             values = {"adversarial": self.loss.d(real.logits, fake.logits)}
         else:
             real = None
-            if self.loss.g_needs_real or any(self.added[name].needs_real for name in due):
-                with torch.no_grad():  # the real side does not depend on the generator
+            readers = [self.added[name] for name in due if self.added[name].needs_real]
+            if self.loss.g_needs_real or readers:
+                # The real side depends on nothing that the generator's player owns, but on a head that it shares.
+                with torch.set_grad_enabled(any(term.shares_heads for term in readers)):
                     real = self.judged(batch.real, batch.labels, batch, "real")
             fake = self.judged(drawn["fake"], batch.fake_labels, batch, "fake")
             values = {"adversarial": self.loss.g(real.logits if self.loss.g_needs_real and real else None, fake.logits)}

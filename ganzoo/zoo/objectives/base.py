@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 from typing import ClassVar
 
 import torch
@@ -14,7 +15,7 @@ from ganzoo.zoo.augment import Augmentation
 from ganzoo.zoo.batch import Batch, Draw, draws_of
 from ganzoo.zoo.losses import Loss
 from ganzoo.zoo.networks.common import Output, as_output
-from ganzoo.zoo.terms.base import Discriminator, Drawn, PlayerName, Term, Turn
+from ganzoo.zoo.terms.base import Discriminator, Drawn, PlayerName, Term, Turn, state_of
 
 Terms = dict[str, Tensor]  # scalars by name; their sum is what is minimised
 
@@ -70,12 +71,14 @@ class Objective(nn.Module):
         self.uniform_codes = parts.uniform_codes
         self.added = _named(parts.terms)
         self.augmentations = _numbered(parts.augmentations)
-        self.stateful = nn.ModuleDict(
-            {name: part for name, part in {**self.added, **self.augmentations}.items() if isinstance(part, nn.Module)}
-        )
-        parts_added: list[Term | Augmentation] = [*self.added.values(), *self.augmentations.values()]
+        parts_added: dict[str, Term | Augmentation] = {**self.added, **self.augmentations}
+        states = {name: state_of(part) for name, part in parts_added.items()}
+        self.stateful = nn.ModuleDict({name: state for name, state in states.items() if state is not None})
         plain = (Term.after_step, Augmentation.after_step)
-        self._followed_up = [part for part in parts_added if type(part).after_step not in plain]
+        self._followed_up = [part for part in parts_added.values() if type(part).after_step not in plain]
+        self._observers = [
+            part for part in self.augmentations.values() if type(part).observe is not Augmentation.observe
+        ]
         self._one_pass = not mixes_samples(self.discriminator)
         self._draws = self._declared_draws()
         if not self._one_pass and any(term.per_sample for term in parts.terms):
@@ -112,7 +115,7 @@ class Objective(nn.Module):
         """Return the parameters that a player's optimiser steps, by their names here. Both may own a head."""
         owned = [role for role in self.networks if self.players[role] == player]
         for name, term in self.added.items():
-            if player in term.players and isinstance(term, nn.Module):
+            if player in term.players and name in self.stateful:
                 owned.append(f"stateful.{name}")
             if term.shares_heads:
                 owned += [f"discriminator.heads.{head}" for head in head_names(term)]
@@ -175,9 +178,9 @@ class Objective(nn.Module):
         return as_output(both).split(len(batch.real))
 
     def augmented(self, images: Tensor, batch: Batch, half: str) -> Tensor:
-        """Return the images as the discriminator sees them."""
+        """Return the images as the discriminator sees them. Of more images than a batch the draws are used again."""
         for name, augmentation in self.augmentations.items():
-            draws = {key: batch.noise[f"{name} {half} {key}"] for key in augmentation.noise}
+            draws = {key: _rows(batch.noise[f"{name} {half} {key}"], len(images)) for key in augmentation.noise}
             images = augmentation(images, draws)
         return images
 
@@ -210,8 +213,13 @@ class Objective(nn.Module):
             for name in due:
                 term = self.added[name]
                 value = term(turn)
+                if name in values:
+                    raise UsageError(f"the term '{name}' has the name of one of the objective's own: give it another")
                 if value is not None:
                     values[name] = term.every * value
+            for augmentation in self._observers:
+                if player in augmentation.players:
+                    augmentation.observe(turn)
         return values
 
     def _judge(self, batch: Batch, *pair: Tensor) -> Discriminator:
@@ -251,9 +259,18 @@ def _named(terms: Sequence[Term]) -> dict[str, Term]:
     """Terms by name; the second of a name gets a number."""
     named: dict[str, Term] = {}
     for term in terms:
-        same = sum(term.term == other.term for other in named.values())
-        named[term.term + (f"_{same + 1}" if same else "")] = term
+        if term.term == "loss":
+            raise UsageError("a term cannot be called 'loss': in the metrics that is the sum of all")
+        names = chain([term.term], (f"{term.term}_{number}" for number in count(2)))
+        named[next(name for name in names if name not in named)] = term
     return named
+
+
+def _rows(draws: Tensor, n: int) -> Tensor:
+    """The draws of `n` images: those that there are, in turn."""
+    if len(draws) == n:
+        return draws
+    return draws.repeat(-(-n // len(draws)), *[1] * (draws.ndim - 1))[:n]
 
 
 def _numbered(augmentations: Sequence[Augmentation]) -> dict[str, Augmentation]:

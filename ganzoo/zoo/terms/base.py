@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal, Protocol
 
 from torch import Tensor, nn
 
+from ganzoo.errors import UsageError
 from ganzoo.zoo.batch import Batch, Draw
 from ganzoo.zoo.networks.common import Output
 
@@ -25,7 +26,7 @@ class Turn:
     real: Output | None  # the discriminator's outputs on real images; None in the generator's turn unless needed
     fake: Output
     discriminator: Discriminator  # (images, labels), behind the augmentations, for terms that have to run it again
-    uniform_codes: int = 0  # the last columns of batch.z
+    uniform_codes: int  # the number of the last columns of batch.z that are uniform
 
     @property
     def real_output(self) -> Output:
@@ -49,9 +50,9 @@ class Turn:
 class Term:
     """A summand of what a player minimises; subclass it and register it with `@terms.register(name)`.
 
-    Keyword-only arguments are its settings, best as a frozen dataclass. A term with state is an `nn.Module` too, and
-    keeps the state in buffers: they are moved, saved, resumed and averaged over processes like weights. Its own
-    parameters are trained by its players.
+    Keyword-only arguments are its settings, best as a frozen dataclass. A term with state is an `nn.Module` too
+    (`class MyTerm(Term, nn.Module)`), and keeps the state in buffers, which it changes in place: they are moved, saved,
+    resumed and averaged over processes like weights. Its own parameters are trained by its players.
     """
 
     term: str  # its name in the metrics: d_<term>, g_<term>
@@ -61,12 +62,13 @@ class Term:
     # The discriminator's heads that it reads: `classes` and `codes` have the size of the data's classes and of the
     # variant's codes, `features` and `reconstruction` that of the network; a pair (name, size) is a head of its own.
     heads: tuple[str | tuple[str, int], ...] = ()
-    shares_heads: ClassVar[bool] = False  # whether both players train those heads
-    needs_real: ClassVar[bool] = False  # whether it reads the outputs on real images in the generator's turn
-    needs_labels: ClassVar[bool] = False  # whether it reads the real images' labels, batch.labels
-    needs_fake_labels: ClassVar[bool] = False  # whether it reads the labels that the generator was asked for
-    per_sample: ClassVar[bool] = False  # whether it reads a logit as a function of one image alone
-    mixes_samples: ClassVar[bool] = False  # whether it is no mean over samples
+    shares_heads: bool = False  # whether both players train those heads
+    needs_real: bool = False  # whether it reads the outputs on real images in the generator's turn
+    needs_labels: bool = False  # whether it reads the real images' labels
+    needs_fake_labels: bool = False  # whether it reads the labels that the generator was asked for
+    needs_loss: str | None = None  # the one loss that it makes sense with
+    per_sample: bool = False  # whether it reads a logit as a function of one image alone
+    mixes_samples: bool = False  # whether its value is not a mean over samples
 
     def __call__(self, turn: Turn) -> Tensor | None:
         """Return the value, a float32 scalar; None from a term that only has an `after_step`."""
@@ -96,8 +98,8 @@ class PenaltyTerm(Term):
         self.term = penalty.term
         self.every = getattr(penalty, "every", 1)
         self.noise = getattr(penalty, "noise", {})
-        self.per_sample = getattr(penalty, "per_sample", False)  # type: ignore[misc]  # its own, not the class's
-        self.mixes_samples = getattr(penalty, "mixes_samples", False)  # type: ignore[misc]
+        self.per_sample = getattr(penalty, "per_sample", False)
+        self.mixes_samples = getattr(penalty, "mixes_samples", False)
 
     def __call__(self, turn: Turn) -> Tensor:
         value: Tensor = self.penalty(turn.discriminator, turn.batch, turn.drawn["fake"])
@@ -105,5 +107,19 @@ class PenaltyTerm(Term):
 
 
 def as_term(part: Any) -> Term:
-    """Return a registered part as a `Term`: itself, or a penalty wrapped."""
-    return part if isinstance(part, Term) else PenaltyTerm(part)
+    """Return a registered part as a `Term`: itself, or a penalty wrapped. Raises UsageError if it would do nothing."""
+    if not isinstance(part, Term):
+        return PenaltyTerm(part)
+    kind = type(part)
+    if kind.__call__ is Term.__call__ and kind.after_step is Term.after_step:
+        raise UsageError(
+            f"the term '{part.term}' defines neither __call__(turn) nor after_step(player, networks), and would do "
+            "nothing"
+        )
+    return part
+
+
+def state_of(part: object) -> nn.Module | None:
+    """Return what holds a part's state, if it has any: the part itself, or the penalty that it wraps."""
+    inner = part.penalty if isinstance(part, PenaltyTerm) else part
+    return inner if isinstance(inner, nn.Module) else None

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from pydantic import NonNegativeFloat
+from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -15,10 +15,11 @@ from ganzoo.zoo.terms.base import Term, Turn
 class Classification(Term):
     """Cross-entropy of the class head: real and generated images for the discriminator, generated for the generator.
 
-    Give the discriminator `conditioning=None`: it is to find the class, not to be told it.
+    The discriminator has to find the class, and must not be told it: give it `conditioning=None`.
     """
 
     weight: NonNegativeFloat = 1.0
+    every: PositiveInt = 1
 
     term = "classification"
     players = ("discriminator", "generator")

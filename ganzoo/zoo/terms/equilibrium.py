@@ -22,6 +22,7 @@ class Equilibrium(Term, nn.Module):
 
     term = "equilibrium"
     heads = ("reconstruction",)
+    needs_loss = "wasserstein"
 
     k: Tensor
     real_error: Tensor

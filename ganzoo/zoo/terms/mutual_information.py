@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from pydantic import NonNegativeFloat
+from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -23,6 +23,7 @@ class MutualInformation(Term):
 
     weight: NonNegativeFloat = 1.0  # of the categorical code
     uniform_weight: NonNegativeFloat = 1.0  # of the uniform codes
+    every: PositiveInt = 1
 
     term = "mutual_information"
     players = ("discriminator", "generator")
