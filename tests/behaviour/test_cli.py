@@ -350,11 +350,11 @@ def test_parts_are_exchanged_by_settings(call: Call) -> None:
     exchanged = ["loss=wasserstein", penalty, "generator.depth=2", "generator=dcgan"]
     variant = resolved(call, *[word for setting in exchanged for word in ("--set", setting)])["variant"]
     assert variant["loss"] == {"name": "wasserstein"}
-    (only,) = variant["penalties"]
+    (only,) = variant["terms"]
     assert only == {"name": "gradient", "at": "interpolates", "target": 1.0, "weight": 10.0, "every": 1}
     assert variant["generator"]["name"] == "dcgan"
     assert "depth" not in variant["generator"]  # that was the old one's
-    assert resolved(call, "--set", "penalties=[]")["variant"]["penalties"] == []
+    assert resolved(call, "--set", "penalties=[]")["variant"]["terms"] == []
 
 
 @pytest.mark.usefixtures("copy")
@@ -637,7 +637,7 @@ WRONG_SETTINGS = {
     "generator=dcgna": r"no generator 'dcgna'; did you mean 'dcgan'\? \(ganzoo list generators\)",
     "discriminator=mpl": r"no discriminator 'mpl'; did you mean 'mlp'\? \(ganzoo list discriminators\)",
     "loss=hingee": r"no loss 'hingee'; did you mean 'hinge'\? \(ganzoo list losses\)",
-    'penalties=["gradiant"]': r"no penalty 'gradiant'; did you mean 'gradient'\? \(ganzoo list penalties\)",
+    'penalties=["gradiant"]': r"no term 'gradiant'; did you mean 'gradient'\? \(ganzoo list terms\)",
     "generator.width=wide": 'generator.width = "wide": must be a valid integer',
     "generator.width=8.5": r"generator.width = 8\.5: must be a valid integer",
     "generator.width=0": "generator.width = 0: must be greater than 0",
@@ -647,12 +647,12 @@ WRONG_SETTINGS = {
     "critic_steps=0": "critic_steps = 0: must be greater than 0",
     "conditional=maybe": 'conditional = "maybe": must be a valid boolean',
     "generator=5": "generator = 5: must be an object",
-    "penalties=5": "penalties = 5: must be a valid array",
-    'penalties=[{name="gradient"}]': "penalties.0.at is missing: penalty 'gradient' needs it",
-    'penalties=[{name="gradient", at="here"}]': r'penalties\.0\.at = "here": must be \'real\'',
-    'penalties=[{name="gradient", at="real", every=0}]': r"penalties\.0\.every = 0: must be greater than 0",
+    "penalties=5": "terms = 5: must be a valid array",
+    'penalties=[{name="gradient"}]': "terms.0.at is missing: term 'gradient' needs it",
+    'penalties=[{name="gradient", at="here"}]': r'terms\.0\.at = "here": must be \'real\'',
+    'penalties=[{name="gradient", at="real", every=0}]': r"terms\.0\.every = 0: must be greater than 0",
     'penalties=[{at="real"}]': "a component needs its name",
-    "generator_optimizer=lion": r'generator_optimizer\.name = "lion": must be \'adam\' or \'sgd\'',
+    "generator_optimizer=adm": r"no optimizer 'adm'; did you mean 'adam'\? \(ganzoo list optimizers\)",
     "generator_optimizer.lr=-1.0": r"generator_optimizer\.lr = -1\.0: must be greater than 0",
     "generator_optimizer.betas=[0.5, 1.5]": r"generator_optimizer\.betas\.1 = 1\.5: must be less than 1",
     "train.ema=1.5": r"train\.ema = 1\.5: must be less than 1",
@@ -815,8 +815,8 @@ DAMAGED_RUNS: dict[str, tuple[Change, str]] = {
     "no config": (lambda run: (run / "config.toml").unlink(), "is no run: it has no config.toml"),
     "no checkpoints": (lambda run: shutil.rmtree(run / "checkpoints"), "has no checkpoint yet"),
     "newer": (
-        rewritten(f"{LAST}/manifest.json", lambda data: data.replace(b'"schema": 1', b'"schema": 2')),
-        "has checkpoint schema 2, this ganzoo reads up to 1: upgrade ganzoo",
+        rewritten(f"{LAST}/manifest.json", lambda data: data.replace(b'"schema": 2', b'"schema": 3')),
+        "has checkpoint schema 3, this ganzoo reads up to 2: upgrade ganzoo",
     ),
     "weights cut": (rewritten(f"{LAST}/ema.safetensors", cut), rf"ema\.safetensors is damaged .*{GO_ON}"),
     "weights altered": (rewritten(f"{LAST}/ema.safetensors", bit_flipped), f"ema.* is damaged .*SHA-256.*{GO_ON}"),
@@ -986,9 +986,9 @@ BAD_CONFIGURATIONS: dict[str, tuple[Change, int, str]] = {
     "broken": (lambda path: path.write_text("[train\nseed = 1"), 3, r"c\.toml is not a readable TOML file: .*line 1"),
     "binary": (lambda path: path.write_bytes(b"\xff\xfe\0"), 3, "c.toml is not a readable TOML file"),
     "newer": (
-        lambda path: path.write_text("[run]\nschema_version = 2"),
+        lambda path: path.write_text("[run]\nschema_version = 3"),
         3,
-        "c.toml has schema 2, this ganzoo reads up to 1: upgrade ganzoo",
+        "c.toml has schema 3, this ganzoo reads up to 2: upgrade ganzoo",
     ),
     "unknown table": (
         lambda path: path.write_text("[trian]\nseed = 1"),

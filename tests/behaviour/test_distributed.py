@@ -34,6 +34,7 @@ CASES: dict[str, tuple[str, list[str]]] = {
     "penalty": ("wgan-gp", [*PLAIN, *SGD, "critic_steps=2"]),
     "conditional": ("cgan", [*PLAIN, *SGD]),
     "shared-head": ("infogan", [*PLAIN, *SGD]),
+    "state": ("began", [*PLAIN, *SGD, "discriminator.norm=none"]),
     "batch-norm": ("gan", [*ALL, *SGD]),
 }
 STEPS = 6

@@ -29,9 +29,8 @@ from ganzoo.exporting import exporter
 from ganzoo.exporting.exporter import Exported, export, prove_again
 from ganzoo.exporting.parity import Difference, check_probe
 from ganzoo.registry import generators, variants
-from ganzoo.runs.opening import load_network
+from ganzoo.runs.opening import generator_info, load_network
 from ganzoo.runs.run import Run
-from ganzoo.runtime import onnxfile
 from ganzoo.runtime.forms import LAYOUTS, PRECISIONS
 from ganzoo.zoo.build import build_generator
 
@@ -92,7 +91,9 @@ class Outcome:
 
     @property
     def classes(self) -> int | None:
-        return self.config.data.num_classes if self.config.variant.conditional else None
+        """The number of labels that the generator takes."""
+        code = self.config.variant.categorical_code
+        return code.size if code else self.config.data.num_classes if self.config.variant.conditional else None
 
 
 def outcome(run: Run) -> Outcome:
@@ -138,8 +139,8 @@ def test_inputs_and_output_have_their_names_types_and_a_free_batch(case: Outcome
         return value.name, tensor.elem_type, [size.dim_param or size.dim_value for size in tensor.shape.dim]
 
     variant, data = case.config.variant, case.config.data
-    labels = [("labels", onnx.TensorProto.INT64, ["batch"])] if variant.conditional else []
-    expected = [("z", onnx.TensorProto.FLOAT, ["batch", variant.latent_dim]), *labels]
+    labels = [("labels", onnx.TensorProto.INT64, ["batch"])] if case.classes else []
+    expected = [("z", onnx.TensorProto.FLOAT, ["batch", variant.z_dim]), *labels]
     assert [described(value) for value in case.model.graph.input] == expected
     output = ("images", onnx.TensorProto.FLOAT, ["batch", *(data.image_shape or ())])
     assert [described(value) for value in case.model.graph.output] == [output]
@@ -154,7 +155,7 @@ def test_the_graph_has_nothing_to_spare(case: Outcome) -> None:
 def test_every_batch_size_runs_in_plain_onnxruntime(case: Outcome) -> None:
     session: Any = ort.InferenceSession(case.exported.path, providers=["CPUExecutionProvider"])
     for size in BATCHES:
-        inputs: dict[str, Any] = {"z": seeds.latents(3, case.config.variant.latent_dim, 0, size)}
+        inputs: dict[str, Any] = {"z": generator_info(case.config).latents(3, 0, size)}
         if case.classes:
             inputs["labels"] = np.arange(size) % case.classes
         (drawn,) = session.run(["images"], inputs)
@@ -167,19 +168,27 @@ def test_the_metadata_tells_of_the_run(case: Outcome) -> None:
     assert [entry.key for entry in case.model.metadata_props] == ["ganzoo"]
     document = json.loads(case.model.metadata_props[0].value)
     assert document == runtime.read_metadata(case.exported.path)
-    assert (document["schema"], document["step"], document["weights"]) == (onnxfile.SCHEMA, 2, "ema")
+    codes = case.config.variant.codes
+    assert (document["schema"], document["step"], document["weights"]) == (3 if codes else 2, 2, "ema")
     assert (document["precision"], document["layout"], document["opset"]) == ("fp32", "float", exporter.OPSET)
-    assert document["latents"] == {"distribution": "standard normal", "dtype": "float32"}
+    told = document["latents"]
+    assert told["dtype"] == "float32"
+    if codes:
+        assert told["distribution"] == ["standard normal"] * 62 + ["uniform in [-1, 1)"] * 2
+        assert told["codes"] == [code.model_dump() for code in codes]
+    else:
+        assert told == {"distribution": "standard normal", "dtype": "float32"}
     assert document["versions"].keys() == {"ganzoo", "torch", "onnx"}
     assert (document["license"], document["evaluation"], document["figure"]) == (None, None, None)
     assert RunConfig.from_json(json.dumps(document["run"])) == case.config
     data = case.config.data
     assert document["generator"] == {
         "variant": case.config.run.variant,
-        "latent_dim": case.config.variant.latent_dim,
+        "latent_dim": case.config.variant.z_dim,
         "image_shape": list(data.image_shape or ()),
         "num_classes": case.classes,
         "class_names": None,
+        **({"code": "digit", "uniform_codes": 2} if codes else {}),
     }
     assert document["data"] == {"source": "array", "sha256": data.sha256, "images": COUNT}
     assert (document["parity"]["batches"], document["parity"]["latents"]) == (list(BATCHES), 1000)
