@@ -33,6 +33,7 @@ from pydantic import (
     Tag,
     ValidationError,
     create_model,
+    field_validator,
     model_validator,
 )
 
@@ -283,6 +284,11 @@ class RunConfig(_Value):
     variant: Variant
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()
+
+    @field_validator("variant", mode="after")
+    @classmethod
+    def _drop_defaults(cls, variant: Variant) -> Variant:
+        return variant.model_copy(update={"defaults": {}})  # `assemble` has applied them
 
     def resolve(self) -> Self:
         """Check every component's settings and write its defaults out. Raises UsageError with the setting's path."""

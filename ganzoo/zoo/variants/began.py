@@ -1,4 +1,8 @@
-"""BEGAN (Berthelot et al. 2017, arXiv:1703.10717): an autoencoding discriminator, and two errors in equilibrium."""
+"""BEGAN (Berthelot et al. 2017, arXiv:1703.10717): an autoencoding discriminator, and two errors in equilibrium.
+
+Chosen by measuring: a perceptron with batch norm as autoencoder, without which the generator collapses, and a balance
+that moves ten times as fast as the paper's, as runs are shorter here.
+"""
 
 from ganzoo.plugin import Adam, Spec, Variant, variants
 

@@ -1,6 +1,7 @@
 """InfoGAN (Chen et al. 2016, arXiv:1606.03657): codes that the images must tell, so that they come to mean something.
 
-Section 7.1's codes for MNIST: one of ten values, which is asked for as labels, and two uniform ones.
+Section 7.1's codes for MNIST: one of ten values, which is asked for as labels, and two uniform ones. Chosen by
+measuring: `gan`'s networks and settings, and weights of 0.1 and 0.02; with 1 the generator ignores its other latents.
 """
 
 from ganzoo.plugin import Adam, Code, Spec, Variant, variants
