@@ -1,12 +1,13 @@
 """This checkout against another one: whether variants train to the same bits, and how much faster or slower.
 
-    python benchmarks/against.py CHECKOUT [--variants gan,dcgan,...] [--turns 20] [--dataset mnist]
+    python benchmarks/against.py CHECKOUT [--variants gan,dcgan,...] [--turns 15] [--dataset mnist]
 
 Each checkout has a process of its own, and they take turns, in an order that alternates, so that what slows the machine
-down for a while slows both. A turn is a short run of `ganzoo.train`; its speed is read from the run's metrics, between
-its first and its last log line, so that starting and saving are left out. The ratio of a pair of turns is taken, and
-the interval is that of their mean. For the bits, the other checkout trains with `deterministic=True` on one thread, and
-this one from the `config.toml` that it wrote. Writes benchmarks/results/against.json.
+down for a while slows both. A turn is a short run of `ganzoo.train` on one thread; its speed is that of the fastest
+interval between two of its log lines, so that starting, saving and interruptions are left out. The ratio of a pair of
+turns is taken, and the interval is that of their mean. For the bits, the other checkout trains with
+`deterministic=True` on one thread, and this one from the `config.toml` that it wrote. Writes
+benchmarks/results/against.json.
 """
 
 import argparse
@@ -28,8 +29,8 @@ from ganzoo.studies.stopwatch import busy
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results" / "against.json"
 VARIANTS = ("gan", "dcgan", "wgan-gp", "cgan")
-STEPS = {"gan": 400, "cgan": 400, "dcgan": 120, "wgan-gp": 48}  # of a turn: some seconds, too few to be measured for
-LINES = 8  # log lines of a turn
+# Steps of a turn, too few to be measured for, and of an interval, on which lazy penalties fall evenly.
+STEPS = {"gan": (352, 32), "cgan": (352, 32), "dcgan": (80, 16), "wgan-gp": (27, 3)}
 BITS_STEPS = 200
 
 WORKER = """
@@ -40,8 +41,8 @@ assert ganzoo.__path__[0].startswith(sys.argv[1]), ganzoo.__path__
 for line in sys.stdin:
     run = ganzoo.train(**json.loads(line), progress=False)
     lines = run.metrics()
-    seconds = (lines[-1]["seconds"] - lines[0]["seconds"]) / (lines[-1]["step"] - lines[0]["step"]) if lines else 0
-    print(json.dumps({"seconds": seconds}), flush=True)
+    spent = [(b["seconds"] - a["seconds"]) / (b["step"] - a["step"]) for a, b in zip(lines, lines[1:])]
+    print(json.dumps({"seconds": min(spent, default=0)}), flush=True)
 """
 
 
@@ -63,13 +64,13 @@ class Checkout:
 
 def speed(ours: Checkout, theirs: Checkout, variant: str, dataset: str, turns: int) -> dict[str, Any]:
     """The ratio of this checkout's speed to the other's, by pairs of turns."""
-    steps = STEPS.get(variant, 100)
+    steps, log_every = STEPS.get(variant, (100, 10))
     pairs = []
     for turn in range(turns + 1):
         seconds = {}
         for side in (ours, theirs) if turn % 2 else (theirs, ours):
             with tempfile.TemporaryDirectory() as folder:
-                settings = [f"train.log_every={steps // LINES}"]
+                settings = [f"train.log_every={log_every}", "train.threads=1"]
                 seconds[side] = side.train(
                     variant=variant, dataset=dataset, steps=steps, out=f"{folder}/run", settings=settings
                 )
@@ -121,7 +122,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("checkout", type=Path)
     parser.add_argument("--variants", default=",".join(VARIANTS))
-    parser.add_argument("--turns", type=int, default=20)
+    parser.add_argument("--turns", type=int, default=15)
     parser.add_argument("--dataset", default="mnist")
     arguments = parser.parse_args(words)
     other = arguments.checkout.resolve()

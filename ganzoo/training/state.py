@@ -40,19 +40,17 @@ class Player:
         self.world = world
         self.defers = self.device.type != "cpu"
         self.nonfinite = torch.zeros((), dtype=torch.bool, device=self.device)  # where it `defers`: a step was skipped
-        self.settings = settings
-        self.scheduled = bool(settings_at(settings.settings, 0))
-        first = {**settings.settings, **settings_at(settings.settings, 0)}
-        if self.defers and self.scheduled and "lr" in settings_at(settings.settings, 0):
+        self.settings = settings.settings
+        first = settings_at(self.settings, 0)
+        self.scheduled = bool(first)
+        if capturable and "lr" in first:
             first["lr"] = torch.tensor(first["lr"], device=self.device)  # read by a captured step at each replay
         self.optimizer: torch.optim.Optimizer = registry.optimizers[settings.name](
-            list(self.parameters.values()), capturable, **first
+            list(self.parameters.values()), capturable, **{**self.settings, **first}
         )
-        for key in settings_at(settings.settings, 0):
+        for key in first:
             if key not in self.optimizer.param_groups[0]:
-                raise UsageError(
-                    f"the optimizer '{settings.name}' keeps no number '{key}' that a schedule could change"
-                )
+                raise UsageError(f"the optimizer '{settings.name}' keeps no number '{key}', which a schedule changes")
             if capturable and key != "lr":
                 raise UsageError(
                     f"{name}_optimizer.{key} follows a schedule, which a CUDA graph cannot capture: "
@@ -75,7 +73,7 @@ class Player:
         """Bring the optimiser's numbers to their values at a step."""
         if not self.scheduled:
             return
-        for key, value in settings_at(self.settings.settings, step).items():
+        for key, value in settings_at(self.settings, step).items():
             for group in self.optimizer.param_groups:
                 if isinstance(group[key], Tensor):
                     group[key].fill_(value)

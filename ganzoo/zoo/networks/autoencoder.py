@@ -1,14 +1,13 @@
 """A discriminator that is an autoencoder (Zhao et al. 2017, arXiv:1609.03126): what it can rebuild is real."""
 
 import math
-from itertools import pairwise
 from typing import ClassVar, Literal
 
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from ganzoo.registry import discriminators
-from ganzoo.zoo.networks.common import LABEL_DIM, ImageShape, Output, label_embedding, with_labels
+from ganzoo.zoo.networks.common import LABEL_DIM, ImageShape, Output, label_embedding, perceptron, with_labels
 
 
 @discriminators.register("autoencoder")
@@ -37,21 +36,11 @@ class Autoencoder(nn.Module):
         self.labels = label_embedding(num_classes, LABEL_DIM)
         down = [math.prod(image_shape), *[width] * depth, code]
         up = [code + (LABEL_DIM if self.labels else 0), *[width] * depth]
-        self.encode = nn.Sequential(nn.Flatten(), *_perceptron(down, norm))
-        self.decode = nn.Sequential(*_perceptron(up, norm), nn.Linear(up[-1], math.prod(image_shape)))
+        self.encode = nn.Sequential(nn.Flatten(), *perceptron(down, norm=norm))
+        self.decode = nn.Sequential(*perceptron(up, norm=norm), nn.Linear(up[-1], math.prod(image_shape)))
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Output:
         decoded = self.decode(with_labels(self.encode(images), self.labels, labels))
         reconstruction = decoded.view(-1, *self.image_shape)
         error = (images - reconstruction).abs().flatten(1).float().mean(1)
         return Output(logits=-error, reconstruction=reconstruction)
-
-
-def _perceptron(sizes: list[int], norm: str | None) -> list[nn.Module]:
-    layers: list[nn.Module] = []
-    for fan_in, fan_out in pairwise(sizes):
-        layers.append(nn.Linear(fan_in, fan_out))
-        if norm is not None:
-            layers.append(nn.BatchNorm1d(fan_out))
-        layers.append(nn.LeakyReLU(0.2))
-    return layers

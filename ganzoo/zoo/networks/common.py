@@ -1,8 +1,9 @@
 """What the architectures share: the discriminator's output, the pyramid of resolutions, label embeddings."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import ClassVar
 
 import torch
@@ -134,6 +135,19 @@ def pyramid(height: int, width: int, *, smallest: int = 7) -> list[tuple[int, in
     while max(sizes[-1]) > smallest and min(height, width) >> len(sizes):
         sizes.append((math.ceil(sizes[-1][0] / 2), math.ceil(sizes[-1][1] / 2)))
     return sizes
+
+
+def perceptron(sizes: Sequence[int], *, norm: str | None = None, dropout: float = 0.0) -> list[nn.Module]:
+    """Return hidden layers of these sizes: linear, batch norm if there is a `norm`, leaky ReLU, dropout."""
+    layers: list[nn.Module] = []
+    for fan_in, fan_out in pairwise(sizes):
+        layers.append(nn.Linear(fan_in, fan_out, bias=norm is None))
+        if norm is not None:
+            layers.append(nn.BatchNorm1d(fan_out))
+        layers.append(nn.LeakyReLU(0.2))
+        if dropout:
+            layers.append(Dropout(dropout))
+    return layers
 
 
 def label_embedding(num_classes: int | None, dim: int) -> nn.Embedding | None:

@@ -1,7 +1,6 @@
 """The multilayer perceptrons of the first GAN (Goodfellow et al. 2014, arXiv:1406.2661), for images of any shape."""
 
 import math
-from itertools import pairwise
 from typing import Literal
 
 from pydantic import PositiveInt
@@ -9,7 +8,15 @@ from torch import Tensor, nn
 
 from ganzoo.config import Fraction
 from ganzoo.registry import discriminators, encoders, generators
-from ganzoo.zoo.networks.common import LABEL_DIM, Dropout, ImageShape, LinearHeads, Output, label_embedding, with_labels
+from ganzoo.zoo.networks.common import (
+    LABEL_DIM,
+    ImageShape,
+    LinearHeads,
+    Output,
+    label_embedding,
+    perceptron,
+    with_labels,
+)
 
 
 @generators.register("mlp")
@@ -31,13 +38,9 @@ class MLPGenerator(nn.Module):
         self.image_shape = image_shape
         self.labels = label_embedding(num_classes, LABEL_DIM)
         sizes = [latent_dim + (LABEL_DIM if self.labels else 0), *(width * 2**i for i in range(depth))]
-        layers: list[nn.Module] = []
-        for fan_in, fan_out in pairwise(sizes):
-            layers.append(nn.Linear(fan_in, fan_out, bias=norm is None))
-            if norm is not None:
-                layers.append(nn.BatchNorm1d(fan_out))
-            layers.append(nn.LeakyReLU(0.2))
-        self.body = nn.Sequential(*layers, nn.Linear(sizes[-1], math.prod(image_shape)), nn.Tanh())
+        self.body = nn.Sequential(
+            *perceptron(sizes, norm=norm), nn.Linear(sizes[-1], math.prod(image_shape)), nn.Tanh()
+        )
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         images: Tensor = self.body(with_labels(z, self.labels, labels))
@@ -65,12 +68,7 @@ class MLPDiscriminator(LinearHeads):
         self.concat = label_embedding(num_classes, LABEL_DIM) if concat else None
         self.projection = None if conditioning != "projection" else label_embedding(num_classes, hidden[-1])
         sizes = [math.prod(image_shape) + (LABEL_DIM if concat else 0), *hidden]
-        layers: list[nn.Module] = []
-        for fan_in, fan_out in pairwise(sizes):
-            layers += [nn.Linear(fan_in, fan_out), nn.LeakyReLU(0.2)]
-            if dropout:
-                layers.append(Dropout(dropout))
-        self.body = nn.Sequential(*layers)
+        self.body = nn.Sequential(*perceptron(sizes, dropout=dropout))
         self.head = nn.Linear(hidden[-1], 1)
 
     def forward(self, images: Tensor, labels: Tensor | None = None, z: Tensor | None = None) -> Tensor | Output:
@@ -94,10 +92,7 @@ class MLPEncoder(nn.Module):
         super().__init__()
         self.labels = label_embedding(num_classes, LABEL_DIM)
         sizes = [math.prod(image_shape) + (LABEL_DIM if self.labels else 0), *[width] * depth]
-        layers: list[nn.Module] = []
-        for fan_in, fan_out in pairwise(sizes):
-            layers += [nn.Linear(fan_in, fan_out), nn.LeakyReLU(0.2)]
-        self.body = nn.Sequential(*layers, nn.Linear(width, latent_dim))
+        self.body = nn.Sequential(*perceptron(sizes), nn.Linear(width, latent_dim))
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         z: Tensor = self.body(with_labels(images.flatten(1), self.labels, labels))
