@@ -54,11 +54,15 @@ class Updates:
 
     def discriminator(self, batch: Batch) -> Terms:
         """Draw fakes, minimise the discriminator's terms by one optimiser step."""
-        due, others = self._due(batch)
+        due = self._due("discriminator", batch)
         last = (batch.update + 1) % self.critic_steps == 0
         self._seed("discriminator", batch)
         if self._graphs is not None:
-            key = ("d", due, others if last else None)  # one for each key of the generator, which goes on with it
+            key = (
+                "d",
+                due,
+                self._due("generator", batch) if last else None,
+            )  # one for each key of the generator, which goes on with it
             return self._graphs.run(key, lambda static: self._discriminator(static, due, last), batch)
         return self._discriminator(batch, due, last)
 
@@ -68,18 +72,16 @@ class Updates:
         The generator has not moved in between, so drawing again would give the same at the price of another pass.
         """
         self._seed("generator", batch)
-        others, due = self._due(batch)
+        due = self._due("generator", batch)
         if self._graphs is not None:
+            others = self._due("discriminator", batch)
             return self._graphs.run(("g", others, due), lambda static: self._generator(static, due), batch)
         return self._generator(batch, due)
 
-    def _due(self, batch: Batch) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """The terms that are due, of the discriminator and of the generator."""
-        objective = self.state.objective
-        return (
-            objective.due("discriminator", batch.update),
-            objective.due("generator", batch.update // self.critic_steps),
-        )
+    def _due(self, player: PlayerName, batch: Batch) -> tuple[str, ...]:
+        """The player's terms that are due; a term counts the updates of its own player."""
+        own = batch.update if player == "discriminator" else batch.update // self.critic_steps
+        return self.state.objective.due(player, own)
 
     def _discriminator(self, batch: Batch, due: tuple[str, ...], last: bool) -> Terms:
         with self._autocast:

@@ -36,7 +36,15 @@ class Output:
 
     def split(self, count: int) -> tuple["Output", "Output"]:
         """Return the outputs of the first `count` images, and those of the rest."""
+        if self.bare:
+            return Output(logits=self.logits[:count]), Output(logits=self.logits[count:])
         return map_output(lambda value: value[:count], self), map_output(lambda value: value[count:], self)
+
+    @property
+    def bare(self) -> bool:
+        """Whether there are no heads."""
+        heads = (self.classes, self.codes, self.features, self.reconstruction)
+        return not self.others and all(head is None for head in heads)
 
 
 def as_output(answer: Tensor | Output) -> Output:

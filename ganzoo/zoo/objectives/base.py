@@ -200,6 +200,8 @@ class Objective(nn.Module):
         `real` and `fake` are the discriminator's outputs; `pair` are the latents of the real images, for a
         discriminator that sees pairs.
         """
+        if not due and not self._observers:
+            return values
         turn = Turn(
             player=player,
             batch=batch,
