@@ -47,7 +47,7 @@ for line in sys.stdin:
 
 
 class Checkout:
-    """A checkout's process, which trains what it is told."""
+    """The process of a checkout, which trains variants on request."""
 
     def __init__(self, root: Path) -> None:
         command = [sys.executable, "-c", WORKER, str(root)]

@@ -62,7 +62,7 @@ class GeneratorInfo:
 
     @property
     def has_classes(self) -> bool:
-        """Whether the labels that it takes are the classes of its data, and not the values of a code."""
+        """True if the labels that it takes are the classes of its data, and not the values of a code."""
         return self.conditional and self.code is None
 
     def latents(self, seed: int, start: int, stop: int) -> NDArray[np.float32]:

@@ -37,7 +37,7 @@ class Augmentation:
         raise NotImplementedError
 
     def observe(self, turn: Turn) -> None:
-        """Take note of the discriminator's outputs, in the turns of `players`: an adaptive strength goes by them."""
+        """Read the discriminator's outputs in the turns of `players`, for example to adapt a strength."""
 
     def after_step(self, player: PlayerName, networks: Mapping[str, nn.Module]) -> None:
         """Change what has to change after the player's optimiser step, without waiting for the device."""

@@ -249,7 +249,7 @@ def _check_terms(terms: Sequence[Term], config: RunConfig) -> None:
         told = variant.conditional and variant.discriminator.settings.get("conditioning") == "concat"
         if told and "classes" in head_names(term):
             raise UsageError(
-                f"the term '{term.term}' has the discriminator find the class, which it is told by its conditioning: "
+                f"the term '{term.term}' asks the discriminator for the class, which its conditioning gives it: "
                 "--set discriminator.conditioning=none"
             )
         if term.needs_labels and config.data.num_classes is None:

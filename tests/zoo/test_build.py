@@ -378,7 +378,7 @@ def test_a_head_that_is_shared_learns_from_real_images_in_the_generators_turn() 
 def test_terms_are_refused_where_they_make_no_sense() -> None:
     refused("'equilibrium' makes sense with the loss 'wasserstein' alone, .*'hinge'", "began", ["loss=hinge"])
     refused(
-        "the class, which it is told by its conditioning: .*conditioning=none", "cgan", ['terms=["classification"]']
+        "the class, which its conditioning gives it: .*conditioning=none", "cgan", ['terms=["classification"]']
     )
 
 

@@ -42,7 +42,7 @@ class Output:
 
     @property
     def bare(self) -> bool:
-        """Whether there are no heads."""
+        """True if no heads were asked for."""
         heads = (self.classes, self.codes, self.features, self.reconstruction)
         return not self.others and all(head is None for head in heads)
 

@@ -132,7 +132,7 @@ class Objective(nn.Module):
 
     @property
     def needs_labels(self) -> bool:
-        """Whether a term reads the real images' labels."""
+        """True if a term reads the real images' labels."""
         return any(term.needs_labels for term in self.added.values())
 
     @property

@@ -1,4 +1,4 @@
-"""AC-GAN (Odena et al. 2017, arXiv:1610.09585): the discriminator is not told the class, it has to find it.
+"""AC-GAN (Odena et al. 2017, arXiv:1610.09585): the discriminator does not read the class, it has to find it.
 
 Chosen by measuring: `gan`'s networks and settings, and the classification with a weight of 0.1. With the paper's weight
 of 1 the generator ignores its latents, and draws one image per class.
