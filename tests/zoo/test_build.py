@@ -377,9 +377,7 @@ def test_a_head_that_is_shared_learns_from_real_images_in_the_generators_turn() 
 
 def test_terms_are_refused_where_they_make_no_sense() -> None:
     refused("'equilibrium' makes sense with the loss 'wasserstein' alone, .*'hinge'", "began", ["loss=hinge"])
-    refused(
-        "the class, which its conditioning gives it: .*conditioning=none", "cgan", ['terms=["classification"]']
-    )
+    refused("the class, which its conditioning gives it: .*conditioning=none", "cgan", ['terms=["classification"]'])
 
 
 def test_an_augmentation_may_adapt_to_what_the_discriminator_says() -> None:
