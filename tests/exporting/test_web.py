@@ -514,6 +514,8 @@ def test_a_wrong_seed_is_told_and_changes_nothing(page: Page, site: Site) -> Non
         assert seed.get_attribute("aria-invalid") == "true"
         assert page.get_by_role("status").text_content() == "A seed is a whole number from 0 up."
         assert difference(drawn(page, site.grey), before) == 0
+    page.wait_for_timeout(500)  # a status that was on its way does not replace what is wrong
+    assert page.get_by_role("status").text_content() == "A seed is a whole number from 0 up."
     page.get_by_role("button", name="New seed A").click()
     assert seed.get_attribute("aria-invalid") is None
 

@@ -212,6 +212,7 @@ function describe({ seeds, t, position, chosen }, count) {
   );
   clearTimeout(announcement);
   announcement = setTimeout(() => {
+    if (document.querySelector('input[aria-invalid="true"]')) return; // what is wrong stands there until it is mended
     $("status").textContent = `${count} images${drawn}, ${seed}${moved}`;
   }, 300);
 }
