@@ -414,7 +414,7 @@ def test_the_generators_loss_is_that_of_images_drawn_anew(loss: str, tiny_images
 
 
 class Replaying:
-    """`Graphs` without CUDA: after three calls of a key an update is no longer called, as a replayed graph is not."""
+    """`Graphs` without CUDA: after four calls of a key the update is not called again, as if a graph were replayed."""
 
     def __init__(self) -> None:
         self.calls: Counter[Hashable] = Counter()

@@ -1,4 +1,4 @@
-"""The augmentations: what they do to each image by itself, that gradients pass, and that no strength is no change."""
+"""The augmentations: what each does to an image by itself, that gradients pass, and that strength 0 changes nothing."""
 
 from collections.abc import Mapping
 from typing import Any

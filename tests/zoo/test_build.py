@@ -263,7 +263,7 @@ def test_an_output_is_split_head_by_head() -> None:
     assert first.codes is None
 
 
-# terms that would go wrong without a word
+# terms that would silently go wrong
 
 
 class Counting(nn.Module):
