@@ -4,6 +4,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from ganzoo.control_groups import ROOT, group_folders, read_groups, read_numbers
+
 MB = 1_000_000
 _UNKNOWN = 4000 * MB  # taken for free where the system does not say
 
@@ -15,11 +17,7 @@ def allowed_memory(memory: int | None) -> int:
 
 def _free() -> int:
     """Bytes."""
-    try:
-        groups = Path("/proc/self/cgroup").read_text(encoding="utf-8")
-    except OSError:  # not Linux
-        groups = ""
-    return min([_available(), *group_limits(groups, Path("/sys/fs/cgroup"))])
+    return min([_available(), *group_limits(read_groups(), ROOT)])
 
 
 def _available() -> int:
@@ -36,24 +34,7 @@ def _available() -> int:
 
 
 def group_limits(groups: str, root: Path) -> Iterator[int]:
-    """The limits, bytes, of the control groups named in `groups`, a /proc/self/cgroup, and of those above them.
-
-    `root` is where control groups are mounted: version 2, or version 1 with a folder a controller. In a container a
-    group's own folder may not be there to see, while those above it are.
-    """
-    for line in groups.splitlines():
-        _, controllers, name = line.split(":", 2)
-        if controllers == "":
-            base, file = root, "memory.max"
-        elif "memory" in controllers.split(","):
-            base, file = root / "memory", "memory.limit_in_bytes"
-        else:
-            continue
-        place = base / name.strip("/")
-        for folder in (place, *place.parents):
-            if not folder.is_relative_to(base):
-                break
-            try:
-                yield int((folder / file).read_text(encoding="utf-8"))
-            except (OSError, ValueError):  # not there, or "max"
-                continue
+    """Yield the limits, in bytes, of the control groups named in `groups` and of those above them."""
+    files = {1: "memory.limit_in_bytes", 2: "memory.max"}
+    for version, folder in group_folders(groups, root, "memory"):
+        yield from read_numbers(folder / files[version])

@@ -11,13 +11,13 @@ One generator may draw in many threads at once.
 """
 
 import importlib
-import os
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ganzoo.compute import processors
 from ganzoo.errors import MachineError, ModelError, UsageError, first_line, shown
 from ganzoo.files import StrPath
 from ganzoo.runtime import bundled, onnxfile
@@ -152,7 +152,5 @@ def _failure(error: Exception, what: str) -> Exception:
 
 
 def cores() -> int:
-    """The cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Return the number of processors that this process may use."""
+    return processors.available()
