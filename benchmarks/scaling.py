@@ -84,7 +84,7 @@ def collectives(world: World, variants: list[str]) -> dict[str, Any]:
 
     found: dict[str, Any] = {"goes_on_ms": milliseconds(lambda: world.greatest(0, 0))}
     for variant in variants:
-        objective = build_objective(assemble(variant).with_data(image_shape=(1, 28, 28), num_classes=10))
+        objective = build_objective(assemble(variant).with_facts(image_shape=(1, 28, 28), num_classes=10))
         players = {"generator": objective.generator, "discriminator": objective.discriminator}
         for player, network in players.items():
             gradients = [torch.zeros_like(parameter) for parameter in network.parameters()]

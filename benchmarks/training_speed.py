@@ -33,8 +33,7 @@ from torch.utils.flop_counter import flop_registry
 from ganzoo.compute.device import torch_settings
 from ganzoo.config import RunConfig
 from ganzoo.runs.run import Run
-from ganzoo.training import tuning
-from ganzoo.training.prepare import Training, configure, prepare
+from ganzoo.training.prepare import Training, configure, prepare, with_compute
 from ganzoo.training.state import TrainingState
 from ganzoo.training.updates import Updates
 
@@ -167,9 +166,9 @@ class Steps:
 
 def anatomy(name: str, config_file: Path, device: str) -> dict[str, Any]:
     """What a step asks for (GFLOP) and where its time goes (ms: arithmetic, memory, the rest), by torch's profiler."""
-    training = prepare(configure(config=config_file, steps=100_000, device=device))
-    config, _ = tuning.measured(training, training.config.train.model_copy(update={"compiled": False}))
-    with torch_settings(config.train):
+    training = with_compute(prepare(configure(config=config_file, steps=100_000, device=device)))
+    config = training.config
+    with torch_settings(config):
         steps = Steps(training, config)
         for _ in range(3):
             steps.one()
@@ -188,7 +187,7 @@ def anatomy(name: str, config_file: Path, device: str) -> dict[str, Any]:
     images = config.variant.critic_steps * config.data.batch_size
     return {
         "variant": name,
-        "precision": config.train.precision,
+        "precision": config.chosen.precision,
         "step_ms": 1000 * seconds,
         "arithmetic_ms": arithmetic,
         "memory_ms": memory,

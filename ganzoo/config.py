@@ -3,7 +3,11 @@
     Variant      the recipe: networks, objective, loss, terms, augmentations, optimisers
     DataConfig   which images, how many at a time
     TrainConfig  how long, from which seed, on what
-    RunConfig    the three together, and where they came from
+    DataFacts    what loading the images found out
+    Compute      how the run computes on its machine
+    RunConfig    all of them together, and where they came from
+
+The first three are what a user asks for; the facts and the choices of the machine are recorded when a run starts.
 
 `assemble` makes a `RunConfig` from its four layers, each over the one before: the variant, a TOML file, `KEY=VALUE`
 settings, and flags. `RunConfig.resolve` checks every component's settings against its signature and writes its defaults
@@ -41,7 +45,9 @@ from ganzoo import registry
 from ganzoo.errors import FileError, UsageError
 from ganzoo.registry import Registry, nearest
 
-SCHEMA = 2  # 1 had `penalties` where 2 has `terms`, and is read for ever
+# Every schema is read for ever: 1 had `penalties` in place of `terms`; 1 and 2 kept the facts about the data in [data]
+# and the choices of the machine in [train].
+SCHEMA = 3
 BUDGETS = ("steps", "epochs", "minutes")
 DEFAULT_MINUTES = 5.0
 
@@ -215,7 +221,7 @@ class Variant(_Value):
 
 
 class DataConfig(_Value):
-    """The images. The second half is not set but found out when the data are loaded, and recorded."""
+    """The images that are asked for."""
 
     source: str = "auto"
     data_dir: str | None = None
@@ -224,16 +230,24 @@ class DataConfig(_Value):
     batch_size: PositiveInt = 64
     memory: PositiveInt | None = None  # MB that images may take, else they stay on disk; None: half of what is free
 
-    note: str | None = None  # why these images and not the ones asked for
+
+class DataFacts(_Value):
+    """What loading the images found out; all None before they are loaded."""
+
+    note: str | None = None  # why these images and not the ones that were asked for
     sha256: str | None = None
-    images: PositiveInt | None = None
+    images: PositiveInt | None = None  # how many
     image_shape: tuple[PositiveInt, PositiveInt, PositiveInt] | None = Field(default=None, strict=False)  # (C, H, W)
     num_classes: PositiveInt | None = None
     class_names: tuple[str, ...] | None = Field(default=None, strict=False)
 
 
 class TrainConfig(_Value):
-    """How a run is trained. Exactly one of the three budgets is set. What start-up chooses for "auto" is recorded."""
+    """How a run is trained. Exactly one of the three budgets is set.
+
+    "auto" and None leave a choice to the rule of `ganzoo.compute.rule`, or with `tune` to measuring; `Compute` has what
+    was chosen.
+    """
 
     steps: NonNegativeInt | None = None  # generator updates in all
     epochs: PositiveFloat | None = None  # passes of the real images through the discriminator in all
@@ -246,16 +260,15 @@ class TrainConfig(_Value):
     ] = 0.9995
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     deterministic: bool = False  # the plain path, and torch's deterministic algorithms
-    # None and "auto": chosen by measuring when training starts (training/tuning.py).
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"  # of the networks' passes; losses and terms: float32
-    matmul: Literal["auto", "highest", "high", "medium"] = "auto"  # torch.set_float32_matmul_precision
-    channels_last: bool | None = None  # memory format of the networks' weights
-    fused: bool | None = (
-        None  # whether two layers are computed exactly as one where they can be (zoo/networks/fused.py)
-    )
-    compiled: bool | None = None  # whether updates go through torch.compile
-    graphs: bool | None = None  # whether updates are captured in CUDA graphs
-    threads: PositiveInt | None = None  # CPU threads
+    tune: bool = False  # measure a few steps of each way to compute, and take the fastest
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    matmul: Literal["auto", "highest", "high", "medium"] = "auto"
+    channels_last: bool | None = None
+    fused: bool | None = None
+    compiled: bool | None = None
+    graphs: bool | None = None
+    threads: PositiveInt | None = None
+    processors: PositiveInt | None = None  # how many count as free; None: as many as other programs leave free
     log_every: PositiveInt = 100  # steps
     checkpoint_every: PositiveInt = 1000  # steps
     sample_epochs: tuple[PositiveInt, ...] | None = Field(default=None, strict=False)  # None for an even cadence
@@ -267,6 +280,24 @@ class TrainConfig(_Value):
     def plain(self) -> bool:
         """Whether everything is computed in float32, layer by layer: nothing rewritten, compiled or captured."""
         return self.deterministic or self.precision == "float32"
+
+
+class Compute(_Value):
+    """How a run computes on its machine: chosen when it starts, recorded, and kept when it is resumed."""
+
+    device: Literal["cpu", "cuda", "mps"]
+    precision: Literal["float32", "bfloat16"]  # of the networks' passes; losses and terms: float32
+    matmul: Literal["highest", "high", "medium"]  # of float32 matrices: torch.set_float32_matmul_precision
+    channels_last: bool  # memory format of the networks' weights
+    fused: bool  # whether two layers are computed exactly as one if they can be (zoo/networks/fused.py)
+    compiled: bool  # whether updates go through torch.compile
+    graphs: bool  # whether updates are captured in CUDA graphs
+    threads: PositiveInt  # of the CPU
+    processors: NonNegativeInt | None = None  # that other programs left free; None if `threads` was asked for
+
+
+# What a user may ask for of a `Compute`, and a recorded one repeats; None and "auto" leave it open.
+CHOICES = ("precision", "matmul", "channels_last", "fused", "compiled", "graphs", "threads")
 
 
 class RunInfo(_Value):
@@ -284,6 +315,13 @@ class RunConfig(_Value):
     variant: Variant
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()
+    facts: DataFacts = DataFacts()
+    compute: Compute | None = None  # None before the run starts
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_former_schemas(cls, values: Any) -> Any:
+        return _with_records_apart(values) if isinstance(values, Mapping) else values
 
     @field_validator("variant", mode="after")
     @classmethod
@@ -338,13 +376,28 @@ class RunConfig(_Value):
             return self
         return type(self).from_json(json.dumps(ended(self.model_dump(mode="json"))))
 
-    def with_data(self, **facts: Any) -> Self:
-        """The same with other `[data]` values."""
-        return self.model_copy(update={"data": self.data.model_copy(update=facts)})
+    @property
+    def chosen(self) -> Compute:
+        """How the run computes. Raises UsageError before that is chosen."""
+        if self.compute is None:
+            raise UsageError("how the run computes is not chosen yet: the configuration is not that of a run")
+        return self.compute
 
-    def with_train(self, **choices: Any) -> Self:
-        """The same with other `[train]` values."""
-        return self.model_copy(update={"train": self.train.model_copy(update=choices)})
+    def with_data(self, **values: Any) -> Self:
+        """Return the same with other `[data]` values."""
+        return self.model_copy(update={"data": self.data.model_copy(update=values)})
+
+    def with_train(self, **values: Any) -> Self:
+        """Return the same with other `[train]` values."""
+        return self.model_copy(update={"train": self.train.model_copy(update=values)})
+
+    def with_facts(self, **values: Any) -> Self:
+        """Return the same with other facts about the data."""
+        return self.model_copy(update={"facts": self.facts.model_copy(update=values)})
+
+    def with_compute(self, **values: Any) -> Self:
+        """Return the same with some choices of how it computes made otherwise."""
+        return self.model_copy(update={"compute": self.chosen.model_copy(update=values)})
 
     def to_json(self) -> str:
         return self.model_dump_json()
@@ -396,13 +449,14 @@ def assemble(
 
     Raises UsageError for what is unknown, of the wrong type or out of range, and for two budgets in one layer.
     """
-    file = _checked_tables(file or {})
+    file = _without_facts(file or {})
     name = variant if isinstance(variant, str) else "custom" if variant else _table(file, "run").get("variant")
     if not isinstance(name, str):
         raise UsageError("no variant: name one with --variant (ganzoo list variants)")
     complete = variant is None and "generator" in _table(file, "variant")
     merged = _base(variant or name, complete=complete)
-    layers: list[Mapping[str, Any]] = [{key: value for key, value in file.items() if key != "run"}]
+    records = ("run", "facts", "compute")
+    layers: list[Mapping[str, Any]] = [{key: value for key, value in file.items() if key not in records}]
     layers += [parse_settings(settings), flags or {}]
     for layer in layers:
         if isinstance(layer.get("variant"), Mapping):
@@ -414,7 +468,21 @@ def assemble(
         merged["train"] = {**train, "minutes": DEFAULT_MINUTES}
     if _budget_of(merged) != _budget_of(file):  # another run than the file's: its schedules end with its own budget
         merged = without_horizons(merged)
-    return RunConfig.from_json(json.dumps({**merged, "run": {"variant": name}}, default=str)).resolve()
+    config = RunConfig.from_json(json.dumps({**merged, "run": {"variant": name}}, default=str)).resolve()
+    return _repeat_choices(config, _table(file, "compute"))
+
+
+def _repeat_choices(config: RunConfig, recorded: Mapping[str, Any]) -> RunConfig:
+    """Have a run compute as the file's run did, except for what is asked for otherwise."""
+    train = config.train
+    if train.plain or train.tune or not recorded:
+        return config
+    asked = {key: getattr(train, key) for key in CHOICES if not _is_open(getattr(train, key))}
+    return RunConfig.from_json(json.dumps({**config.model_dump(mode="json"), "compute": {**recorded, **asked}}))
+
+
+def _is_open(wish: Any) -> bool:
+    return wish is None or wish == "auto"
 
 
 def _budget_of(tables: Mapping[str, Any]) -> list[Any]:
@@ -580,13 +648,24 @@ def _table(document: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _checked_tables(file: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A file's tables less the facts about its data: those are found out anew."""
+def _without_facts(file: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a file's tables less the facts about its data, which are found out again."""
     data = file.get("data")
     if not isinstance(data, Mapping):
         return file
-    facts = ("note", "sha256", "images", "image_shape", "num_classes", "class_names")
-    return {**file, "data": {key: value for key, value in data.items() if key not in facts}}
+    return {**file, "data": {key: value for key, value in data.items() if key not in DataFacts.model_fields}}
+
+
+def _with_records_apart(tables: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a configuration's tables with facts and choices in tables of their own, as schemas 1 and 2 had not."""
+    schema = _table(tables, "run").get("schema_version", SCHEMA)
+    if not isinstance(schema, int) or schema > 2:
+        return tables
+    data, train = _table(tables, "data"), _table(tables, "train")
+    facts = {key: data[key] for key in DataFacts.model_fields if key in data}
+    chosen = {key: train.get(key) for key in Compute.model_fields if key != "processors"}
+    complete = not any(_is_open(value) for value in chosen.values())  # a run's, and not one that is to be started
+    return {**_without_facts(tables), "facts": facts, "compute": chosen if complete else None}
 
 
 def _clear_budget(merged: dict[str, Any], layer: Mapping[str, Any]) -> None:

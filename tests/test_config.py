@@ -17,7 +17,9 @@ from ganzoo.config import (
     SCHEMA,
     SGD,
     Adam,
+    Compute,
     DataConfig,
+    DataFacts,
     RunConfig,
     RunInfo,
     Spec,
@@ -80,11 +82,26 @@ DATA = st.builds(
     image_size=optional(COUNTS),
     channels=st.sampled_from([None, 1, 3]),
     batch_size=COUNTS,
+)
+FACTS = st.builds(
+    DataFacts,
     sha256=optional(TEXT),
     images=optional(COUNTS),
     image_shape=optional(st.tuples(COUNTS, COUNTS, COUNTS)),
     num_classes=optional(COUNTS),
     class_names=optional(st.lists(NAMES).map(tuple)),
+)
+COMPUTE = st.builds(
+    Compute,
+    device=st.sampled_from(["cpu", "cuda", "mps"]),
+    precision=st.sampled_from(["float32", "bfloat16"]),
+    matmul=st.sampled_from(["highest", "high", "medium"]),
+    channels_last=st.booleans(),
+    fused=st.booleans(),
+    compiled=st.booleans(),
+    graphs=st.booleans(),
+    threads=COUNTS,
+    processors=optional(st.integers(0, 10**6)),
 )
 TRAIN = st.builds(
     TrainConfig,
@@ -117,7 +134,14 @@ def configs(draw: st.DrawFn) -> RunConfig:
             "discriminator_optimizer": draw(OPTIMIZERS),
         }
     )
-    return RunConfig(run=RunInfo(variant=draw(TEXT)), variant=changed, data=draw(DATA), train=draw(TRAIN))
+    return RunConfig(
+        run=RunInfo(variant=draw(TEXT)),
+        variant=changed,
+        data=draw(DATA),
+        train=draw(TRAIN),
+        facts=draw(FACTS),
+        compute=draw(optional(COMPUTE)),
+    )
 
 
 @given(configs())
@@ -153,7 +177,7 @@ def test_absent_is_none_in_python_and_the_word_none_in_toml() -> None:
 
 def test_a_class_may_be_called_none() -> None:
     """As a folder of images may: in a list nothing is absent, so there it is a name like any other."""
-    round_trips(assemble("gan").with_data(class_names=("none", "one")))
+    round_trips(assemble("gan").with_facts(class_names=("none", "one")))
 
 
 def test_values_are_frozen() -> None:
@@ -401,7 +425,7 @@ def saved(tmp_path: Path, text: str) -> Path:
 def test_a_runs_own_file_repeats_the_run_without_naming_a_variant(tmp_path: Path, name: str) -> None:
     facts: dict[str, Any] = {"sha256": "00", "images": 9, "image_shape": (1, 2, 3), "num_classes": 3}
     config = assemble(name, settings=["train.steps=9", "train.seed=3", "generator.norm=none"])
-    path = saved(tmp_path, config.with_data(**facts, class_names=("a", "none", "c")).to_toml())
+    path = saved(tmp_path, config.with_facts(**facts, class_names=("a", "none", "c")).to_toml())
     again = assemble(file=read_toml(path))
     assert again == config  # what was found out about the data is found out anew
     changed = assemble(file=read_toml(path), settings=["train.epochs=2", "loss=hinge"])

@@ -13,6 +13,10 @@ def resume(
     epochs: Annotated[float | None, typer.Option(metavar="N", help="The run's new total of epochs.")] = None,
     steps: Annotated[int | None, typer.Option(metavar="N", help="The run's new total of steps.")] = None,
     minutes: Annotated[float | None, typer.Option(metavar="M", help="This many minutes more.")] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(metavar="N", show_default="as before", help="CPU threads; another number ends bit-exactness."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:
     """Go on with a run in place.
@@ -25,7 +29,7 @@ def resume(
     with joined() as world:
         (chosen, *_) = world.gather(chosen_run(run) if world.leads else None)
         assert chosen is not None
-        resumed = resume(chosen, epochs=epochs, steps=steps, minutes=minutes, world=world)
+        resumed = resume(chosen, epochs=epochs, steps=steps, minutes=minutes, threads=threads, world=world)
     if not world.leads:
         return
     if as_json:

@@ -1,8 +1,12 @@
 """`ganzoo train`"""
 
-from typing import TYPE_CHECKING, Annotated, Any
+import inspect
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
+
+from ganzoo.training.options import Option, notes
 
 from .app import command, print_json, say
 
@@ -10,7 +14,30 @@ if TYPE_CHECKING:
     from ganzoo.config import RunConfig
 
 
+def with_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Have a command take a flag for each option of `ganzoo.train`, after its own first two, as keyword arguments."""
+    own = [value for value in inspect.signature(function).parameters.values() if value.kind is not value.VAR_KEYWORD]
+    flags = [_flag(name, kind, note) for name, (kind, note) in notes().items()]
+    parameters = [value.replace(kind=inspect.Parameter.KEYWORD_ONLY) for value in (*own[:2], *flags, *own[2:])]
+    function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # typer reads it, and
+    function.__annotations__ = {value.name: value.annotation for value in parameters}
+    return function
+
+
+def _flag(name: str, kind: Any, note: Option) -> inspect.Parameter:
+    """Return an option as a parameter that typer understands: what a command line can give are words and numbers."""
+    flag = note.flag or f"--{name.replace('_', '-')}"
+    if note.metavar is None:
+        given, default = Annotated[bool, typer.Option(flag, help=note.help)], False
+    else:
+        plain = next((part for part in get_args(kind) if part in (int, float)), str)
+        shown = typer.Option(flag, metavar=note.metavar, show_default=note.default or False, help=note.help)
+        given, default = Annotated[(list[plain] if note.repeatable else plain) | None, shown], None  # type: ignore[valid-type]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=given)
+
+
 @command("train")
+@with_options
 def train(
     variant: Annotated[str | None, typer.Option(metavar="NAME", help="See: ganzoo list variants.")] = None,
     dataset: Annotated[
@@ -21,52 +48,13 @@ def train(
             help="auto, mnist, mnist-5k, npz:FILE or folder:PATH. auto: mnist if here or fetched, else mnist-5k.",
         ),
     ] = None,
-    data_dir: Annotated[
-        str | None,
-        typer.Option(metavar="DIR", show_default="GANZOO_DATA_DIR, else a cache", help="Where MNIST lies or is put."),
-    ] = None,
-    epochs: Annotated[float | None, typer.Option(metavar="N", help="Budget: passes of the real images.")] = None,
-    steps: Annotated[int | None, typer.Option(metavar="N", help="Budget: generator updates.")] = None,
-    minutes: Annotated[float | None, typer.Option(metavar="M", show_default="5", help="Budget: time.")] = None,
-    batch_size: Annotated[int | None, typer.Option(metavar="N", show_default="64", help="Images a batch.")] = None,
-    image_size: Annotated[
-        int | None, typer.Option(metavar="N", help="Resize the images to N x N, with antialiasing.")
-    ] = None,
-    channels: Annotated[int | None, typer.Option(metavar="1|3", help="Make the images grey or RGB.")] = None,
-    seed: Annotated[int | None, typer.Option(metavar="N", show_default="0", help="All randomness.")] = None,
-    device: Annotated[
-        str | None, typer.Option(metavar="NAME", show_default="auto", help="auto, cpu, cuda, mps.")
-    ] = None,
-    sample_epochs: Annotated[
-        str | None,
-        typer.Option(metavar="N,N,...", show_default="an even cadence", help="Epochs after which a picture is drawn."),
-    ] = None,
-    evaluate_every: Annotated[
-        int | None,
-        typer.Option(metavar="N", show_default="never", help="Steps between evaluations; the best checkpoint is kept."),
-    ] = None,
-    precision: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", show_default="auto", help="auto, fp32 (layer by layer, nothing measured), bf16."),
-    ] = None,
-    deterministic: Annotated[
-        bool, typer.Option("--deterministic", help="fp32, and deterministic algorithms only; nothing is measured.")
-    ] = False,
-    config: Annotated[
-        str | None, typer.Option(metavar="FILE", help="TOML over the variant's values, such as a run's config.toml.")
-    ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", help="One setting, such as loss=hinge or generator.width=32; repeatable."
-        ),
-    ] = None,
     out: Annotated[
         str | None,
         typer.Option(metavar="DIR", show_default="runs/<variant>-<dataset>-<time>", help="The run's new directory."),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved configuration and stop.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
+    **options: Any,
 ) -> None:
     """Train a variant into a new run directory.
 
@@ -76,26 +64,10 @@ def train(
     from ganzoo.training.prepare import configure
     from ganzoo.training.trainer import start
 
+    options["sample_epochs"] = whole_numbers(options["sample_epochs"], "--sample-epochs")
+    given = {name: value for name, value in options.items() if value is not None and value is not False}
     with joined() as world:
-        configured = configure(
-            variant,
-            dataset,
-            data_dir=data_dir,
-            epochs=epochs,
-            steps=steps,
-            minutes=minutes,
-            batch_size=batch_size,
-            image_size=image_size,
-            channels=channels,
-            seed=seed,
-            device=device,
-            sample_epochs=whole_numbers(sample_epochs, "--sample-epochs"),
-            evaluate_every=evaluate_every,
-            precision=precision,
-            deterministic=deterministic or None,
-            config=config,
-            settings=settings or (),
-        )
+        configured = configure(variant, dataset, **given)
         if dry_run:
             if world.leads:
                 _show(configured, as_json)
@@ -124,14 +96,12 @@ def whole_numbers(text: str | None, flag: str) -> list[int] | None:
 
 def _show(config: "RunConfig", as_json: bool) -> None:
     """The configuration on stdout, what follows from it on stderr; no run is made."""
-    from ganzoo.training.prepare import prepare
-    from ganzoo.training.tuning import PROVISIONAL
+    from ganzoo.training.prepare import PROVISIONAL, prepare
     from ganzoo.zoo.build import build_objective
 
     training = prepare(config)
     objective = build_objective(training.config.with_horizon(training.total_steps or PROVISIONAL))
-    # "auto" stays: float32 where there is no other would be read as float32 wished for, which is the plain path.
-    resolved: Any = training.config.with_train(precision=config.train.precision)
+    resolved = training.config
     print(resolved.to_json() if as_json else resolved.to_toml())
     parameters = {
         role: sum(value.numel() for value in network.parameters()) for role, network in objective.networks.items()

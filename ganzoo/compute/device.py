@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
-from ganzoo.config import TrainConfig
+from ganzoo.config import RunConfig
 from ganzoo.errors import MachineError
 
 _WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
@@ -96,26 +96,27 @@ def _onednn_is_float32() -> bool:
 
 
 @contextmanager
-def torch_settings(train: TrainConfig) -> Iterator[None]:
-    """Torch as a run needs it: threads, matrix products, gradients on, a generator of its own; restored afterwards."""
+def torch_settings(config: RunConfig) -> Iterator[None]:
+    """Set torch as a run needs it: threads, matrix products, gradients on, a generator of its own; restore it after."""
+    compute, exact = config.chosen, config.train.deterministic
     threads, matmul, dtype = torch.get_num_threads(), torch.get_float32_matmul_precision(), torch.get_default_dtype()
     deterministic, workspace = torch.get_deterministic_debug_mode(), os.environ.get(_WORKSPACE)
     benchmark, tf32 = torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32
-    devices = [torch.cuda.current_device()] if train.device == "cuda" else []
+    devices = [torch.cuda.current_device()] if compute.device == "cuda" else []
     try:
-        torch.set_num_threads(train.threads or threads)
+        torch.set_num_threads(compute.threads)
         torch.set_default_dtype(torch.float32)
-        torch.set_float32_matmul_precision(matmul if train.matmul == "auto" else train.matmul)
-        if train.deterministic:
+        torch.set_float32_matmul_precision(compute.matmul)
+        if exact:
             os.environ.setdefault(_WORKSPACE, ":4096:8")  # without it cuBLAS refuses
             torch.use_deterministic_algorithms(True)
-        torch.backends.cudnn.benchmark = train.device == "cuda" and not train.deterministic
-        torch.backends.cudnn.allow_tf32 = train.matmul != "highest"  # of convolutions, as of matrices
+        torch.backends.cudnn.benchmark = compute.device == "cuda" and not exact
+        torch.backends.cudnn.allow_tf32 = compute.matmul != "highest"  # of convolutions, as of matrices
         with (
             torch.random.fork_rng(devices),
             torch.inference_mode(False),
             torch.enable_grad(),
-            _compiler(train),
+            _compiler(compute.compiled),
             _freed_memory_kept(),
         ):
             yield
@@ -129,9 +130,9 @@ def torch_settings(train: TrainConfig) -> Iterator[None]:
             os.environ.pop(_WORKSPACE, None)
 
 
-def _compiler(train: TrainConfig) -> AbstractContextManager[None]:
+def _compiler(compiled: bool) -> AbstractContextManager[None]:
     """The compiler's settings: it refuses a function's ninth version, and runs of one process share their functions."""
-    if not train.compiled:
+    if not compiled:
         return nullcontext()
     import torch._dynamo  # takes a second
 

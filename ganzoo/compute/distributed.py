@@ -43,6 +43,7 @@ class World:
     rank: int = 0
     size: int = 1
     local_rank: int = 0  # among those of this machine
+    local_size: int = 1  # how many of them are on this machine
 
     @property
     def leads(self) -> bool:
@@ -142,11 +143,12 @@ def _from_environment() -> World:
         return ALONE
     try:
         rank, size, local_rank = (int(os.environ[name]) for name in VARIABLES[:3])
+        local_size = int(os.environ.get("LOCAL_WORLD_SIZE") or size)
     except ValueError:
         raise UsageError(
             f"{', '.join(VARIABLES[:3])} in the environment must be whole numbers: torchrun sets them"
         ) from None
-    return World(rank, size, local_rank)
+    return World(rank, size, local_rank, local_size)
 
 
 def _begin(world: World) -> Store:

@@ -360,7 +360,8 @@ def _open_run(
     from ganzoo.runs.opening import load
 
     checkpoint = run.best_checkpoint() if best else run.latest_checkpoint()
-    config = checkpoint.config().data
+    whole = checkpoint.config()
+    config = whole.data
     if isinstance(dataset, Dataset):
         splits = hold_out(data.fit(dataset, config.image_size, config.channels))
     elif config.source == "array" and dataset is None:
@@ -373,7 +374,7 @@ def _open_run(
             channels=config.channels,
             memory=config.memory,
         )
-    if dataset is None and splits.sha256 != config.sha256:
+    if dataset is None and splits.sha256 != whole.facts.sha256:
         raise FileError(f"{config.source} is not what {run.path} was trained on (another SHA-256)")
     subject = as_subject(load(run, best=best), str(run.path), checkpoint.step)
     return replace(subject, run=run), splits

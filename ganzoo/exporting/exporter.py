@@ -345,13 +345,13 @@ def _calibration(info: GeneratorInfo) -> Iterator[dict[str, NDArray[Any]]]:
 def _about(run: Run, config: RunConfig, step: int, weights: str, license: str | None) -> dict[str, Any]:  # noqa: A002
     """All but what is found out by running it. Of paths only the last part leaves the machine."""
     source, colon, argument = config.data.source.partition(":")
-    public = config.with_data(source=source + colon + PurePath(argument).name, data_dir=None, note=None)
+    public = config.with_data(source=source + colon + PurePath(argument).name, data_dir=None).with_facts(note=None)
     return {
         "latents": _latents(config),
         "weights": weights,
         "step": step,
         "license": license,
-        "data": {"source": public.data.source, "sha256": public.data.sha256, "images": public.data.images},
+        "data": {"source": public.data.source, "sha256": public.facts.sha256, "images": public.facts.images},
         "versions": {"ganzoo": version("torch-ganzoo"), "torch": torch.__version__, "onnx": onnx.__version__},
         "evaluation": _evaluation(run, step, weights),
         "run": public.model_dump(mode="json"),

@@ -114,14 +114,16 @@ def _data(told: Sequence[Story], study: Path | None, material: Material) -> list
         else read_json(study / "data.json", ("source", "class_names", "train_counts", "test_counts"))
     )
     if facts is not None:
-        return [_data_set(told[0].config.data if told else DataConfig(source=facts["source"]), facts, material)]
-    sources = {(data.source, data.sha256): data for data in (story.config.data for story in told)}
-    return [_data_set(data, None, material) for data in sources.values()]
+        config = told[0].config if told else None
+        data = config.data if config else DataConfig(source=facts["source"])
+        return [_data_set(data, config.facts.sha256 if config else None, facts, material)]
+    sources = {(story.config.data.source, story.config.facts.sha256): story.config.data for story in told}
+    return [_data_set(data, sha256, None, material) for (_, sha256), data in sources.items()]
 
 
-def _data_set(data: DataConfig, facts: Json | None, material: Material) -> Section:
+def _data_set(data: DataConfig, sha256: str | None, facts: Json | None, material: Material) -> Section:
     try:
-        splits = material.splits(data)
+        splits = material.splits(data, sha256)
     except GanzooError as error:
         return data_section(facts, None) if facts else Section("The data", [Text(f"Left out: {error}.")])
     return data_section(facts or facts_of(splits), splits)

@@ -78,8 +78,7 @@ class Story:
 
     def epoch(self, step: int) -> float:
         """How many passes of the real images `step` generator updates are."""
-        data = self.config.data
-        batches = max(1, (data.images or 0) // data.batch_size)
+        batches = max(1, (self.config.facts.images or 0) // self.config.data.batch_size)
         return step * self.config.variant.critic_steps / batches
 
     def pictures(self) -> list[tuple[int, Path]]:
@@ -142,16 +141,17 @@ class Material:
     def __init__(self) -> None:
         self._kept: dict[tuple[Any, ...], Any] = {}
 
-    def splits(self, data: DataConfig) -> Splits:
+    def splits(self, data: DataConfig, sha256: str | None) -> Splits:
         """A run's images. Raises a GanzooError where they cannot be had, or are no longer those that it was given."""
         splits: Splits = self._once("splits", data, lambda: _load(data))
-        if data.sha256 not in (None, splits.sha256):
+        if sha256 not in (None, splits.sha256):
             raise FileError(f"{data.source} is no longer what the run was trained on (another SHA-256)")
         return splits
 
-    def nearest(self, images: Tensor, data: DataConfig, count: int) -> tuple[Tensor, str]:
+    def nearest(self, images: Tensor, config: RunConfig, count: int) -> tuple[Tensor, str]:
         """For images uint8 [N, C, H, W] the nearest of a run's training images [N, count, C, H, W], and by what."""
-        splits = self.splits(data)
+        data = config.data
+        splits = self.splits(data, config.facts.sha256)
         parts = ("train",) if splits.note is None else ("train", "test")  # what was held out was trained on too
         real = torch.cat([getattr(splits, part).images for part in parts])
         reference: Reference | None = self._once("reference", data, lambda: _reference(data, splits))

@@ -78,7 +78,7 @@ def _introduction(story: Story) -> list[Block]:
     blocks.append(
         Text(
             f"Trained on {config.data.source} for {integer(story.step)} steps, {story.epoch(story.step):.4g} epochs of "
-            f"{integer(config.data.images)} images{spent}; batches of {config.data.batch_size}, seed {train.seed}."
+            f"{integer(config.facts.images)} images{spent}; batches of {config.data.batch_size}, seed {train.seed}."
         )
     )
     return blocks
@@ -265,7 +265,7 @@ def _interpolations(story: Story, name: str) -> list[Block]:
 
 def _neighbours(story: Story, material: Material, name: str) -> list[Block]:
     drawn = load(story.run).sample(DRAWN, seed=0)
-    nearest, measure = material.nearest(to_tensor(drawn), story.config.data, NEIGHBOURS)
+    nearest, measure = material.nearest(to_tensor(drawn), story.config, NEIGHBOURS)
     picture = beside(drawn, torch.movedim(nearest, 2, 4).numpy())
     return [
         Picture(

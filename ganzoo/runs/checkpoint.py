@@ -24,7 +24,7 @@ from ganzoo.config import RunConfig
 from ganzoo.errors import DivergedError, FileError, UsageError
 from ganzoo.files import TEMPORARY_PATTERN, atomic_directory, writing
 
-SCHEMA = 2  # 1 named the parameters of an optimiser within their network
+SCHEMA = 3  # 1 named the parameters of an optimiser within their network; 2 had a configuration of schema 2
 KEEP = 2
 
 Tensors = Mapping[str, Tensor]

@@ -89,7 +89,7 @@ def load_network(
         network = BUILDERS[role](config)
     part, prefix = (average_part(role), "") if weights == "ema" else ("objective", f"{role}.")
     checkpoint.load(part, network, prefix)
-    fuse(network, config.train.fused is not False)
+    fuse(network, config.chosen.fused)
     return network.eval().requires_grad_(False), config, int(checkpoint.state()["step"])
 
 
@@ -125,7 +125,7 @@ def generator_info(config: "RunConfig") -> GeneratorInfo:
         latent_dim=config.variant.z_dim,
         image_shape=image_shape(config),
         num_classes=generator_labels(config),
-        class_names=config.data.class_names if num_classes(config) else None,
+        class_names=config.facts.class_names if num_classes(config) else None,
         code=code.name if code else None,
         uniform_codes=config.variant.uniform_codes,
     )

@@ -242,9 +242,9 @@ def _git_revision() -> str | None:
 
 
 def _readme(path: Path, config: RunConfig, step: int, epoch: float, note: str) -> str:
-    variant, data, train = config.variant, config.data, config.train
+    variant, data, facts, compute = config.variant, config.data, config.facts, config.chosen
     place = shlex.quote(str(path))
-    shape = "x".join(map(str, data.image_shape or ()))
+    shape = "x".join(map(str, facts.image_shape or ()))
     terms = ", ".join(_spec(term) for term in variant.terms) or "none"
     encoder = f"encoder `{variant.encoder.name}`, " if variant.encoder else ""
     more = {
@@ -259,9 +259,10 @@ def _readme(path: Path, config: RunConfig, step: int, epoch: float, note: str) -
 - **Variant** `{config.run.variant}`: {"conditional, " if variant.conditional else ""}generator \
 `{variant.generator.name}`, discriminator `{variant.discriminator.name}`, {encoder}objective \
 `{variant.objective.name}`, loss `{variant.loss.name}`; terms: {terms}{further}.
-- **Data** `{data.source}`: {data.images} images of shape {shape} (C x H x W), {data.batch_size} a batch. \
-{data.note or ""}
-- **Trained** for {step} steps ({epoch:.2f} epochs), seed {train.seed}, on `{train.device}` in {train.precision}.
+- **Data** `{data.source}`: {facts.images} images of shape {shape} (C x H x W), {data.batch_size} a batch. \
+{facts.note or ""}
+- **Trained** for {step} steps ({epoch:.2f} epochs), seed {config.train.seed}, on `{compute.device}` in \
+{compute.precision}.
 
 `config.toml` holds every setting, `metrics.jsonl` the losses, `samples/` the pictures, `env.json` the versions.
 

@@ -62,7 +62,8 @@ class Contents:
     @property
     def trained_on(self) -> dict[str, Any]:
         """The data of its run; of a path only the last part, whatever the file says: it must not point at others."""
-        data = self.section("run", "data")
+        facts = self.section("run", "facts")  # files of schema 1 and 2 configurations keep them among the data
+        data = {**facts, **self.section("run", "data")}
         source, colon, argument = str(data.get("source", "array")).partition(":")
         return {**data, "source": source + colon + PurePath(argument).name} if data else {}
 

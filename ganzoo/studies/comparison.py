@@ -342,7 +342,7 @@ def _size_and_speed(run: Run) -> dict[str, Any]:
         "steps": step,
         "seconds": seconds,
         "epochs": round(
-            images / config.data.batch_size / max(1, (config.data.images or 0) // config.data.batch_size), 3
+            images / config.data.batch_size / max(1, (config.facts.images or 0) // config.data.batch_size), 3
         ),
         "images_per_s": round(images / max(seconds, 1e-9), 1),
         "generator_parameters": _parameters(checkpoint.tensors("ema")),

@@ -151,7 +151,7 @@ def _open_run(source: "str | Path | Run", dataset: str | None, best: bool) -> Mo
     run = source if isinstance(source, Run) else Run.open(source)
     network, config, step = load_network(run, best=best)
     weights = run.checkpoints_directory / f"step-{step:08d}" / "ema.safetensors"
-    data = config.data.model_dump(mode="json")
+    data = config.facts.model_dump(mode="json") | config.data.model_dump(mode="json")
     return Model(
         generator=as_generator(network, config, torch.device("cpu")),
         name=run.path.resolve().name,

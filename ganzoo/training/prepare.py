@@ -2,78 +2,51 @@
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 
 from ganzoo import data
-from ganzoo.compute.device import choose_device, choose_matmul, choose_precision, device_name
+from ganzoo.compute import rule
+from ganzoo.compute.device import choose_device, choose_matmul, device_name
 from ganzoo.compute.distributed import ALONE, World
-from ganzoo.config import BUDGETS, RunConfig, Variant, assemble, read_toml, without_horizons
+from ganzoo.compute.processors import Reading, free
+from ganzoo.config import BUDGETS, CHOICES, Compute, RunConfig, Variant, assemble, read_toml, without_horizons
 from ganzoo.data import Dataset, Loader
 from ganzoo.data.memory import allowed_memory
 from ganzoo.errors import FileError, MachineError, UsageError
+from ganzoo.registry import nearest
 from ganzoo.runs.run import Run
+from ganzoo.training.options import Options, tables_of
 from ganzoo.zoo.batch import Batches
 from ganzoo.zoo.objectives.base import Objective
 
-PATHS = ("channels_last", "fused", "compiled", "graphs")  # what the plain path does without
-CHOICES = ("precision", "matmul", *PATHS)  # of how a run computes
+PROVISIONAL = 10**9  # steps of schedules while their horizon is not known yet
 PRECISIONS = {"fp32": "float32", "bf16": "bfloat16"}  # short names
 IN_MEMORY = "array"  # the source of images that are no file
 
 
-def configure(
-    variant: str | Variant | None = None,
-    dataset: Any = None,
-    *,
-    data_dir: str | Path | None = None,
-    image_size: int | None = None,
-    channels: int | None = None,
-    epochs: float | None = None,
-    steps: int | None = None,
-    minutes: float | None = None,
-    batch_size: int | None = None,
-    seed: int | None = None,
-    device: str | None = None,
-    sample_epochs: Sequence[int] | None = None,
-    evaluate_every: int | None = None,
-    precision: str | None = None,
-    deterministic: bool | None = None,
-    config: str | Path | None = None,
-    settings: Sequence[str] = (),
-) -> RunConfig:
-    """The configuration that `ganzoo.train` and `ganzoo train` make of their arguments (see `trainer.train`)."""
-    source = dataset if dataset is None or isinstance(dataset, str) else IN_MEMORY
-    flags: dict[str, dict[str, Any]] = {
-        "data": {
-            "source": source,
-            "data_dir": None if data_dir is None else str(data_dir),
-            "image_size": image_size,
-            "channels": channels,
-            "batch_size": batch_size,
-        },
-        "train": {
-            "epochs": epochs,
-            "steps": steps,
-            "minutes": minutes,
-            "seed": seed,
-            "device": device,
-            "sample_epochs": None if sample_epochs is None else list(sample_epochs),
-            "evaluate_every": evaluate_every,
-            "precision": None if precision is None else PRECISIONS.get(precision, precision),
-            "deterministic": deterministic,
-        },
-    }
-    table = {} if config is None else read_toml(Path(config))
-    if deterministic or flags["train"]["precision"] == "float32":  # the plain path, whatever a file's run had chosen
-        table = {**table, "train": {key: value for key, value in table.get("train", {}).items() if key not in CHOICES}}
-    given = {name: {key: value for key, value in table.items() if value is not None} for name, table in flags.items()}
-    return assemble(variant, file=table, settings=settings, flags=given)
+def configure(variant: str | Variant | None = None, dataset: Any = None, **options: Unpack[Options]) -> RunConfig:
+    """Return the configuration that `ganzoo.train` and `ganzoo train` make of their arguments (see `trainer.train`)."""
+    unknown = [name for name in options if name not in Options.__annotations__]
+    if unknown:
+        raise UsageError(f"no option '{unknown[0]}'{nearest(unknown[0], list(Options.__annotations__))}")
+    flags = tables_of(options)
+    if dataset is not None:
+        flags.setdefault("data", {})["source"] = dataset if isinstance(dataset, str) else IN_MEMORY
+    train = flags.get("train", {})
+    if "precision" in train:
+        train["precision"] = PRECISIONS.get(train["precision"], train["precision"])
+    file = options.get("config")
+    table = {} if file is None else read_toml(Path(file))
+    if train.get("deterministic") or train.get("precision") == "float32":  # the plain path, whatever a file has chosen
+        kept = {key: value for key, value in table.get("train", {}).items() if key == "threads" or key not in CHOICES}
+        table = {**table, "train": kept}
+    return assemble(variant, file=table, settings=options.get("settings") or (), flags=flags)
 
 
 @dataclass(frozen=True)
@@ -128,7 +101,7 @@ class Training:
 
 
 def prepare(config: RunConfig, images: Any = None, *, resumed: bool = False, world: World = ALONE) -> Training:
-    """Load the data (or take `images` in memory), choose device, precision and threads.
+    """Load the data (or take `images` in memory) and choose the device.
 
     Of several processes each loads all the data. Raises: UsageError for settings that the data or the number of
     processes contradict, FileError for data that a resumed run was not trained on,
@@ -141,35 +114,70 @@ def prepare(config: RunConfig, images: Any = None, *, resumed: bool = False, wor
             f"'{config.run.variant}' is conditional, but {dataset.source} has no labels: use a folder a class, "
             "`labels` in an .npz file, or --set conditional=false"
         )
-    if resumed and dataset.sha256 != config.data.sha256:
+    if resumed and dataset.sha256 != config.facts.sha256:
         raise FileError(
             f"{dataset.source} is not what the run was trained on (another SHA-256); the run was left as it is"
         )
     train = config.train
-    device = world.device(_device(train.device, resumed))
+    former = config.compute.device if resumed and config.compute else train.device
+    device = world.device(_device(former, resumed))
     if train.deterministic and train.precision == "bfloat16":
         raise UsageError("train.deterministic computes in float32: leave out --precision bf16")
-    if train.graphs and (device.type != "cuda" or world.size > 1):
-        if not resumed:
-            raise UsageError("train.graphs is for CUDA and one process: leave it out, or --set train.graphs=false")
-        train = train.model_copy(update={"graphs": False})
+    if train.graphs and not _can_capture(device, world) and not resumed:
+        raise UsageError("train.graphs is for CUDA and one process: leave it out, or --set train.graphs=false")
     completed = config.with_data(
         source=dataset.source,
         memory=dataset.mapped.memory if dataset.mapped else config.data.memory,  # the order depends on it
-        note=dataset.note or config.data.note,
+    ).with_facts(
+        note=dataset.note or config.facts.note,
         sha256=dataset.sha256,
         images=len(dataset),
         image_shape=dataset.image_shape,
         num_classes=dataset.num_classes,
         class_names=dataset.class_names,
-    ).with_train(
-        device=device.type,
-        precision="float32" if train.plain else choose_precision(train.precision, device),
-        matmul="highest" if train.plain and train.matmul == "auto" else choose_matmul(train.matmul, device),
-        **{key: False if train.plain and getattr(train, key) is None else getattr(train, key) for key in PATHS},
     )
     loader = Loader(dataset, config.data.batch_size, device, config.train.seed, share)
     return Training(completed, dataset, loader, device, world)
+
+
+def with_compute(training: Training, before: Reading | None = None) -> Training:
+    """Return the training with the choice of how it computes made by the rule.
+
+    The processors that are free are counted from the reading `before` on, unless threads, or their number, are asked
+    for. Of several processes all take the least of what they count.
+    """
+    if training.config.compute is not None:  # a file's, whose run it repeats
+        return keep_compute(training, training.config.compute, None, before)
+    train, world = training.config.train, training.world
+    processors = None
+    if train.threads is None:
+        world.gather(None)  # none of them counts the others that are starting
+        own = train.processors if train.processors is not None else free(before if world.size == 1 else None)
+        processors = min(world.gather(own))
+    provisional = training.config.with_horizon(training.total_steps or PROVISIONAL)
+    compute = rule.choose(provisional, training.device, processors, world.local_size)
+    return replace(training, config=training.config.model_copy(update={"compute": compute}))
+
+
+def keep_compute(training: Training, former: Compute | None, threads: int | None, before: Reading | None) -> Training:
+    """Return a resumed training that computes as it did, as far as this machine can; with other `threads` if given."""
+    if former is None:  # a run of a ganzoo that recorded none
+        return with_compute(training, before)
+    device = training.device
+    compute = former.model_copy(
+        update={
+            "device": device.type,
+            "matmul": choose_matmul(former.matmul, device),
+            "graphs": former.graphs and _can_capture(device, training.world),
+            "threads": threads or former.threads,
+        }
+    )
+    return replace(training, config=training.config.model_copy(update={"compute": compute}))
+
+
+def _can_capture(device: torch.device, world: World) -> bool:
+    """Return whether CUDA graphs can capture updates."""
+    return device.type == "cuda" and world.size == 1
 
 
 def with_budget(config: RunConfig, budget: Mapping[str, float | None], seconds: float) -> RunConfig:
@@ -189,8 +197,10 @@ def with_budget(config: RunConfig, budget: Mapping[str, float | None], seconds: 
 def recipe(config: RunConfig) -> str:
     """All of a configuration that runs have in common if they are repetitions of one another."""
     train = config.train.model_dump(mode="json", include={*BUDGETS, "ema"})
-    data = config.data.model_dump(mode="json", exclude={"memory", "note"})  # both may tell how much was free that day
-    return json.dumps(without_horizons([config.variant.model_dump(mode="json"), data, train]))
+    # Memory and note may depend on how much was free that day.
+    data = config.data.model_dump(mode="json", exclude={"memory"})
+    facts = config.facts.model_dump(mode="json", exclude={"note"})
+    return json.dumps(without_horizons([config.variant.model_dump(mode="json"), data, facts, train]))
 
 
 def changes(former: RunConfig, config: RunConfig) -> list[str]:
@@ -215,6 +225,12 @@ def lost_exactness(run: Run, training: Training, processes: int) -> list[str]:
     if before != now:
         began_on, now_on = (f"{device} with torch {torch_version}" for device, torch_version in (before, now))
         lines.append(f"exactness is lost: the run began on {began_on}, now {now_on}")
+    chosen, recorded = training.config.chosen, run.config.compute
+    if recorded is not None and chosen.threads != recorded.threads:
+        lines.append(
+            f"exactness is lost: the run computed with {recorded.threads} threads, now with {chosen.threads}, which "
+            "rounds sums differently"
+        )
     if processes != training.world.size:
         lines.append(f"exactness is lost: the number of processes was {processes}, now it is {training.world.size}")
     return lines

@@ -222,15 +222,15 @@ class TrainingState:
 
     def __init__(self, config: RunConfig, device: torch.device, world: World = ALONE) -> None:
         torch.manual_seed(derive(config.train.seed, "weights"))
-        layout = torch.channels_last if config.train.channels_last else torch.contiguous_format
+        layout = torch.channels_last if config.chosen.channels_last else torch.contiguous_format
         objective = build_objective(config).to(device)
         objective.to(memory_format=layout)  # type: ignore[call-overload]  # torch's stubs leave the keyword out
-        fuse(objective, bool(config.train.fused))
+        fuse(objective, config.chosen.fused)
         self.objective = objective
         self.device = device
         self.world = world
         self.discriminator, self.generator = (
-            Player(name, objective, settings, world, capturable=bool(config.train.graphs))
+            Player(name, objective, settings, world, capturable=config.chosen.graphs)
             for name, settings in _optimizers(config).items()
         )
         self.scheduled = scheduled_parts(config, objective)

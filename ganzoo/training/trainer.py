@@ -5,12 +5,13 @@ to step N gives the very bits of training to N.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any, Unpack
 
+from ganzoo.compute import processors, rule
 from ganzoo.compute.device import device_name, torch_settings
 from ganzoo.compute.distributed import ALONE, World
 from ganzoo.config import RunConfig, Variant
@@ -22,32 +23,24 @@ from ganzoo.runs.run import Run
 from ganzoo.runtime.images import save_png
 from ganzoo.training import tuning
 from ganzoo.training.interruption import Received, interruption
-from ganzoo.training.prepare import Training, changes, configure, kept_horizons, lost_exactness, prepare, with_budget
+from ganzoo.training.options import Options
+from ganzoo.training.pace import Pace
+from ganzoo.training.prepare import (
+    Training,
+    changes,
+    configure,
+    keep_compute,
+    kept_horizons,
+    lost_exactness,
+    prepare,
+    with_budget,
+    with_compute,
+)
 from ganzoo.training.progress import Progress
 from ganzoo.training.state import TrainingState
 from ganzoo.training.updates import Updates
 
 PICTURE_UPDATES = 1000  # the even cadence of pictures: the whole epochs nearest to this many updates
-
-
-class Options(TypedDict, total=False):
-    """What `train` takes besides: the same names as the flags of `ganzoo train`."""
-
-    data_dir: str | Path | None
-    image_size: int | None
-    channels: int | None
-    epochs: float | None
-    steps: int | None
-    minutes: float | None
-    batch_size: int | None
-    seed: int | None
-    device: str | None
-    sample_epochs: Sequence[int] | None
-    evaluate_every: int | None
-    precision: str | None
-    deterministic: bool | None
-    config: str | Path | None
-    settings: Sequence[str]
 
 
 def train(
@@ -68,14 +61,8 @@ def train(
         out: the run's directory, which must not exist; None for one under `runs/`.
         progress: whether to show progress on stderr.
         world: of a run on several processes, what `ganzoo.distributed.joined` gave this one.
-        epochs, steps, minutes: the budget; one of them, or none for 5 minutes.
-        batch_size, seed, device, sample_epochs, evaluate_every: see `DataConfig` and `TrainConfig`.
-        precision: "auto", "fp32" or "bf16"; fp32 is also the plain path, layer by layer.
-        deterministic: the plain path, with torch's deterministic algorithms.
-        image_size, channels: bring the images to squares of this many pixels, to 1 or 3 channels.
-        data_dir: where MNIST lies or is put; None for `GANZOO_DATA_DIR`, else the platform's cache directory.
-        config: a TOML file over the variant's own values, such as a run's `config.toml`.
-        settings: `KEY=VALUE` strings over those, as the command's `--set` takes them.
+        options: those of `ganzoo.training.options.Options`, which are the flags of `ganzoo train`; of the budgets
+            `epochs`, `steps` and `minutes` one, or none for 5 minutes.
 
     Raises: the errors of `ganzoo.errors`; `Interrupted`, a KeyboardInterrupt, after it has saved.
     """
@@ -90,26 +77,29 @@ def start(
     progress: bool = True,
     world: World = ALONE,
 ) -> Run:
-    """Train a configuration into a new run directory; `dataset` is read only where it is images in memory."""
+    """Train a configuration into a new run directory; `dataset` is read only if it is images in memory."""
+    before = processors.read()
     training = prepare(config, dataset, world=world)
     reporter = Progress(enabled=progress and world.leads)
     if training.dataset.note:
         reporter.say(training.dataset.note)
-    completed, line = tuning.measured(training, config.train)
-    training = replace(training, config=completed)
+    training = with_compute(training, before)
+    line: str | None = rule.describe(training.config.chosen, repeated=config.compute is not None)
+    if config.train.tune:
+        completed, line = tuning.tune(training)
+        training = replace(training, config=completed)
     completed, horizon = tuning.with_horizon(training)
     training = replace(training, config=completed)
-    for text in (line, horizon):
-        if text:
-            reporter.say(text)
-    with torch_settings(training.config.train):
+    with torch_settings(training.config):
         state = TrainingState(
             training.config, training.device, world
         )  # first: what cannot be built leaves no directory
         monitor = _monitor(training)
         _check_alike(training, state)
         run = _on_the_first(world, lambda: Run.create(training.config, out, device_name(training.device)))
-        reporter.say(f"run: {run.path}")
+        for text in (f"run: {run.path}", line, horizon):
+            if text:
+                reporter.say(text)
         with _locked(run, world):
             return _fit(Session(run, training, state, reporter, monitor))
 
@@ -120,6 +110,7 @@ def resume(
     epochs: float | None = None,
     steps: int | None = None,
     minutes: float | None = None,
+    threads: int | None = None,
     dataset: Any = None,
     progress: bool = True,
     world: World = ALONE,
@@ -128,6 +119,7 @@ def resume(
 
     Args:
         epochs, steps: the run's new total; minutes: that much more time; none of them: what is left of its budget.
+        threads: as many CPU threads from here on; another number than before ends exactness.
         dataset: the images again, for a run that was trained on images in memory.
         world: as of `train`; each process reads the checkpoint.
 
@@ -136,19 +128,23 @@ def resume(
     run = run if isinstance(run, Run) else Run.open(run)
     reporter = Progress(enabled=progress and world.leads)
     with _locked(run, world):
-        return _resume(run, {"epochs": epochs, "steps": steps, "minutes": minutes}, dataset, reporter, world)
+        budget = {"epochs": epochs, "steps": steps, "minutes": minutes}
+        return _resume(run, budget, threads, dataset, reporter, world)
 
 
-def _resume(run: Run, budget: dict[str, float | None], dataset: Any, reporter: Progress, world: World) -> Run:
+def _resume(
+    run: Run, budget: dict[str, float | None], threads: int | None, dataset: Any, reporter: Progress, world: World
+) -> Run:
+    before = processors.read()
     latest = run.latest_checkpoint()
     saved = latest.state()
     former = latest.config()
     training = prepare(with_budget(former, budget, float(saved["seconds"])), dataset, resumed=True, world=world)
-    training = replace(training, config=tuning.complete(training))
+    training = keep_compute(training, former.compute, threads, before)
     changed = [*changes(former, training.config), *lost_exactness(run, training, int(saved.get("processes", 1)))]
     for line in [*changed, *kept_horizons(former, training)]:
         reporter.say(line)
-    with torch_settings(training.config.train):
+    with torch_settings(training.config):
         state = TrainingState(training.config, training.device, world)
         state.restore(latest)
         training.check_budget(state.step, state.seconds)
@@ -209,19 +205,26 @@ class Session:
         self._picture_epochs = _picture_epochs(self.config, training.loader.batches_per_epoch)
         self._started = time.monotonic() - state.seconds
         self._logged = (state.step, state.seconds)
-        self._seen = state.seconds  # when it was last asked whether an evaluation is due
+        self._seen = state.seconds  # after the last step
+        compute = self.config.chosen
+        self.pace = Pace(
+            str(run.path), compute.threads, on_cpu=compute.device == "cpu", step=state.step, seconds=state.seconds
+        )
         self._distance: tuple[int, float] | None = None  # step and FID of the last evaluation
         self.finished = False  # whether the budget was spent when all processes last agreed on it
 
-    def goes_on(self, received: Received) -> bool:
-        """Whether there is another step: all processes stop together, by the first one's clock or a signal to any."""
+    def agree(self, received: Received) -> bool:
+        """Agree with all processes on whether to take another step, and note why not: they stop together.
+
+        The first one's clock counts, and a signal to any of them.
+        """
         due = self.world.leads and self.is_over()  # its clock alone leaves out evaluations
         over, number = self.world.greatest(due, received.number or 0)
         self.finished, received.number = bool(over), int(number) or None
         return not over and not number
 
     def is_over(self) -> bool:
-        """Whether the budget is spent."""
+        """Return whether the budget is spent."""
         minutes, total = self.config.train.minutes, self.training.total_steps
         if minutes is not None:
             return self.seconds() >= 60 * minutes
@@ -245,8 +248,12 @@ class Session:
         for done in range(int(self.training.epoch(step - 1)) + 1, int(epoch) + 1):
             if self._picture_epochs(done):
                 self.picture(f"epoch-{done:04d}.png")
-        if self._evaluation_is_due(step, epoch):
+        seconds = self.seconds()
+        if report := self.pace.after_step(step, seconds):
+            self.progress.say(report)
+        if self._evaluation_is_due(step, epoch, seconds):
             self.evaluate(step, epoch)
+        self._seen = seconds
         if step % train.checkpoint_every == 0 and not self.is_over():  # a final one follows at once
             self.save(final=False)
 
@@ -300,15 +307,12 @@ class Session:
         if self.monitor is not None and (self._distance is None or self._distance[0] != self.state.step):
             self.evaluate(self.state.step, self.training.epoch(self.state.step))
 
-    def _evaluation_is_due(self, step: int, epoch: float) -> bool:
-        train, before, now = self.config.train, self._seen, self.seconds()
-        if self.monitor is None:
-            return False
-        self._seen = now
-        return bool(
+    def _evaluation_is_due(self, step: int, epoch: float, seconds: float) -> bool:
+        train, before = self.config.train, self._seen
+        return self.monitor is not None and bool(
             (train.evaluate_every and step % train.evaluate_every == 0)
             or any(self.training.epoch(step - 1) < due <= epoch for due in train.evaluate_epochs)
-            or any(before < due <= now for due in train.evaluate_seconds)
+            or any(before < due <= seconds for due in train.evaluate_seconds)
         )
 
     def check_finite(self) -> None:
@@ -364,7 +368,7 @@ def _fit(session: Session) -> Run:
         for line in _notes(session):
             session.progress.say(line)
         with session.progress:
-            while session.goes_on(received):
+            while session.agree(received):
                 session.updates.step(session.batches)
                 session.after_step()
         state.check_alike()

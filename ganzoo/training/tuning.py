@@ -1,4 +1,8 @@
-"""How a run computes, chosen by measuring a few steps when it starts, and written down: a resumed run keeps to it."""
+"""Measuring a few steps when a run starts: which way to compute is the fastest (`--tune`), how many steps fit a budget.
+
+What is measured takes place on a state that is thrown away, and what it chooses is written down: a resumed run keeps to
+it.
+"""
 
 import math
 import time
@@ -7,11 +11,12 @@ from typing import Any
 
 import torch
 
+from ganzoo.compute import rule
 from ganzoo.compute.device import torch_settings
-from ganzoo.config import RunConfig, TrainConfig
+from ganzoo.config import RunConfig
 from ganzoo.errors import first_line
 from ganzoo.training.graphs import CaptureError
-from ganzoo.training.prepare import Training
+from ganzoo.training.prepare import PROVISIONAL, Training
 from ganzoo.training.state import TrainingState
 from ganzoo.training.updates import Updates
 
@@ -23,29 +28,23 @@ SECONDS = 0.25  # that a choice is measured for, and
 REPEATS = 3  # steps at least
 LEAST_SECONDS, SHARE = 3.0, 0.05  # what measuring may take: seconds, or a share of the budget if that is more
 SLOW = 1.5  # times as slow as the best: not worth another step
-GAIN = 0.95  # a choice must take this share of the time, or less, to displace a simpler one
+GAIN = 0.95  # a choice must take this share of the time, or less, to displace the rule's
 
 
-PROVISIONAL = 10**9  # steps of schedules while a run is measured, whose horizon is not known before
+def tune(training: Training) -> tuple[RunConfig, str | None]:
+    """Return the configuration with the fastest choices where it leaves them open, and a line that reports them.
 
-
-def complete(training: Training) -> RunConfig:
-    """The configuration with every choice made that can be made without measuring."""
-    train = training.config.train
-    defaults = {"channels_last": False, "fused": True, "compiled": False, "graphs": False}
-    chosen: dict[str, Any] = {key: value for key, value in defaults.items() if getattr(train, key) is None}
-    return training.config.with_train(threads=train.threads or torch.get_num_threads(), **chosen)
-
-
-def measured(training: Training, asked: TrainConfig) -> tuple[RunConfig, str | None]:
-    """The configuration with the fastest choices where `asked` leaves them open, and a line that says which.
-
-    Nothing is measured where nothing is open, the budget is too small for it, or several processes would have to agree;
-    and no more than a small share of the budget. Raises CaptureError, after which a process cannot train.
+    It begins with what the rule chose. Nothing is measured if nothing is open, the budget is too small for it, or
+    several processes would have to agree; and no more than a small share of the budget is spent. Raises CaptureError,
+    after which a process cannot train.
     """
-    config = complete(training)
-    if _is_short(training) or training.world.size > 1 or not any(_candidates(config, asked, math.inf)):
+    config = training.config
+    if not any(_candidates(config, math.inf)):
         return config, None
+    if _is_short(training):
+        return config, f"too short to measure: {rule.describe(config.chosen)}"
+    if training.world.size > 1:
+        return config, f"several processes cannot measure: {rule.describe(config.chosen)}"
     began = time.monotonic()
     try:
         fastest = _seconds(training, config, math.inf)
@@ -53,15 +52,15 @@ def measured(training: Training, asked: TrainConfig) -> tuple[RunConfig, str | N
         raise
     except Exception:  # whatever is wrong with the run, training itself says it better
         return config, None
-    minutes = training.config.train.minutes or (training.total_steps or 0) * fastest / 60
+    minutes = config.train.minutes or (training.total_steps or 0) * fastest / 60
     tried, slower = [], set[str]()
-    for key, value in _candidates(config, asked, minutes):
+    for key, value in _candidates(config, minutes):
         if time.monotonic() - began > max(LEAST_SECONDS, SHARE * 60 * minutes):
             tried.append("no time for more")
             break
         if key in slower:  # half of the threads were slower: so is a quarter
             continue
-        changed, name = config.with_train(**{key: value}), _describe(key, value)
+        changed, name = config.with_compute(**{key: value}), _describe(key, value)
         try:
             seconds = _seconds(training, changed, fastest)
         except CaptureError:
@@ -74,40 +73,29 @@ def measured(training: Training, asked: TrainConfig) -> tuple[RunConfig, str | N
             config, fastest = changed, seconds
         else:
             slower.add(key)
-    if not tried:
-        return config, None
-    train = config.train
-    chosen = [train.precision, _describe("threads", train.threads)]
-    chosen += [key for key in ("channels_last", "compiled", "graphs") if getattr(train, key)]
-    return config, f"chosen by measuring: {', '.join(chosen)}, {1000 * fastest:.3g} ms a step ({'; '.join(tried)})"
+    return config, f"measured: {rule.describe(config.chosen)}; {1000 * fastest:.3g} ms per step ({'; '.join(tried)})"
 
 
-def _candidates(config: RunConfig, asked: TrainConfig, minutes: float) -> Iterator[tuple[str, Any]]:
-    """The settings that may be faster, each tried over the best of those before it."""
-    train = config.train
+def _candidates(config: RunConfig, minutes: float) -> Iterator[tuple[str, Any]]:
+    """Yield what may be faster than the rule's choice, each to be tried over the best of those before it."""
+    asked, chosen = config.train, config.chosen
     if asked.plain:
         return
-    convolutions = _has_convolutions(config)
-    if asked.graphs is None and train.device == "cuda":
+    if asked.graphs is None and chosen.device == "cuda":
         yield "graphs", True
+    convolutions = chosen.channels_last
     if asked.channels_last is None and convolutions:
-        yield "channels_last", True
-    if asked.precision == "auto" and train.precision == "bfloat16":
+        yield "channels_last", False
+    if asked.precision == "auto" and chosen.precision == "bfloat16":
         yield "precision", "float32"
-    if asked.threads is None and train.device == "cpu":
-        threads = train.threads or 1
+    if asked.threads is None and chosen.device == "cpu":
+        threads = chosen.threads
         while threads > 1:
             threads //= 2
             yield "threads", threads
     # Perceptrons gain nothing from being compiled on a CPU: their matrix products are the same (docs/performance.md).
-    if asked.compiled is None and minutes >= COMPILE_MINUTES and (convolutions or train.device == "cuda"):
+    if asked.compiled is None and minutes >= COMPILE_MINUTES and (convolutions or chosen.device == "cuda"):
         yield "compiled", True
-
-
-def _has_convolutions(config: RunConfig) -> bool:
-    with torch_settings(config.train):
-        state = TrainingState(config.with_horizon(PROVISIONAL), torch.device("cpu"))
-    return any(parameter.ndim == 4 for parameter in state.objective.parameters())
 
 
 def _is_short(training: Training) -> bool:
@@ -133,7 +121,7 @@ def with_horizon(training: Training) -> tuple[RunConfig, str | None]:
 def _seconds(training: Training, config: RunConfig, fastest: float) -> float:
     """The least time that a step takes, of a few on a state that is thrown away; of two where they are slow."""
     config = config.with_horizon(PROVISIONAL)
-    with torch_settings(config.train):
+    with torch_settings(config):
         state = TrainingState(config, training.device)
         updates, batches = Updates(state, config), training.batches(state.objective)
         batches.at(0)
@@ -151,5 +139,7 @@ def _seconds(training: Training, config: RunConfig, fastest: float) -> float:
 
 
 def _describe(key: str, value: Any) -> str:
-    """`threads=1` -> "1 thread", `channels_last=True` -> "channels_last", `precision=float32` -> "float32"."""
-    return f"{value} thread{'s' if value != 1 else ''}" if key == "threads" else key if value is True else str(value)
+    """`threads=1` -> "1 thread", `channels_last=False` -> "not channels_last", `precision=float32` -> "float32"."""
+    if isinstance(value, bool):
+        return key if value else f"not {key}"
+    return f"{value} thread{'s' if value != 1 else ''}" if key == "threads" else str(value)

@@ -24,21 +24,21 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Updates:
-    """The updates of a run's state, as its configuration says: `train.compiled`, `train.graphs`, `train.precision`."""
+    """The updates of a run's state, compiled, captured and in the precision that its `Compute` says."""
 
     def __init__(self, state: TrainingState, config: RunConfig) -> None:
         self.state = state
         self.critic_steps = config.variant.critic_steps
         self.seed = config.train.seed
-        self._autocast = autocast(state.device, config.train.precision)
+        self._autocast = autocast(state.device, config.chosen.precision)
         self._drawn: Drawn | None = None  # by a step's last discriminator update, for its generator update
         objective = state.objective
         self._draw = objective.draw
         self._terms = {player: partial(objective.terms, player) for player in get_args(PlayerName)}
-        if config.train.compiled:
+        if config.chosen.compiled:
             self._draw = _compiled(self._draw)
             self._terms = {player: _compiled(terms) for player, terms in self._terms.items()}
-        self._graphs = Graphs() if config.train.graphs else None
+        self._graphs = Graphs() if config.chosen.graphs else None
 
     def step(self, batches: Batches) -> None:
         """The algorithm: `critic_steps` discriminator updates, a generator update on the last batch, the average."""

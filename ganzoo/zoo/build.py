@@ -120,14 +120,14 @@ def build_objective(config: RunConfig) -> Objective:
 
 def image_shape(config: RunConfig) -> ImageShape:
     """Return (C, H, W) of the run's images, known once its data are loaded."""
-    if config.data.image_shape is None:
-        raise UsageError("data.image_shape is not known: the configuration was not completed by its data")
-    return config.data.image_shape
+    if config.facts.image_shape is None:
+        raise UsageError("the images' shape is not known: the configuration was not completed by its data")
+    return config.facts.image_shape
 
 
 def num_classes(config: RunConfig) -> int | None:
     """Return how many classes the networks are given; None for an unconditional variant."""
-    return config.data.num_classes if config.variant.conditional else None
+    return config.facts.num_classes if config.variant.conditional else None
 
 
 def generator_labels(config: RunConfig) -> int | None:
@@ -194,7 +194,7 @@ def _heads(config: RunConfig, terms: Sequence[Term]) -> dict[str, int | None]:
     """The heads that the terms read, with their sizes; None for what is not linear."""
     code = config.variant.categorical_code
     sizes = {
-        "classes": config.data.num_classes,
+        "classes": config.facts.num_classes,
         "codes": config.variant.uniform_codes + (code.size if code else 0) or None,
     }
     heads: dict[str, int | None] = {}
@@ -252,7 +252,7 @@ def _check_terms(terms: Sequence[Term], config: RunConfig) -> None:
                 f"the term '{term.term}' asks the discriminator for the class, which its conditioning gives it: "
                 "--set discriminator.conditioning=none"
             )
-        if term.needs_labels and config.data.num_classes is None:
+        if term.needs_labels and config.facts.num_classes is None:
             raise UsageError(
                 f"the term '{term.term}' reads labels, and {config.data.source} has none: use a folder per class, or "
                 "`labels` in an .npz file"

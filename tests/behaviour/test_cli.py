@@ -251,7 +251,7 @@ def test_a_run_is_what_its_description_says(place: Place) -> None:
         assert size_of(picture) == (298, 298)  # ten by ten, two pixels between
     config = RunConfig.from_toml((run / "config.toml").read_text())
     assert (config.run.variant, config.train.steps, config.data.batch_size) == ("cgan", 6, 16)
-    assert (config.data.images, config.data.num_classes, config.data.image_shape) == (64, 10, (1, 28, 28))
+    assert (config.facts.images, config.facts.num_classes, config.facts.image_shape) == (64, 10, (1, 28, 28))
     environment = json.loads((run / "env.json").read_text())
     assert environment["packages"]["torch"] == torch.__version__
     assert {"python", "platform", "device", "git_revision", "started"} < environment.keys()
@@ -307,7 +307,7 @@ def test_a_dry_run_prints_the_configuration_and_writes_nothing(call: Call, tmp_p
     done = succeeded(call(*TRAIN, *SMALL, "--dry-run", "--out", "never"))
     assert contents(Path.cwd()) == before
     config = RunConfig.from_toml(done.out)
-    assert (config.variant.generator.settings["width"], config.train.steps, config.data.images) == (8, 6, 64)
+    assert (config.variant.generator.settings["width"], config.train.steps, config.facts.images) == (8, 6, 64)
     assert config.variant.loss == assemble("gan").variant.loss  # what is not set is written out too
     assert re.search(r"generator: [\d,]+ parameters, discriminator: [\d,]+ parameters", done.err)
     assert "no run was made" in done.err
@@ -815,8 +815,8 @@ DAMAGED_RUNS: dict[str, tuple[Change, str]] = {
     "no config": (lambda run: (run / "config.toml").unlink(), "is no run: it has no config.toml"),
     "no checkpoints": (lambda run: shutil.rmtree(run / "checkpoints"), "has no checkpoint yet"),
     "newer": (
-        rewritten(f"{LAST}/manifest.json", lambda data: data.replace(b'"schema": 2', b'"schema": 3')),
-        "has checkpoint schema 3, this ganzoo reads up to 2: upgrade ganzoo",
+        rewritten(f"{LAST}/manifest.json", lambda data: data.replace(b'"schema": 3', b'"schema": 4')),
+        "has checkpoint schema 4, this ganzoo reads up to 3: upgrade ganzoo",
     ),
     "weights cut": (rewritten(f"{LAST}/ema.safetensors", cut), rf"ema\.safetensors is damaged .*{GO_ON}"),
     "weights altered": (rewritten(f"{LAST}/ema.safetensors", bit_flipped), f"ema.* is damaged .*SHA-256.*{GO_ON}"),
@@ -986,9 +986,9 @@ BAD_CONFIGURATIONS: dict[str, tuple[Change, int, str]] = {
     "broken": (lambda path: path.write_text("[train\nseed = 1"), 3, r"c\.toml is not a readable TOML file: .*line 1"),
     "binary": (lambda path: path.write_bytes(b"\xff\xfe\0"), 3, "c.toml is not a readable TOML file"),
     "newer": (
-        lambda path: path.write_text("[run]\nschema_version = 3"),
+        lambda path: path.write_text("[run]\nschema_version = 4"),
         3,
-        "c.toml has schema 3, this ganzoo reads up to 2: upgrade ganzoo",
+        "c.toml has schema 4, this ganzoo reads up to 3: upgrade ganzoo",
     ),
     "unknown table": (
         lambda path: path.write_text("[trian]\nseed = 1"),
@@ -1146,7 +1146,7 @@ def test_without_mnist_the_default_falls_back_and_says_so(tmp_path: Path) -> Non
     (run,) = (tmp_path / "runs").iterdir()
     assert run.name.startswith("gan-mnist-5k-")
     assert (config := Run.open(run).config).data.source == "mnist-5k"
-    assert config.data.images == 4000
+    assert config.facts.images == 4000
     assert "mnist-5k" in (run / "README.md").read_text()
 
 

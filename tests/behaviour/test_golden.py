@@ -1,7 +1,8 @@
-"""What an earlier ganzoo wrote stays: runs, checkpoints and .onnx files of schema 1 resume, load and verify.
+"""What an earlier ganzoo wrote stays: runs, checkpoints and .onnx files of former schemas resume, load and verify.
 
-`tests/golden/` was written by ganzoo at 257c156, of the tiny images of `conftest.make_images`, 12 steps each, with
-checkpoints at steps 6 and 12. Other processors round otherwise, so that weights are compared with a tolerance.
+`tests/golden/` was written by ganzoo at 257c156 (schema 1), `tests/golden-2/` at ef2e2d4 (schema 2), of the tiny images
+of `conftest.make_images`, 12 steps each, with checkpoints at steps 6 and 12. Other processors round otherwise, so that
+weights are compared with a tolerance.
 """
 
 import json
@@ -15,24 +16,28 @@ from conftest import ROOT, Images, tensors_of
 
 import ganzoo
 from ganzoo import runtime
-from ganzoo.config import SCHEMA, Spec, assemble, read_toml
+from ganzoo.config import SCHEMA, Compute, Spec, assemble, read_toml
 from ganzoo.exporting import parity
 from ganzoo.exporting.exporter import prove_again
 from ganzoo.runs.run import Run
 
-GOLDEN = ROOT / "tests" / "golden"
-NAMES = sorted(path.name for path in GOLDEN.iterdir())
-by_variant = pytest.mark.parametrize("name", NAMES)
+GOLDEN = {1: ROOT / "tests" / "golden", 2: ROOT / "tests" / "golden-2"}  # by schema
+RUNS = sorted(path for folder in GOLDEN.values() for path in folder.iterdir())
+by_run = pytest.mark.parametrize("original", RUNS, ids=lambda path: f"{path.parent.name}/{path.name}")
 
 
 @pytest.fixture
-def golden(name: str, tmp_path: Path) -> Run:
-    return Run.open(shutil.copytree(GOLDEN / name, tmp_path / name))
+def golden(original: Path, tmp_path: Path) -> Run:
+    return Run.open(shutil.copytree(original, tmp_path / original.name))
 
 
-def same_weights(run: Run, name: str) -> None:
+def schema_of(original: Path) -> int:
+    return next(schema for schema, folder in GOLDEN.items() if folder == original.parent)
+
+
+def same_weights(run: Run, original: Path) -> None:
     """The run's weights at step 12 are the golden ones, but for rounding."""
-    expected, found = tensors_of(Run(GOLDEN / name).checkpoint_at(12)), tensors_of(run.checkpoint_at(12))
+    expected, found = tensors_of(Run(original).checkpoint_at(12)), tensors_of(run.checkpoint_at(12))
     for part in ("objective", "ema"):
         ours, theirs = (
             {key: value for key, value in tensors.items() if key.startswith(f"{part}/")}
@@ -43,29 +48,39 @@ def same_weights(run: Run, name: str) -> None:
 
 
 def test_there_is_one_of_each_first_variant() -> None:
-    assert NAMES == ["cgan", "dcgan", "gan", "wgan-gp"]
+    assert sorted(path.name for path in GOLDEN[1].iterdir()) == ["cgan", "dcgan", "gan", "wgan-gp"]
 
 
-@by_variant
-def test_a_configuration_of_schema_1_is_read(golden: Run) -> None:
-    assert (
-        json.loads((golden.latest_checkpoint().path / "state.json").read_text())["config"]["run"]["schema_version"] == 1
-    )
+@by_run
+def test_a_former_configuration_is_read(golden: Run, original: Path) -> None:
+    schema = schema_of(original)
+    written = json.loads((golden.latest_checkpoint().path / "state.json").read_text())["config"]
+    assert written["run"]["schema_version"] == schema
     config = golden.config
     assert config.run.schema_version == SCHEMA
-    (term,) = config.variant.terms
-    assert isinstance(term, Spec)
-    assert config.variant.penalties == (term,)
-    assert config.variant.objective == Spec("adversarial")
+    assert config == golden.latest_checkpoint().config()
+    for term in config.variant.terms:
+        assert isinstance(term, Spec)
+    assert config.variant.penalties == config.variant.terms
+    assert len(config.variant.terms) == len(written["variant"]["penalties" if schema == 1 else "terms"])
     assert assemble(file=read_toml(golden.path / "config.toml")).variant == config.variant
 
 
-@by_variant
-def test_a_checkpoint_of_schema_1_resumes(golden: Run, name: str, tiny_images: Images) -> None:
+@by_run
+def test_facts_and_choices_are_found_where_they_were(golden: Run, original: Path) -> None:
+    written = read_toml(original / "config.toml")
+    facts, compute = golden.config.facts, golden.config.chosen
+    assert (facts.images, facts.image_shape, facts.sha256) == (43, (1, 8, 8), written["data"]["sha256"])
+    recorded = {key: written["train"][key] for key in Compute.model_fields if key != "processors"}
+    assert compute.model_dump(exclude={"processors"}) == recorded
+
+
+@by_run
+def test_a_former_checkpoint_resumes(golden: Run, original: Path, tiny_images: Images) -> None:
     shutil.rmtree(golden.checkpoint_at(12).path)
     lines = golden.metrics()
     run = ganzoo.resume(golden, dataset=tiny_images, progress=False)
-    same_weights(run, name)
+    same_weights(run, original)
     for ours, theirs in zip(run.metrics(), lines, strict=True):
         assert ours.keys() == theirs.keys()
         assert ours["d_loss"] == pytest.approx(theirs["d_loss"], rel=1e-3, abs=1e-4)
@@ -73,20 +88,20 @@ def test_a_checkpoint_of_schema_1_resumes(golden: Run, name: str, tiny_images: I
     ganzoo.resume(run, dataset=tiny_images, steps=14, progress=False)  # and what this ganzoo has saved goes on too
 
 
-@by_variant
+@by_run
 def test_its_configuration_trains_the_same_weights_from_the_start(
-    name: str, tiny_images: Images, tmp_path: Path
+    original: Path, tiny_images: Images, tmp_path: Path
 ) -> None:
-    config = GOLDEN / name / "config.toml"
+    config = original / "config.toml"
     run = ganzoo.train(None, tiny_images, config=config, out=tmp_path / "anew", progress=False)
-    same_weights(run, name)
+    same_weights(run, original)
 
 
-@by_variant
-def test_a_file_exported_by_it_loads_draws_and_verifies(golden: Run, name: str) -> None:
-    path = golden.path / f"{name}.onnx"
+@by_run
+def test_a_file_exported_by_it_loads_draws_and_verifies(golden: Run, original: Path) -> None:
+    path = golden.path / f"{original.name}.onnx"
     file, document = runtime.load(path), runtime.read_metadata(path)
-    assert document["schema"] == 2
+    assert document["schema"] == (3 if golden.config.variant.codes else 2)
     parity.check_probe(file, document)
     prove_again(file, document, golden)
     ours, theirs = file.sample(10).astype(np.int16), ganzoo.load(golden).sample(10).astype(np.int16)

@@ -227,7 +227,7 @@ def test_what_is_global_neither_matters_nor_changes(tiny_images: Images, tmp_pat
     assert bits_of(run) == expected
 
 
-@pytest.mark.parametrize("options", [{"deterministic": True}, {"steps": tuning.STEPS}])
+@pytest.mark.parametrize("options", [{"deterministic": True}, {"steps": tuning.STEPS, "tune": True}])
 def test_neither_the_plain_path_nor_measuring_changes_what_is_global(
     options: dict[str, Any], tiny_images: Images, tmp_path: Path
 ) -> None:
@@ -271,9 +271,9 @@ def test_a_resumed_run_takes_as_many_threads_as_before(
     threads = torch.get_num_threads()
     try:
         torch.set_num_threads(2)
-        settings = ["loss=observed", "train.threads=none"]
+        settings = ["loss=observed", "train.threads=2"]
         run = train_tiny("gan", tiny_images, tmp_path / "run", steps=1, settings=settings)
-        assert run.config.train.threads == 2
+        assert run.config.chosen.threads == 2
         torch.set_num_threads(1)
         with torch.no_grad():
             resumed(run, tiny_images, steps=2)

@@ -439,7 +439,7 @@ def test_it_is_said_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[st
     run = train_mapped(source, tmp_path / "run", steps=1, progress=True)
     said = capsys.readouterr().err
     assert said.count("1 MB of images, where 1 MB may be taken (data.memory): they stay on disk") == 1
-    assert str(tmp_path) not in str(run.config.data.note)
+    assert str(tmp_path) not in str(run.config.facts.note)
 
 
 def test_a_run_whose_images_no_longer_fit_is_no_longer_exact(tmp_path: Path) -> None:

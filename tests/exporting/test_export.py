@@ -93,7 +93,7 @@ class Outcome:
     def classes(self) -> int | None:
         """The number of labels that the generator takes."""
         code = self.config.variant.categorical_code
-        return code.size if code else self.config.data.num_classes if self.config.variant.conditional else None
+        return code.size if code else self.config.facts.num_classes if self.config.variant.conditional else None
 
 
 def outcome(run: Run) -> Outcome:
@@ -138,11 +138,11 @@ def test_inputs_and_output_have_their_names_types_and_a_free_batch(case: Outcome
         tensor = value.type.tensor_type
         return value.name, tensor.elem_type, [size.dim_param or size.dim_value for size in tensor.shape.dim]
 
-    variant, data = case.config.variant, case.config.data
+    variant, facts = case.config.variant, case.config.facts
     labels = [("labels", onnx.TensorProto.INT64, ["batch"])] if case.classes else []
     expected = [("z", onnx.TensorProto.FLOAT, ["batch", variant.z_dim]), *labels]
     assert [described(value) for value in case.model.graph.input] == expected
-    output = ("images", onnx.TensorProto.FLOAT, ["batch", *(data.image_shape or ())])
+    output = ("images", onnx.TensorProto.FLOAT, ["batch", *(facts.image_shape or ())])
     assert [described(value) for value in case.model.graph.output] == [output]
 
 
@@ -159,7 +159,7 @@ def test_every_batch_size_runs_in_plain_onnxruntime(case: Outcome) -> None:
         if case.classes:
             inputs["labels"] = np.arange(size) % case.classes
         (drawn,) = session.run(["images"], inputs)
-        assert drawn.shape == (size, *(case.config.data.image_shape or ()))
+        assert drawn.shape == (size, *(case.config.facts.image_shape or ()))
         assert drawn.dtype == np.float32
         assert np.abs(drawn).max() <= 1
 
@@ -181,16 +181,16 @@ def test_the_metadata_tells_of_the_run(case: Outcome) -> None:
     assert document["versions"].keys() == {"ganzoo", "torch", "onnx"}
     assert (document["license"], document["evaluation"], document["figure"]) == (None, None, None)
     assert RunConfig.from_json(json.dumps(document["run"])) == case.config
-    data = case.config.data
+    facts = case.config.facts
     assert document["generator"] == {
         "variant": case.config.run.variant,
         "latent_dim": case.config.variant.z_dim,
-        "image_shape": list(data.image_shape or ()),
+        "image_shape": list(facts.image_shape or ()),
         "num_classes": case.classes,
         "class_names": None,
         **({"code": "digit", "uniform_codes": 2} if codes else {}),
     }
-    assert document["data"] == {"source": "array", "sha256": data.sha256, "images": COUNT}
+    assert document["data"] == {"source": "array", "sha256": facts.sha256, "images": COUNT}
     assert (document["parity"]["batches"], document["parity"]["latents"]) == (list(BATCHES), 1000)
     assert document["parity"]["difference"] == case.exported.difference
     assert document["parity"]["grey_levels"] == case.exported.grey_levels <= 1
@@ -217,7 +217,7 @@ def test_the_runs_configuration_is_in_the_file_but_nothing_of_this_machine(tmp_p
     content = (run.path / "cgan.onnx").read_bytes()
     data = runtime.read_metadata(run.path / "cgan.onnx")["run"]["data"]
     assert (data["source"], data["data_dir"]) == ("npz:digits.npz", None)
-    assert data["sha256"] == run.config.data.sha256
+    assert data["sha256"] == run.config.facts.sha256
     packages = Path(torch.__file__).parents[1]
     for place in (Path.cwd(), Path.home(), packages, Path(ganzoo.__path__[0]), tmp_path, source.parent):
         if place != Path(place.anchor):

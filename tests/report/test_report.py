@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import nn
 
-from ganzoo.config import DataConfig
+from ganzoo.config import assemble
 from ganzoo.errors import FileError, UsageError
 from ganzoo.evaluation.intervals import interval, student
 from ganzoo.evaluation.judge import fit_judge, judge_path
@@ -244,11 +244,12 @@ def test_what_is_missing_is_said(place: Path, copy: Path) -> None:
 
 
 def test_images_that_are_no_longer_the_same_are_not_shown(place: Path) -> None:
-    data = Run.open(place / "first").config.data
-    material = Material()
-    assert len(material.splits(data).train) + len(material.splits(data).test) == data.images
+    config = Run.open(place / "first").config
+    data, facts, material = config.data, config.facts, Material()
+    splits = material.splits(data, facts.sha256)
+    assert len(splits.train) + len(splits.test) == facts.images
     with pytest.raises(FileError, match="no longer what the run was trained on"):
-        material.splits(data.model_copy(update={"sha256": "0" * 64}))
+        material.splits(data, "0" * 64)
 
 
 @pytest.mark.parametrize("name", ["evaluation.json", "evaluations.jsonl", "metrics.jsonl", "config.toml"])
@@ -392,15 +393,15 @@ def test_a_training_image_is_its_own_nearest(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     images, labels = make_images(size=16, count=40)
     save_npz(tmp_path / "set.npz", images[..., None], labels)
-    data = DataConfig(source=f"npz:{tmp_path / 'set.npz'}")
+    config = assemble("gan", settings=[f"data.source=npz:{tmp_path / 'set.npz'}"])
     wanted = torch.from_numpy(images)[[0, 7, 39], None]
-    nearest, measure = Material().nearest(wanted, data, 5)
+    nearest, measure = Material().nearest(wanted, config, 5)
     assert measure == "pixels"
     assert nearest.shape == (3, 5, 1, 16, 16)
     assert torch.equal(nearest[:, 0], wanted)
-    splits = Material().splits(data)
-    fit_judge("set", splits.train, splits.test, judge_path(data.source), epochs=1)
-    nearest, measure = Material().nearest(wanted, data, 5)
+    splits = Material().splits(config.data, None)
+    fit_judge("set", splits.train, splits.test, judge_path(config.data.source), epochs=1)
+    nearest, measure = Material().nearest(wanted, config, 5)
     assert measure == "the features of the judge set"
     assert torch.equal(nearest[:, 0], wanted)
 

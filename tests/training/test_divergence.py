@@ -16,7 +16,7 @@ from ganzoo.config import assemble
 from ganzoo.errors import DivergedError
 from ganzoo.registry import losses, penalties
 from ganzoo.runs.run import Run
-from ganzoo.training.prepare import prepare
+from ganzoo.training.prepare import prepare, with_compute
 from ganzoo.training.progress import Progress
 from ganzoo.training.state import Player, TrainingState
 from ganzoo.training.trainer import Session
@@ -120,7 +120,7 @@ def test_a_learning_rate_that_is_much_too_high_ends_in_the_same_way(tiny_images:
 def training(images: Images, settings: list[str]) -> tuple[Session, Batch]:
     """A session that has not begun, and its first batch."""
     flags = {"data": {"source": "array", "batch_size": 8}, "train": {"steps": 5}}
-    prepared = prepare(assemble("gan", settings=[*narrow("gan"), *settings], flags=flags), images)
+    prepared = with_compute(prepare(assemble("gan", settings=[*narrow("gan"), *settings], flags=flags), images))
     state = TrainingState(prepared.config, prepared.device)
     session = Session(Run(Path()), prepared, state, Progress(enabled=False), None)
     return session, session.batches.at(0)

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import BATCH_SIZE, ROOT, Images, narrow, terms_of, train_tiny
+from conftest import BATCH_SIZE, ROOT, Images, narrow, tensors_of, terms_of, train_tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -23,14 +23,15 @@ from torch.nn.functional import conv2d, interpolate, leaky_relu, relu
 
 import ganzoo
 from ganzoo import registry
+from ganzoo.compute import processors, rule
 from ganzoo.compute.device import torch_settings
-from ganzoo.config import Adam, TrainConfig, assemble, read_toml
+from ganzoo.config import Adam, Compute, assemble, read_toml
 from ganzoo.errors import UsageError
 from ganzoo.registry import discriminators, generators, variants
 from ganzoo.runs.opening import load_network
 from ganzoo.training import tuning
 from ganzoo.training.graphs import copy_into
-from ganzoo.training.prepare import PATHS, Training, configure, prepare
+from ganzoo.training.prepare import Training, configure, prepare, with_compute
 from ganzoo.training.state import Ema, TrainingState
 from ganzoo.training.updates import Updates
 from ganzoo.zoo.batch import Batch, Noise
@@ -41,7 +42,6 @@ from ganzoo.zoo.objectives.base import Terms
 from ganzoo.zoo.terms.base import Term, Turn
 from ganzoo.zoo.terms.gradient import FlatCurvature
 
-CHOICES = (*PATHS, "precision", "matmul", "threads")
 INTERPOLATES = 'penalties=[{name="gradient", at="interpolates", target=1.0, weight=10.0, every=2}]'
 RESIZE = ["generator=resize-conv", "generator.width=4", "discriminator=resize-conv", "discriminator.width=4"]
 POOL = "discriminator.downsampling=pool"
@@ -126,9 +126,9 @@ class Begun:
     """A training of tiny images that is about to begin: its state, its batches and its updates."""
 
     def __init__(self, variant: str, images: Images, *changes: str, **options: Any) -> None:
-        training, _ = prepared(variant, images, *changes, **options)
-        self.config = tuning.complete(training)
-        with torch_settings(self.config.train):
+        training = prepared(variant, images, *changes, **options)
+        self.config = training.config
+        with torch_settings(self.config):
             self.state = TrainingState(self.config, training.device)
             self.updates = Updates(self.state, self.config)
         self.batches = training.batches(self.state.objective)
@@ -138,18 +138,18 @@ class Begun:
         """The terms of one step's updates, the generator's last."""
         critic_steps = self.config.variant.critic_steps
         batches = [self.batches.at(self.state.step * critic_steps + update) for update in range(critic_steps)]
-        with torch_settings(self.config.train):
+        with torch_settings(self.config):
             terms = [kept(self.updates.discriminator(batch)) for batch in batches]
             terms.append(kept(self.updates.generator(batches[-1])))
         self.state.step += 1
         return terms
 
 
-def prepared(variant: str, images: Images, *changes: str, **options: Any) -> tuple[Training, TrainConfig]:
-    """A small training on one thread, and the choices that it was asked for."""
+def prepared(variant: str, images: Images, *changes: str, **options: Any) -> Training:
+    """A small training on one thread, with the choices of how it computes made by the rule."""
     options = {"steps": 1, "batch_size": BATCH_SIZE, "device": "cpu", **options}
     config = configure(variant, images, settings=[*narrow(variant), "train.threads=1", *changes], **options)
-    return prepare(config, images), config.train
+    return with_compute(prepare(config, images))
 
 
 def kept(terms: Terms) -> Terms:
@@ -398,7 +398,7 @@ def test_a_step_draws_the_generators_images_once(tiny_images: Images) -> None:
 @pytest.mark.parametrize("loss", ["wasserstein", "relativistic-pairing"])
 def test_the_generators_loss_is_that_of_images_drawn_anew(loss: str, tiny_images: Images) -> None:
     begun = Begun("wgan-gp", tiny_images, "critic_steps=5", f"loss={loss}", *PLAIN)
-    with torch_settings(begun.config.train):
+    with torch_settings(begun.config):
         for update in range(5):
             batch = begun.batches.at(update)
             begun.updates.discriminator(batch)
@@ -552,74 +552,145 @@ def test_captured_updates_are_the_eager_ones(variant: str, tiny_images: Images) 
     assert difference(weights_of(captured.state) - captured.first, moved) < 0.05  # sums on CUDA have no fixed order
 
 
-# what is chosen by measuring
+# what the rule chooses
+
+RULES = {  # settings -> precision, channels_last, fused; of a processor with bfloat16
+    (): ("bfloat16", True, True),
+    ("train.precision=float32",): ("float32", False, False),
+    ("train.precision=float32", "train.channels_last=true"): ("float32", True, False),
+    ("train.channels_last=false", "train.fused=false"): ("bfloat16", False, False),
+    ("generator=mlp", "discriminator=mlp"): ("bfloat16", False, True),
+}
+
+
+@pytest.mark.parametrize("settings", RULES, ids=str)
+def test_the_rule_and_what_goes_before_it(settings: tuple[str, ...], tiny_images: Images) -> None:
+    precision, channels_last, fused = RULES[settings]
+    if precision == "bfloat16":
+        settings = (*settings, "train.precision=bfloat16")  # whatever this processor has
+    training = prepared("dcgan", tiny_images, *settings)
+    assert training.config.chosen == Compute(
+        device="cpu",
+        precision=precision,
+        matmul=training.config.chosen.matmul,
+        channels_last=channels_last,
+        fused=fused,
+        compiled=False,
+        graphs=False,
+        threads=1,
+        processors=None,  # nobody needed to know
+    )
+
+
+@given(st.floats(0, 1e15), st.integers(0, 1000))
+def test_threads_are_a_power_of_two_up_to_the_free_processors(work: float, free: int) -> None:
+    threads = rule.choose_threads(work, free)
+    assert 1 <= threads <= max(1, min(free, torch.get_num_threads()))
+    assert threads.bit_count() == 1
+    assert rule.choose_threads(0, free) == 1
+    assert rule.choose_threads(work, free) <= rule.choose_threads(2 * work, free)
+
+
+@pytest.mark.parametrize("variant", variants.names())
+def test_the_work_is_that_of_the_layers(variant: str) -> None:
+    """A batch twice as large is twice the work; a product of a weight with a vector counts twice its size at least."""
+    facts = {"image_shape": (1, 28, 28), "num_classes": 10}
+    whole, half = (assemble(variant, settings=[f"data.batch_size={n}"]).with_facts(**facts) for n in (64, 32))
+    objective = build_objective(whole)
+    assert rule.work_of(whole, objective) == 2 * rule.work_of(half, objective)
+    weights = [value.numel() for network in objective.networks.values() for value in layers(network)]
+    assert rule.work_of(whole, objective) >= 2 * 64 * sum(weights)
+
+
+def layers(network: nn.Module) -> list[Tensor]:
+    return [module.weight for module in network.modules() if isinstance(module, nn.Linear)]
+
+
+@pytest.mark.parametrize("free", [1, 2])
+def test_two_runs_with_as_many_free_processors_are_the_same_bits(
+    free: int, tiny_images: Images, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With no flag: whatever is chosen is chosen alike; the number of free processors is passed in."""
+    threads = torch.get_num_threads()
+    wide = ["generator.width=64", "discriminator.width=64", "train.threads=none", f"train.processors={free}"]
+    try:
+        torch.set_num_threads(2)  # as on a machine with two processors
+        runs = [
+            train_tiny("dcgan", tiny_images, tmp_path / name, steps=6, settings=wide, batch_size=32, progress=True)
+            for name in ("one", "other")
+        ]
+    finally:
+        torch.set_num_threads(threads)
+    assert [run.config.chosen.threads for run in runs] == [free, free]
+    one, other = (tensors_of(run.latest_checkpoint()) for run in runs)
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    line = f"with {free} thread{'s' if free > 1 else ''}: {min(free, processors.available())} of "
+    assert capsys.readouterr().err.count(line) == 2
 
 
 @pytest.mark.parametrize("plain", [{"precision": "fp32"}, {"deterministic": True}])
-def test_the_plain_path_is_stored_and_nothing_is_measured(
-    plain: dict[str, Any], tiny_images: Images, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_the_plain_path_is_stored(plain: dict[str, Any], tiny_images: Images, tmp_path: Path) -> None:
+    run = train_tiny("dcgan", tiny_images, tmp_path / "run", steps=1, device="cpu", **plain)
+    compute = run.config.chosen
+    assert (compute.precision, compute.matmul, compute.threads) == ("float32", "highest", 1)
+    assert not any([compute.channels_last, compute.fused, compute.compiled, compute.graphs])
+
+
+def test_a_resumed_run_keeps_to_its_choices(
+    tiny_images: Images, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    training, asked = prepared("dcgan", tiny_images, steps=tuning.STEPS, **plain)
-    assert tuning.measured(training, asked) == (tuning.complete(training), None)
-    run = train_tiny("dcgan", tiny_images, tmp_path / "run", steps=1, progress=True, device="cpu", **plain)
-    train = run.config.train
-    assert (train.precision, train.matmul, train.threads) == ("float32", "highest", 1)
-    assert [getattr(train, path) for path in PATHS] == [False] * 4
-    assert "measuring" not in capsys.readouterr().err
+    run = train_tiny("dcgan", tiny_images, tmp_path / "run", steps=1, settings=["train.threads=2"])
+    stored = run.config.chosen
+    ganzoo.resume(run, steps=2, dataset=tiny_images)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line for line in lines if "change" in line or "exact" in line] == ["changed: train.steps: 1 -> 2"]
+    assert run.config.chosen == stored
+    ganzoo.resume(run, steps=3, dataset=tiny_images, threads=1)
+    said = capsys.readouterr().err
+    assert "changed: compute.threads: 2 -> 1" in said
+    assert "exactness is lost: the run computed with 2 threads, now with 1, which rounds sums differently" in said
+    assert run.config.chosen == stored.model_copy(update={"threads": 1})
 
 
-@dataclass
-class Counted:
-    """Builds the discriminator `mlp`, and counts."""
-
-    built: int = 0
-
-    def __call__(self, image_shape: tuple[int, int, int], num_classes: int | None) -> nn.Module:
-        self.built += 1
-        network: nn.Module = discriminators["mlp"](image_shape, num_classes, width=8)
-        return network
+# what is measured on request
 
 
-@pytest.mark.usefixtures("registries")
+@pytest.mark.parametrize("plain", [{"precision": "fp32"}, {"deterministic": True}])
+def test_the_plain_path_leaves_nothing_to_measure(plain: dict[str, Any], tiny_images: Images) -> None:
+    training = prepared("dcgan", tiny_images, steps=tuning.STEPS, **plain)
+    assert tuning.tune(training) == (training.config, None)
+
+
 @pytest.mark.parametrize("budget", [{"steps": tuning.STEPS - 1}, {"steps": None, "minutes": 0.1}])
-def test_a_short_run_measures_nothing_and_builds_nothing(budget: dict[str, Any], tiny_images: Images) -> None:
-    counted = Counted()
-    discriminators.register("counted")(counted)
-    training, asked = prepared("gan", tiny_images, "discriminator=counted", **budget)
-    assert tuning.measured(training, asked) == (tuning.complete(training), None)
-    assert counted.built == 0
-
-
-def test_measuring_leaves_nothing_open_and_says_what_it_tried(tiny_images: Images) -> None:
-    """On a CPU: the layout of convolutions, the precision where bfloat16 was to be, threads where there are several."""
-    training, asked = prepared("dcgan", tiny_images, "train.threads=none", steps=tuning.STEPS)
-    torch_threads = torch.get_num_threads()
-    config, line = tuning.measured(training, asked)
-    train = config.train
-    assert isinstance(train.channels_last, bool)
-    assert (train.fused, train.compiled, train.graphs) == (True, False, False)
-    assert train.precision in ("float32", "bfloat16")
-    assert 1 <= (train.threads or 0) <= torch_threads == torch.get_num_threads()
+def test_a_short_run_is_not_measured_and_reports_it(budget: dict[str, Any], tiny_images: Images) -> None:
+    training = prepared("dcgan", tiny_images, **budget)
+    config, line = tuning.tune(training)
+    assert config == training.config
     assert line is not None
-    tried = ["channels_last", *(["float32"] if training.config.train.precision == "bfloat16" else [])]
-    for name in tried:
+    assert line.startswith("too short to measure: computing in ")
+
+
+def test_measuring_reports_what_it_tried(tiny_images: Images) -> None:
+    """On a CPU: the layout of convolutions, the precision if bfloat16 was to be, threads if there are several."""
+    training = prepared("dcgan", tiny_images, "train.threads=none", "train.processors=2", steps=tuning.STEPS)
+    torch_threads = torch.get_num_threads()
+    config, line = tuning.tune(training)
+    assert torch.get_num_threads() == torch_threads
+    compute, ruled = config.chosen, training.config.chosen
+    assert (compute.fused, compute.compiled, compute.graphs) == (True, False, False)
+    assert compute.threads <= ruled.threads
+    assert line is not None
+    for name in ["not channels_last", *(["float32"] if ruled.precision == "bfloat16" else [])]:
         assert re.search(rf"[(; ]{name} [\d.]+[;)]", line), line
-    assert re.match(rf"chosen by measuring: {train.precision}, {train.threads} threads?, .* ms a step \(", line)
-    before = {key: getattr(training.config.train, key) for key in CHOICES}
-    assert config.with_train(**before) == training.config  # and nothing else was chosen
+    assert re.match(rf"measured: computing in {compute.precision}.* ms per step \(", line)
+    assert config.model_copy(update={"compute": ruled}) == training.config  # and nothing else was chosen
 
 
 def test_what_was_asked_for_is_not_measured(tiny_images: Images) -> None:
-    """Neither the settings that have a value, nor others in their place."""
     explicit = ["train.channels_last=true", "train.fused=false", "train.precision=bfloat16", "train.compiled=false"]
-    training, asked = prepared("dcgan", tiny_images, *explicit, steps=tuning.STEPS)
-    config, line = tuning.measured(training, asked)
-    train = config.train
-    assert line is None
-    assert (train.channels_last, train.fused, train.compiled) == (True, False, False)
-    assert (train.precision, train.threads) == ("bfloat16", 1)
-    training, asked = prepared("dcgan", tiny_images, "train.channels_last=true", steps=tuning.STEPS, precision="bf16")
-    assert tuning.measured(training, asked) == (tuning.complete(training), None)
+    training = prepared("dcgan", tiny_images, *explicit, steps=tuning.STEPS)
+    assert tuning.tune(training) == (training.config, None)
 
 
 class Particular(nn.Module):
@@ -631,16 +702,16 @@ class Particular(nn.Module):
         latent_dim: int,
         num_classes: int | None,
         *,
-        contiguous: bool = False,
+        likes_channels_last: bool = False,
         fails: bool = False,
     ) -> None:
         super().__init__()
-        self.contiguous, self.fails = contiguous, fails
+        self.likes_channels_last, self.fails = likes_channels_last, fails
         self.linear = nn.Linear(latent_dim, 2 * 64)
         self.last = nn.Conv2d(2, 1, 3, padding=1)
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
-        if self.last.weight.is_contiguous() == self.contiguous:
+        if self.training and self.last.weight.is_contiguous() == self.likes_channels_last:
             if self.fails:
                 raise LookupError("no layout but one\nand more lines")
             time.sleep(0.1)  # many times what all else takes
@@ -649,42 +720,39 @@ class Particular(nn.Module):
 
 
 @pytest.mark.usefixtures("registries")
-@pytest.mark.parametrize("contiguous", [False, True])
-def test_the_faster_choice_is_taken(contiguous: bool, tiny_images: Images) -> None:
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_the_faster_choice_is_taken(channels_last: bool, tiny_images: Images) -> None:
     generators.register("particular")(Particular)
-    slow = f'generator={{name="particular", contiguous={str(contiguous).lower()}}}'
-    training, asked = prepared("dcgan", tiny_images, slow, "train.precision=bfloat16", steps=tuning.STEPS)
-    config, line = tuning.measured(training, asked)
-    assert config.train.channels_last is contiguous
+    slow = f'generator={{name="particular", likes_channels_last={str(channels_last).lower()}}}'
+    training = prepared("dcgan", tiny_images, slow, "train.precision=bfloat16", steps=tuning.STEPS)
+    config, line = tuning.tune(training)
+    assert config.chosen.channels_last is channels_last
     assert line is not None
-    assert ("1 thread, channels_last, " in line) is contiguous
+    assert ("bfloat16, channels_last with 1 thread" in line) is channels_last
 
 
 @pytest.mark.usefixtures("registries")
 def test_a_choice_that_fails_is_a_note(tiny_images: Images) -> None:
     generators.register("particular")(Particular)
-    failing = 'generator={name="particular", fails=true}'
-    training, asked = prepared("dcgan", tiny_images, failing, steps=tuning.STEPS)
-    config, line = tuning.measured(training, asked)
-    assert config.train.channels_last is False
+    failing = 'generator={name="particular", likes_channels_last=true, fails=true}'
+    training = prepared("dcgan", tiny_images, failing, steps=tuning.STEPS)
+    config, line = tuning.tune(training)
+    assert config.chosen.channels_last is True
     assert line is not None
-    assert re.search(r"[(; ]channels_last failed: no layout but one[;)]", line)
+    assert re.search(r"[(; ]not channels_last failed: no layout but one[;)]", line)
 
 
-def test_what_was_measured_is_stored_and_a_resumed_run_keeps_to_it(
+def test_tune_is_a_flag_and_its_choice_is_kept(
     tiny_images: Images, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = train_tiny(
-        "dcgan", tiny_images, tmp_path / "run", steps=tuning.STEPS, progress=True, device="cpu", sample_epochs=[1]
+        "dcgan", tiny_images, tmp_path / "run", steps=tuning.STEPS, progress=True, sample_epochs=[1], tune=True
     )
-    assert "chosen by measuring" in capsys.readouterr().err
-    stored = run.config.train
-    assert None not in [getattr(stored, key) for key in CHOICES]
+    assert "measured: computing in " in capsys.readouterr().err
+    stored = run.config.chosen
     ganzoo.resume(run, steps=tuning.STEPS + 2, dataset=tiny_images)
-    lines = capsys.readouterr().err.splitlines()
-    assert [line for line in lines if "change" in line or "measuring" in line] == ["changed: train.steps: 500 -> 502"]
-    assert not [line for line in lines if "exactness" in line]
-    assert run.config.train == stored.model_copy(update={"steps": tuning.STEPS + 2})
+    assert "measured" not in capsys.readouterr().err
+    assert run.config.chosen == stored
 
 
 # the work of the project that the speed is compared with
@@ -721,7 +789,7 @@ def test_the_benchmarks_files_are_the_ones_that_are_tested() -> None:
 def test_the_benchmarks_networks_are_the_peers(name: str) -> None:
     config = assemble(file=read_toml(WORK / f"{name}.toml"), flags={"train": {"steps": 1}})
     size = config.data.image_size or 28
-    objective = build_objective(config.with_data(image_shape=(1, size, size), num_classes=10))
+    objective = build_objective(config.with_facts(image_shape=(1, size, size), num_classes=10))
     labels = (32, 10) if config.variant.conditional else (0, 0)
     for network, shapes in zip((objective.generator, objective.discriminator), PEER[name], strict=True):
         first, *others = shapes
@@ -740,10 +808,22 @@ def test_the_plain_path_is_plain_whatever_a_file_has_chosen(
 ) -> None:
     fast = ["train.precision=bfloat16", "train.channels_last=true", "train.compiled=false", "train.graphs=false"]
     run = train_tiny("dcgan", tiny_images, tmp_path / "fast", steps=1, settings=fast)
-    assert run.config.train.fused
-    train = prepare(configure(dataset=tiny_images, config=run.path / "config.toml", **plain), tiny_images).config.train
-    assert (train.precision, train.matmul) == ("float32", "highest")
-    assert not any(getattr(train, path) for path in PATHS)
+    assert run.config.chosen.fused
+    config = configure(dataset=tiny_images, config=run.path / "config.toml", **plain)
+    compute = with_compute(prepare(config, tiny_images)).config.chosen
+    assert (compute.precision, compute.matmul) == ("float32", "highest")
+    assert not any([compute.channels_last, compute.fused, compute.compiled, compute.graphs])
+
+
+def test_a_runs_own_file_repeats_its_choices(tiny_images: Images, tmp_path: Path) -> None:
+    """Whatever the rule would choose now."""
+    contrary = ["train.channels_last=false", "train.fused=false", "train.threads=2"]
+    run = train_tiny("dcgan", tiny_images, tmp_path / "run", steps=1, settings=contrary)
+    again = configure(dataset=tiny_images, config=run.path / "config.toml", steps=1)
+    chosen = with_compute(prepare(again, tiny_images)).config.chosen
+    assert chosen == run.config.chosen
+    other = configure(dataset=tiny_images, config=run.path / "config.toml", steps=1, settings=["train.threads=1"])
+    assert (other.chosen.threads, other.chosen.fused) == (1, False)
 
 
 def test_a_deterministic_run_has_one_precision(tiny_images: Images) -> None:
@@ -764,7 +844,7 @@ def test_graphs_are_for_cuda_alone(tiny_images: Images, tmp_path: Path, capsys: 
     manifest["sha256"]["state.json"] = hashlib.sha256(state.read_bytes()).hexdigest()
     (state.parent / "manifest.json").write_text(json.dumps(manifest))
     ganzoo.resume(run, steps=2, dataset=tiny_images)
-    assert "changed: train.graphs: True -> False" in capsys.readouterr().err
+    assert "changed: compute.graphs: True -> False" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("fused", [True, False])

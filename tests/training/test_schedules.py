@@ -15,7 +15,7 @@ from ganzoo.config import Adam, Schedule, Spec, Variant, assemble, read_toml, se
 from ganzoo.errors import UsageError
 from ganzoo.registry import schedules, terms
 from ganzoo.runs.run import Run
-from ganzoo.training.prepare import configure, prepare, recipe
+from ganzoo.training.prepare import configure, prepare, recipe, with_compute
 from ganzoo.training.state import Ema, TrainingState
 from ganzoo.training.updates import Updates
 from ganzoo.zoo.terms.base import Term, Turn
@@ -112,7 +112,7 @@ SCHEDULED = [
 
 def test_every_number_follows_its_schedule(tiny_images: Images) -> None:
     config = configure("gan", tiny_images, settings=["train.threads=1", *SCHEDULED], steps=10, batch_size=8)
-    training = prepare(config.with_horizon(10), tiny_images)
+    training = with_compute(prepare(config.with_horizon(10), tiny_images))
     state = TrainingState(training.config, training.device)
     updates, batches = Updates(state, training.config), training.batches(state.objective)
     for step in range(12):

@@ -25,8 +25,9 @@ pytestmark = pytest.mark.usefixtures("registries")
 
 
 def config(variant: str | Variant = "gan", settings: Sequence[str] = (), **data: Any) -> RunConfig:
-    facts = {"image_shape": SHAPE, "num_classes": CLASSES, "source": "array", **data}
-    return assemble(variant, settings=["train.steps=5", *settings]).with_data(**facts)
+    facts = {"image_shape": SHAPE, "num_classes": CLASSES, **data}
+    settings = ["train.steps=5", "data.source=array", *settings]
+    return assemble(variant, settings=settings).with_facts(**facts)
 
 
 def refused(message: str, *arguments: Any, **data: Any) -> None:

@@ -218,7 +218,7 @@ def test_half_precision_passes_end_in_float32_losses_and_penalties(loss: str) ->
 
 def custom(generator: str = "mlp", discriminator: str = "mlp", *, conditional: bool = False) -> Any:
     variant = Variant(generator=Spec(generator), discriminator=Spec(discriminator), conditional=conditional)
-    return assemble(variant).with_data(image_shape=SHAPE, num_classes=CLASSES)
+    return assemble(variant).with_facts(image_shape=SHAPE, num_classes=CLASSES)
 
 
 @pytest.mark.usefixtures("registries")
@@ -262,7 +262,7 @@ def test_building_checks_in_eval_mode_and_leaves_training_mode(conditional: bool
 
 
 def test_networks_need_to_know_their_data() -> None:
-    with pytest.raises(UsageError, match=r"data\.image_shape is not known"):
+    with pytest.raises(UsageError, match=r"the images' shape is not known"):
         build_objective(assemble("gan"))
 
 

@@ -1,0 +1,97 @@
+"""How a run computes: a rule of its networks, its machine and the processors that are free, not of the clock.
+
+    precision      bfloat16 if the processor has it and computes a convolution correctly in it, else float32
+    channels_last  if there are convolutions
+    fused          always: two layers that are one convolution are computed as one
+    threads        a power of two, by the work of a step, of the processors that other programs leave free
+    compiled       never, and no CUDA graphs
+
+Two runs with the same seed, steps and free processors compute the same bits on one machine. What the configuration asks
+for goes before the rule. `benchmarks/ways.py` measures what the rule loses against measuring (`--tune`).
+"""
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from ganzoo.compute.device import choose_matmul, choose_precision
+from ganzoo.compute.processors import available
+from ganzoo.config import Compute, RunConfig
+from ganzoo.zoo.build import build_objective, example_inputs
+from ganzoo.zoo.objectives.base import Objective
+
+EXAMPLES = 2  # that the networks are called on: batch norm needs two
+WORK_PER_THREAD = 5e6  # floating-point operations of both networks for one batch, forwards: less is not worth a thread
+
+
+def choose(config: RunConfig, device: torch.device, processors: int | None, share: int = 1) -> Compute:
+    """Return how a run computes.
+
+    Args:
+        config: what is asked for, and the facts about the data. Its networks are built and called once.
+        device: where it computes.
+        processors: how many other programs leave free on this machine; None if the configuration asks for threads.
+        share: among how many processes of this run they are divided.
+    """
+    train = config.train
+    plain = train.plain
+    with torch.random.fork_rng(devices=[]):
+        objective = build_objective(config)
+    threads = train.threads or choose_threads(work_of(config, objective), (processors or 1) // share)
+    return Compute(
+        device=device.type,
+        precision="float32" if plain else choose_precision(train.precision, device),
+        matmul="highest" if plain and train.matmul == "auto" else choose_matmul(train.matmul, device),
+        channels_last=_first(train.channels_last, not plain and has_convolutions(objective)),
+        fused=_first(train.fused, not plain),
+        compiled=bool(train.compiled),
+        graphs=bool(train.graphs),
+        threads=threads,
+        processors=processors,
+    )
+
+
+def choose_threads(work: float, processors: int) -> int:
+    """Return the number of threads for a batch's `work`, in floating-point operations, on so many free processors."""
+    return round_threads(min(processors, torch.get_num_threads(), int(work / WORK_PER_THREAD)))
+
+
+def round_threads(number: int) -> int:
+    """Return the greatest power of two up to a number, at least 1.
+
+    So one processor more or less of many does not change the bits of sums.
+    """
+    return 1 << max(0, number.bit_length() - 1)
+
+
+def has_convolutions(objective: Objective) -> bool:
+    """Return whether any weight is that of a two-dimensional convolution."""
+    return any(parameter.ndim == 4 for parameter in objective.parameters())
+
+
+def work_of(config: RunConfig, objective: Objective) -> float:
+    """Return the floating-point operations of all networks for one batch, forwards."""
+    with torch.random.fork_rng(devices=[]), torch.no_grad(), FlopCounterMode(display=False) as counter:
+        for role, network in objective.eval().networks.items():
+            network(*example_inputs(config, role, EXAMPLES))
+    return float(counter.get_total_flops()) * config.data.batch_size / EXAMPLES
+
+
+def describe(compute: Compute, *, repeated: bool = False) -> str:
+    """Return one line that reports how a run computes, and why with so many threads.
+
+    A `repeated` choice is that of an earlier run, whose free processors are of no interest now.
+    """
+    ways = [key for key in ("channels_last", "compiled", "graphs") if getattr(compute, key)]
+    threads = f"{compute.threads} thread{'s' if compute.threads != 1 else ''}"
+    line = f"computing in {', '.join([compute.precision, *ways])} with {threads}"
+    if repeated:
+        return f"{line}, as the run of the configuration file did"
+    if compute.processors is None:
+        return line
+    there = available()
+    busy = "" if compute.processors >= there else "; other programs use the rest"
+    return f"{line}: {min(compute.processors, there)} of {there} processors are free{busy}"
+
+
+def _first(asked: bool | None, rule: bool) -> bool:
+    return rule if asked is None else asked

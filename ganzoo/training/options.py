@@ -1,0 +1,141 @@
+"""What `ganzoo train` and `ganzoo.train` can be asked for, each option stated once.
+
+`Options` types the keyword arguments of `ganzoo.train` and `configure`; its notes give the command its flags and their
+help, and `tables_of` the place of each value in a configuration. No torch.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, TypedDict, get_args, get_type_hints
+
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """A note on an option: what it is, where its value goes, and how the command shows it."""
+
+    help: str
+    path: str | None = None  # of the setting, such as "train.steps"; None for what `configure` itself reads
+    flag: str | None = None  # by default the option's name: `batch_size` -> `--batch-size`
+    metavar: str | None = None  # None for a switch
+    default: str | None = None  # what happens without it, in words
+    repeatable: bool = False  # whether the flag may be given several times
+
+
+class Options(TypedDict, total=False):
+    """The options of a run besides its variant and data set. Each may be left out, or None."""
+
+    data_dir: Annotated[
+        str | Path | None,
+        Option(
+            path="data.data_dir",
+            metavar="DIR",
+            default="GANZOO_DATA_DIR, else a cache",
+            help="Where MNIST is, or is downloaded to.",
+        ),
+    ]
+    epochs: Annotated[float | None, Option(path="train.epochs", metavar="N", help="Budget: passes of the real images.")]
+    steps: Annotated[int | None, Option(path="train.steps", metavar="N", help="Budget: generator updates.")]
+    minutes: Annotated[float | None, Option(path="train.minutes", metavar="M", default="5", help="Budget: time.")]
+    batch_size: Annotated[
+        int | None, Option(path="data.batch_size", metavar="N", default="64", help="Images in each batch.")
+    ]
+    image_size: Annotated[
+        int | None,
+        Option(path="data.image_size", metavar="N", help="Resize the images to N x N, with antialiasing."),
+    ]
+    channels: Annotated[
+        int | None, Option(path="data.channels", metavar="1|3", help="Convert the images to grey (1) or RGB (3).")
+    ]
+    seed: Annotated[int | None, Option(path="train.seed", metavar="N", default="0", help="Seed of all randomness.")]
+    device: Annotated[
+        str | None, Option(path="train.device", metavar="NAME", default="auto", help="auto, cpu, cuda, mps.")
+    ]
+    sample_epochs: Annotated[
+        Sequence[int] | None,
+        Option(
+            path="train.sample_epochs",
+            metavar="N,N,...",
+            default="an even cadence",
+            help="Epochs after which a picture is drawn.",
+        ),
+    ]
+    evaluate_every: Annotated[
+        int | None,
+        Option(
+            path="train.evaluate_every",
+            metavar="N",
+            default="never",
+            help="Steps between evaluations; the best checkpoint is kept.",
+        ),
+    ]
+    precision: Annotated[
+        str | None,
+        Option(
+            path="train.precision",
+            metavar="NAME",
+            default="auto",
+            help="auto (bf16 if the processor computes it correctly), fp32 (also: layer by layer), bf16.",
+        ),
+    ]
+    threads: Annotated[
+        int | None,
+        Option(
+            path="train.threads",
+            metavar="N",
+            default="by the work, of the processors that are free",
+            help="CPU threads; another number rounds sums differently.",
+        ),
+    ]
+    deterministic: Annotated[
+        bool | None,
+        Option(path="train.deterministic", help="Compute in fp32, layer by layer, with deterministic algorithms only."),
+    ]
+    tune: Annotated[
+        bool | None,
+        Option(
+            path="train.tune",
+            help="Measure a few steps of each way to compute and take the fastest; two runs may then differ in bits.",
+        ),
+    ]
+    config: Annotated[
+        str | Path | None,
+        Option(metavar="FILE", help="TOML over the variant's values, such as a run's config.toml."),
+    ]
+    settings: Annotated[
+        Sequence[str] | None,
+        Option(
+            flag="--set",
+            metavar="KEY=VALUE",
+            repeatable=True,
+            help="One setting, such as loss=hinge or generator.width=32. May be repeated.",
+        ),
+    ]
+
+
+def notes() -> dict[str, tuple[Any, Option]]:
+    """Return each option's type and note, by its name, in the order of `Options`."""
+    found = {}
+    for name, hint in get_type_hints(Options, include_extras=True).items():
+        kind, note = get_args(hint)
+        found[name] = (kind, note)
+    return found
+
+
+def tables_of(options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the options that were given as a configuration's tables `data` and `train`."""
+    tables: dict[str, dict[str, Any]] = {}
+    for name, (_, note) in notes().items():
+        value = options.get(name)
+        if note.path is None or value is None:
+            continue
+        table, _, key = note.path.partition(".")
+        tables.setdefault(table, {})[key] = _plain(value)
+    return tables
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as TOML and JSON have it."""
+    if isinstance(value, Path):
+        return str(value)
+    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value

@@ -1,0 +1,57 @@
+"""Whether a run has become much slower, and what helps: other programs that take its processors are the usual cause."""
+
+from ganzoo.compute import processors
+from ganzoo.compute.rule import round_threads
+
+SECONDS = 10.0  # of training between two looks, at least
+STEPS = 3  # between two looks, at least
+SLOWER = 3.0  # times as long for a step as at the run's best: worth a report
+LOOKS = 2  # in a row, for a machine may sleep or be stopped during one
+RECOVERED = 1.5  # times as long: the next slowdown is worth another
+
+
+class Pace:
+    """Watches the time that steps take, and reports a run that has become much slower."""
+
+    def __init__(self, path: str, threads: int, *, on_cpu: bool, step: int, seconds: float) -> None:
+        self._path = path
+        self._threads = threads
+        self._on_cpu = on_cpu
+        self._last = (step, seconds)
+        self._reading = processors.read()
+        self._best: float | None = None  # seconds per step
+        self._slow = 0  # looks in a row
+        self._reported = False
+
+    def after_step(self, step: int, seconds: float) -> str | None:
+        """Return a report if the last steps took much longer than others of this sitting did, else None.
+
+        `seconds` is the time spent training, up to this step.
+        """
+        steps, spent = step - self._last[0], seconds - self._last[1]
+        if steps < STEPS or spent < SECONDS:
+            return None
+        now, before = spent / steps, self._reading
+        self._last, self._reading = (step, seconds), processors.read()
+        best = self._best = now if self._best is None else min(self._best, now)
+        if now <= RECOVERED * best:
+            self._reported = False
+        self._slow = self._slow + 1 if now >= SLOWER * best else 0
+        if self._reported or self._slow < LOOKS:
+            return None
+        self._reported = True
+        return self._report(now / best, processors.free_between(before, self._reading))
+
+    def _report(self, times: float, free: int) -> str:
+        line = f"steps take {times:.1f} times as long as at the best of this run"
+        if not self._on_cpu:
+            return line
+        there = processors.available()
+        line += f", and other programs leave {free} of {there} processors free for its {self._threads} threads"
+        fewer = round_threads(max(1, free))
+        if fewer >= self._threads:
+            return line
+        return (
+            f"{line}: fewer threads wait less for each other; Ctrl-C saves the run, and "
+            f"ganzoo resume {self._path} --threads {fewer} goes on (with sums that are rounded differently)"
+        )
