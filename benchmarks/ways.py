@@ -1,113 +1,139 @@
-"""What each way of computing is worth: milliseconds a step with and without it, taking turns in one process.
+"""What the rule for how a run computes loses against measuring, and what each way of computing is worth.
 
-    python benchmarks/ways.py [--variants gan,dcgan,wgan-gp,cgan] [--device cuda] [--compiled]
+    python benchmarks/ways.py [--variants NAME,...] [--turns 10] [--device cuda] [--compiled]
 
-Needs MNIST (GANZOO_DATA_DIR) and a machine with nothing else to do. The work is that of benchmarks/same_work/*.toml.
-The first way is what `ganzoo train` would choose; every other changes one setting of it, or, as `plain`, all of them.
-On CUDA: eager, compiled, captured in graphs, and both. Writes benchmarks/results/ways.json, or ways-cuda.json.
+Needs MNIST (GANZOO_DATA_DIR) and a machine with nothing else to do. For each registered variant the ways take turns in
+one process on the same images: the rule's choice, what `--tune` chooses, and the rule's choice with one setting changed
+(or, as `plain`, all of them). `loss` is how much longer a step takes by the rule than by the way that --tune chose, and
+than the fastest of all ways: the median over the turns, with the least and the greatest. Writes
+benchmarks/results/ways.json, or ways-cuda.json.
 """
 
 import argparse
-import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import torch
 from provenance import provenance
-from training_speed import Steps, same_work
+from training_speed import Steps
 
+from ganzoo import registry
 from ganzoo.compute.device import torch_settings
 from ganzoo.config import RunConfig
 from ganzoo.errors import first_line
+from ganzoo.files import write_json
 from ganzoo.training import tuning
-from ganzoo.training.prepare import configure, prepare
+from ganzoo.training.prepare import PROVISIONAL, Training, configure, prepare, with_compute
 
 RESULTS = Path(__file__).parent / "results"
-TURNS, TURN_SECONDS = 10, 0.6
+TURN_SECONDS = 0.6
 PLAIN = {"precision": "float32", "matmul": "highest", "channels_last": False, "fused": False, "compiled": False}
+RULE, TUNED = "rule", "tuned"
 
 
-def ways(chosen: RunConfig, device: str, *, compiled: bool) -> dict[str, dict[str, Any]]:
-    """The changes to what was chosen, by their names."""
-    if device == "cuda":
-        eager = {"compiled": False, "graphs": False}
-        return {
-            "eager": eager,
-            "compiled": {**eager, "compiled": True},
-            "graphs": {**eager, "graphs": True},
-            "compiled and graphs": {"compiled": True, "graphs": True},
-            "plain": {**PLAIN, "graphs": False},
-        }
-    train = chosen.train
-    found: dict[str, dict[str, Any]] = {"chosen": {}}
-    found["other precision"] = {"precision": "float32" if train.precision == "bfloat16" else "bfloat16"}
-    found["other memory format"] = {"channels_last": not train.channels_last}
-    found["not fused"] = {"fused": False}
-    found["float32 products by MKL"] = {"precision": "float32", "matmul": "highest"}
-    found["one thread"] = {"threads": 1}
+def ways(ruled: RunConfig, tuned: RunConfig, *, compiled: bool) -> dict[str, dict[str, Any]]:
+    """Return the settings that each way changes of the rule's choice, by the way's name."""
+    chosen = ruled.chosen
+    measured = tuned.chosen.model_dump()
+    found: dict[str, dict[str, Any]] = {
+        RULE: {},
+        TUNED: {key: value for key, value in measured.items() if value != getattr(chosen, key)},
+    }
+    if chosen.device == "cuda":
+        found |= {"graphs": {"graphs": True}, "compiled": {"compiled": True}}
+        return {**found, "compiled and graphs": {"graphs": True, "compiled": True}, "plain": PLAIN}
+    found["other precision"] = {"precision": "float32" if chosen.precision == "bfloat16" else "bfloat16"}
+    if chosen.channels_last:
+        found["contiguous"] = {"channels_last": False}
+        found["not fused"] = {"fused": False}
+    found |= {f"threads={n}": {"threads": n} for n in (1, 2, 4, 8) if n != chosen.threads and n <= _threads()}
     if compiled:
         found["compiled"] = {"compiled": True}
-    found["plain"] = PLAIN
-    return found
+    return {**found, "plain": PLAIN}
 
 
-def measured(name: str, device: str, *, compiled: bool) -> list[dict[str, Any]]:
-    """A row a way: the median of its steps; one that fails says why."""
-    training = prepare(configure(config=same_work(name), steps=100_000, device=device))
-    chosen, _ = tuning.measured(training, training.config.train.model_copy(update={"compiled": False}))
-    images = chosen.variant.critic_steps * chosen.data.batch_size
-    rows: dict[str, dict[str, Any]] = {}
-    contestants: dict[str, tuple[RunConfig, Steps]] = {}
-    for way, change in ways(chosen, device, compiled=compiled).items():
-        config = chosen.with_train(**change)
-        rows[way] = {"variant": name, "way": way, "settings": change, "times": []}
-        began = time.monotonic()
-        try:
-            with torch_settings(config.train):
-                steps = Steps(training, config)
-                for _ in range(5):  # graphs are captured at the fourth
-                    steps.one()
-        except Exception as error:
-            rows[way]["error"] = f"{type(error).__name__}: {first_line(error)}"
-            continue
-        rows[way]["first_steps_seconds"] = time.monotonic() - began
-        contestants[way] = config, steps
-    for _ in range(TURNS):
-        for way, (config, steps) in contestants.items():
-            with torch_settings(config.train):
+def _threads() -> int:
+    return torch.get_num_threads()
+
+
+def measure(name: str, device: str, turns: int, *, compiled: bool) -> dict[str, Any]:
+    """Return a variant's row: every way's median step, and what the rule loses."""
+    training = with_compute(prepare(configure(name, "mnist", steps=100_000, device=device)))
+    training = _with_horizon(training)
+    tuned, line = tuning.tune(training)
+    rows: dict[str, dict[str, Any]] = {
+        way: {"way": way, "settings": change, "medians_ms": []}
+        for way, change in ways(training.config, tuned, compiled=compiled).items()
+    }
+    begun = {way: _begin(training, row) for way, row in rows.items()}
+    contestants = {way: pair for way, pair in begun.items() if pair is not None}
+    for turn in range(turns):
+        order = list(contestants)
+        for way in order[turn % len(order) :] + order[: turn % len(order)]:
+            config, steps = contestants[way]
+            with torch_settings(config):
                 steps.one()
-                began = time.monotonic()
-                while time.monotonic() - began < TURN_SECONDS:
-                    call = time.perf_counter()
-                    steps.one()
-                    rows[way]["times"].append(time.perf_counter() - call)
+                rows[way]["medians_ms"].append(1000 * steps.many(TURN_SECONDS))
     for row in rows.values():
-        if times := row.pop("times"):
-            row |= {"step_ms": 1000 * median(times), "images_per_s": images / median(times)}
-    return list(rows.values())
+        if row["medians_ms"]:
+            row["step_ms"] = median(row["medians_ms"])
+    fastest = min((row for row in rows.values() if "step_ms" in row), key=lambda row: row["step_ms"])
+    return {
+        "variant": name,
+        "rule": training.config.chosen.model_dump(),
+        "tuned": line,
+        "fastest": fastest["way"],
+        "loss_against_tuned": _loss(rows[RULE], rows[TUNED]),
+        "loss_against_fastest": _loss(rows[RULE], fastest),
+        "ways": list(rows.values()),
+    }
+
+
+def _with_horizon(training: Training) -> Training:
+    return replace(training, config=training.config.with_horizon(training.total_steps or PROVISIONAL))
+
+
+def _begin(training: Training, row: dict[str, Any]) -> tuple[RunConfig, Steps] | None:
+    """Return a way's configuration and steps, warm; None for one that fails, with the reason in its row."""
+    config = training.config.with_compute(**row["settings"])
+    began = time.monotonic()
+    try:
+        with torch_settings(config):
+            steps = Steps(training, config)
+            for _ in range(5):  # graphs are captured at the fourth
+                steps.one()
+    except Exception as error:
+        row["error"] = f"{type(error).__name__}: {first_line(error)}"
+        return None
+    row["first_steps_seconds"] = time.monotonic() - began
+    return config, steps
+
+
+def _loss(rule: dict[str, Any], other: dict[str, Any]) -> dict[str, float]:
+    """Return by what share a step takes longer by the rule, turn by turn."""
+    shares = [mine / theirs - 1 for mine, theirs in zip(rule["medians_ms"], other["medians_ms"], strict=True)]
+    return {"median": median(shares), "least": min(shares), "greatest": max(shares)}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--variants", default="gan,dcgan,wgan-gp,cgan")
+    parser.add_argument("--variants", help="all by default")
+    parser.add_argument("--turns", type=int, default=10)
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument(
         "--compiled", action="store_true", help="on a CPU too, where compiling takes up to a minute each"
     )
     arguments = parser.parse_args()
-    device = torch.device(arguments.device)
-    found: dict[str, Any] = {
-        **provenance(device),
-        "rows": [],
-    }
-    for name in arguments.variants.split(","):
-        for row in measured(name, arguments.device, compiled=arguments.compiled):
-            print(row, flush=True)
-            found["rows"].append(row)
-    path = RESULTS / ("ways-cuda.json" if arguments.device == "cuda" else "ways.json")
-    path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    found: dict[str, Any] = {**provenance(torch.device(arguments.device)), "rows": []}
+    for name in arguments.variants.split(",") if arguments.variants else registry.variants:
+        row = measure(name, arguments.device, arguments.turns, compiled=arguments.compiled)
+        print(name, {way["way"]: way.get("step_ms", way.get("error")) for way in row["ways"]}, flush=True)
+        print(f"  loss: {row['loss_against_tuned']} {row['loss_against_fastest']}", flush=True)
+        found["rows"].append(row)
+    write_json(RESULTS / ("ways-cuda.json" if arguments.device == "cuda" else "ways.json"), found)
 
 
 if __name__ == "__main__":

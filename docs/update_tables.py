@@ -173,13 +173,45 @@ def anatomy_table() -> str:
 
 
 def ways_table() -> str:
-    """What benchmarks/ways.py found each way of computing to be worth."""
+    """What benchmarks/ways.py found: the step by the rule, what that loses, and the step in every other way."""
     found = _results("ways")
-    variants_, ways = (list(dict.fromkeys(row[key] for row in found["rows"])) for key in ("variant", "way"))
-    times = {(row["way"], row["variant"]): row.get("step_ms") for row in found["rows"]}
-    lines = [f"| ms a step | {' | '.join(f'`{name}`' for name in variants_)} |", f"|---|{'---|' * len(variants_)}"]
-    for way in ways:
-        cells = [f"{value:.1f}" if (value := times[way, name]) else "failed" for name in variants_]
+    rows = found["rows"]
+    names = list(dict.fromkeys(way["way"] for row in rows for way in row["ways"]))
+    lines = [
+        f"| ms per step | {' | '.join('`' + row['variant'] + '`' for row in rows)} |",
+        f"|---|{'---|' * len(rows)}",
+    ]
+    for name in names:
+        lines.append(f"| {name} | {' | '.join(_way(row, name) for row in rows)} |")
+    for key, title in (("tuned", "the choice of `--tune`"), ("fastest", "the fastest way")):
+        losses = " | ".join(f"{row[f'loss_against_{key}']['median']:+.1%}" for row in rows)
+        lines.append(f"| the rule against {title} | {losses} |")
+    lines.append(f"| the fastest way | {' | '.join(row['fastest'] for row in rows)} |")
+    return _with_source(lines, found)
+
+
+def _way(row: dict[str, Any], name: str) -> str:
+    for way in row["ways"]:
+        if way["way"] == name:
+            return f"{way['step_ms']:.1f}" if "step_ms" in way else "failed"
+    return ""
+
+
+def busy_table() -> str:
+    """What benchmarks/busy.py found of training beside other programs: steps in a given time."""
+    found = _results("busy")
+    rows = {(row["variant"], row["busy"], row["way"]): row for row in found["rows"]}
+    columns = list(dict.fromkeys((row["variant"], row["busy"]) for row in found["rows"]))
+    heads = [f"`{variant}`, {f'{busy} busy' if busy else 'free'}" for variant, busy in columns]
+    lines = [f"| steps in {found['seconds']:g} s | {' | '.join(heads)} |", f"|---|{'---|' * len(heads)}"]
+    for way in dict.fromkeys(row["way"] for row in found["rows"]):
+        cells = []
+        for variant, busy in columns:
+            runs = rows[variant, busy, way]["runs"]
+            threads = sorted({run["threads"] for run in runs})
+            chosen = f" ({' or '.join(map(str, threads))} threads)" if way == "rule" else ""
+            steps = [run["steps"] for run in runs]
+            cells.append(f"{rows[variant, busy, way]['steps']:g} ({min(steps)} to {max(steps)}){chosen}")
         lines.append(f"| {way} | {' | '.join(cells)} |")
     return _with_source(lines, found)
 
@@ -194,7 +226,7 @@ def overheads_table() -> str:
         torch_alone = start["import_torch"]
         lines.append(
             f"| `ganzoo train --variant {variant}` to its first step | {seconds - torch_alone:.1f} s beyond the "
-            f"{torch_alone:.1f} s of `import torch`, its measuring included |"
+            f"{torch_alone:.1f} s of `import torch` |"
         )
     for variant in start["first_step"]:
         lines.append(
@@ -438,6 +470,7 @@ TABLES = {
     "limits": limits_table,
     "anatomy": anatomy_table,
     "ways": ways_table,
+    "busy": busy_table,
     "overheads": overheads_table,
     "large_data": large_data_table,
     "scaling": scaling_table,
