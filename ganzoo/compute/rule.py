@@ -20,7 +20,8 @@ from ganzoo.zoo.build import build_objective, example_inputs
 from ganzoo.zoo.objectives.base import Objective
 
 EXAMPLES = 2  # that the networks are called on: batch norm needs two
-WORK_PER_THREAD = 5e6  # floating-point operations of both networks for one batch, forwards: less is not worth a thread
+# Floating-point operations of the networks for one batch, forwards: a second thread pays from twice this on.
+WORK_PER_THREAD = 12e6
 
 
 def choose(config: RunConfig, device: torch.device, processors: int | None, share: int = 1) -> Compute:
