@@ -175,7 +175,7 @@ def export_encoder(
     inputs = {"images": torch.zeros(2, *info.image_shape)}
     if info.has_classes:
         inputs["labels"] = torch.arange(2) % (info.num_classes or 1)
-    model = lean(_translated(network, inputs, "z", opset, f"the encoder of '{config.run.variant}'"))
+    model = _translated(network, inputs, "z", opset, f"the encoder of '{config.run.variant}'")
     about = {**_about(run, config, step, weights, license), "part": "encoder"}
     try:
         file = runtime.load_encoder(_complete(model, Form(opset=opset), info, about))
