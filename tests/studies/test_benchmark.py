@@ -16,12 +16,13 @@ from typer.testing import CliRunner, Result
 
 from ganzoo.errors import VerificationError
 from ganzoo.exporting import exporter
+from ganzoo.report.benchmark import BenchmarkRecord, Spread
 from ganzoo.runs.run import Run
 from ganzoo.runtime.forms import LAYOUTS, PRECISIONS, Form
 from ganzoo.runtime.generator import GeneratorInfo
 from ganzoo.studies import benchmark
-from ganzoo.studies.contestants import COMPILED, EAGER, Contestant, chosen_forms, every_form, reason
-from ganzoo.studies.stopwatch import busy, summary, times_faster
+from ganzoo.studies.contestants import COMPILED, EAGER, Contestant, choose_forms, every_form, reason
+from ganzoo.studies.stopwatch import busy, summarize, times_faster
 
 importlib.import_module("ganzoo_cli.benchmark")  # registers
 app = importlib.import_module("ganzoo_cli.app").app
@@ -75,6 +76,8 @@ def test_a_form_beside_torch(run: Run, tmp_path: Path, asked: list[Form]) -> Non
     assert asked == [Form()]
     assert (form["precision"], form["layout"], form["opset"], form["error"]) == ("fp32", "float", Form().opset, None)
     assert form["bytes"] > 1000
+    assert "bytes" not in eager
+    assert BenchmarkRecord.model_validate(result).to_json() == result
     assert form["nodes"] > 5
     for ours, theirs in zip(form["batches"], eager["batches"], strict=True):
         assert ours["p50_ms"] <= ours["p95_ms"]
@@ -100,7 +103,7 @@ def test_forms_are_named_for_what_is_not_usual_about_them() -> None:
     forms = every_form()
     assert len(forms) == len(PRECISIONS) * len(LAYOUTS)
     assert (forms["fp32"], forms["rgb"]) == (Form(), Form(layout="rgb"))
-    assert list(chosen_forms(["int8-uint8", "fp32", "fp32"])) == ["int8-uint8", "fp32"]
+    assert list(choose_forms(["int8-uint8", "fp32", "fp32"])) == ["int8-uint8", "fp32"]
 
 
 def test_a_form_that_fails_is_a_row(run: Run, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,17 +182,17 @@ def test_who_fails_at_a_batch_size_keeps_the_rows_before_it(tmp_path: Path) -> N
     info = GeneratorInfo(variant="gan", latent_dim=3, image_shape=(1, 8, 8), num_classes=None)
     contest = benchmark.Contest(model="m", contestants=[one], drawn={"one": info})
     conditions = benchmark.Conditions(batches=(1, 2, 4), threads=1, seconds=0, repeats=1)
-    result = benchmark._held(contest, conditions, False, lambda text: None)["contestants"][0]
-    assert [(row["batch"], row["way"]) for row in result["batches"]] == [(1, "its way")]
-    assert result["error"] == "batch 2: MemoryError"
+    result = benchmark._hold(contest, conditions, False, lambda text: None).contestants[0]
+    assert [(row.batch, row.way) for row in result.batches] == [(1, "its way")]
+    assert result.error == "batch 2: MemoryError"
 
 
 def test_latencies_are_of_single_calls_and_ratios_of_one_repeat() -> None:
-    row = summary([[0.001, 0.002, 0.003], [0.004, 0.005]], batch=6)
-    assert (row["calls"], row["p50_ms"], row["images_per_s"]) == (5, pytest.approx(3), pytest.approx(2000))
-    assert row["p95_ms"] == pytest.approx(4.8)
-    assert row["medians_ms"] == pytest.approx([2, 4.5])
-    assert times_faster([1, 2], {"a": [3, 2]}) == {"a": {"mean": 2, "least": 1, "greatest": 3}}
+    row = summarize([[0.001, 0.002, 0.003], [0.004, 0.005]], batch=6)
+    assert row.calls == 5
+    assert (row.p50_ms, row.p95_ms, row.images_per_s) == pytest.approx((3, 4.8, 2000))
+    assert row.medians_ms == pytest.approx((2, 4.5))
+    assert times_faster([1, 2], {"a": [3, 2]}) == {"a": Spread(mean=2, least=1, greatest=3)}
 
 
 def test_a_busy_machine_is_told_of(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,7 +205,7 @@ def test_a_busy_machine_is_told_of(file: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_every_other_goes_first() -> None:
-    assert [benchmark._rotated("abc", repeat)[0] for repeat in range(4)] == ["a", "b", "c", "a"]
+    assert [benchmark._rotate("abc", repeat)[0] for repeat in range(4)] == ["a", "b", "c", "a"]
 
 
 def test_the_compilers_reason_is_its_cause() -> None:
