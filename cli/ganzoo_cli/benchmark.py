@@ -29,8 +29,8 @@ def benchmark(
         str | None,
         typer.Option(
             metavar="NAME,...",
-            show_default="every precision, and every layout in fp32",
-            help="Forms to export a run in, such as fp32,int8,uint8,int8-uint8.",
+            show_default="every precision, every layout in fp32, and fp32-plain",
+            help="Forms to export a run in, such as fp32,int8,int8-uint8; fp32-plain is fp32 without the rewriting.",
         ),
     ] = None,
     batches: Annotated[str, typer.Option(metavar="N,...", help="Images drawn by one call.")] = "1,8,64,512",

@@ -33,7 +33,7 @@ from ganzoo.runs.run import Run
 from ganzoo.runtime.forms import Form
 from ganzoo.runtime.generator import Generator, GeneratorInfo
 from ganzoo.runtime.session import cores
-from ganzoo.studies.contestants import Call, Contestant, Inputs, choose_forms, of_file, of_form, of_torch
+from ganzoo.studies.contestants import PLAIN, Call, Contestant, Inputs, choose_forms, of_file, of_form, of_torch
 from ganzoo.studies.stopwatch import busy, first_image, summarize, times_faster, turn, warm_up
 
 Say: TypeAlias = Callable[[str], None]
@@ -72,10 +72,10 @@ class Contest:
 
     @property
     def references(self) -> list[str]:
-        """The contestants that the others are set beside: torch's, and the first file."""
+        """The contestants that the others are set beside: torch's, the first file, and the graph as it was."""
         files = [one.name for one in self.contestants if one.kind == "file"]
         torch = [one.name for one in self.contestants if one.kind == "torch"]
-        return [*torch, *files[:1]]
+        return [*torch, *files[:1], *(name for name in files[1:] if name == PLAIN)]
 
 
 def benchmark_runtime(

@@ -1,5 +1,6 @@
 """What draws in a benchmark: an .onnx file by `ganzoo.runtime`, or a run's network in torch.
 
+    fp32-plain           the fp32 file of a graph that is not rewritten (`ganzoo.exporting.lean`): what that is worth
     torch eager          the network as `ganzoo.load` has it, layer by layer or fused, whichever is faster at that batch
     torch channels_last  the same with its convolutions' weights in that memory format
     torch.compile        the compiled network, compiled anew for each batch size
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 Call: TypeAlias = Callable[[], NDArray[Any]]
 Inputs: TypeAlias = tuple[NDArray[np.float32], NDArray[np.int64] | None]  # latents and labels of one batch
+PLAIN = "fp32-plain"  # no form that anybody exports
 EAGER, CHANNELS_LAST, COMPILED = "torch eager", "torch channels_last", "torch.compile"
 CHOOSING = 0.2  # seconds for each of the ways that are chosen from
 APART = 1e-3  # by how much a compiled network's images, in [-1, 1], may differ
@@ -79,11 +81,12 @@ def every_form() -> dict[str, Form]:
 
 
 def choose_forms(names: Sequence[str] | None = None) -> dict[str, Form]:
-    """Return the forms of these names, by default each precision as it is and each layout in the usual precision.
+    """Return the forms of these names, `fp32-plain` being one.
 
-    Raises UsageError for a name that is none.
+    By default they are each precision as it is, each further layout in the usual precision, and `fp32-plain`. Raises
+    UsageError for a name that is none.
     """
-    forms, usual = every_form(), Form()
+    forms, usual = {**every_form(), PLAIN: Form()}, Form()
     if names is None:
         return {
             name: form
@@ -126,7 +129,7 @@ def of_form(run: "Run", name: str, form: Form, path: Path, threads: int) -> Cont
 
     contestant = Contestant(name=name, kind="file", prepare=prepare, path=path, facts=FileFacts(**vars(form)))
     with contestant.trying("export: "):
-        path.write_bytes(exporter.render(run, form, judged=False).data)
+        path.write_bytes(exporter.render(run, form, judged=False, rewrite=name != PLAIN).data)
         contestant, _ = of_file(path, name, threads)
     return contestant
 
