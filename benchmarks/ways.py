@@ -21,6 +21,7 @@ from training_speed import Steps, same_work
 from ganzoo.compute.device import torch_settings
 from ganzoo.config import RunConfig
 from ganzoo.errors import first_line
+from ganzoo.studies.stopwatch import turn
 from ganzoo.training import tuning
 from ganzoo.training.prepare import configure, prepare
 
@@ -53,8 +54,8 @@ def ways(chosen: RunConfig, device: str, *, compiled: bool) -> dict[str, dict[st
     return found
 
 
-def measured(name: str, device: str, *, compiled: bool) -> list[dict[str, Any]]:
-    """A row a way: the median of its steps; one that fails says why."""
+def measure(name: str, device: str, *, compiled: bool) -> list[dict[str, Any]]:
+    """Return a row per way: the median of its steps; one that fails reports why."""
     training = prepare(configure(config=same_work(name), steps=100_000, device=device))
     chosen, _ = tuning.measured(training, training.config.train.model_copy(update={"compiled": False}))
     images = chosen.variant.critic_steps * chosen.data.batch_size
@@ -77,12 +78,7 @@ def measured(name: str, device: str, *, compiled: bool) -> list[dict[str, Any]]:
     for _ in range(TURNS):
         for way, (config, steps) in contestants.items():
             with torch_settings(config.train):
-                steps.one()
-                began = time.monotonic()
-                while time.monotonic() - began < TURN_SECONDS:
-                    call = time.perf_counter()
-                    steps.one()
-                    rows[way]["times"].append(time.perf_counter() - call)
+                rows[way]["times"] += turn(steps.one, TURN_SECONDS)
     for row in rows.values():
         if times := row.pop("times"):
             row |= {"step_ms": 1000 * median(times), "images_per_s": images / median(times)}
@@ -103,7 +99,7 @@ def main() -> None:
         "rows": [],
     }
     for name in arguments.variants.split(","):
-        for row in measured(name, arguments.device, compiled=arguments.compiled):
+        for row in measure(name, arguments.device, compiled=arguments.compiled):
             print(row, flush=True)
             found["rows"].append(row)
     path = RESULTS / ("ways-cuda.json" if arguments.device == "cuda" else "ways.json")
