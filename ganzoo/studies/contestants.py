@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 Call: TypeAlias = Callable[[], NDArray[Any]]
 Inputs: TypeAlias = tuple[NDArray[np.float32], NDArray[np.int64] | None]  # latents and labels of one batch
-PLAIN = "fp32-plain"  # no form that anybody exports
+PLAIN = "fp32-plain"  # not a form to export
 EAGER, CHANNELS_LAST, COMPILED = "torch eager", "torch channels_last", "torch.compile"
 CHOOSING = 0.2  # seconds for each of the ways that are chosen from
 APART = 1e-3  # by how much a compiled network's images, in [-1, 1], may differ
