@@ -24,6 +24,7 @@ from provenance import provenance
 import ganzoo
 from ganzoo.exporting.exporter import export
 from ganzoo.files import atomic_write, write_json
+from ganzoo.report.benchmark import BenchmarkRecord
 from ganzoo.report.speed import plot
 from ganzoo.studies.benchmark import BATCHES, benchmark_runtime
 from ganzoo.studies.stopwatch import busy, first_image, spread
@@ -50,8 +51,8 @@ print(seconds, greatest)
 BATCH_SIZE = 64  # of `iter_batches`
 
 
-def trained(arguments: argparse.Namespace, place: Path) -> list[Path]:
-    """A run of each variant."""
+def train(arguments: argparse.Namespace, place: Path) -> list[Path]:
+    """Train a run of each variant."""
     runs = []
     for variant in arguments.variants.split(","):
         runs.append(place / variant)
@@ -59,8 +60,8 @@ def trained(arguments: argparse.Namespace, place: Path) -> list[Path]:
     return runs
 
 
-def speed(runs: list[Path], arguments: argparse.Namespace) -> dict[str, Any]:
-    """What `ganzoo benchmark runtime` finds of the runs; of their paths the last part."""
+def measure_speed(runs: list[Path], arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return what `ganzoo benchmark runtime` finds of the runs; of their paths the last part. Draws the plot."""
     found = benchmark_runtime(
         runs,
         forms=None if arguments.forms is None else arguments.forms.split(","),
@@ -70,19 +71,19 @@ def speed(runs: list[Path], arguments: argparse.Namespace) -> dict[str, Any]:
         compiled=not arguments.no_compile,
         say=lambda text: print(text, file=sys.stderr),
     )
-    for model in found["models"]:
-        model["model"] = Path(model["model"]).name
-    return found
+    models = tuple(model.model_copy(update={"model": Path(model.model).name}) for model in found.models)
+    atomic_write(PLOT, plot(found))
+    return BenchmarkRecord(conditions=found.conditions, models=models).to_json()
 
 
-def to_first_image(file: Path, repeats: int) -> dict[str, Any]:
-    """Seconds from the first import to the first image, and their ratio, process by process; one thread or all."""
+def measure_imports(file: Path, repeats: int) -> dict[str, Any]:
+    """Return the seconds from the first import to the first image, and their ratio per process; one thread, and all."""
     rows = []
     for threads in dict.fromkeys((1, os.cpu_count() or 1)):
         pairs: list[tuple[float, float]] = []
         for repeat in range(repeats + 1):
             kinds = ("file", "floor") if repeat % 2 else ("floor", "file")
-            taken = {kind: first_image(kind, file, threads)["from_import"] for kind in kinds}
+            taken = {kind: first_image(kind, file, threads).from_import for kind in kinds}
             pairs.append((taken["file"], taken["floor"]))
         ours, floor = zip(*pairs[1:], strict=True)  # the first reads the packages from the disk
         rows.append(
@@ -90,14 +91,14 @@ def to_first_image(file: Path, repeats: int) -> dict[str, Any]:
                 "threads": threads,
                 "runtime_s": median(ours),
                 "onnxruntime_s": median(floor),
-                "ratio": spread([mine / alone for mine, alone in pairs[1:]]),
+                "ratio": spread([mine / alone for mine, alone in pairs[1:]]).model_dump(),
             }
         )
     return {"repeats": repeats, "rows": rows}
 
 
-def memory(file: Path, images: int) -> dict[str, Any]:
-    """Of a process that does nothing else."""
+def measure_memory(file: Path, images: int) -> dict[str, Any]:
+    """Return the greatest resident memory of a process that does nothing else."""
     command = [sys.executable, "-c", STREAM, str(file), str(images), str(BATCH_SIZE)]
     seconds, greatest = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     return {
@@ -123,18 +124,16 @@ def main() -> None:
     arguments = parser.parse_args()
     found = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     with tempfile.TemporaryDirectory() as place:
-        runs = trained(arguments, Path(place))
+        runs = train(arguments, Path(place))
         file = export(runs[0], Path(place) / "first.onnx").path
         measures = {
-            "speed": lambda: speed(runs, arguments),
-            "import": lambda: to_first_image(file, 3 * arguments.repeats),
-            "memory": lambda: memory(file, arguments.images),
+            "speed": lambda: measure_speed(runs, arguments),
+            "import": lambda: measure_imports(file, 3 * arguments.repeats),
+            "memory": lambda: measure_memory(file, arguments.images),
         }
         for part in arguments.parts.split(","):
             found[part] = {**provenance(), "busy": busy(), **measures[part]()}
             write_json(RESULTS, found)
-    if "speed" in arguments.parts.split(","):
-        atomic_write(PLOT, plot(found["speed"]))
 
 
 if __name__ == "__main__":

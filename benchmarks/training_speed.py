@@ -33,6 +33,7 @@ from torch.utils.flop_counter import flop_registry
 from ganzoo.compute.device import torch_settings
 from ganzoo.config import RunConfig
 from ganzoo.runs.run import Run
+from ganzoo.studies.stopwatch import turn
 from ganzoo.training.prepare import Training, configure, prepare, with_compute
 from ganzoo.training.state import TrainingState
 from ganzoo.training.updates import Updates
@@ -97,16 +98,14 @@ def peer(checkout: Path, script: str, seconds: float) -> float:
 
 
 def rate(function: Callable[[], Any], work: float, device: torch.device) -> float:
-    """Work a second: the best of repeated calls in two seconds."""
-    times: list[float] = []
-    began = time.monotonic()
-    while time.monotonic() - began < 2:
-        call = time.perf_counter()
+    """Return the work per second of the best of repeated calls in two seconds."""
+
+    def call() -> None:
         function()
         if device.type == "cuda":
             torch.cuda.synchronize()
-        times.append(time.perf_counter() - call)
-    return work / min(times)
+
+    return work / min(turn(call, 2))
 
 
 def limits(device: torch.device) -> dict[str, float]:
@@ -154,14 +153,8 @@ class Steps:
             torch.cuda.synchronize()
 
     def many(self, seconds: float) -> float:
-        """Seconds a step, the median."""
-        times: list[float] = []
-        began = time.monotonic()
-        while time.monotonic() - began < seconds or len(times) < 5:
-            call = time.perf_counter()
-            self.one()
-            times.append(time.perf_counter() - call)
-        return median(times)
+        """Return the seconds per step, the median."""
+        return median(turn(self.one, seconds))
 
 
 def anatomy(name: str, config_file: Path, device: str) -> dict[str, Any]:

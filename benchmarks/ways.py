@@ -75,7 +75,6 @@ def measure(name: str, device: str, turns: int, *, compiled: bool) -> dict[str, 
         for way in order[turn % len(order) :] + order[: turn % len(order)]:
             config, steps = contestants[way]
             with torch_settings(config):
-                steps.one()
                 rows[way]["medians_ms"].append(1000 * steps.many(TURN_SECONDS))
     for row in rows.values():
         if row["medians_ms"]:

@@ -1,11 +1,14 @@
 """`ganzoo benchmark`"""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .app import chosen_run, command, print_json, say
 from .train import whole_numbers
+
+if TYPE_CHECKING:
+    from ganzoo.report.benchmark import BenchmarkRecord, ModelResult, Spread
 
 KINDS = ("runtime",)
 WIDTH = 10_000  # characters, of the tables at most: a terminal wraps their lines, but nothing is lost
@@ -26,8 +29,8 @@ def benchmark(
         str | None,
         typer.Option(
             metavar="NAME,...",
-            show_default="every precision, and every layout in fp32",
-            help="Forms to export a run in, such as fp32,int8,uint8,int8-uint8.",
+            show_default="every precision, every layout in fp32, and fp32-plain",
+            help="Forms to export a run in, such as fp32,int8,int8-uint8; fp32-plain is fp32 without the rewriting.",
         ),
     ] = None,
     batches: Annotated[str, typer.Option(metavar="N,...", help="Images drawn by one call.")] = "1,8,64,512",
@@ -76,76 +79,75 @@ def benchmark(
         say=say,
     )
     if as_json:
-        print_json(found)
+        print_json(found.to_json())
     else:
         _show(found)
     if out is not None:
-        write_json(out, found)
+        write_json(out, found.to_json())
     if plot is not None:
         from ganzoo.report.speed import plot as draw
 
         atomic_write(plot, draw(found))
 
 
-def _show(found: dict[str, Any]) -> None:
-    """Two tables a model, on stdout: what its contestants are, and how fast."""
+def _show(found: "BenchmarkRecord") -> None:
+    """Print two tables per model: what its contestants are, and how fast."""
     from rich.console import Console
 
     console = Console(highlight=False, width=WIDTH)
-    conditions = found["conditions"]
-    versions = ", ".join(f"{name} {version}" for name, version in conditions["versions"].items())
+    conditions = found.conditions
+    versions = ", ".join(f"{name} {version}" for name, version in conditions.versions.items())
     print(
-        f"threads: {conditions['threads']} on {conditions['cores']} cores; {conditions['repeats']} turns of "
-        f"{conditions['seconds']:g} s; {versions}\n"
+        f"threads: {conditions.threads} on {conditions.cores} cores; {conditions.repeats} turns of "
+        f"{conditions.seconds:g} s; {versions}\n"
         "/ NAME: how many times faster than NAME, the mean of the turns (the least to the greatest)"
     )
-    for model in found["models"]:
-        print(f"\n{model['model']} ({model['variant']})")
-        console.print(_contestants(model))
-        console.print(_speeds(model))
-        for one in model["contestants"]:
-            if one["error"] is not None:
-                print(f"{one['name']}: failed: {one['error']}")
+    for model in found.models:
+        print(f"\n{model.model} ({model.variant})")
+        console.print(_tabulate_contestants(model))
+        console.print(_tabulate_speeds(model))
+        for one in model.contestants:
+            if one.error is not None:
+                print(f"{one.name}: failed: {one.error}")
 
 
-def _contestants(model: dict[str, Any]) -> Any:
-    table = _table("", "KiB", "nodes", "differs from torch", "first image, s", "by onnxruntime alone, s")
-    for one in model["contestants"]:
-        start = one["start"] or {}
-        first = start.get("file") or start.get("torch")
+def _tabulate_contestants(model: "ModelResult") -> Any:
+    table = _make_table("", "KiB", "nodes", "differs from torch", "first image, s", "by onnxruntime alone, s")
+    for one in model.contestants:
+        start = one.start or {}
+        first, floor = start.get("file") or start.get("torch"), start.get("floor")
         table.add_row(
-            one["name"],
-            f"{one['bytes'] / 1024:,.0f}" if "bytes" in one else "",
-            str(one.get("nodes", "")),
-            f"{one['difference']:.1e}" if one.get("difference") is not None else "",
-            f"{first['from_start']:.2f}" if first else "",
-            f"{start['floor']['from_start']:.2f}" if "floor" in start else "",
+            one.name,
+            "" if one.bytes is None else f"{one.bytes / 1024:,.0f}",
+            "" if one.nodes is None else str(one.nodes),
+            "" if one.difference is None else f"{one.difference:.1e}",
+            f"{first.from_start:.2f}" if first else "",
+            f"{floor.from_start:.2f}" if floor else "",
         )
     return table
 
 
-def _speeds(model: dict[str, Any]) -> Any:
-    """Ratios are means, with the least and the greatest of all repeats."""
-    table = _table("", "batch", "p50, ms", "p95, ms", "images/s", *(f"/ {name}" for name in model["references"]))
-    for one in model["contestants"]:
-        for row in one["batches"]:
-            ratios = row["times_faster_than"]
+def _tabulate_speeds(model: "ModelResult") -> Any:
+    """Return a table of latencies; ratios are means, with the least and the greatest of all repeats."""
+    table = _make_table("", "batch", "p50, ms", "p95, ms", "images/s", *(f"/ {name}" for name in model.references))
+    for one in model.contestants:
+        for row in one.batches:
             table.add_row(
-                one["name"],
-                str(row["batch"]),
-                f"{row['p50_ms']:.3f}",
-                f"{row['p95_ms']:.3f}",
-                f"{row['images_per_s']:,.0f}",
-                *(_ratio(ratios[name]) if name in ratios else "" for name in model["references"]),
+                one.name,
+                str(row.batch),
+                f"{row.p50_ms:.3f}",
+                f"{row.p95_ms:.3f}",
+                f"{row.images_per_s:,.0f}",
+                *(_format_ratio(row.times_faster_than.get(name)) for name in model.references),
             )
     return table
 
 
-def _ratio(value: dict[str, float]) -> str:
-    return f"{value['mean']:.2f} ({value['least']:.2f} to {value['greatest']:.2f})"
+def _format_ratio(value: "Spread | None") -> str:
+    return "" if value is None else f"{value.mean:.2f} ({value.least:.2f} to {value.greatest:.2f})"
 
 
-def _table(*heads: str) -> Any:
+def _make_table(*heads: str) -> Any:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)

@@ -50,7 +50,7 @@ def eight_bits(model: onnx.ModelProto, feeds: Feeds) -> onnx.ModelProto:
     from onnxruntime.quantization.quant_utils import QuantType
     from onnxruntime.quantization.quantize import quantize_static
 
-    from ganzoo.exporting.lean import packed
+    from ganzoo.exporting.lean import pack
 
     class Reader(CalibrationDataReader):
         def __init__(self) -> None:
@@ -59,7 +59,7 @@ def eight_bits(model: onnx.ModelProto, feeds: Feeds) -> onnx.ModelProto:
         def get_next(self) -> dict[str, NDArray[Any]]:
             return next(self.batches, None)  # type: ignore[arg-type]  # None ends it
 
-    model = packed(model)
+    model = pack(model)
     for index, node in enumerate(model.graph.node):
         node.name = f"{node.op_type}_{index}"  # nodes are excluded by their names
     before = list(_up_to_the_first_products(model.graph))

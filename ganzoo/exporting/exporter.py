@@ -175,7 +175,7 @@ def export_encoder(
     inputs = {"images": torch.zeros(2, *info.image_shape)}
     if info.has_classes:
         inputs["labels"] = torch.arange(2) % (info.num_classes or 1)
-    model = lean(_translated(network, inputs, "z", opset, f"the encoder of '{config.run.variant}'"))
+    model = _translated(network, inputs, "z", opset, f"the encoder of '{config.run.variant}'")
     about = {**_about(run, config, step, weights, license), "part": "encoder"}
     try:
         file = runtime.load_encoder(_complete(model, Form(opset=opset), info, about))
@@ -222,22 +222,30 @@ def render(
     best: bool = False,
     license: str | None = None,  # noqa: A002
     judged: bool = True,
+    rewrite: bool = True,
 ) -> Rendered:
-    """As `export`, but the bytes. Only where it is `judged` a judge is asked what fewer bits cost."""
+    """Return the bytes that `export` writes, with what is known of them. Arguments and errors are those of `export`.
+
+    Args:
+        judged: whether a judge is asked what fewer bits cost.
+        rewrite: whether the graph is rewritten (`ganzoo.exporting.lean`). The benchmark compares it with one that is
+            not, which is verified alike, but need not draw an empty batch.
+    """
     network, config, step = load_network(run, best=best, weights=weights)
     fuse(network, False)  # layers as they are defined: what is computed as one is decided in the graph
     original = as_generator(network, config, torch.device("cpu"))
-    exact = lean(translate(network, config, form.opset))
+    exact = translate(network, config, form.opset)
+    exact = lean(exact) if rewrite else exact
     model = onnx.ModelProto()
     model.CopyFrom(exact)
     model = getattr(conversion, PRECISIONS[form.precision].convert)(model, _calibration(original.info))
     conversion.lay_out(model, LAYOUTS[form.layout], original.info.image_shape)
     plain, about = Form(opset=form.opset), _about(run, config, step, weights, license)
     file = _opened(_complete(exact, plain, original.info, about))
-    parity = prove(file, original, PRECISIONS["fp32"], config.train.seed)
+    parity = prove(file, original, PRECISIONS["fp32"], config.train.seed, empty=rewrite)
     if form != plain:  # what was translated is right; now what was made of it
         file = _opened(_complete(model, form, original.info, about))
-        parity = prove(file, original, PRECISIONS[form.precision], config.train.seed)
+        parity = prove(file, original, PRECISIONS[form.precision], config.train.seed, empty=rewrite)
     figure = _figure(config, original, file) if judged and form.precision != "fp32" else None
     proof = {
         "parity": {"batches": list(BATCHES), "latents": LATENTS, **dataclasses.asdict(parity)},
@@ -395,10 +403,10 @@ def _opened(data: bytes) -> Generator:
         raise VerificationError(f"the exported generator cannot be used: {error}; nothing was written") from error
 
 
-def prove(file: Generator, original: Generator, precision: Precision, seed: int) -> Difference:
-    """How far the file's images are from the run's. Raises VerificationError where that is farther than allowed."""
+def prove(file: Generator, original: Generator, precision: Precision, seed: int, *, empty: bool = True) -> Difference:
+    """Return how far the file's images are from the run's. Raises VerificationError if that is farther than allowed."""
     try:
-        found = compare(file, original, seed)
+        found = compare(file, original, seed, empty=empty)
     except FileError as error:
         raise VerificationError(f"the exported generator cannot be used: {error}") from error
     check(found, precision, floats=file.layout.floats)

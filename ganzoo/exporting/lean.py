@@ -1,15 +1,20 @@
-"""An ONNX graph with nothing to spare that draws the same images: what torch's exporter leaves is rewritten here.
+"""Rewrite exported graphs for onnxruntime, which draws some networks faster from another graph of the same images.
 
-    batch norm after a reshape or a shuffle     is moved before it and folded, as torch's exporter folds the others
-    copies of every pixel, then a convolution   are one transposed convolution, of fewer operations
-    a transposed convolution                    is a convolution whose channels are shuffled into pixels, where the
-                                                shuffle can be left to the end, when it moves little (or everywhere)
-    a reshape to [-1, ...]                      keeps its input's batch, so that an empty one can be drawn too
+`_merge_upsampling` is for the network `resize-conv`: copies of pixels and a convolution become one transposed
+convolution of fewer operations.
 
-Every rewrite is exact but for rounding.
+`_pack_at_the_end` and `_shuffle_later` are for `dcgan` of a width up to 16, which the variants `dcgan` and `wgan-gp`
+have, and for `resize-conv` of a width up to 16: the last transposed convolution becomes a convolution whose channels
+are shuffled into pixels, and the shuffle follows after all the rest.
+
+`_pack`, with `_shuffle_later`, is for both networks in int8, of any width: every transposed convolution is packed, for
+onnxruntime has none of 8 bits.
+
+Every rewrite is exact but for rounding, and applies to the networks of plug-ins too. A graph that no rule applies to,
+such as a perceptron's, stays as it is. A file may grow by it: what is gained is time, which
+`ganzoo benchmark runtime RUN --forms fp32,fp32-plain` measures.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,74 +23,44 @@ import onnx
 from numpy.typing import NDArray
 from onnxscript import ir
 from onnxscript.ir.passes.common import RemoveUnusedNodesPass
-from onnxscript.rewriter import rewrite
-from onnxscript.rewriter.rules.common import (
-    fuse_batchnorm_into_conv_rule,
-    fuse_batchnorm_into_conv_transpose_rule,
-    fuse_batchnorm_into_gemm_rule,
-)
 
 LANES = 16  # channels that onnxruntime's convolutions compute together: fewer take as long
 NARROW = 32  # channels into a transposed convolution that onnxruntime computes slower than the packed one
 POINTWISE = ("Relu", "LeakyRelu", "Tanh", "Sigmoid", "Clip", "Elu", "Selu", "Softplus")
-NORMS = (fuse_batchnorm_into_conv_rule, fuse_batchnorm_into_conv_transpose_rule, fuse_batchnorm_into_gemm_rule)
 
 Array = NDArray[Any]
 Rule = Callable[[ir.Node], "list[ir.Node] | None"]  # the nodes that stand for one, the last giving its output; or None
 
 
 def lean(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The graph as small and as fast as it gets."""
-    return _rewritten(model, [_norm_earlier, _upsampled, _packed_at_the_end, _shuffled_later, _any_batch])
+    """Return a graph that draws the same in less time, or `model` itself if no rule applies to it."""
+    return _rewrite(model, [_merge_upsampling, _pack_at_the_end, _shuffle_later])
 
 
-def packed(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A graph without transposed convolutions: onnxruntime has none of 8 bits."""
-    return _rewritten(model, [_packed, _shuffled_later])
+def pack(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a graph without transposed convolutions, as far as they can be packed, for int8."""
+    return _rewrite(model, [_pack, _shuffle_later])
 
 
-def _rewritten(model: onnx.ModelProto, rules: Sequence[Rule]) -> onnx.ModelProto:
+def _rewrite(model: onnx.ModelProto, rules: Sequence[Rule]) -> onnx.ModelProto:
     graph = (model_ir := ir.from_proto(model)).graph
+    rewritten = False
     for rule in rules:
         for node in tuple(graph):  # in order: what a rule has made of one node is seen by the next
             nodes = rule(node)
             if nodes is not None:
                 ir.convenience.replace_nodes_and_values(graph, node, [node], nodes, node.outputs, nodes[-1].outputs)
-        RemoveUnusedNodesPass()(model_ir)
-    return ir.to_proto(rewrite(model_ir, NORMS))
+                rewritten = True
+    if not rewritten:
+        return model
+    RemoveUnusedNodesPass()(model_ir)
+    return ir.to_proto(model_ir)
 
 
-def _norm_earlier(node: ir.Node) -> list[ir.Node] | None:
-    """norm(rearrange(x)) -> rearrange(norm(x)), with the norm's numbers of each channel repeated as the values were."""
-    before = _sole_producer(node, 0)
-    if node.op_type != "BatchNormalization" or node.attributes.get_int("training_mode") or before is None:
-        return None
-    if not _all_constant(node.inputs[1:]):
-        return None
-    channels = len(_array(node.inputs[1]))
-    if before.op_type == "DepthToSpace":
-        times, inner = (
-            before.attributes["blocksize"].as_int() ** 2,
-            before.attributes.get_string("mode", "DCR") == "CRD",
-        )
-    elif before.op_type == "Reshape" and (features := _static(before.inputs[0])) and len(features) == 1:
-        times, inner, sizes = features[0] // channels, True, _static(node.inputs[0])
-        if sizes is None or sizes[0] != channels or math.prod(sizes) != features[0]:
-            return None
-    else:
-        return None
-    numbers = [
-        _constant(node, name, np.repeat(value, times) if inner else np.tile(value, times))
-        for name, value in zip(("scale", "shift", "mean", "variance"), map(_array, node.inputs[1:]), strict=True)
-    ]
-    norm = ir.Node("", node.op_type, [before.inputs[0], *numbers], attributes=node.attributes.values())
-    return [norm, _again(before, norm.outputs[0])]
-
-
-def _upsampled(node: ir.Node) -> list[ir.Node] | None:
+def _merge_upsampling(node: ir.Node) -> list[ir.Node] | None:
     """conv(nearest neighbours times s) -> one transposed convolution, its kernel summed over every s x s pixels."""
-    before = _sole_producer(node, 0)
-    if before is None or before.op_type != "Resize" or not _plain_conv(node):
+    before = _sole_producer(node)
+    if before is None or before.op_type != "Resize" or not _is_plain_conv(node):
         return None
     scale, (top, left, bottom, right) = _nearest_scale(before), node.attributes.get_ints("pads", [0] * 4)
     kernel = _array(node.inputs[1])  # [out, in, k, k]
@@ -102,8 +77,8 @@ def _upsampled(node: ir.Node) -> list[ir.Node] | None:
 
 
 def _nearest_scale(node: ir.Node) -> int | None:
-    """By how much a Resize enlarges height and width, where it copies every pixel that often."""
-    if len(node.inputs) < 3 or node.inputs[2] is None or not _all_constant([node.inputs[2]]):
+    """Return by how much a Resize enlarges height and width if it copies every pixel that often, else None."""
+    if len(node.inputs) < 3 or node.inputs[2] is None or not _are_constant([node.inputs[2]]):
         return None
     if node.attributes.get_string("mode", "nearest") != "nearest" or node.attributes.get_int("antialias") == 1:
         return None
@@ -116,9 +91,9 @@ def _nearest_scale(node: ir.Node) -> int | None:
     return int(scales[2]) if whole and ways == ("asymmetric", "floor") else None
 
 
-def _packed(node: ir.Node) -> list[ir.Node] | None:
+def _pack(node: ir.Node) -> list[ir.Node] | None:
     """A transposed convolution of stride s -> a convolution of s x s times the channels, shuffled into pixels."""
-    if node.op_type != "ConvTranspose" or not _all_constant(node.inputs[1:]) or _array(node.inputs[1]).ndim != 4:
+    if node.op_type != "ConvTranspose" or not _are_constant(node.inputs[1:]) or _array(node.inputs[1]).ndim != 4:
         return None
     get = node.attributes.get_ints
     kernel = _array(node.inputs[1])  # [in, out, k, k]
@@ -128,24 +103,27 @@ def _packed(node: ir.Node) -> list[ir.Node] | None:
     extra = any(get("output_padding", [0])) or node.attributes.get_string("auto_pad", "NOTSET") != "NOTSET"
     if not (square and plain) or extra or "output_shape" in node.attributes or size - 2 * pads[0] != stride:
         return None  # the output is not exactly `stride` times the input
-    weights, pad = _packed_transposed_kernel(kernel, stride, pads[0])
+    weights, pad = _pack_transposed_kernel(kernel, stride, pads[0])
     inputs = [node.inputs[0], _constant(node, "weight", weights)]
     inputs += [_constant(node, "bias", np.tile(_array(value), stride**2)) for value in node.inputs[2:]]
     convolution = ir.node("Conv", inputs, {"kernel_shape": [2 * pad + 1] * 2, "pads": [pad] * 4})
     return [convolution, ir.node("DepthToSpace", convolution.outputs, {"blocksize": stride})]
 
 
-def _packed_at_the_end(node: ir.Node) -> list[ir.Node] | None:
-    """As `_packed`, where it is faster: of few channels, and with a shuffle that can be left to the image's own."""
-    if node.op_type != "ConvTranspose" or not _all_constant(node.inputs[1:]):
+def _pack_at_the_end(node: ir.Node) -> list[ir.Node] | None:
+    """Do as `_pack` if that is faster: with few channels, and a shuffle that can be left to the end.
+
+    onnxruntime computes transposed convolutions image by image, and narrow ones at a third of the rate of convolutions.
+    """
+    if node.op_type != "ConvTranspose" or not _are_constant(node.inputs[1:]):
         return None
     narrow = _array(node.inputs[1]).shape[0] <= NARROW
-    return _packed(node) if narrow and _ends_in_few_channels(node) else None
+    return _pack(node) if narrow and _ends_in_few_channels(node) else None
 
 
 def _ends_in_few_channels(node: ir.Node) -> bool:
     factor = node.attributes.get_ints("strides", [1, 1])[0] ** 2
-    channels = (_static(node.outputs[0]) or (LANES,))[0]
+    channels: int = _array(node.inputs[1]).shape[1]
     while (after := _sole_consumer(node)) is not None:
         if after.op_type == "Conv" and _can_be_packed(after):
             channels = _array(after.inputs[1]).shape[0]
@@ -155,38 +133,28 @@ def _ends_in_few_channels(node: ir.Node) -> bool:
     return factor * channels <= LANES
 
 
-def _shuffled_later(node: ir.Node) -> list[ir.Node] | None:
+def _shuffle_later(node: ir.Node) -> list[ir.Node] | None:
     """f(shuffle(x)) -> shuffle(f(x)), for what is computed a value at a time and for convolutions to few channels."""
-    before = _sole_producer(node, 0)
+    before = _sole_producer(node)
     if before is None or before.op_type != "DepthToSpace" or before.attributes.get_string("mode", "DCR") != "DCR":
         return None
     block = before.attributes["blocksize"].as_int()
     if node.op_type in POINTWISE:
-        moved = _again(node, before.inputs[0])
+        moved = _copy_onto(before.inputs[0], node)
     elif node.op_type == "Conv" and _can_be_packed(node) and block**2 * _array(node.inputs[1]).shape[0] <= LANES:
-        weights, pad = _packed_kernel(_array(node.inputs[1]), block)
+        weights, pad = _pack_kernel(_array(node.inputs[1]), block)
         inputs = [before.inputs[0], _constant(node, "weight", weights)]
         inputs += [_constant(node, "bias", np.tile(_array(value), block**2)) for value in node.inputs[2:]]
         moved = ir.node("Conv", inputs, {"kernel_shape": [2 * pad + 1] * 2, "pads": [pad] * 4})
     else:
         return None
-    return [moved, _again(before, moved.outputs[0])]
-
-
-def _any_batch(node: ir.Node) -> list[ir.Node] | None:
-    """[-1, a, b] says no batch size for 0 images; [0, a, b], that of the input, does."""
-    if node.op_type != "Reshape" or not _all_constant([node.inputs[1]]):
-        return None
-    shape, given = [int(size) for size in _array(node.inputs[1])], _static(node.inputs[0])
-    if given is None or shape[0] != -1 or math.prod(given) != math.prod(shape[1:]):
-        return None
-    return [ir.node("Reshape", [node.inputs[0], _constant(node, "shape", np.array([0, *shape[1:]]))])]
+    return [moved, _copy_onto(moved.outputs[0], before)]
 
 
 # Kernels
 
 
-def _packed_transposed_kernel(kernel: Array, stride: int, pad: int) -> tuple[Array, int]:
+def _pack_transposed_kernel(kernel: Array, stride: int, pad: int) -> tuple[Array, int]:
     """[in, out, k, k] of a transposed convolution -> [s * s * out, in, K, K] of a convolution, and its padding.
 
     Pixel `s * i + a` of the output is the sum over `d` of x[i + d] times the kernel at `a + pad - s * d`.
@@ -204,7 +172,7 @@ def _packed_transposed_kernel(kernel: Array, stride: int, pad: int) -> tuple[Arr
     return packed_kernel.reshape(stride**2 * fan_out, fan_in, len(around), len(around)), reach
 
 
-def _packed_kernel(kernel: Array, block: int) -> tuple[Array, int]:
+def _pack_kernel(kernel: Array, block: int) -> tuple[Array, int]:
     """[out, in, k, k] of a convolution after a shuffle -> [b * b * out, b * b * in, K, K] of one before it.
 
     Pixel `b * i + a` of its input is in cell `i`; a kernel's row `t` reaches the cell `(a + t - pad) // b` further.
@@ -224,12 +192,12 @@ def _packed_kernel(kernel: Array, block: int) -> tuple[Array, int]:
 # What a node is
 
 
-def _plain_conv(node: ir.Node) -> bool:
-    """A convolution of stride 1 with constant weights, neither grouped nor dilated nor padded by itself."""
+def _is_plain_conv(node: ir.Node) -> bool:
+    """Whether a node is a convolution of stride 1 with constant weights, not grouped, dilated or padded by itself."""
     get = node.attributes.get_ints
     return (
         node.op_type == "Conv"
-        and _all_constant(node.inputs[1:])
+        and _are_constant(node.inputs[1:])
         and _array(node.inputs[1]).ndim == 4
         and set(get("strides", [1])) == set(get("dilations", [1])) == {1}
         and node.attributes.get_int("group", 1) == 1
@@ -238,16 +206,16 @@ def _plain_conv(node: ir.Node) -> bool:
 
 
 def _can_be_packed(node: ir.Node) -> bool:
-    """Such a one with an odd square kernel that leaves height and width as they are."""
-    if not _plain_conv(node):
+    """Whether it is such a convolution, with an odd square kernel, and leaves height and width as they are."""
+    if not _is_plain_conv(node):
         return False
     rows, columns = _array(node.inputs[1]).shape[2:]
     return rows == columns and rows % 2 == 1 and set(node.attributes.get_ints("pads", [0])) == {rows // 2}
 
 
-def _sole_producer(node: ir.Node, index: int) -> ir.Node | None:
-    """The node that makes an input of this one and of no other."""
-    value = node.inputs[index] if node.inputs else None
+def _sole_producer(node: ir.Node) -> ir.Node | None:
+    """Return the node that makes the first input of this one and of no other."""
+    value = node.inputs[0] if node.inputs else None
     return None if value is None or len(value.uses()) != 1 or value.is_graph_output() else value.producer()
 
 
@@ -256,15 +224,7 @@ def _sole_consumer(node: ir.Node) -> ir.Node | None:
     return uses[0].node if len(uses) == 1 and not node.outputs[0].is_graph_output() else None
 
 
-def _static(value: ir.Value | None) -> tuple[int, ...] | None:
-    """The sizes of one sample; None where they are not known."""
-    if value is None or value.shape is None:
-        return None
-    sizes = tuple(size for size in value.shape[1:] if isinstance(size, int))
-    return sizes if len(sizes) == len(value.shape) - 1 else None
-
-
-def _all_constant(values: Sequence[ir.Value | None]) -> bool:
+def _are_constant(values: Sequence[ir.Value | None]) -> bool:
     return all(value is not None and value.is_initializer() and value.const_value is not None for value in values)
 
 
@@ -275,7 +235,7 @@ def _array(value: ir.Value | None) -> Array:
 
 
 def _constant(node: ir.Node, name: str, array: Array) -> ir.Value:
-    """A new constant of the graph, named for the output of the node that it replaces a part of."""
+    """Add a constant to the graph, named for the output of the node that it replaces a part of."""
     graph, name = node.graph, f"{node.outputs[0].name}.{name}"
     assert graph is not None
     while name in graph.initializers:
@@ -286,6 +246,6 @@ def _constant(node: ir.Node, name: str, array: Array) -> ir.Value:
     return value
 
 
-def _again(node: ir.Node, x: ir.Value | None) -> ir.Node:
-    """The same node of another first input."""
+def _copy_onto(x: ir.Value | None, node: ir.Node) -> ir.Node:
+    """Return the same node with another first input."""
     return ir.Node("", node.op_type, [x, *node.inputs[1:]], attributes=node.attributes.values())

@@ -34,14 +34,16 @@ class Difference:
     where: str  # the greatest is
 
 
-def compare(file: Generator, original: Generator, seed: int) -> Difference:
-    """How far the file's images are from the original's, over `LATENTS` latents, all labels and batches of all sizes.
+def compare(file: Generator, original: Generator, seed: int, *, empty: bool = True) -> Difference:
+    """Return how far the file's images are from the original's, over `LATENTS` latents, all labels and all batch sizes.
 
-    Raises FileError for a file that cannot draw, VerificationError for one that cannot draw an empty batch.
+    Raises FileError for a file that cannot draw, VerificationError for one that cannot draw an empty batch if that is
+    asked for (`empty`).
     """
     batches = list(_batches(original.info, seed))
     rows = [_compare_batch(file, original, *batch) for batch in batches]
-    _draw_nothing(file)
+    if empty:
+        _draw_nothing(file)
     greatest = max(rows, key=lambda row: row.difference)
     return Difference(
         difference=greatest.difference,

@@ -23,7 +23,7 @@ from ganzoo.runtime.images import grid
 DENSITY = 2  # pixels of a figure's file for one of the page's
 WIDTH = 9.6  # inches, of 100 of the page's pixels each
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe and Ito 2008
-STYLES: tuple[Any, ...] = ("-", "--", ":", "-.")
+STYLES: tuple[Any, ...] = ("-", "--", ":", "-.", (0, (3, 1, 1, 1, 1, 1)))
 INK, SOFT, LINE = "#1d2329", "#5b6570", "#d9dee3"
 PALETTE = 64  # colours of a figure's file
 FRAMES = 40  # of an animation, at most

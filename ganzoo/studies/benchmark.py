@@ -2,8 +2,8 @@
 
 A contest is between the contestants of one run, on the same weights, latents and labels, or between all .onnx files
 that are given. At each batch size its contestants take turns, in an order that is rotated from repeat to repeat. How
-many times faster one is than another is told from their medians within one repeat: what slows the machine down for a
-while slows both. One that fails is told of, and the others go on.
+many times faster one is than another is computed from their medians within one repeat: what slows the machine down for
+a while slows both. One that fails is reported, and the others go on.
 """
 
 import importlib.metadata
@@ -20,12 +20,21 @@ from typing import Any, TypeAlias
 
 from ganzoo.errors import UsageError
 from ganzoo.files import StrPath
+from ganzoo.report.benchmark import (
+    BatchResult,
+    BenchmarkRecord,
+    ConditionsRecord,
+    ContestantResult,
+    Latency,
+    ModelResult,
+    Start,
+)
 from ganzoo.runs.run import Run
 from ganzoo.runtime.forms import Form
 from ganzoo.runtime.generator import Generator, GeneratorInfo
 from ganzoo.runtime.session import cores
-from ganzoo.studies.contestants import Call, Contestant, Inputs, chosen_forms, of_file, of_form, of_torch
-from ganzoo.studies.stopwatch import busy, first_image, summary, times_faster, turn, warm_up
+from ganzoo.studies.contestants import PLAIN, Call, Contestant, Inputs, choose_forms, of_file, of_form, of_torch
+from ganzoo.studies.stopwatch import busy, first_image, summarize, times_faster, turn, warm_up
 
 Say: TypeAlias = Callable[[str], None]
 
@@ -37,7 +46,7 @@ THREADS = "onnxruntime's threads spin while they wait and torch's OpenMP does as
 
 @dataclass(frozen=True, kw_only=True)
 class Conditions:
-    """What all contestants meet. Raises UsageError for what cannot be."""
+    """What all contestants meet. Raises UsageError for a number that is out of range."""
 
     batches: tuple[int, ...] = BATCHES
     threads: int
@@ -61,6 +70,13 @@ class Contest:
     contestants: list[Contestant]
     drawn: dict[str, GeneratorInfo]  # by the contestant's name
 
+    @property
+    def references(self) -> list[str]:
+        """The contestants that the others are set beside: torch's, the first file, and the graph as it was."""
+        files = [one.name for one in self.contestants if one.kind == "file"]
+        torch = [one.name for one in self.contestants if one.kind == "torch"]
+        return [*torch, *files[:1], *(name for name in files[1:] if name == PLAIN)]
+
 
 def benchmark_runtime(
     models: Sequence[StrPath],
@@ -73,37 +89,36 @@ def benchmark_runtime(
     compiled: bool = True,
     starts: bool = True,
     say: Say = lambda text: None,
-) -> dict[str, Any]:
-    """Measure how fast `models` draw, runs' directories and .onnx files. JSON values: see docs/runtime-speed.md.
+) -> BenchmarkRecord:
+    """Measure how fast `models` draw, runs' directories and .onnx files. `to_json` of it: see docs/runtime-speed.md.
 
     Args:
         models: each run is exported in every form and set beside torch; all files are set beside the first of them.
-        forms: names of `ganzoo.studies.contestants.every_form`; by default those of `chosen_forms`.
+        forms: names that `ganzoo.studies.contestants.choose_forms` knows; by default those that it chooses.
         batches: images drawn by one call.
         threads: of torch and of each session; by default the cores that this process may use.
         seconds: of each turn.
         repeats: turns of each contestant at each batch size, and fresh processes that its start is timed in.
         compiled: whether torch.compile takes part, which needs a C++ compiler.
         starts: whether the time of a fresh process to its first image is taken.
-        say: told what is done, a line at a time.
+        say: takes the lines about progress.
 
     Raises FileError for a run or a file that cannot be read, UsageError for an unknown form or a wrong number.
     """
     conditions = Conditions(
         batches=tuple(batches), threads=cores() if threads is None else threads, seconds=seconds, repeats=repeats
     )
-    chosen = chosen_forms(forms)
+    chosen = choose_forms(forms)
     runs, files = _opened(models)
-    told = _told(conditions, runs=bool(runs))
+    met = _describe(conditions, runs=bool(runs))
     with tempfile.TemporaryDirectory() as scratch, _torch_threads(conditions.threads if runs else None):
-        contests = [_files(files, conditions.threads)] if files else []  # first: a file may be broken
-        if (told["busy"] or 0) > BUSY:
-            say(f"warning: others use {told['busy']:.0%} of this machine: the figures will be worth little")
-        contests += _runs(runs, chosen, compiled, conditions.threads, Path(scratch), say)
-        return {
-            "conditions": told,
-            "models": [_held(contest, conditions, starts, say) for contest in contests],
-        }
+        contests = [_gather_files(files, conditions.threads)] if files else []  # first: a file may be broken
+        if (met.busy or 0) > BUSY:
+            say(f"warning: others use {met.busy:.0%} of this machine: the figures will be worth little")
+        contests += _gather_runs(runs, chosen, compiled, conditions.threads, Path(scratch), say)
+        return BenchmarkRecord(
+            conditions=met, models=tuple(_hold(contest, conditions, starts, say) for contest in contests)
+        )
 
 
 # Who takes part
@@ -119,7 +134,7 @@ def _opened(models: Sequence[StrPath]) -> tuple[dict[str, Run], list[Path]]:
     return runs, files
 
 
-def _files(paths: Sequence[Path], threads: int) -> Contest:
+def _gather_files(paths: Sequence[Path], threads: int) -> Contest:
     opened = {str(path): of_file(path, str(path), threads) for path in paths}
     return Contest(
         model="files",
@@ -128,7 +143,7 @@ def _files(paths: Sequence[Path], threads: int) -> Contest:
     )
 
 
-def _runs(
+def _gather_runs(
     runs: dict[str, Run],
     forms: dict[str, Form],
     compiled: bool,
@@ -150,73 +165,76 @@ def _runs(
 # The contest
 
 
-def _held(contest: Contest, conditions: Conditions, starts: bool, say: Say) -> dict[str, Any]:
-    """A contest's result."""
+def _hold(contest: Contest, conditions: Conditions, starts: bool, say: Say) -> ModelResult:
+    """Time all contestants and return the result."""
     if starts:
         say(f"{contest.model}: cold starts")
         _time_starts(contest, conditions)
     for batch in conditions.batches:
         say(f"{contest.model}: batch {batch}")
         _time_batch(contest, batch, conditions)
-    contestants = contest.contestants
-    files = [one.name for one in contestants if one.kind == "file"]
-    references = [*(one.name for one in contestants if one.kind == "torch"), *files[:1]]
-    for batch in conditions.batches:
-        rows = {one.name: row for one in contestants for row in one.batches if row["batch"] == batch}
-        for name, row in rows.items():
-            others = {other: rows[other]["medians_ms"] for other in references if other in rows and other != name}
-            row["times_faster_than"] = times_faster(row["medians_ms"], others)
-    return {
-        "model": contest.model,
-        "variant": ", ".join(dict.fromkeys(info.variant for info in contest.drawn.values())),
-        "references": references,
-        "contestants": [
-            {
-                "name": one.name,
-                "kind": one.kind,
-                **one.facts,
-                "start": one.start or None,
-                "error": one.error,
-                "batches": one.batches,
-            }
-            for one in contestants
-        ],
-    }
+    return ModelResult(
+        model=contest.model,
+        variant=", ".join(dict.fromkeys(info.variant for info in contest.drawn.values())),
+        references=tuple(contest.references),
+        contestants=tuple(_result_of(one) for one in contest.contestants),
+    )
+
+
+def _result_of(one: Contestant) -> ContestantResult:
+    return ContestantResult(
+        name=one.name,
+        kind=one.kind,
+        **one.facts.model_dump(exclude_unset=True),
+        start=one.start or None,
+        error=one.error,
+        batches=tuple(one.batches),
+    )
 
 
 def _time_starts(contest: Contest, conditions: Conditions) -> None:
-    """Each contestant's seconds to the first image of a fresh process: the median of several, in turns."""
+    """Take each contestant's seconds to the first image of a fresh process: the median of several, in turns."""
     asked = [(one, kind) for one in contest.contestants for kind in one.starts]
-    taken: list[list[dict[str, float]]] = [[] for _ in asked]
+    taken: list[list[Start]] = [[] for _ in asked]
     for repeat in range(conditions.repeats):
-        for index in _rotated(range(len(asked)), repeat):
+        for index in _rotate(range(len(asked)), repeat):
             one, kind = asked[index]
             with one.trying("cold start: "):
                 taken[index].append(first_image(kind, one.path, conditions.threads))
     for (one, kind), times in zip(asked, taken, strict=True):
         if times:
-            one.start[kind] = {key: median(row[key] for row in times) for key in times[0]}
+            one.start[kind] = Start(
+                from_start=median(time.from_start for time in times),
+                from_import=median(time.from_import for time in times),
+            )
 
 
 def _time_batch(contest: Contest, batch: int, conditions: Conditions) -> None:
-    """Each contestant's row at a batch size; one that has failed takes no further part."""
+    """Add each contestant's result at a batch size; one that has failed takes no further part."""
     ready: list[tuple[Contestant, Call, dict[str, Any]]] = []
     for one in contest.contestants:
         if one.error is None:
             with one.trying(f"batch {batch}: "):
-                ready.append((one, *_prepared(one, _inputs(contest.drawn[one.name], batch))))
+                ready.append((one, *_prepare(one, _make_inputs(contest.drawn[one.name], batch))))
     turns: dict[str, list[list[float]]] = {one.name: [] for one, _, _ in ready}
     for repeat in range(conditions.repeats):
-        for one, call, _ in _rotated([entry for entry in ready if entry[0].error is None], repeat):
+        for one, call, _ in _rotate([entry for entry in ready if entry[0].error is None], repeat):
             with one.trying(f"batch {batch}: "):
                 turns[one.name].append(turn(call, conditions.seconds))
+    found = {one.name: summarize(turns[one.name], batch) for one, _, _ in ready if one.error is None}
     for one, _, about in ready:
         if one.error is None:
-            one.batches.append({"batch": batch, **about, **summary(turns[one.name], batch)})
+            ratios = times_faster(found[one.name].medians_ms, _others(found, contest.references, one.name))
+            latency = found[one.name].model_dump()
+            one.batches.append(BatchResult(batch=batch, **about, **latency, times_faster_than=ratios))
 
 
-def _prepared(one: Contestant, inputs: Inputs) -> tuple[Call, dict[str, Any]]:
-    """Its call, warm, and what is told of that: the way that it took, and the seconds to its first batch."""
+def _others(found: dict[str, Latency], references: Sequence[str], own: str) -> dict[str, tuple[float, ...]]:
+    return {name: found[name].medians_ms for name in references if name in found and name != own}
+
+
+def _prepare(one: Contestant, inputs: Inputs) -> tuple[Call, dict[str, Any]]:
+    """Return its call, warm, with the way that it took and the seconds to its first batch."""
     began = time.perf_counter()
     call, way = one.prepare(inputs)
     call()
@@ -225,12 +243,12 @@ def _prepared(one: Contestant, inputs: Inputs) -> tuple[Call, dict[str, Any]]:
     return call, about
 
 
-def _inputs(info: GeneratorInfo, batch: int) -> Inputs:
+def _make_inputs(info: GeneratorInfo, batch: int) -> Inputs:
     labels = Generator(info, lambda z, y: z).labels_for(batch)
     return info.latents(0, 0, batch), labels
 
 
-def _rotated(values: Sequence[Any], by: int) -> list[Any]:
+def _rotate(values: Sequence[Any], by: int) -> list[Any]:
     by %= max(1, len(values))
     return [*values[by:], *values[:by]]
 
@@ -238,24 +256,24 @@ def _rotated(values: Sequence[Any], by: int) -> list[Any]:
 # The conditions
 
 
-def _told(conditions: Conditions, *, runs: bool) -> dict[str, Any]:
+def _describe(conditions: Conditions, *, runs: bool) -> ConditionsRecord:
     packages = ["onnxruntime", *(["torch"] if runs else [])]
-    return {
-        "threads": conditions.threads,
-        "cores": cores(),
-        "busy": busy(),
-        "batches": list(conditions.batches),
-        "seconds": conditions.seconds,
-        "repeats": conditions.repeats,
-        "waiting": THREADS,
-        "python": sys.version.split()[0],
-        "versions": {name: importlib.metadata.version(name) for name in packages},
-    }
+    return ConditionsRecord(
+        threads=conditions.threads,
+        cores=cores(),
+        busy=busy(),
+        batches=conditions.batches,
+        seconds=conditions.seconds,
+        repeats=conditions.repeats,
+        waiting=THREADS,
+        python=sys.version.split()[0],
+        versions={name: importlib.metadata.version(name) for name in packages},
+    )
 
 
 @contextmanager
 def _torch_threads(threads: int | None) -> Iterator[None]:
-    """So many threads meanwhile; with None torch is left alone."""
+    """Have torch use so many threads meanwhile; with None it is left alone."""
     if threads is None:
         yield
         return

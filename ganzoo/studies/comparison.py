@@ -30,6 +30,7 @@ from ganzoo.exporting.exporter import export
 from ganzoo.files import locked, write_json
 from ganzoo.runs.run import Run
 from ganzoo.studies.executors import EXECUTORS, Job, Say, check_executor
+from ganzoo.studies.stopwatch import turn
 from ganzoo.training.prepare import configure, recipe
 from ganzoo.training.trainer import resume, start
 
@@ -358,19 +359,12 @@ def _parameters(tensors: Mapping[str, torch.Tensor]) -> int:
 
 
 def latency(path: Path) -> dict[str, float]:
-    """Milliseconds that the exported generator takes for a batch of 1 and of 64: the median of repeated calls."""
+    """Return the milliseconds that the exported generator takes for a batch of 1 and of 64: the median of its calls."""
     generator = runtime.load(path)
     found = {}
     for batch in LATENCY_BATCHES:
-        z = generator.info.latents(0, 0, batch)
-        labels = np.arange(batch) % generator.info.num_classes if generator.info.num_classes else None
-        generator.generate(z, labels)  # the first call prepares
-        times, began = [], time.monotonic()
-        while time.monotonic() - began < LATENCY_SECONDS:
-            call = time.perf_counter()
-            generator.generate(z, labels)
-            times.append(1000 * (time.perf_counter() - call))
-        found[str(batch)] = round(median(times), 3)
+        call = partial(generator.generate, generator.info.latents(0, 0, batch), generator.labels_for(batch))
+        found[str(batch)] = round(1000 * median(turn(call, LATENCY_SECONDS)), 3)
     return found
 
 

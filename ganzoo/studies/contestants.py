@@ -1,5 +1,6 @@
-"""What draws in a benchmark: an .onnx file by `ganzoo.runtime`, or a run's network in torch, three ways.
+"""What draws in a benchmark: an .onnx file by `ganzoo.runtime`, or a run's network in torch.
 
+    fp32-plain           the fp32 file of a graph that is not rewritten (`ganzoo.exporting.lean`): what that is worth
     torch eager          the network as `ganzoo.load` has it, layer by layer or fused, whichever is faster at that batch
     torch channels_last  the same with its convolutions' weights in that memory format
     torch.compile        the compiled network, compiled anew for each batch size
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from ganzoo import runtime
 from ganzoo.errors import UsageError, VerificationError, first_line
 from ganzoo.registry import nearest
+from ganzoo.report.benchmark import BatchResult, FileFacts, Start
 from ganzoo.runtime import onnxfile
 from ganzoo.runtime.forms import LAYOUTS, PRECISIONS, Form
 from ganzoo.runtime.generator import GeneratorInfo
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
 Call: TypeAlias = Callable[[], NDArray[Any]]
 Inputs: TypeAlias = tuple[NDArray[np.float32], NDArray[np.int64] | None]  # latents and labels of one batch
+PLAIN = "fp32-plain"  # not a form to export
 EAGER, CHANNELS_LAST, COMPILED = "torch eager", "torch channels_last", "torch.compile"
 CHOOSING = 0.2  # seconds for each of the ways that are chosen from
 APART = 1e-3  # by how much a compiled network's images, in [-1, 1], may differ
@@ -50,10 +53,10 @@ class Contestant:
     prepare: Callable[[Inputs], tuple[Call, str]]
     path: Path
     starts: Sequence[str] = ()
-    facts: dict[str, Any] = field(default_factory=dict)
+    facts: FileFacts = field(default_factory=FileFacts)
     error: str | None = None
-    start: dict[str, Any] = field(default_factory=dict)
-    batches: list[dict[str, Any]] = field(default_factory=list)
+    start: dict[str, Start] = field(default_factory=dict)
+    batches: list[BatchResult] = field(default_factory=list)
 
     @contextmanager
     def trying(self, what: str) -> Iterator[None]:
@@ -72,17 +75,18 @@ def reason(error: BaseException) -> str:
 
 
 def every_form() -> dict[str, Form]:
-    """Every precision in every layout, by the name it has here: `fp32`, `int8`, `uint8`, `int8-uint8`, ..."""
+    """Return every precision in every layout, by the name it has here: `fp32`, `int8`, `uint8`, `int8-uint8`, ..."""
     forms = [Form(precision=precision, layout=layout) for precision in PRECISIONS for layout in LAYOUTS]
     return {form.suffix.removeprefix("-") or Form().precision: form for form in forms}
 
 
-def chosen_forms(names: Sequence[str] | None = None) -> dict[str, Form]:
-    """The forms of these names; by default each precision as it is, and each further layout in the usual precision.
+def choose_forms(names: Sequence[str] | None = None) -> dict[str, Form]:
+    """Return the forms of these names, `fp32-plain` being one.
 
-    Raises UsageError for a name that is none.
+    By default they are each precision as it is, each further layout in the usual precision, and `fp32-plain`. Raises
+    UsageError for a name that is none.
     """
-    forms, usual = every_form(), Form()
+    forms, usual = {**every_form(), PLAIN: Form()}, Form()
     if names is None:
         return {
             name: form
@@ -96,16 +100,18 @@ def chosen_forms(names: Sequence[str] | None = None) -> dict[str, Form]:
 
 
 def of_file(path: Path, name: str, threads: int) -> tuple[Contestant, GeneratorInfo]:
-    """A file, and what it takes and draws. Raises FileError for one that cannot be used."""
+    """Return a file as a contestant, and what it takes and draws. Raises FileError for one that cannot be used."""
     contents = onnxfile.read(path)
     generator = runtime.from_contents(contents, path, threads=threads)
     about, difference = contents.document, contents.section("parity").get("difference")
-    facts = {
-        **{key: about.get(key, default) for key, default in vars(Form()).items()},
-        "bytes": len(contents.data),
-        "nodes": contents.nodes,
-        "difference": difference if isinstance(difference, float) else None,
-    }
+    usual = vars(Form())
+    form = {key: about[key] for key in usual if isinstance(about.get(key), type(usual[key]))}
+    facts = FileFacts(
+        **{**usual, **form},
+        bytes=len(contents.data),
+        nodes=contents.nodes,
+        difference=difference if isinstance(difference, float) else None,
+    )
 
     def prepare(inputs: Inputs) -> tuple[Call, str]:
         return lambda: generator.forward(*inputs), ""
@@ -115,21 +121,21 @@ def of_file(path: Path, name: str, threads: int) -> tuple[Contestant, GeneratorI
 
 
 def of_form(run: "Run", name: str, form: Form, path: Path, threads: int) -> Contestant:
-    """A run exported in a form to `path`. Where that fails it is a contestant that has failed."""
+    """Return a run exported in a form to `path`. If that fails, it is a contestant that has failed."""
     from ganzoo.exporting import exporter
 
     def prepare(inputs: Inputs) -> tuple[Call, str]:
         raise AssertionError(path)
 
-    contestant = Contestant(name=name, kind="file", prepare=prepare, path=path, facts=dict(vars(form)))
+    contestant = Contestant(name=name, kind="file", prepare=prepare, path=path, facts=FileFacts(**vars(form)))
     with contestant.trying("export: "):
-        path.write_bytes(exporter.render(run, form, judged=False).data)
+        path.write_bytes(exporter.render(run, form, judged=False, rewrite=name != PLAIN).data)
         contestant, _ = of_file(path, name, threads)
     return contestant
 
 
 def of_torch(run: "Run", *, compiled: bool) -> Iterator[Contestant]:
-    """A run's network in torch. Raises FileError for a run that cannot be read."""
+    """Yield a run's network in torch, in each way. Raises FileError for a run that cannot be read."""
     from ganzoo.runs.opening import load_network
     from ganzoo.zoo.networks.fused import FusedConv2d, fuse
 
@@ -141,26 +147,26 @@ def of_torch(run: "Run", *, compiled: bool) -> Iterator[Contestant]:
         fuse(ways["fused layers"], True)
 
     def prepare(ways: "dict[str, nn.Module]", inputs: Inputs) -> tuple[Call, str]:
-        return _fastest({way: _eager(network, inputs) for way, network in ways.items()})
+        return _choose_fastest({way: _make_eager(network, inputs) for way, network in ways.items()})
 
     def contestant(name: str, prepare: Callable[[Inputs], tuple[Call, str]], *starts: str) -> Contestant:
         return Contestant(name=name, kind="torch", prepare=prepare, path=run.path, starts=starts)
 
     yield contestant(EAGER, lambda inputs: prepare(ways, inputs), "torch")
     if any(parameter.dim() == 4 for parameter in network.parameters()):
-        last = {way: _channels_last(network) for way, network in ways.items()}
+        last = {way: _lay_channels_last(network) for way, network in ways.items()}
         yield contestant(CHANNELS_LAST, lambda inputs: prepare(last, inputs))
     if compiled:
-        yield contestant(COMPILED, lambda inputs: _compiled(ways, inputs))
+        yield contestant(COMPILED, lambda inputs: _compile(ways, inputs))
 
 
-def _channels_last(network: "nn.Module") -> "nn.Module":
+def _lay_channels_last(network: "nn.Module") -> "nn.Module":
     import torch
 
     return copy.deepcopy(network).to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
-def _eager(network: "nn.Module", inputs: Inputs) -> Call:
+def _make_eager(network: "nn.Module", inputs: Inputs) -> Call:
     import torch
 
     z, labels = inputs
@@ -174,8 +180,8 @@ def _eager(network: "nn.Module", inputs: Inputs) -> Call:
     return call
 
 
-def _fastest(calls: dict[str, Call]) -> tuple[Call, str]:
-    """The call that takes least, and its name."""
+def _choose_fastest(calls: dict[str, Call]) -> tuple[Call, str]:
+    """Return the call that takes least, and its name."""
     if len(calls) == 1:
         return next((call, name) for name, call in calls.items())
     times = {}
@@ -186,13 +192,13 @@ def _fastest(calls: dict[str, Call]) -> tuple[Call, str]:
     return calls[name], name
 
 
-def _compiled(ways: "dict[str, nn.Module]", inputs: Inputs) -> tuple[Call, str]:
-    """Of the layers that are faster uncompiled. Raises whatever the compiler does, or for images that are others."""
+def _compile(ways: "dict[str, nn.Module]", inputs: Inputs) -> tuple[Call, str]:
+    """Compile the layers that are faster uncompiled. Raises what the compiler raises, or for images that differ."""
     import torch
 
-    eager, way = _fastest({way: _eager(network, inputs) for way, network in ways.items()})
+    eager, way = _choose_fastest({way: _make_eager(network, inputs) for way, network in ways.items()})
     torch.compiler.reset()  # it compiles a function only so many times
-    call = _eager(torch.compile(ways[way], dynamic=False), inputs)  # type: ignore[arg-type]
+    call = _make_eager(torch.compile(ways[way], dynamic=False), inputs)  # type: ignore[arg-type]
     difference = float(np.abs(call() - eager()).max())
     if not difference <= APART:
         raise VerificationError(f"the compiled network draws other images: they differ by {difference:.1e}")

@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, median
-from typing import Any
 
 import numpy as np
 
 from ganzoo.errors import MachineError
+from ganzoo.report.benchmark import Latency, Spread, Start
 
 FEW = 3  # calls, of a turn at least
 WINDOW = 5  # calls whose median is compared with that of the next ones
@@ -83,7 +83,10 @@ def warm_up(call: Callable[[], object], seconds: float) -> None:
 
 
 def turn(call: Callable[[], object], seconds: float) -> list[float]:
-    """The seconds of each call, for about so many `seconds`, after a pause and a few calls that do not count."""
+    """Return the seconds of each call, for about so many `seconds`, after a pause and a few calls that do not count.
+
+    At least `FEW` calls are timed.
+    """
     time.sleep(PAUSE)
     for _ in range(FEW):
         call()
@@ -100,8 +103,8 @@ def _seconds(call: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def first_image(kind: str, path: Path, threads: int) -> dict[str, float]:
-    """Seconds of a fresh interpreter to its first image: `from_start` of the process, `from_import` on of a module.
+def first_image(kind: str, path: Path, threads: int) -> Start:
+    """Return the seconds of a fresh interpreter to its first image.
 
     `kind` is `file` (`ganzoo.runtime`), `floor` (onnxruntime alone) or `torch` (`ganzoo.load` of a run). Raises
     MachineError where the process fails.
@@ -117,29 +120,29 @@ def first_image(kind: str, path: Path, threads: int) -> dict[str, float]:
         said = errors.read()
     if process.returncode != 0:
         raise MachineError(f"a fresh process drew nothing: {(said.strip().splitlines() or ['it said nothing'])[-1]}")
-    return {"from_start": taken, "from_import": float(line)}
+    return Start(from_start=taken, from_import=float(line))
 
 
-def summary(turns: Sequence[Sequence[float]], batch: int) -> dict[str, Any]:
-    """Of a contestant's turns at one batch size: its latency over all calls, its rate, each turn's median."""
+def summarize(turns: Sequence[Sequence[float]], batch: int) -> Latency:
+    """Return a contestant's latency over all calls at one batch size, its rate, and each turn's median."""
     calls = np.concatenate([np.asarray(times) for times in turns])
     p50, p95 = np.percentile(calls, (50, 95))
-    return {
-        "calls": len(calls),
-        "p50_ms": 1000 * float(p50),
-        "p95_ms": 1000 * float(p95),
-        "images_per_s": batch / float(p50),
-        "medians_ms": [1000 * median(times) for times in turns],
-    }
+    return Latency(
+        calls=len(calls),
+        p50_ms=1000 * float(p50),
+        p95_ms=1000 * float(p95),
+        images_per_s=batch / float(p50),
+        medians_ms=tuple(1000 * median(times) for times in turns),
+    )
 
 
-def spread(values: Sequence[float]) -> dict[str, float]:
-    """Mean, least and greatest."""
-    return {"mean": fmean(values), "least": min(values), "greatest": max(values)}
+def spread(values: Sequence[float]) -> Spread:
+    """Return the mean, the least and the greatest."""
+    return Spread(mean=fmean(values), least=min(values), greatest=max(values))
 
 
-def times_faster(own: Sequence[float], others: Mapping[str, Sequence[float]]) -> dict[str, dict[str, float]]:
-    """How many times faster than each of the others, turn by turn: medians of the same repeat are divided."""
+def times_faster(own: Sequence[float], others: Mapping[str, Sequence[float]]) -> dict[str, Spread]:
+    """Return how many times faster than each of the others, turn by turn: medians of the same repeat are divided."""
     return {
         name: spread([other / mine for mine, other in zip(own, medians, strict=True)])
         for name, medians in others.items()

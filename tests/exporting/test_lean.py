@@ -3,6 +3,7 @@
 import importlib
 from collections import Counter
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -11,14 +12,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx import helper, numpy_helper
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, conv_transpose2d, pixel_shuffle
 
 from ganzoo.exporting import lean as passes
 from ganzoo.exporting.conversion import eight_bits, lay_out
-from ganzoo.exporting.lean import lean, packed
+from ganzoo.exporting.lean import lean, pack
+from ganzoo.registry import generators
 from ganzoo.runtime.forms import LAYOUTS
+from ganzoo.zoo.networks.fused import fuse
 
 ort: Any = importlib.import_module("onnxruntime")  # without types, as in ganzoo.runtime
 
@@ -41,19 +43,6 @@ def translated(network: nn.Module, shape: tuple[int, ...]) -> onnx.ModelProto:
     return model
 
 
-def warmed(network: nn.Module, shape: tuple[int, ...]) -> nn.Module:
-    """In eval mode, with running statistics and norm weights that are not trivial."""
-    torch.manual_seed(0)
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) and module.affine:
-            nn.init.normal_(module.weight, 1.0, 0.3)
-            nn.init.normal_(module.bias)
-    with torch.no_grad():
-        for _ in range(5):
-            network.train()(3 * torch.randn(8, *shape) + 1)
-    return network.eval()
-
-
 def operators(model: onnx.ModelProto) -> Counter[str]:
     return Counter(node.op_type for node in model.graph.node)
 
@@ -73,90 +62,8 @@ def assert_same(model: onnx.ModelProto, network: nn.Module, shape: tuple[int, ..
             np.testing.assert_allclose(drawn, expected, atol=2e-5)
 
 
-class View(nn.Module):
-    """A batch norm of channels after a linear layer whose output is looked at as images."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.linear, self.norm, self.last = nn.Linear(5, 36), nn.BatchNorm2d(4), nn.Conv2d(4, 3, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        images: Tensor = self.last(self.norm(self.linear(x).view(x.shape[0], 4, 3, 3)).relu())
-        return images
-
-
 def up(*layers: nn.Module, scale: int = 2) -> nn.Module:
     return nn.Sequential(nn.Upsample(scale_factor=scale), *layers)
-
-
-FOLDED: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
-    "linear": (lambda: nn.Sequential(nn.Linear(5, 7, bias=False), nn.BatchNorm1d(7), nn.ReLU(), nn.Linear(7, 3)), (5,)),
-    "linear, then images": (
-        lambda: nn.Sequential(nn.Linear(5, 36), nn.BatchNorm1d(36), nn.Unflatten(1, (4, 3, 3)), nn.Conv2d(4, 3, 3)),
-        (5,),
-    ),
-    "linear, seen as images": (View, (5,)),
-    "convolution in groups": (
-        lambda: nn.Sequential(nn.Conv2d(4, 6, 3, stride=2, groups=2), nn.BatchNorm2d(6)),
-        (4, 9, 9),
-    ),
-    "transposed convolution in groups": (
-        lambda: nn.Sequential(nn.ConvTranspose2d(4, 6, 4, 2, 1, groups=2, bias=False), nn.BatchNorm2d(6)),
-        (4, 5, 5),
-    ),
-    "pixel shuffle": (
-        lambda: nn.Sequential(nn.Conv2d(4, 12, 3, padding=1), nn.PixelShuffle(2), nn.BatchNorm2d(3)),
-        (4, 5, 5),
-    ),
-    "copies of pixels": (lambda: up(nn.Conv2d(4, 6, 3, padding=1), nn.BatchNorm2d(6)), (4, 5, 5)),
-    "no weights of its own": (lambda: nn.Sequential(nn.Linear(5, 7), nn.BatchNorm1d(7, affine=False)), (5,)),
-}
-
-
-@pytest.mark.parametrize("name", FOLDED)
-def test_batch_norm_is_folded_into_what_is_before_it(name: str) -> None:
-    make, shape = FOLDED[name]
-    network = warmed(make(), shape)
-    before = {key: value.clone() for key, value in network.state_dict().items()}
-    model = lean(translated(network, shape))
-    assert operators(model)["BatchNormalization"] == 0
-    assert_same(model, network, shape)
-    assert all(torch.equal(network.state_dict()[key], value) for key, value in before.items())
-
-
-KEPT: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
-    "nothing before it": (lambda: nn.Sequential(nn.BatchNorm1d(5), nn.Linear(5, 3)), (5,)),
-    "not linear before it": (lambda: nn.Sequential(nn.Linear(5, 7), nn.ReLU(), nn.BatchNorm1d(7)), (5,)),
-    "another axis": (lambda: nn.Sequential(nn.Linear(5, 7), nn.BatchNorm1d(3)), (3, 5)),
-}
-
-
-@pytest.mark.parametrize("name", KEPT)
-def test_batch_norm_that_cannot_be_folded_stays_and_is_right(name: str) -> None:
-    make, shape = KEPT[name]
-    network = warmed(make(), shape)
-    model = lean(translated(network, shape))
-    assert operators(model)["BatchNormalization"] == 1
-    assert_same(model, network, shape)
-
-
-class Shared(nn.Module):
-    """What a batch norm takes is used a second time, so that it must stay as it is."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.linear, self.norm = nn.Linear(5, 36), nn.BatchNorm2d(4)
-
-    def forward(self, x: Tensor) -> Tensor:
-        images = self.linear(x).view(-1, 4, 3, 3)
-        return images + self.norm(images)  # type: ignore[no-any-return]
-
-
-def test_what_is_used_twice_is_not_folded() -> None:
-    network = warmed(Shared(), (5,))
-    model = lean(translated(network, (5,)))
-    assert operators(model)["BatchNormalization"] == 1
-    assert_same(model, network, (5,))
 
 
 UPSAMPLED: dict[str, tuple[Callable[[], nn.Module], int]] = {
@@ -198,7 +105,7 @@ def test_the_last_transposed_convolution_is_packed_and_its_shuffle_comes_last() 
         *("ConvTranspose", "LeakyRelu", "Conv", "Relu", "Conv", "Tanh", "DepthToSpace")
     ]
     assert_same(model, network, (8, 3, 3))
-    everywhere = packed(model)
+    everywhere = pack(model)
     assert operators(everywhere)["ConvTranspose"] == 0
     assert_same(everywhere, network, (8, 3, 3))
 
@@ -228,11 +135,11 @@ def test_a_transposed_convolution_stays_where_packing_it_does_not_pay(name: str)
     assert operators(model)["ConvTranspose"] == 1
     assert_same(model, network, shape)
     if name != "wide":
-        assert operators(packed(model))["ConvTranspose"] == 1
+        assert operators(pack(model))["ConvTranspose"] == 1
 
 
 class Tricky(nn.Module):
-    """A reshape that mixes samples and channels, weights used twice, and parameters with the names of our own."""
+    """A batch norm that torch does not fold, weights used twice, and parameters with the names of our own."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -247,8 +154,13 @@ class Tricky(nn.Module):
         return images
 
 
-def test_what_only_looks_foldable_is_left_and_weights_may_be_shared() -> None:
-    network = warmed(Tricky(), (16,))
+def test_a_norm_of_its_own_is_left_and_weights_may_be_shared() -> None:
+    torch.manual_seed(0)
+    network = Tricky()
+    with torch.no_grad():
+        for _ in range(5):
+            network.train()(3 * torch.randn(8, 16) + 1)
+    network.eval()
     model = lean(translated(network, (16,)))
     assert operators(model)["BatchNormalization"] == 1
     assert_same(model, network, (16,))
@@ -256,6 +168,41 @@ def test_what_only_looks_foldable_is_left_and_weights_may_be_shared() -> None:
     quantized = eight_bits(model, feeds)
     lay_out(quantized, LAYOUTS["rgb"], (1, 3, 4))
     onnx.checker.check_model(quantized, full_check=True)
+
+
+SETTINGS: dict[str, list[dict[str, Any]]] = {"dcgan": [{}, {"width": 8}], "resize-conv": [{}, {"width": 16}]}
+SHAPES = [(1, 28, 28), (3, 32, 32)]
+
+
+def test_every_registered_network_draws_the_same_and_every_rule_is_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    applied: set[str] = set()
+    rules: set[str] = set()
+    rewrite = passes._rewrite
+
+    def watched(rule: passes.Rule) -> passes.Rule:
+        def apply(node: Any) -> Any:
+            nodes = rule(node)
+            applied.update([rule.__name__] if nodes else [])
+            return nodes
+
+        rules.add(rule.__name__)
+        return apply
+
+    monkeypatch.setattr(passes, "_rewrite", lambda model, rules: rewrite(model, [watched(rule) for rule in rules]))
+    for shape, name in product(SHAPES, generators.names()):
+        for chosen in SETTINGS.get(name, [{}]):
+            network = generators[name](shape, 16, None, **chosen).eval()
+            fuse(network, False)
+            model = lean(translated(network, (16,)))
+            assert_same(model, network, (16,))
+            assert_same(pack(model), network, (16,))
+    assert rules == applied == {"_merge_upsampling", "_pack_at_the_end", "_shuffle_later", "_pack"}
+
+
+def test_a_graph_that_no_rule_applies_to_stays_as_it_is() -> None:
+    model = translated(generators["mlp"]((1, 28, 28), 16, None).eval(), (16,))
+    assert lean(model) is model
+    assert pack(model) is model
 
 
 # The kernels, against torch
@@ -275,7 +222,7 @@ def test_a_packed_transposed_convolution_is_one(
     fan_in, fan_out, height, width = sizes
     kernel = torch.randn(fan_in, fan_out, stride + 2 * extra, stride + 2 * extra)
     x = torch.randn(2, fan_in, height, width)
-    weights, pad = passes._packed_transposed_kernel(kernel.numpy(), stride, extra)
+    weights, pad = passes._pack_transposed_kernel(kernel.numpy(), stride, extra)
     apart = conv2d(x, torch.from_numpy(weights), padding=pad)  # [2, s * s * out, H, W], phases outermost
     shuffled = apart.view(2, stride**2, fan_out, height, width).transpose(1, 2).flatten(1, 2)
     expected = conv_transpose2d(x, kernel, stride=stride, padding=extra)
@@ -301,20 +248,7 @@ def test_a_convolution_before_the_shuffle_is_the_one_after_it(
         phases = images.view(2, block**2, channels, height, width).transpose(1, 2).flatten(1, 2)
         return pixel_shuffle(phases, block)
 
-    weights, pad = passes._packed_kernel(kernel.numpy(), block)
+    weights, pad = passes._pack_kernel(kernel.numpy(), block)
     before = shuffle(conv2d(x, torch.from_numpy(weights), padding=pad), fan_out)
     after = conv2d(shuffle(x, fan_in), kernel, padding=reach)
     torch.testing.assert_close(before, after, atol=1e-4, rtol=1e-4)
-
-
-def test_a_reshape_keeps_the_batch_it_is_given() -> None:
-    made = helper.make_graph(
-        [helper.make_node("Reshape", ["x", "shape"], ["y"], allowzero=1)],
-        "reshape",
-        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["batch", 12])],
-        [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["batch", 3, 4])],
-        [numpy_helper.from_array(np.array([-1, 3, 4]), "shape")],
-    )
-    model = lean(helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)], ir_version=10))
-    assert_same(model, nn.Unflatten(1, (3, 4)), (12,))
-    assert numpy_helper.to_array(model.graph.initializer[0]).tolist() == [0, 3, 4]

@@ -12,16 +12,19 @@ import pytest
 import torch
 from conftest import make_images, train_tiny
 from PIL import Image
+from torch import Tensor, nn
 from typer.testing import CliRunner, Result
 
 from ganzoo.errors import VerificationError
 from ganzoo.exporting import exporter
+from ganzoo.registry import generators
+from ganzoo.report.benchmark import BenchmarkRecord, Spread
 from ganzoo.runs.run import Run
 from ganzoo.runtime.forms import LAYOUTS, PRECISIONS, Form
 from ganzoo.runtime.generator import GeneratorInfo
 from ganzoo.studies import benchmark
-from ganzoo.studies.contestants import COMPILED, EAGER, Contestant, chosen_forms, every_form, reason
-from ganzoo.studies.stopwatch import busy, summary, times_faster
+from ganzoo.studies.contestants import COMPILED, EAGER, PLAIN, Contestant, choose_forms, every_form, reason
+from ganzoo.studies.stopwatch import busy, summarize, times_faster
 
 importlib.import_module("ganzoo_cli.benchmark")  # registers
 app = importlib.import_module("ganzoo_cli.app").app
@@ -43,7 +46,7 @@ def asked(file: Path, monkeypatch: pytest.MonkeyPatch) -> list[Form]:
     """The forms that were rendered: every one is the same file, which takes no time and is of no other use."""
     forms: list[Form] = []
 
-    def render(run: Run, form: Form, *, judged: bool) -> Any:
+    def render(run: Run, form: Form, *, judged: bool, rewrite: bool) -> Any:
         forms.append(form)
         return SimpleNamespace(data=file.read_bytes())
 
@@ -75,6 +78,8 @@ def test_a_form_beside_torch(run: Run, tmp_path: Path, asked: list[Form]) -> Non
     assert asked == [Form()]
     assert (form["precision"], form["layout"], form["opset"], form["error"]) == ("fp32", "float", Form().opset, None)
     assert form["bytes"] > 1000
+    assert "bytes" not in eager
+    assert BenchmarkRecord.model_validate(result).to_json() == result
     assert form["nodes"] > 5
     for ours, theirs in zip(form["batches"], eager["batches"], strict=True):
         assert ours["p50_ms"] <= ours["p95_ms"]
@@ -92,19 +97,58 @@ def test_the_tables_rows_take_part_and_so_does_a_further_one(
     monkeypatch.setitem(LAYOUTS, "further", LAYOUTS["float"])
     names = [one["name"] for one in found(run.path, "--batches", "1", "--no-compile")["models"][0]["contestants"]]
     assert names[0] == EAGER
-    assert set(names[1:]) == set(PRECISIONS) | {name for name in LAYOUTS if name != "float"}
-    assert [form.suffix.removeprefix("-") or "fp32" for form in asked] == names[1:]
+    assert set(names[1:]) == set(PRECISIONS) | {name for name in LAYOUTS if name != "float"} | {PLAIN}
+    assert [form.suffix.removeprefix("-") or "fp32" for form in asked] == [*names[1:-1], "fp32"]
+    assert names[-1] == PLAIN
+
+
+def test_a_rewritten_graph_beside_the_one_it_was_made_of(tmp_path: Path) -> None:
+    run = train_tiny("dcgan", make_images(16), tmp_path / "run", steps=2)
+    (model,) = found(run.path, "--forms", f"fp32,{PLAIN}", "--batches", "2", "--no-compile")["models"]
+    rewritten, plain = model["contestants"][-2:]
+    assert model["references"][-2:] == ["fp32", PLAIN]
+    assert (rewritten["nodes"], rewritten["bytes"]) > (plain["nodes"], plain["bytes"])
+    assert max(rewritten["difference"], plain["difference"]) < 1e-4
+    ratio = rewritten["batches"][0]["times_faster_than"][PLAIN]
+    pairs = zip(plain["batches"][0]["medians_ms"], rewritten["batches"][0]["medians_ms"], strict=True)
+    assert ratio["mean"] == pytest.approx(np.mean([slow / fast for slow, fast in pairs]))
+
+
+class Grouped(nn.Module):
+    """Its normalisation cannot draw an empty batch in onnxruntime."""
+
+    def __init__(self, image_shape: tuple[int, int, int], latent_dim: int, num_classes: int | None) -> None:
+        super().__init__()
+        self.image_shape = image_shape
+        self.linear, self.norm = nn.Linear(latent_dim, int(np.prod(image_shape))), nn.GroupNorm(4, image_shape[1])
+
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        rows = self.linear(z).view(-1, self.image_shape[1], self.image_shape[2])
+        images: Tensor = self.norm(rows).tanh().view(-1, *self.image_shape)
+        return images
+
+
+@pytest.mark.usefixtures("registries")
+def test_a_graph_that_draws_no_empty_batch_is_measured_as_it_is(tmp_path: Path) -> None:
+    generators.register("grouped")(Grouped)
+    run = train_tiny("gan", make_images(), tmp_path / "run", steps=2, settings=["generator=grouped"])
+    (model,) = found(run.path, "--forms", f"fp32,{PLAIN}", "--batches", "2", "--no-compile")["models"]
+    refused, plain = model["contestants"][-2:]
+    assert "export: the exported generator cannot be used" in refused["error"]
+    assert "bytes" not in refused
+    assert (plain["error"], len(plain["batches"])) == (None, 1)
 
 
 def test_forms_are_named_for_what_is_not_usual_about_them() -> None:
     forms = every_form()
     assert len(forms) == len(PRECISIONS) * len(LAYOUTS)
     assert (forms["fp32"], forms["rgb"]) == (Form(), Form(layout="rgb"))
-    assert list(chosen_forms(["int8-uint8", "fp32", "fp32"])) == ["int8-uint8", "fp32"]
+    assert list(choose_forms(["int8-uint8", "fp32", "fp32"])) == ["int8-uint8", "fp32"]
+    assert PLAIN not in forms
 
 
 def test_a_form_that_fails_is_a_row(run: Run, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def render(run: Run, form: Form, *, judged: bool) -> Any:
+    def render(run: Run, form: Form, *, judged: bool, rewrite: bool) -> Any:
         if form.precision == "int8":
             raise VerificationError("the exported generator differs\nby a lot")
         return SimpleNamespace(data=b"no file" if form.precision == "fp16" else file.read_bytes())
@@ -179,17 +223,17 @@ def test_who_fails_at_a_batch_size_keeps_the_rows_before_it(tmp_path: Path) -> N
     info = GeneratorInfo(variant="gan", latent_dim=3, image_shape=(1, 8, 8), num_classes=None)
     contest = benchmark.Contest(model="m", contestants=[one], drawn={"one": info})
     conditions = benchmark.Conditions(batches=(1, 2, 4), threads=1, seconds=0, repeats=1)
-    result = benchmark._held(contest, conditions, False, lambda text: None)["contestants"][0]
-    assert [(row["batch"], row["way"]) for row in result["batches"]] == [(1, "its way")]
-    assert result["error"] == "batch 2: MemoryError"
+    result = benchmark._hold(contest, conditions, False, lambda text: None).contestants[0]
+    assert [(row.batch, row.way) for row in result.batches] == [(1, "its way")]
+    assert result.error == "batch 2: MemoryError"
 
 
 def test_latencies_are_of_single_calls_and_ratios_of_one_repeat() -> None:
-    row = summary([[0.001, 0.002, 0.003], [0.004, 0.005]], batch=6)
-    assert (row["calls"], row["p50_ms"], row["images_per_s"]) == (5, pytest.approx(3), pytest.approx(2000))
-    assert row["p95_ms"] == pytest.approx(4.8)
-    assert row["medians_ms"] == pytest.approx([2, 4.5])
-    assert times_faster([1, 2], {"a": [3, 2]}) == {"a": {"mean": 2, "least": 1, "greatest": 3}}
+    row = summarize([[0.001, 0.002, 0.003], [0.004, 0.005]], batch=6)
+    assert row.calls == 5
+    assert (row.p50_ms, row.p95_ms, row.images_per_s) == pytest.approx((3, 4.8, 2000))
+    assert row.medians_ms == pytest.approx((2, 4.5))
+    assert times_faster([1, 2], {"a": [3, 2]}) == {"a": Spread(mean=2, least=1, greatest=3)}
 
 
 def test_a_busy_machine_is_told_of(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,7 +246,7 @@ def test_a_busy_machine_is_told_of(file: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_every_other_goes_first() -> None:
-    assert [benchmark._rotated("abc", repeat)[0] for repeat in range(4)] == ["a", "b", "c", "a"]
+    assert [benchmark._rotate("abc", repeat)[0] for repeat in range(4)] == ["a", "b", "c", "a"]
 
 
 def test_the_compilers_reason_is_its_cause() -> None:

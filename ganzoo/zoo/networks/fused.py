@@ -17,10 +17,6 @@ class FusedConv2d(nn.Conv2d):
     def __init__(self, in_channels: int, out_channels: int, *, bias: bool = True) -> None:
         super().__init__(in_channels, out_channels, 3, padding=1, bias=bias)
 
-    def as_one(self) -> nn.Module:
-        """The plain torch layer that computes the same as this one in evaluation; itself where there is none."""
-        return self
-
     def _widened(self) -> Tensor:
         """The weights [out, in, 3, 3] added to themselves a pixel further along each axis: [out, in, 4, 4]."""
         kernel: Tensor = self.weight
@@ -46,14 +42,6 @@ class UpsampleConv2d(FusedConv2d):
         if not self.fused:
             return conv2d(interpolate(x, scale_factor=2), self.weight, self.bias, padding=1)
         return conv_transpose2d(x, self._laid_out(self._kernel()), self.bias, stride=2, padding=1)
-
-    def as_one(self) -> nn.Module:
-        layer = nn.ConvTranspose2d(
-            self.in_channels, self.out_channels, 4, stride=2, padding=1, bias=self.bias is not None
-        )
-        layer.weight = nn.Parameter(self._kernel().detach().contiguous())
-        layer.bias = self.bias
-        return layer
 
     def _kernel(self) -> Tensor:
         return self._widened().flip(2, 3).transpose(0, 1)
@@ -83,11 +71,6 @@ class ImageConv2d(FusedConv2d):
         if not self.fused:
             return super().forward(x)
         return conv_transpose2d(x, self._laid_out(self.weight.flip(2, 3).transpose(0, 1)), self.bias, padding=1)
-
-    def as_one(self) -> nn.Module:
-        layer = nn.Conv2d(self.in_channels, self.out_channels, 3, padding=1, bias=self.bias is not None)
-        layer.weight, layer.bias = self.weight, self.bias
-        return layer
 
 
 def fuse(network: nn.Module, fused: bool) -> None:

@@ -1,0 +1,103 @@
+"""The record of a benchmark of the runtime: what `ganzoo benchmark` measured, as frozen values and as JSON. No torch.
+
+A key is left out of the JSON if it does not apply, such as a file's size to torch.
+"""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Record(BaseModel):
+    """A part of the record."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Spread(Record):
+    """Several measurements of one quantity."""
+
+    mean: float
+    least: float
+    greatest: float
+
+
+class Latency(Record):
+    """The calls of one contestant at one batch size."""
+
+    calls: int
+    p50_ms: float
+    p95_ms: float
+    images_per_s: float  # of the median call
+    medians_ms: tuple[float, ...]  # of each turn
+
+
+class BatchResult(Latency):
+    """One contestant at one batch size."""
+
+    batch: int
+    way: str  # how torch computed, or ""
+    ready_s: float  # until the first batch was drawn
+    times_faster_than: dict[str, Spread]  # than each reference, turn by turn
+
+
+class Start(Record):
+    """Seconds of a fresh process to its first image."""
+
+    from_start: float  # of the process
+    from_import: float  # of the first module
+
+
+class FileFacts(Record):
+    """What is known of an exported file: its form, and, if it could be written, its size and difference from torch."""
+
+    precision: str | None = None
+    layout: str | None = None
+    opset: int | None = None
+    bytes: int | None = None
+    nodes: int | None = None
+    difference: float | None = None  # the greatest, of images in [-1, 1]; None if the file does not record it
+
+
+class ContestantResult(FileFacts):
+    """One that drew, in torch (without facts of a file) or by onnxruntime."""
+
+    name: str
+    kind: Literal["file", "torch"]
+    start: dict[str, Start] | None  # by kind, see `ganzoo.studies.stopwatch.first_image`
+    error: str | None  # why it failed, in one line
+    batches: tuple[BatchResult, ...]  # up to the one at which it failed
+
+
+class ModelResult(Record):
+    """A run, or all files together: the contestants that were compared with each other."""
+
+    model: str
+    variant: str
+    references: tuple[str, ...]  # the contestants that the others are set beside
+    contestants: tuple[ContestantResult, ...]
+
+
+class ConditionsRecord(Record):
+    """What all contestants met."""
+
+    threads: int
+    cores: int
+    busy: float | None  # the share of the machine that others used; None if it is not known
+    batches: tuple[int, ...]
+    seconds: float  # of a turn
+    repeats: int
+    waiting: str
+    python: str
+    versions: dict[str, str]
+
+
+class BenchmarkRecord(Record):
+    """All that a benchmark of the runtime measured."""
+
+    conditions: ConditionsRecord
+    models: tuple[ModelResult, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return JSON values, as docs/runtime-speed.md describes them."""
+        return self.model_dump(mode="json", exclude_unset=True)
