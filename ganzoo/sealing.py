@@ -1,7 +1,7 @@
 """Seals: bytes that hold the SHA-256 of themselves, taken with its 64 digits as zeros.
 
-The digits are the value of a key `sha256` in JSON that the bytes hold somewhere: the metadata of an .onnx file, the header
-of a safetensors file, or a JSON file. A seal shows that a file was altered or cut, not who made it. No torch.
+The digits are the value of a key `sha256` in JSON that the bytes hold somewhere: the metadata of an .onnx file, the
+header of a safetensors file, or a JSON file. A seal shows that a file was altered or cut, not who made it. No torch.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""Seals: what was sealed is told from what was altered, whichever file it is, and files of earlier versions still hold."""
+"""Seals: what was altered is told from what was sealed, and files of earlier versions still hold."""
 
 import hashlib
 import json

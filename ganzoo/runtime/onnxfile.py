@@ -3,8 +3,8 @@
 The metadata is a JSON document under the one key `ganzoo`: `schema`, `sha256`, `part` (`generator`, which is also meant
 if it is absent, or `encoder`), `generator` (a `GeneratorInfo`), `layout` (a key of `LAYOUTS`; "float" if it is absent)
 and whatever else the exporter adds. The seal (`ganzoo.sealing`) shows that a file was altered or cut, not who made it.
-So a file is also checked for what a hostile one would hold: it names no other file, and runs nothing but the standard operators (`onnxgraph`) in one graph whose sizes are all known
-and bounded (`onnxsizes`).
+So a file is also checked for what a hostile one would hold: it names no other file, and runs nothing but the standard
+operators (`onnxgraph`) in one graph whose sizes are all known and bounded (`onnxsizes`).
 """
 
 import dataclasses
@@ -25,8 +25,7 @@ from ganzoo.runtime.guard import onnxgraph, onnxsizes
 from ganzoo.runtime.guard.foreign import Signature
 from ganzoo.runtime.guard.onnxgraph import MAX_BYTES, Refused, type_name
 from ganzoo.runtime.guard.onnxsizes import BATCHES, Shape, Value
-from ganzoo.sealing import BLANK as BLANK_DIGEST
-from ganzoo.sealing import is_sealed
+from ganzoo.sealing import BLANK, is_sealed
 from ganzoo.sealing import seal as seal
 
 METADATA_KEY = "ganzoo"
@@ -72,7 +71,7 @@ def metadata(info: GeneratorInfo, extra: Mapping[str, Any] | None = None) -> str
     plain = not (info.code or info.uniform_codes) and (extra or {}).get("part", "generator") == "generator"
     if plain:  # as an older ganzoo reads it
         del generator["code"], generator["uniform_codes"]
-    ours = {"schema": 2 if plain else SCHEMA, "sha256": BLANK_DIGEST, "generator": generator}
+    ours = {"schema": 2 if plain else SCHEMA, "sha256": BLANK, "generator": generator}
     taken = ours.keys() & (extra or {}).keys()
     if taken:
         raise UsageError(f"the metadata key '{min(taken)}' is ganzoo's own: choose another name")
@@ -198,7 +197,7 @@ def _document(model: Any, path: StrPath) -> dict[str, Any]:
 
 def _check_seal(data: bytes, document: dict[str, Any], path: StrPath) -> None:
     stated = document.get("sha256")
-    if stated == BLANK_DIGEST:
+    if stated == BLANK:
         raise ModelError(f"{path} has no digest: its export did not end; export it again")
     if not is_sealed(data, stated):
         raise ModelError(f"{path} was altered or damaged: its digest does not fit it; export or copy it again")
