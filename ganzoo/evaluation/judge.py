@@ -26,6 +26,7 @@ from ganzoo.data import Dataset, normalize
 from ganzoo.errors import FileError, UsageError
 from ganzoo.evaluation.classifier import CLASSIFIERS, Classifier, CNNClassifier, Epoch, evaluate_classifier, fit
 from ganzoo.files import atomic_write
+from ganzoo.runs.records import JudgeRecord
 from ganzoo.sealing import BLANK, is_sealed, seal
 
 MNIST_SOURCES = ("mnist", "mnist-5k")
@@ -80,9 +81,9 @@ class Judge:
         """The side of square images; others are taken as they are."""
         return self.image_shape[1] if self.image_shape[1] == self.image_shape[2] else None
 
-    def describe(self) -> dict[str, Any]:
-        """What a result records of its judge."""
-        return {"name": self.name, "sha256": self.sha256, "accuracy": round(self.accuracy, 5)}
+    def describe(self) -> JudgeRecord:
+        """Return what a result records of its judge."""
+        return JudgeRecord(name=self.name, sha256=self.sha256, accuracy=round(self.accuracy, 5))
 
 
 def to_tensor(images: NDArray[Any]) -> Tensor:

@@ -542,7 +542,7 @@ def _manifest(plan: _Plan, parts: Mapping[str, _Draws], contents: list[str]) -> 
         "filter": None if plan.min_confidence is None else {"min_confidence": plan.min_confidence},
         "kept": total("total"),
         "drawn": total("drawn"),
-        "judge": None if judge is None else judge.describe(),
+        "judge": None if judge is None else judge.describe().to_json(),
         "label_accuracy": _share(total("agreed").sum(), total("total")) if measured else None,
         "label_accuracy_by_class": list(map(_share, total("agreed"), total("quotas"))) if measured else None,
         "label_accuracy_before_filter": _share(total("agreed_drawn"), total("drawn")) if measured else None,
