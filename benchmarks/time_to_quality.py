@@ -16,13 +16,14 @@ What is in DIR already is not done again. Writes `benchmarks/results/time_to_qua
 import argparse
 import json
 from pathlib import Path
-from statistics import fmean, stdev
 from typing import Any
 
 import numpy as np
 import torch
 
+from ganzoo.evaluation.intervals import mean_and_deviation
 from ganzoo.report.figures import Panel, Series, Style, panels, styles
+from ganzoo.report.records import Spread
 from ganzoo.runs.run import Run
 from ganzoo.studies.comparison import compare
 
@@ -61,7 +62,7 @@ def row(variant: str, wanted: Json, curves: list[Json]) -> Json:
 
 def spread(values: list[float]) -> Json | None:
     """Mean and sample standard deviation; None for no values."""
-    return {"mean": fmean(values), "deviation": stdev(values) if len(values) > 1 else 0.0} if values else None
+    return Spread.of(values).to_json() if values else None
 
 
 def figure(curves: list[Json], anchors: list[Json], floor: float) -> bytes:
@@ -95,8 +96,8 @@ def mean_curve(variant: str, curves: list[list[Json]], style: Style) -> Series:
     by_point = [{point["due"]: point["fid"] for point in curve} for curve in curves]
     places = sorted(set.intersection(*map(set, by_point)))
     values = np.array([[found[place] for place in places] for found in by_point])
-    band = values.std(0, ddof=1) if len(curves) > 1 else None
-    return Series(label=variant, x=places, y=values.mean(0), spread=band, style=style)
+    means, deviations = zip(*map(mean_and_deviation, values.T), strict=True)
+    return Series(label=variant, x=places, y=means, spread=deviations if len(curves) > 1 else None, style=style)
 
 
 def curve(row: Json, points: tuple[float, ...]) -> Json:

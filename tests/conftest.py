@@ -1,11 +1,13 @@
 """What the tests share: images that are easy to learn, tiny runs of them, registries that forget what was added."""
 
 import hashlib
+import importlib
 import os
 import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,7 @@ hypothesis_settings.register_profile("ganzoo", deadline=None)  # a shared machin
 hypothesis_settings.load_profile("ganzoo")
 
 ROOT = Path(ganzoo.__path__[0]).parent
+Call = Callable[..., tuple[int, str, str]]
 Images = tuple[NDArray[np.uint8], NDArray[np.int64]]
 PATIENCE = 600  # seconds until a process counts as hung, on however slow a machine
 BATCH_SIZE = 8
@@ -171,3 +174,19 @@ def ended(process: subprocess.Popen[str]) -> str:
     except subprocess.TimeoutExpired:
         process.kill()
         raise
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Call:
+    """The command's entry point in this process: exit code, stdout, stderr."""
+    app = importlib.import_module("ganzoo_cli.app")
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+
+    def called(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["ganzoo", *arguments])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as end:
+            app.main()
+        return int(end.value.code or 0), *capfd.readouterr()
+
+    return called

@@ -21,7 +21,8 @@ FACADES = {
     "ganzoo.plugin",
     "ganzoo.distributed",
 }  # and the `__init__` of each room: lazy, of any room's names
-TORCH_FREE = ["errors", "lazy", "moved", "seeds", "files", "registry", "config", "plugin", "zoo.variants", "runtime"]
+TORCH_FREE = ["errors", "lazy", "moved", "seeds", "files", "sealing", "records", "registry", "config", "plugin"]
+TORCH_FREE += ["zoo.variants", "runtime", "runs.records"]
 TORCH_FREE += ["exporting.parity", "exporting.conversion", "exporting.lean", "exporting.web"]
 TORCH_FREE += ["training.interruption", "training.progress", "studies.executors"]
 

@@ -1,11 +1,16 @@
 """`ganzoo compare`"""
 
-from typing import Annotated, Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .app import command, print_json, say
 from .train import whole_numbers
+
+if TYPE_CHECKING:
+    from ganzoo.report.records import ComparisonResults, VariantSummary
 
 MIN_WIDTH = 120  # characters, of the table
 
@@ -67,6 +72,7 @@ def compare(
     It goes on where it was stopped; a run that fails is a row. DIR/index.html shows the table and the curves.
     """
     from ganzoo.report import write_comparison
+    from ganzoo.report.records import read_results
     from ganzoo.studies.comparison import compare
 
     results = compare(
@@ -91,55 +97,55 @@ def compare(
     if as_json:
         print_json(results)
         return
-    _show(results)
+    _show(read_results(Path(out)))
     say(f"done: {page}")
 
 
-def _show(results: dict[str, Any]) -> None:
+def _show(results: "ComparisonResults") -> None:
     """A row a variant, on stdout."""
     from rich.console import Console
     from rich.table import Table
 
     from ganzoo.evaluation.metrics import FIGURES, title_of
 
-    if results["judge"] is None:
-        for row in results["rows"]:
-            print(f"{row['name']}: failed: {row['error']}")
-        return
-    shown = [key for key in ("fid", "label_accuracy", "cas") if key in results["floors"]]
-    heads = {"fid": title_of("fid", results["judge"]["name"]), "label_accuracy": "labels right", "cas": "CAS"}
-    table = Table(box=None, pad_edge=False)
-    table.add_column("variant", no_wrap=True)
-    for heading in [*(heads[key] for key in shown), "images/s", "parameters", "ONNX", "ms for 1", "for 64"]:
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_row("real images", *(FIGURES[key].show(results["floors"][key]) for key in shown))
-    for row in results["table"]:
-        name = f"{row['variant']} ({row['failed']} failed)" if row["failed"] else row["variant"]
-        if not row["runs"]:
-            table.add_row(name)
-            continue
-        table.add_row(
-            name,
-            *(_quality(row, key) for key in shown),
-            f"{row['images_per_s']['mean']:,.0f}",
-            f"{row['generator_parameters']['mean']:,.0f}",
-            f"{row['onnx_bytes']['mean'] / 1024:,.0f} KiB",
-            *(f"{row[f'latency_ms_{batch}']['mean']:.2f}" for batch in (1, 64)),
-        )
-    console = Console(highlight=False)
-    console.width = max(console.width, MIN_WIDTH)  # a narrower terminal wraps lines, but loses nothing
-    console.print(table)
-    for row in results["rows"]:
-        if row["status"] == "failed":
-            print(f"{row['name']}: failed: {row['error']}")
+    if results.judge is not None:
+        shown = [key for key in ("fid", "label_accuracy", "cas") if key in results.floors]
+        heads = {"fid": title_of("fid", results.judge.name), "label_accuracy": "labels right", "cas": "CAS"}
+        table = Table(box=None, pad_edge=False)
+        table.add_column("variant", no_wrap=True)
+        for heading in [*(heads[key] for key in shown), "images/s", "parameters", "ONNX", "ms for 1", "for 64"]:
+            table.add_column(heading, justify="right", no_wrap=True)
+        table.add_row("real images", *(FIGURES[key].show(results.floors[key]) for key in shown))
+        for row in results.table:
+            table.add_row(f"{row.variant} ({row.failed} failed)" if row.failed else row.variant, *_cells(row, shown))
+        console = Console(highlight=False)
+        console.width = max(console.width, MIN_WIDTH)  # a narrower terminal wraps lines, but loses nothing
+        console.print(table)
+    for run in results.rows:
+        if not run.done:
+            print(f"{run.name}: failed: {run.error}")
 
 
-def _quality(row: dict[str, Any], key: str) -> str:
+def _cells(row: "VariantSummary", keys: Sequence[str]) -> list[str]:
+    """A variant's figures and costs; none if all of its runs failed."""
+    if not row.runs:
+        return []
+    means = {key: spread.mean for key, spread in row.spreads.items()}
+    return [
+        *(_quality(row, key) for key in keys),
+        f"{means['images_per_s']:,.0f}",
+        f"{means['generator_parameters']:,.0f}",
+        f"{means['onnx_bytes'] / 1024:,.0f} KiB",
+        *(f"{means[f'latency_ms_{batch}']:.2f}" for batch in (1, 64)),
+    ]
+
+
+def _quality(row: "VariantSummary", key: str) -> str:
     """A figure's mean, with its deviation where there are several runs."""
     from ganzoo.evaluation.metrics import FIGURES
 
-    if key not in row:
+    if key not in row.spreads:
         return ""
-    figure, spread = FIGURES[key], row[key]
-    mean = figure.show(spread["mean"])
-    return f"{mean} ± {figure.show(spread['deviation'])}" if row["runs"] > 1 else mean
+    figure, spread = FIGURES[key], row.spreads[key]
+    mean = figure.show(spread.mean)
+    return f"{mean} ± {figure.show(spread.deviation)}" if row.runs > 1 else mean

@@ -90,9 +90,8 @@ def _show(outcome: "Evaluation") -> None:
     for key in outcome.values:
         figure = FIGURES[key]
         spread = f"± {figure.show(outcome.deviation(key))}" if len(outcome.seeds) > 1 else ""
-        better = {"lower": "lower", "higher": "higher", "real": "like real"}[figure.better]
         floor = figure.show(outcome.floors[key])
-        table.add_row(title_of(key, judge.name), figure.show(outcome.mean(key)), spread, floor, better)
+        table.add_row(title_of(key, judge.name), figure.show(outcome.mean(key)), spread, floor, figure.direction)
     console = Console(soft_wrap=True, highlight=False)
     console.print(table)
     for key, reason in outcome.unavailable.items():

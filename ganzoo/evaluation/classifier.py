@@ -6,8 +6,7 @@ the activations before the last layer. `fit` trains either; everything it draws 
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -79,9 +78,6 @@ class Epoch:
     train_accuracy: float
     test_loss: float | None = None
     test_accuracy: float | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def fit(

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePath
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,10 +16,12 @@ from ganzoo.errors import FileError, UsageError
 from ganzoo.evaluation import judge as judges
 from ganzoo.evaluation import metrics
 from ganzoo.evaluation.classifier import CNNClassifier, evaluate_classifier, fit
+from ganzoo.evaluation.intervals import mean_and_deviation
 from ganzoo.evaluation.judge import MNIST_SOURCES, Judge, Reading, judge_path, load_judge, to_tensor
 from ganzoo.evaluation.metrics import FIGURES
 from ganzoo.evaluation.reference import Reference, Splits, hold_out, load_splits
 from ganzoo.evaluation.verdict import Verdict, verdict
+from ganzoo.runs.records import SCHEMA, CodeRecord, EvaluatedData, EvaluationRecord, FigureRecord, VerdictRecord
 from ganzoo.runtime import bundled
 from ganzoo.runtime.generator import Generator
 from ganzoo.seeds import derive
@@ -27,7 +29,6 @@ from ganzoo.seeds import derive
 if TYPE_CHECKING:
     from ganzoo.runs.run import Run
 
-SCHEMA = 1
 N, SEEDS = 10_000, 3
 QUICK = ("fid", "entropy", "classes", "confidence", "diversity", "sharpness", "label_accuracy")  # while training
 LABELLED = ("label_accuracy", "cas")  # figures about the labels that images were asked for
@@ -75,45 +76,45 @@ class Evaluation:
     codes: Sequence[dict[str, Any]] = ()  # for each value of the code: the class that it mostly draws, and its share
 
     def mean(self, key: str) -> float:
-        return fmean(self.values[key])
+        return mean_and_deviation(self.values[key])[0]
 
     def deviation(self, key: str) -> float:
         """The sample standard deviation over the seeds; 0 for one seed."""
-        return stdev(self.values[key]) if len(self.values[key]) > 1 else 0.0
+        return mean_and_deviation(self.values[key])[1]
 
     @cached_property
     def verdict(self) -> Verdict:
         return verdict({key: self.mean(key) for key in self.values}, self.floors)
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            "schema": SCHEMA,
-            "source": self.subject.name,
-            "variant": self.subject.variant,
-            "step": self.subject.step,
-            "judge": self.judge.describe(),
-            "data": {
-                "source": self.splits.train.source,
-                "train_sha256": self.splits.train.sha256,
-                "test_sha256": self.splits.test.sha256,
-            },
-            "n": self.n,
-            "asked": self.asked,
-            "seeds": list(self.seeds),
-            "figures": {
-                key: {
-                    "values": values,
-                    "mean": self.mean(key),
-                    "deviation": self.deviation(key),
-                    "floor": self.floors[key],
-                }
+        """Return the document that a run keeps."""
+        return self.record().to_json()
+
+    def record(self) -> EvaluationRecord:
+        """Return what a run keeps of it."""
+        train, test = self.splits.train, self.splits.test
+        record = EvaluationRecord(
+            schema_version=SCHEMA,
+            source=self.subject.name,
+            variant=self.subject.variant,
+            step=self.subject.step,
+            judge=self.judge.describe(),
+            data=EvaluatedData(source=train.source, train_sha256=train.sha256, test_sha256=test.sha256),
+            n=self.n,
+            asked=self.asked,
+            seeds=tuple(self.seeds),
+            figures={
+                key: FigureRecord(
+                    values=tuple(values), mean=self.mean(key), deviation=self.deviation(key), floor=self.floors[key]
+                )
                 for key, values in self.values.items()
             },
-            "unavailable": self.unavailable,
-            **({"codes": list(self.codes)} if self.codes else {}),
-            "notes": list(self.notes),
-            "verdict": {"word": self.verdict.word, "sentence": self.verdict.sentence},
-        }
+            unavailable=self.unavailable,
+            notes=tuple(self.notes),
+            verdict=VerdictRecord(word=self.verdict.word, sentence=self.verdict.sentence),
+        )
+        codes = tuple(CodeRecord.model_validate(code) for code in self.codes)
+        return record.model_copy(update={"codes": codes}) if codes else record
 
 
 def evaluate(
@@ -155,7 +156,7 @@ def evaluate(
     judge = train_judge(splits, data_dir, say) if fit_judge else load_judge(splits.train.source, data_dir)
     evaluation = evaluate_subject(subject, Reference(judge, splits), n=n, seeds=seeds, figures=figures, say=say)
     if subject.run is not None:
-        subject.run.write_evaluation(evaluation.to_json())
+        subject.run.write_evaluation(evaluation.record())
     return evaluation
 
 

@@ -1,4 +1,4 @@
-"""Confidence intervals of means: how far a few seeds allow to conclude."""
+"""Means of a few values, their deviation and confidence intervals: how far a few seeds allow to conclude."""
 
 import math
 from collections.abc import Sequence
@@ -12,12 +12,28 @@ from numpy.typing import NDArray
 CONFIDENCE = 0.95
 
 
+def mean_and_deviation(values: Sequence[float] | NDArray[Any]) -> tuple[float, float]:
+    """Return the mean and the sample standard deviation, which is 0 of a single value."""
+    found = [float(value) for value in values]
+    return fmean(found), stdev(found) if len(found) > 1 else 0.0
+
+
 def interval(values: Sequence[float] | NDArray[Any]) -> tuple[float, float | None]:
     """The mean, and half of its 95 % interval by Student's t; None for the half where there is one value."""
-    found = [float(value) for value in values]
-    if len(found) < 2:
-        return fmean(found), None
-    return fmean(found), student(len(found) - 1) * stdev(found) / math.sqrt(len(found))
+    mean, deviation = mean_and_deviation(values)
+    if len(values) < 2:
+        return mean, None
+    return mean, student(len(values) - 1) * deviation / math.sqrt(len(values))
+
+
+def outcome(mean: float, half: float | None) -> str:
+    """Return what a gain and half of its 95 % interval allow to say: it helps, hurts, or makes no difference.
+
+    With one value (None) that is always no difference.
+    """
+    if half is None or abs(mean) <= half:
+        return "no difference"
+    return "helps" if mean > 0 else "hurts"
 
 
 @cache

@@ -26,13 +26,14 @@ from ganzoo.data import Dataset, normalize
 from ganzoo.errors import FileError, UsageError
 from ganzoo.evaluation.classifier import CLASSIFIERS, Classifier, CNNClassifier, Epoch, evaluate_classifier, fit
 from ganzoo.files import atomic_write
+from ganzoo.runs.records import JudgeRecord
+from ganzoo.sealing import BLANK, is_sealed, seal
 
 MNIST_SOURCES = ("mnist", "mnist-5k")
 MNIST_SHA256 = "dc7a0e9fdd2faeab2a4ef805aecfb76e8982b9eddf5e77a1d9efb9bc70528861"
 SCHEMA = 1
 EPOCHS = 20  # of a judge's training
 SUFFIX = ".judge.safetensors"
-UNSEALED = "0" * 64  # what stands in a new file for its SHA-256, until that is known
 _CHUNK = 100  # images that the network reads at a time: fixed, for a matrix product rounds differently for another size
 
 
@@ -80,9 +81,9 @@ class Judge:
         """The side of square images; others are taken as they are."""
         return self.image_shape[1] if self.image_shape[1] == self.image_shape[2] else None
 
-    def describe(self) -> dict[str, Any]:
-        """What a result records of its judge."""
-        return {"name": self.name, "sha256": self.sha256, "accuracy": round(self.accuracy, 5)}
+    def describe(self) -> JudgeRecord:
+        """Return what a result records of its judge."""
+        return JudgeRecord(name=self.name, sha256=self.sha256, accuracy=round(self.accuracy, 5))
 
 
 def to_tensor(images: NDArray[Any]) -> Tensor:
@@ -157,9 +158,7 @@ def fit_judge(
         "torch": torch.__version__,
     }
     tensors = {key: value.contiguous() for key, value in network.state_dict().items()}
-    content = safetensors.torch.save(tensors, {"judge": json.dumps(record), "sha256": UNSEALED})
-    seal = hashlib.sha256(content).hexdigest()
-    atomic_write(path, content.replace(UNSEALED.encode(), seal.encode(), 1))
+    atomic_write(path, seal(safetensors.torch.save(tensors, {"judge": json.dumps(record), "sha256": BLANK})))
     return read_judge(Path(path))
 
 
@@ -191,7 +190,7 @@ def _judge(content: bytes, path: Path, pinned: str | None) -> Judge:
         record = json.loads(metadata["judge"])
         if record["schema"] > SCHEMA:
             raise FileError(f"{path} has judge schema {record['schema']}, this ganzoo reads up to {SCHEMA}: upgrade it")
-        if sha256 != pinned if pinned else not _is_sealed(content, metadata["sha256"]):
+        if sha256 != pinned if pinned else not is_sealed(content, metadata["sha256"]):
             raise damaged
         shape = tuple(record["image_shape"])
         with torch.random.fork_rng(devices=[]):  # the first weights are replaced at once
@@ -210,10 +209,6 @@ def _judge(content: bytes, path: Path, pinned: str | None) -> Judge:
         class_names=tuple(record["class_names"]),
         dataset_sha256=record["dataset_sha256"],
     )
-
-
-def _is_sealed(content: bytes, seal: str) -> bool:
-    return hashlib.sha256(content.replace(seal.encode(), UNSEALED.encode(), 1)).hexdigest() == seal
 
 
 def _metadata(content: bytes) -> dict[str, str]:

@@ -33,6 +33,11 @@ class Figure:
     meaning: str
     percent: bool = False
 
+    @property
+    def direction(self) -> str:
+        """Which way is better, as people read it."""
+        return "like real" if self.better == "real" else self.better
+
     def show(self, value: float) -> str:
         """The value as people read it."""
         return f"{100 * value:.{self.decimals}f} %" if self.percent else f"{value:.{self.decimals}f}"

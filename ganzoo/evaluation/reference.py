@@ -23,6 +23,7 @@ from ganzoo.data import Dataset
 from ganzoo.errors import FileError, MachineError, UsageError
 from ganzoo.evaluation.judge import MNIST_SOURCES, Judge, Reading
 from ganzoo.files import atomic_write
+from ganzoo.sealing import BLANK, is_sealed, seal
 from ganzoo.seeds import derive
 
 SCHEMA = 1
@@ -154,10 +155,10 @@ class Reference:
     def _load(self) -> bool:
         """Take what was kept, unless it was altered since."""
         with suppress(OSError, SafetensorError, ValueError, KeyError, TypeError, RecursionError):
-            content = self._path.read_bytes()
-            record: dict[str, Any] = json.loads(self._path.with_suffix(".json").read_bytes())
+            content, sealed = self._path.read_bytes(), self._path.with_suffix(".json").read_bytes()
+            record: dict[str, Any] = json.loads(sealed)
             self._sha256 = hashlib.sha256(content).hexdigest()
-            if self._seal(record["floors"]) == record["seal"]:
+            if is_sealed(sealed, record["sha256"]) and record["readings"] == self._sha256:
                 tensors = safetensors.torch.load(content)
                 self.train, self.test = (
                     Reading(tensors[f"{split}.features"], tensors[f"{split}.probabilities"])
@@ -177,11 +178,8 @@ class Reference:
             atomic_write(self._path, content)
             self._store_floors()
 
-    def _seal(self, floors: dict[str, float]) -> str:
-        """A hash of the readings' file and the floors, so that neither can be altered unnoticed."""
-        return hashlib.sha256(json.dumps([self._sha256, floors]).encode()).hexdigest()
-
     def _store_floors(self) -> None:
-        record = {"seal": self._seal(self.floors), "floors": self.floors}
+        """Write the floors with the hash of the readings' file, sealed, so that neither can be altered unnoticed."""
+        record = {"sha256": BLANK, "readings": self._sha256, "floors": self.floors}
         with suppress(MachineError):
-            atomic_write(self._path.with_suffix(".json"), json.dumps(record, indent=1).encode())
+            atomic_write(self._path.with_suffix(".json"), seal(json.dumps(record, indent=1).encode()))

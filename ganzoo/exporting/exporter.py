@@ -380,15 +380,15 @@ def _latents(config: RunConfig) -> dict[str, Any]:
 
 def _evaluation(run: Run, step: int, weights: str) -> dict[str, Any] | None:
     """What `ganzoo evaluate` found of these very weights, in short."""
-    found = run.evaluation()
-    if found is None or found["step"] != step or weights != "ema":
+    found = run.read_evaluation()
+    if found is None or found.step != step or weights != "ema":
         return None
     return {
-        "judge": found["judge"],
-        "n": found["n"],
-        "seeds": found["seeds"],
-        "figures": {key: {part: row[part] for part in ("mean", "floor")} for key, row in found["figures"].items()},
-        "verdict": found["verdict"]["word"],
+        "judge": found.judge.to_json(),
+        "n": found.n,
+        "seeds": found.seeds,
+        "figures": {key: {"mean": figure.mean, "floor": figure.floor} for key, figure in found.figures.items()},
+        "verdict": found.verdict.word,
     }
 
 

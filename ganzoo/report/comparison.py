@@ -1,28 +1,27 @@
 """The comparison of variants, drawn from the results that `ganzoo compare` wrote or from runs in the same form."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from statistics import fmean, stdev
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ganzoo.evaluation.intervals import mean_and_deviation
 from ganzoo.evaluation.metrics import FIGURES, title_of
 from ganzoo.report.document import Block, Items, Picture, Row, Section, Table, Text, integer, slug
 from ganzoo.report.figures import DENSITY, Panel, Series, Style, panels, styles
-from ganzoo.report.sources import Json
-from ganzoo.report.variant import BETTER, shown
+from ganzoo.report.records import ComparisonResults, ComparisonRow
+from ganzoo.report.variant import AXES, Axis, shown
 
-Done: TypeAlias = dict[str, list[Json]]  # a variant's rows, those of runs that came to their end
+Done: TypeAlias = dict[str, list[ComparisonRow]]  # a variant's rows, those of runs that came to their end
 CURVES = {"fid": "(lower is better)", "label_accuracy": ""}
 
 
-def comparison_section(results: Json, base: Path) -> Section:
+def comparison_section(results: ComparisonResults, base: Path) -> Section:
     """Variants side by side; the rows' runs are found from `base`, the directory of the results."""
     done = {
-        variant: [row for row in results["rows"] if row["variant"] == variant and row["status"] == "done"]
-        for variant in looks_of(results)
+        variant: [row for row in results.rows if row.variant == variant and row.done] for variant in looks_of(results)
     }
     rows = [row for own in done.values() for row in own]
     return Section(
@@ -38,28 +37,27 @@ def comparison_section(results: Json, base: Path) -> Section:
     )
 
 
-def looks_of(results: Json) -> dict[str, Style]:
+def looks_of(results: ComparisonResults) -> dict[str, Style]:
     """A variant's colour and dashes, the same everywhere."""
-    return styles(row["variant"] for row in results["rows"] if row["variant"])
+    return styles(row.variant for row in results.rows if row.variant)
 
 
-def _plan(results: Json, done: Sequence[Json]) -> list[Block]:
-    plan = results.get("plan")
-    parts = []
-    if plan and plan["variants"]:
-        parts.append(f"{len(plan['variants'])} variants, {plan['seeds']} seeds each, on {plan['dataset']}")
-        parts += [f"{plan['minutes']:g} minutes of training a run"] if plan.get("minutes") else []
-        parts += [f"{plan[unit]:g} {unit} a run" for unit in ("epochs", "steps") if plan.get(unit)]
-    numbers = sorted({row["n"] for row in done if row.get("n")})
+def _plan(results: ComparisonResults, done: Sequence[ComparisonRow]) -> list[Block]:
+    plan, parts = results.plan, []
+    if plan is not None and plan.variants:
+        parts.append(f"{len(plan.variants)} variants, {plan.seeds} seeds each, on {plan.dataset}")
+        budgets = {"minutes of training": plan.minutes, "epochs": plan.epochs, "steps": plan.steps}
+        parts += [f"{amount:g} {unit} a run" for unit, amount in budgets.items() if amount]
+    numbers = sorted({row.n for row in done if row.n})
     parts += [f"{' or '.join(map(integer, numbers))} images for each figure"] if numbers else []
     return [Text("; ".join(parts) + ".")] if parts else []
 
 
-def _overview(results: Json, done: Done) -> Table:
+def _overview(results: ComparisonResults, done: Done) -> Table:
     """Quality beside cost: a row a variant, real images, a row a run that failed."""
     rows = [row for own in done.values() for row in own]
-    quality = [key for key in CURVES if any(key in row["figures"] for row in rows)]
-    batches = sorted({size for row in rows for size in row.get("latency_ms") or {}}, key=int)
+    quality = [key for key in CURVES if any(key in row.figures for row in rows)]
+    batches = sorted({size for row in rows for size in row.latency_ms}, key=int)
     titles = [title_of(key, _judge(results)) for key in quality]
     header = [
         "Variant",
@@ -72,14 +70,13 @@ def _overview(results: Json, done: Done) -> Table:
     ]
     table = []
     for variant, own in done.items():
-        total = sum(row["variant"] == variant for row in results["rows"])
+        total = sum(row.variant == variant for row in results.rows)
         runs = str(total) if len(own) == total else f"{len(own)} of {total}"
         table.append([variant, runs, *(_figure(own, key) for key in quality), *_costs(own, batches)])
-    floors = results.get("floors", {})
-    if any(key in floors for key in quality):
-        real = ["real images (floor)", "—", *(shown(key, floors.get(key)) for key in quality)]
+    if any(key in results.floors for key in quality):
+        real = ["real images (floor)", "—", *(shown(key, results.floors.get(key)) for key in quality)]
         table.append([*real, *["—"] * (len(header) - len(real))])
-    table += [[row["name"], row["status"], row["error"] or "—"] for row in results["rows"] if row["status"] != "done"]
+    table += [[row.name, row.status, row.error or "—"] for row in results.rows if not row.done]
     latency = " ms for N: what the exported file takes to draw N images on the machine that compared them."
     caption = (
         "Mean ± standard deviation over the seeds, where there are several. Images/s: real images through the "
@@ -88,33 +85,38 @@ def _overview(results: Json, done: Done) -> Table:
     return Table(header=header, rows=table, caption=caption)
 
 
-def _costs(rows: Sequence[Json], batches: Sequence[str]) -> list[str]:
-    speed, weights, size = (_mean(rows, key) for key in ("images_per_s", "generator_parameters", "onnx_bytes"))
-    latencies = [[row["latency_ms"][batch] for row in rows if row.get("latency_ms")] for batch in batches]
-    shown_latencies = [f"{fmean(found):.3g}" if found else "—" for found in latencies]
+def _costs(rows: Sequence[ComparisonRow], batches: Sequence[str]) -> list[str]:
+    speed = _mean([row.images_per_s for row in rows])
+    weights = _mean([row.generator_parameters for row in rows])
+    size = _mean([row.onnx_bytes for row in rows])
+    latencies = [_mean([row.latency_ms.get(batch) for row in rows]) for batch in batches]
+    shown_latencies = ["—" if mean is None else f"{mean:.3g}" for mean in latencies]
     return [integer(speed), integer(weights), integer(None if size is None else size / 1024), *shown_latencies]
 
 
-def _figure(rows: Sequence[Json], key: str) -> str:
+def _figure(rows: Sequence[ComparisonRow], key: str) -> str:
     """A figure's mean and deviation over a variant's runs."""
-    values = [row["figures"][key] for row in rows if key in row["figures"]]
-    return shown(key, fmean(values) if values else None, stdev(values) if len(values) > 1 else None)
+    values = [row.figures[key] for row in rows if key in row.figures]
+    if not values:
+        return shown(key, None)
+    mean, deviation = mean_and_deviation(values)
+    return shown(key, mean, deviation if len(values) > 1 else None)
 
 
-def _mean(rows: Sequence[Json], key: str) -> float | None:
-    values = [row[key] for row in rows if row.get(key) is not None]
-    return fmean(values) if values else None
+def _mean(values: Iterable[float | None]) -> float | None:
+    """The mean of those that are known."""
+    known = [value for value in values if value is not None]
+    return mean_and_deviation(known)[0] if known else None
 
 
-def _judge(results: Json) -> str:
-    name: str = (results.get("judge") or {}).get("name", "")
-    return name
+def _judge(results: ComparisonResults) -> str:
+    return "" if results.judge is None else results.judge.name
 
 
-def _curves(results: Json, done: Done) -> list[Block]:
-    looks, floors, blocks = looks_of(results), results.get("curve_floors") or results.get("floors", {}), list[Block]()
+def _curves(results: ComparisonResults, done: Done) -> list[Block]:
+    looks, floors, blocks = looks_of(results), results.curve_floors or results.floors, list[Block]()
     for key, which in CURVES.items():
-        if not any(key in point for own in done.values() for row in own for point in row["curve"]):
+        if not any(key in point.figures for own in done.values() for row in own for point in row.curve):
             continue
         title = title_of(key, _judge(results))
         wanted = [
@@ -126,7 +128,7 @@ def _curves(results: Json, done: Done) -> list[Block]:
                 log=key == "fid",
                 percent=FIGURES[key].percent,
             )
-            for x, unit in (("seconds", "seconds of training"), ("epoch", "epochs"))
+            for x, unit in reversed(AXES.items())
         ]
         blocks.append(
             Picture(
@@ -140,14 +142,15 @@ def _curves(results: Json, done: Done) -> list[Block]:
     return blocks
 
 
-def _series(variant: str, rows: Sequence[Json], style: Style, x: str, key: str) -> list[Series]:
+def _series(variant: str, rows: Sequence[ComparisonRow], style: Style, x: Axis, key: str) -> list[Series]:
     """The mean curve over the seeds with the spread; each seed's own where they have no stretch in common."""
-    curves = [np.array([(point[x], point[key]) for point in row["curve"] if key in point], float) for row in rows]
-    curves = [curve for curve in curves if len(curve)]
+    points = [[(getattr(point, x), point.figures[key]) for point in row.curve if key in point.figures] for row in rows]
+    curves = [np.array(own, float) for own in points if own]
     places = _common(curves)
     if len(curves) > 1 and len(places):
         values = np.stack([np.interp(places, curve[:, 0], curve[:, 1]) for curve in curves])
-        return [Series(label=variant, x=places, y=values.mean(0), spread=values.std(0, ddof=1), style=style)]
+        means, deviations = zip(*map(mean_and_deviation, values.T), strict=True)
+        return [Series(label=variant, x=places, y=means, spread=deviations, style=style)]
     return [
         Series(label="_" if index else variant, x=curve[:, 0], y=curve[:, 1], style=style)
         for index, curve in enumerate(curves)
@@ -168,7 +171,7 @@ def _pictures(done: Done, base: Path) -> list[Block]:
     """What the first run of each variant draws in the end."""
     pictures = []
     for variant, own in done.items():
-        path = base / own[0]["run"] / "samples" / "final.png" if own else None
+        path = base / own[0].run / "samples" / "final.png" if own else None
         if path is not None and path.is_file():
             alt = f"Images that {variant} draws at the end of its training"
             name = f"comparison-{slug(variant)}"
@@ -176,20 +179,21 @@ def _pictures(done: Done, base: Path) -> list[Block]:
     return [Row(pictures)] if pictures else []
 
 
-def _all_figures(results: Json, done: Done) -> list[Block]:
-    """Every figure, a column a variant."""
-    floors, rows = results.get("floors", {}), []
+def _all_figures(results: ComparisonResults, done: Done) -> list[Block]:
+    """Every figure, with a column for each variant."""
+    rows = []
     for key, figure in FIGURES.items():
         cells = [_figure(own, key) for own in done.values()]
         if set(cells) - {"—"}:
-            rows.append([title_of(key, _judge(results)), *cells, shown(key, floors.get(key)), BETTER[figure.better]])
+            floor = shown(key, results.floors.get(key))
+            rows.append([title_of(key, _judge(results)), *cells, floor, figure.direction])
     caption = "All figures, mean ± standard deviation over the seeds."
     return [Table(header=["Figure", *done, "Floor", "Better"], rows=rows, caption=caption)] if rows else []
 
 
-def _verdicts(done: Sequence[Json]) -> list[Block]:
+def _verdicts(done: Sequence[ComparisonRow]) -> list[Block]:
     runs: dict[str, list[str]] = {}
     for row in done:
-        if row.get("verdict"):
-            runs.setdefault(row["verdict"]["sentence"], []).append(row["name"])
+        if row.verdict is not None:
+            runs.setdefault(row.verdict.sentence, []).append(row.name)
     return [Items([f"{', '.join(names)}: {sentence}." for sentence, names in runs.items()])] if runs else []

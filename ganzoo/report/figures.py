@@ -5,7 +5,7 @@ Nothing here is global: no pyplot, no settings of matplotlib are touched.
 
 import io
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -153,7 +153,7 @@ def _tidy(axis: Axes) -> None:
     axis.tick_params(labelsize=8.5, colors=SOFT, which="both")
 
 
-def bars(counts: dict[str, Sequence[int]], names: Sequence[str]) -> bytes:
+def bars(counts: Mapping[str, Sequence[int]], names: Sequence[str]) -> bytes:
     """How many images of each class, a group of bars a class and a bar a split."""
     figure = Figure(figsize=(WIDTH, 2.4), layout="constrained")
     axis = figure.subplots()

@@ -2,26 +2,39 @@
 
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 from ganzoo.config import DataConfig
-from ganzoo.errors import FileError, GanzooError, UsageError
+from ganzoo.errors import GanzooError, UsageError
 from ganzoo.evaluation.metrics import FIGURES
-from ganzoo.files import atomic_write, read_json, writing
+from ganzoo.files import atomic_write, writing
+from ganzoo.records import Record, read_record
 from ganzoo.report.comparison import comparison_section, looks_of
 from ganzoo.report.document import FIGURES as FOLDER
 from ganzoo.report.document import Block, Code, Document, Section, Table, Text, percent
 from ganzoo.report.figures import COLOURS, Style
-from ganzoo.report.sources import Json, Material, Story, results_of, stories
+from ganzoo.report.records import (
+    RESULTS,
+    AugmentationRecord,
+    ClassifierRecord,
+    ComparisonResults,
+    StudiedData,
+    StudyPlan,
+    read_results,
+)
+from ganzoo.report.sources import Material, Story, results_of, stories
 from ganzoo.report.study import augmentation_section, classifier_section, data_section, facts_of
-from ganzoo.report.variant import BETTER, variant_section
+from ganzoo.report.variant import variant_section
+from ganzoo.runs.records import JudgeRecord
+
+R = TypeVar("R", bound=Record)
 
 _SHOWN = re.compile(rf"\]\({FOLDER}/([a-z0-9-]+\.(?:png|gif))\)")
 TITLE = "ganzoo report"
 LEAD = "Every figure here is drawn from the files of the runs."
-RESULTS = "results.json"
 FLOOR = (
     "The floor beside a figure is what real images themselves score: as many training images as were generated, "
     "against the test images. A generator at the floor cannot be told from real images by that figure, and differences "
@@ -51,15 +64,15 @@ def write_report(
     out, base = Path(out), comparison
     if base is None and study is not None and (study / "comparison" / RESULTS).is_file():
         base = study / "comparison"
-    results = None if base is None else _results(base)
+    results = None if base is None else read_results(base)
     told = stories(runs or (_first_runs(results, base) if results and base else []))
     if not told and results is None:
         raise UsageError("there are no runs to report on: name some")
     material = Material()
-    compared = results or _compared(told)
+    compared = results or results_of(told)
     sections = [
         *_data(told, study, material),
-        *_study_part(study, "classifier.json"),
+        *_study_part(study, "classifier.json", "The classifier", ClassifierRecord, classifier_section),
         _measured_by(_judges(told, compared)),
         _variants(told, compared, study, material),
     ]
@@ -67,61 +80,48 @@ def write_report(
         sections.append(comparison_section(results, base or Path()))
     elif len(told) > 1:
         sections.append(_unplanned(told, compared))
-    sections += [*_study_part(study, "augmentation.json"), _environment(told)]
+    synthetic = "Synthetic images as training data"
+    sections += _study_part(study, "augmentation.json", synthetic, AugmentationRecord, augmentation_section)
+    sections.append(_environment(told))
     return _save(out, Document(title, LEAD, sections), "report.md")
 
 
 def write_comparison(out: str | Path) -> Path:
     """Write `index.html`, `comparison.md` and `figures/` beside a comparison's `results.json`; return the first."""
     out = Path(out)
-    results = _results(out)
+    results = read_results(out)
     sections = [comparison_section(results, out), _measured_by(_judges([], results))]
     return _save(out, Document("Comparison of variants", LEAD, sections), "comparison.md")
 
 
-def _results(directory: Path) -> Json:
-    results = read_json(directory / RESULTS, ("rows", "floors", "judge"))
-    if results is None:
-        raise FileError(f"{directory} has no {RESULTS}: it is no comparison (ganzoo compare makes one)")
-    return results
-
-
-def _first_runs(results: Json, base: Path) -> list[Path]:
+def _first_runs(results: ComparisonResults, base: Path) -> list[Path]:
     """The first run of each variant that came to its end and is still there."""
     first: dict[str, Path] = {}
-    for row in results["rows"]:
-        if row["status"] == "done" and (base / row["run"]).is_dir():
-            first.setdefault(row["variant"], base / row["run"])
+    for row in results.rows:
+        if row.done and row.variant and (base / row.run).is_dir():
+            first.setdefault(row.variant, base / row.run)
     return list(first.values())
 
 
-def _compared(told: Sequence[Story]) -> Json:
-    return results_of(told) | {"judge": next(iter(_judges(told)), None)}
-
-
-def _judges(told: Sequence[Story], results: Json | None = None) -> list[Json]:
+def _judges(told: Sequence[Story], results: ComparisonResults | None = None) -> list[JudgeRecord]:
     """Each judge once."""
     found = [judge for story in told for judge in story.judges]
-    found += [results["judge"]] if results and results.get("judge") else []
-    return list({judge["sha256"]: judge for judge in found}.values())
+    found += [results.judge] if results and results.judge else []
+    return list({judge.sha256: judge for judge in found}.values())
 
 
 def _data(told: Sequence[Story], study: Path | None, material: Material) -> list[Section]:
     """From the study's `data.json`, else from the images of each data set that runs were trained on."""
-    facts = (
-        None
-        if study is None
-        else read_json(study / "data.json", ("source", "class_names", "train_counts", "test_counts"))
-    )
+    facts = None if study is None else read_record(StudiedData, study / "data.json")
     if facts is not None:
         config = told[0].config if told else None
-        data = config.data if config else DataConfig(source=facts["source"])
+        data = config.data if config else DataConfig(source=facts.source)
         return [_data_set(data, config.facts.sha256 if config else None, facts, material)]
     sources = {(story.config.data.source, story.config.facts.sha256): story.config.data for story in told}
     return [_data_set(data, sha256, None, material) for (_, sha256), data in sources.items()]
 
 
-def _data_set(data: DataConfig, sha256: str | None, facts: Json | None, material: Material) -> Section:
+def _data_set(data: DataConfig, sha256: str | None, facts: StudiedData | None, material: Material) -> Section:
     try:
         splits = material.splits(data, sha256)
     except GanzooError as error:
@@ -129,52 +129,48 @@ def _data_set(data: DataConfig, sha256: str | None, facts: Json | None, material
     return data_section(facts or facts_of(splits), splits)
 
 
-def _study_part(study: Path | None, name: str) -> list[Section]:
+def _study_part(
+    study: Path | None, name: str, title: str, model: type[R], make: Callable[[R], Section]
+) -> list[Section]:
     """A section from a file of the study, or one that says that the file is missing; none where there is no study."""
     if study is None:
         return []
-    title, make, keys = _PARTS[name]
-    document = read_json(study / name, keys)
-    return [Section(title, [Text(f"Left out: the study has no {name}.")]) if document is None else make(document)]
+    record = read_record(model, study / name)
+    return [Section(title, [Text(f"Left out: the study has no {name}.")]) if record is None else make(record)]
 
 
-_PARTS = {
-    "classifier.json": ("The classifier", classifier_section, ("history", "confusion", "class_names", "layers")),
-    "augmentation.json": ("Synthetic images as training data", augmentation_section, ("rows", "classifier", "variant")),
-}
-
-
-def _measured_by(judges: Sequence[Json]) -> Section:
+def _measured_by(judges: Sequence[JudgeRecord]) -> Section:
     """The judge, said once, and what the figures mean."""
     if not judges:
         return Section("How quality is measured", [Text("Nothing here was evaluated yet (ganzoo evaluate RUN).")])
     blocks: list[Block] = [
         Text(
-            f"The judge {judge['name']} is one fixed classifier in whose features distances are measured; it is right "
-            f"on {percent(judge['accuracy'])} of the test images. SHA-256 of its weights: {judge['sha256']}."
+            f"The judge {judge.name} is one fixed classifier in whose features distances are measured; it is right "
+            f"on {percent(judge.accuracy)} of the test images. SHA-256 of its weights: {judge.sha256}."
         )
         for judge in judges
     ]
     if len(judges) > 1:
         blocks.append(Text("Figures by different judges have different units and cannot be compared.", note=True))
     blocks.append(Text(f"{FLOOR} Distances by this judge are no Inception distances: never set one beside the other."))
-    rows = [[figure.title, BETTER[figure.better], figure.meaning] for figure in FIGURES.values()]
+    rows = [[figure.title, figure.direction, figure.meaning] for figure in FIGURES.values()]
     return Section("How quality is measured", [*blocks, Table(header=["Figure", "Better", "Meaning"], rows=rows)])
 
 
-def _variants(told: Sequence[Story], compared: Json, study: Path | None, material: Material) -> Section:
-    plan = (None if study is None else read_json(study / "plan.json")) or {}
+def _variants(told: Sequence[Story], compared: ComparisonResults, study: Path | None, material: Material) -> Section:
+    plan = None if study is None else read_record(StudyPlan, study / "plan.json")
+    epochs = () if plan is None else plan.epochs or ()
     looks = looks_of(compared)
     sections = []
     for story in told:
         style = looks.get(story.label) or looks.get(story.variant) or Style(colour=COLOURS[0])
-        sections.append(variant_section(story, material, style, plan.get("epochs") or ()))
+        sections.append(variant_section(story, material, style, epochs))
     if not sections:
         return Section("The variants", [Text("No run came to its end.")])
     return Section("The variants" if len(sections) > 1 else "The variant", sections)
 
 
-def _unplanned(told: Sequence[Story], compared: Json) -> Section:
+def _unplanned(told: Sequence[Story], compared: ComparisonResults) -> Section:
     """Runs that nobody planned to compare are compared only where they were judged alike."""
     if len(_judges(told)) > 1:
         return Section("Comparison", [Text("Left out: the runs were evaluated by different judges.")])

@@ -15,11 +15,11 @@ from ganzoo.config import DataConfig, RunConfig
 from ganzoo.errors import FileError, GanzooError, UsageError
 from ganzoo.evaluation.judge import load_judge
 from ganzoo.evaluation.reference import Reference, Splits, load_splits
+from ganzoo.report.records import ComparisonResults, ComparisonRow, curve_point
+from ganzoo.runs.records import EvaluationLine, EvaluationRecord, FigureRecord, JudgeRecord, LogLine
 from ganzoo.runs.run import Run
 from ganzoo.training.prepare import recipe
 from ganzoo.zoo.build import build_networks
-
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -52,29 +52,30 @@ class Story:
             return None
 
     @cached_property
-    def metrics(self) -> list[Json]:
-        return self.run.metrics()
+    def metrics(self) -> list[LogLine]:
+        return self.run.read_metrics()
 
     @cached_property
-    def points(self) -> list[Json]:
+    def points(self) -> list[EvaluationLine]:
         """Evaluations on the way, oldest first."""
-        return self.run.evaluations()
+        return self.run.read_evaluations()
 
     @cached_property
-    def evaluation(self) -> Json | None:
+    def evaluation(self) -> EvaluationRecord | None:
         """The newest full evaluation."""
-        return self.run.evaluation()
+        return self.run.read_evaluation()
 
     @property
-    def judges(self) -> list[Json]:
+    def judges(self) -> list[JudgeRecord]:
         """Every judge that its figures are by."""
-        return [document["judge"] for document in [*self.points, self.evaluation or {}] if document.get("judge")]
+        on_the_way = [point.judge for point in self.points]
+        return on_the_way if self.evaluation is None else [*on_the_way, self.evaluation.judge]
 
     @cached_property
     def step(self) -> int:
         """The newest that is known of."""
         checkpoints = [checkpoint.step for checkpoint in self.run.checkpoints()]
-        return max([*checkpoints, *(line["step"] for line in self.metrics[-1:])], default=0)
+        return max([*checkpoints, *(line.step for line in self.metrics[-1:])], default=0)
 
     def epoch(self, step: int) -> float:
         """How many passes of the real images `step` generator updates are."""
@@ -87,10 +88,15 @@ class Story:
         return sorted((int(epoch), path) for epoch, path in found if epoch.isdigit())
 
     @property
+    def figures(self) -> dict[str, FigureRecord]:
+        """The figures of the newest full evaluation."""
+        return {} if self.evaluation is None else self.evaluation.figures
+
+    @property
     def floors(self) -> dict[str, float]:
         """What real images score, by figure."""
-        on_the_way = self.points[-1].get("floors", {}) if self.points else {}
-        return on_the_way | {key: figure["floor"] for key, figure in (self.evaluation or {}).get("figures", {}).items()}
+        on_the_way = self.points[-1].floors if self.points else {}
+        return on_the_way | {key: figure.floor for key, figure in self.figures.items()}
 
 
 def stories(runs: Sequence[Path]) -> list[Story]:
@@ -106,33 +112,33 @@ def stories(runs: Sequence[Path]) -> list[Story]:
     return told
 
 
-def results_of(told: Sequence[Story]) -> Json:
+def results_of(told: Sequence[Story]) -> ComparisonResults:
     """Runs in the form of a comparison's results: those that differ in nothing but the seed are one variant."""
     recipes: dict[str, set[str]] = {}
     for story in told:
         recipes.setdefault(story.variant, set()).add(recipe(story.config))
-    return {
-        "floors": {key: floor for story in told for key, floor in story.floors.items()},
-        "rows": [_row(story, story.variant if len(recipes[story.variant]) == 1 else story.label) for story in told],
-    }
+    return ComparisonResults(
+        judge=next((judge for story in told for judge in story.judges), None),
+        floors={key: floor for story in told for key, floor in story.floors.items()},
+        rows=tuple(_row(story, story.variant if len(recipes[story.variant]) == 1 else story.label) for story in told),
+    )
 
 
-def _row(story: Story, variant: str) -> Json:
-    evaluation = story.evaluation or {}
-    speeds = [line["images_per_s"] for line in story.metrics]
-    return {
-        "name": story.label,
-        "run": str(story.run.path.resolve()),
-        "variant": variant,
-        "seed": story.config.train.seed,
-        "status": "done",
-        "figures": {key: figure["mean"] for key, figure in evaluation.get("figures", {}).items()},
-        "verdict": evaluation.get("verdict"),
-        "images_per_s": statistics.median(speeds) if speeds else None,
-        "generator_parameters": story.parameters("generator"),
-        "discriminator_parameters": story.parameters("discriminator"),
-        "curve": [{**point, **point.get("figures", {})} for point in story.points],
-    }
+def _row(story: Story, variant: str) -> ComparisonRow:
+    speeds = [line.images_per_s for line in story.metrics]
+    return ComparisonRow(
+        name=story.label,
+        run=str(story.run.path.resolve()),
+        variant=variant,
+        seed=story.config.train.seed,
+        status="done",
+        figures={key: figure.mean for key, figure in story.figures.items()},
+        verdict=None if story.evaluation is None else story.evaluation.verdict,
+        images_per_s=statistics.median(speeds) if speeds else None,
+        generator_parameters=story.parameters("generator"),
+        discriminator_parameters=story.parameters("discriminator"),
+        curve=tuple(curve_point(line) for line in story.points),
+    )
 
 
 class Material:

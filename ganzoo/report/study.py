@@ -1,13 +1,13 @@
 """The sections that only a study has: the data, the classifier, and what synthetic images are good for."""
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ganzoo.evaluation.intervals import interval
+from ganzoo.evaluation.intervals import interval, outcome
 from ganzoo.evaluation.reference import Splits
 from ganzoo.report.document import Block, Items, Picture, Section, Table, Text, integer, percent
 from ganzoo.report.figures import (
@@ -22,57 +22,63 @@ from ganzoo.report.figures import (
     labelled_grid,
     panels,
 )
-from ganzoo.report.sources import Json
+from ganzoo.report.records import (
+    AugmentationRecord,
+    AugmentationRow,
+    ClassifierEpoch,
+    ClassifierRecord,
+    StudiedData,
+)
 from ganzoo.runtime.images import grid
 
 SHOWN = 6  # real images of each class, and rows of images without classes
 MAX_CLASSES = 12  # that are shown by name
 MOVED = ", and from the same few real images alone, but turned, scaled and shifted a little, anew at each step"
 MIXED = "with_generated"
-ARMS = {  # what a classifier learns from
+LEARNT_FROM = {  # what a classifier learns from
     "real_only": "real images only",
     MIXED: "real and generated images",
     "moved_only": "real images only, moved",  # turned, scaled and shifted a little
 }
 
 
-def facts_of(splits: Splits) -> Json:
-    """A data set's facts in the form of a study's `data.json`."""
+def facts_of(splits: Splits) -> StudiedData:
+    """A data set's facts, as a study keeps them."""
     train, test = splits.train, splits.test
     classes = train.num_classes or 0
-    return {
-        "source": train.source,
-        "note": train.note or splits.note,
-        "train_images": len(train),
-        "test_images": len(test),
-        "image_shape": list(train.image_shape),
-        "class_names": list(train.class_names or map(str, range(classes))),
-        "train_counts": _counts(train.labels, classes),
-        "test_counts": _counts(test.labels, classes),
-        "train_sha256": train.sha256,
-        "test_sha256": test.sha256,
-    }
+    return StudiedData(
+        source=train.source,
+        note=train.note or splits.note,
+        train_images=len(train),
+        test_images=len(test),
+        image_shape=train.image_shape,
+        class_names=tuple(train.class_names or map(str, range(classes))),
+        train_counts=_counts(train.labels, classes),
+        test_counts=_counts(test.labels, classes),
+        train_sha256=train.sha256,
+        test_sha256=test.sha256,
+    )
 
 
-def _counts(labels: torch.Tensor | None, classes: int) -> list[int]:
-    return [] if labels is None else torch.bincount(labels, minlength=classes).tolist()
+def _counts(labels: torch.Tensor | None, classes: int) -> tuple[int, ...]:
+    return () if labels is None else tuple(torch.bincount(labels, minlength=classes).tolist())
 
 
-def data_section(facts: Json, splits: Splits | None) -> Section:
+def data_section(facts: StudiedData, splits: Splits | None) -> Section:
     """Real images with their labels, and how many there are of each class."""
-    shape = " x ".join(map(str, facts["image_shape"]))
+    shape = " x ".join(map(str, facts.image_shape))
     blocks: list[Block] = [
         Text(
-            f"{facts['source']}: {integer(facts['train_images'])} training and {integer(facts['test_images'])} test "
+            f"{facts.source}: {integer(facts.train_images)} training and {integer(facts.test_images)} test "
             f"images of {shape} (channels x height x width). SHA-256 of the training images "
-            f"{facts['train_sha256']}, of the test images {facts['test_sha256']}."
+            f"{facts.train_sha256}, of the test images {facts.test_sha256}."
         )
     ]
     if splits is None:
         blocks.append(Text("The images themselves are not here any more, so none are shown."))
     else:
-        blocks += [*([Text(facts["note"])] if facts.get("note") else []), _real(splits, facts)]
-    names, counts = facts["class_names"], {"train": facts["train_counts"], "test": facts["test_counts"]}
+        blocks += [*([Text(facts.note)] if facts.note else []), _real(splits, facts)]
+    names, counts = facts.class_names, {"train": facts.train_counts, "test": facts.test_counts}
     if 0 < len(names) <= 4 * MAX_CLASSES:
         alt = "Number of training and test images of each class"
         blocks.append(Picture(name="data-counts", data=bars(counts, names), alt=alt, density=DENSITY))
@@ -82,8 +88,8 @@ def data_section(facts: Json, splits: Splits | None) -> Section:
     return Section("The data", blocks)
 
 
-def _real(splits: Splits, facts: Json) -> Picture:
-    train, names = splits.train, facts["class_names"][:MAX_CLASSES]
+def _real(splits: Splits, facts: StudiedData) -> Picture:
+    train, names = splits.train, facts.class_names[:MAX_CLASSES]
     images = train.images.permute(0, 2, 3, 1).numpy()
     if train.labels is None:
         data = enlarged(grid(images[: SHOWN * 10], columns=10), width=640)
@@ -94,27 +100,27 @@ def _real(splits: Splits, facts: Json) -> Picture:
         columns.append(np.concatenate([found, np.zeros((SHOWN - len(found), *images.shape[1:]), np.uint8)]))
     shown = np.stack(columns, 1).reshape(-1, *images.shape[1:])  # [SHOWN, classes, H, W, C] -> row by row
     data = labelled_grid(shown, len(names), names)
-    which = "each class" if len(names) == len(facts["class_names"]) else "some classes"
+    which = "each class" if len(names) == len(facts.class_names) else "some classes"
     caption = f"The first {SHOWN} training images of {which}."
     return Picture(
         name="data-images", data=data, alt="Real images under their labels", caption=caption, density=DENSITY
     )
 
 
-def classifier_section(document: Json) -> Section:
+def classifier_section(record: ClassifierRecord) -> Section:
     """The feed-forward classifier: its layers, how it learnt, what it confuses."""
-    history, matrix = document["history"], np.array(document["confusion"])
-    last, names = history[-1], document["class_names"]
-    layers = [[name, _shape(shape), integer(parameters)] for name, shape, parameters in document["layers"]]
+    history, matrix, names = record.history, np.array(record.confusion), record.class_names
+    last = history[-1]
+    layers = [[name, shape, integer(parameters)] for name, shape, parameters in record.layers]
     right, total = int(np.trace(matrix)), int(matrix.sum())
     test_error = f"{total - right} of {integer(total)} test images wrong"
     return Section(
         "The classifier",
         [
             Text(
-                f"A classifier of real images, {document['name']}, with {integer(document['parameters'])} parameters. "
-                f"After {last['epoch']} epochs: accuracy {percent(last['train_accuracy'])} on the training images, "
-                f"{percent(last['test_accuracy'])} on the test images."
+                f"A classifier of real images, {record.name}, with {integer(record.parameters)} parameters. "
+                f"After {last.epoch} epochs: accuracy {percent(last.train_accuracy)} on the training images, "
+                f"{percent(last.test_accuracy)} on the test images."
             ),
             Table(header=["Layer", "Shape", "Parameters"], rows=layers),
             Picture(
@@ -134,16 +140,12 @@ def classifier_section(document: Json) -> Section:
     )
 
 
-def _shape(shape: Any) -> str:
-    return " x ".join(map(str, shape)) if isinstance(shape, list) else str(shape)
-
-
-def _history(history: Sequence[Json], what: str) -> Panel:
+def _history(history: Sequence[ClassifierEpoch], what: str) -> Panel:
     series = [
         Series(
             label=split,
-            x=[line["epoch"] for line in history],
-            y=[line[f"{split}_{what}"] for line in history],
+            x=[epoch.epoch for epoch in history],
+            y=[getattr(epoch, f"{split}_{what}") for epoch in history],
             style=Style(colour=colour),
         )
         for split, colour in zip(("train", "test"), COLOURS, strict=False)
@@ -152,16 +154,16 @@ def _history(history: Sequence[Json], what: str) -> Panel:
     return Panel(title=title, x="epochs", series=series, percent=what == "accuracy")
 
 
-def augmentation_section(document: Json) -> Section:
+def augmentation_section(record: AugmentationRecord) -> Section:
     """Accuracy with and without generated images, from few real images to many; said plainly where it fell."""
-    arms = [arm for arm in ARMS if any(row.get(arm) is not None for row in document["rows"])]
-    sizes = sorted({row["per_class"] for row in document["rows"]})
-    found = {size: _accuracies(document["rows"], size, arms) for size in sizes}
-    settings = "; ".join(f"{key.replace('_', ' ')} {value}" for key, value in document.get("settings", {}).items())
+    arms = [arm for arm in LEARNT_FROM if any(row.accuracy(arm) is not None for row in record.rows)]
+    sizes = sorted({row.per_class for row in record.rows})
+    found = {size: _accuracies(record.rows, size, arms) for size in sizes}
+    settings = "; ".join(f"{key.replace('_', ' ')} {value}" for key, value in record.settings.items())
     blocks: list[Block] = [
         Text(
-            f"A classifier ({document['classifier']}) learns from a few real images of each class: from those alone, "
-            f"and from those and images drawn by a generator ({document['variant']}) that was trained on just the same "
+            f"A classifier ({record.classifier}) learns from a few real images of each class: from those alone, "
+            f"and from those and images drawn by a generator ({record.variant}) that was trained on just the same "
             f"few{MOVED if 'moved_only' in arms else ''}. It is tested on the real test images."
         ),
         Picture(
@@ -177,17 +179,17 @@ def augmentation_section(document: Json) -> Section:
     for arm in arms:
         if arm != MIXED:
             pairs = {size: _pairs(accuracies, arms, arm) for size, accuracies in found.items()}
-            blocks.append(Text(f"Generated images against {ARMS[arm]}:"))
-            blocks.append(Items([effect_sentence(size, pair, ARMS[arm]) for size, pair in pairs.items()]))
+            blocks.append(Text(f"Generated images against {LEARNT_FROM[arm]}:"))
+            blocks.append(Items([effect_sentence(size, pair, LEARNT_FROM[arm]) for size, pair in pairs.items()]))
     return Section("Synthetic images as training data", blocks)
 
 
 Accuracies: TypeAlias = NDArray[np.float64]  # [seeds, arms]
 
 
-def _accuracies(rows: Sequence[Json], size: int, arms: Sequence[str]) -> Accuracies:
+def _accuracies(rows: Sequence[AugmentationRow], size: int, arms: Sequence[str]) -> Accuracies:
     """Of the seeds that have all arms."""
-    own = [[row.get(arm) for arm in arms] for row in rows if row["per_class"] == size]
+    own = [[row.accuracy(arm) for arm in arms] for row in rows if row.per_class == size]
     return np.array([values for values in own if None not in values], float).reshape(-1, len(arms))
 
 
@@ -203,11 +205,11 @@ def _effect_panel(found: dict[int, Accuracies], arms: Sequence[str]) -> Panel:
         intervals = [interval(found[size][:, column]) for size in sizes]
         series.append(
             Series(
-                label=ARMS[arm],
+                label=LEARNT_FROM[arm],
                 x=[size * (1 + 0.03 * column) for size in sizes],  # a little aside, so that bars do not hide each other
                 y=[mean for mean, _ in intervals],
                 spread=[half or 0.0 for _, half in intervals],
-                style=Style(colour=COLOURS[list(ARMS).index(arm)]),
+                style=Style(colour=COLOURS[list(LEARNT_FROM).index(arm)]),
                 bars=True,
             )
         )
@@ -227,8 +229,8 @@ def _effect_table(found: dict[int, Accuracies], arms: Sequence[str]) -> Table:
     return Table(
         header=[
             "Real images a class",
-            *(ARMS[arm] for arm in arms),
-            *(f"gain on {ARMS[arm]}" for arm in others),
+            *(LEARNT_FROM[arm] for arm in arms),
+            *(f"gain on {LEARNT_FROM[arm]}" for arm in others),
             "Seeds",
         ],
         rows=rows,
@@ -247,10 +249,8 @@ def effect_sentence(size: int, pairs: Accuracies, others: str = "real images onl
     if half is None:
         return f"{start} there is one seed only, which allows no conclusion: {change}."
     bounds = f"{100 * mean:+.2f} points, 95 % interval {100 * (mean - half):+.2f} to {100 * (mean + half):+.2f}"
-    if abs(mean) <= half:
-        return f"{start}, generated images made no difference beyond the error bars: {change} ({bounds})."
-    verb = "helped" if mean > 0 else "hurt"
-    return f"{start}, generated images {verb}: {change} ({bounds})."
+    verdicts = {"no difference": "made no difference beyond the error bars", "helps": "helped", "hurts": "hurt"}
+    return f"{start}, generated images {verdicts[outcome(mean, half)]}: {change} ({bounds})."
 
 
 def _percent(mean: float, half: float | None, *, signed: bool = False) -> str:

@@ -1,7 +1,7 @@
 """A run's section: what its networks are, how training went, what it draws."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -16,8 +16,9 @@ from ganzoo.evaluation.metrics import FIGURES, title_of
 from ganzoo.report.architecture import layers_of
 from ganzoo.report.document import Block, Picture, Row, Section, Table, Text, integer, slug
 from ganzoo.report.figures import DENSITY, Panel, Series, Style, animation, beside, enlarged, panels, spaced
-from ganzoo.report.sources import Json, Material, Story
+from ganzoo.report.sources import Material, Story
 from ganzoo.runs.opening import load
+from ganzoo.runs.records import EvaluationLine, LogLine
 from ganzoo.runtime.generator import great_circle
 from ganzoo.runtime.images import grid
 from ganzoo.runtime.pixels import to_uint8
@@ -29,7 +30,8 @@ STEPS = 10  # images of an interpolation
 PATHS = 6  # interpolations of an unconditional generator
 CLASSES = 10  # at most, of a conditional one
 DRAWN, NEIGHBOURS = 10, 5
-BETTER = {"lower": "lower", "higher": "higher", "real": "like real"}
+Axis: TypeAlias = Literal["epoch", "seconds"]
+AXES: dict[Axis, str] = {"epoch": "epochs", "seconds": "seconds of training"}
 
 
 def variant_section(story: Story, material: Material, style: Style, epochs: Sequence[int] = ()) -> Section:
@@ -63,8 +65,8 @@ def _introduction(story: Story) -> list[Block]:
     variant, train = config.variant, config.train
     if story.variant in registry.variants:
         blocks.append(Text(registry.variants.summary(story.variant)))
-    if story.evaluation and "verdict" in story.evaluation:
-        blocks.append(Text(f"Verdict: {story.evaluation['verdict']['sentence']}.", note=True))
+    if story.evaluation is not None:
+        blocks.append(Text(f"Verdict: {story.evaluation.verdict.sentence}.", note=True))
     terms = "; ".join(map(_spec, variant.terms)) or "none"
     networks = {role: spec for role in BUILDERS if (spec := getattr(variant, role)) is not None}
     blocks.append(
@@ -74,7 +76,7 @@ def _introduction(story: Story) -> list[Block]:
             f"{variant.critic_steps} discriminator update{'s' * (variant.critic_steps > 1)} for each generator update."
         )
     )
-    spent = f" in {integer(story.metrics[-1]['seconds'])} s" if story.metrics else ""
+    spent = f" in {integer(story.metrics[-1].seconds)} s" if story.metrics else ""
     blocks.append(
         Text(
             f"Trained on {config.data.source} for {integer(story.step)} steps, {story.epoch(story.step):.4g} epochs of "
@@ -95,18 +97,18 @@ def _figures(story: Story) -> list[Block]:
         return [Text(f"Not evaluated at the end yet: ganzoo evaluate {story.run.path} does it.")]
     rows = []
     for key, figure in FIGURES.items():
-        if key in evaluation["figures"]:
-            found = evaluation["figures"][key]
-            title = title_of(key, evaluation["judge"]["name"])
-            spread = found["deviation"] if len(found["values"]) > 1 else None
-            rows.append([title, shown(key, found["mean"], spread), shown(key, found["floor"]), BETTER[figure.better]])
-    draws = len(evaluation["seeds"])
+        if key in evaluation.figures:
+            found = evaluation.figures[key]
+            title = title_of(key, evaluation.judge.name)
+            spread = found.deviation if len(found.values) > 1 else None
+            rows.append([title, shown(key, found.mean, spread), shown(key, found.floor), figure.direction])
+    draws = len(evaluation.seeds)
     over = f"mean ± standard deviation over {draws} draws" if draws > 1 else "one draw"
     caption = (
-        f"At step {integer(evaluation['step'])}: {integer(evaluation['n'])} generated images, {over}; the floor is "
-        f"what real images score. {' '.join(f'{note}.' for note in evaluation.get('notes', ()))}"
+        f"At step {integer(evaluation.step)}: {integer(evaluation.n)} generated images, {over}; the floor is "
+        f"what real images score. {' '.join(f'{note}.' for note in evaluation.notes)}"
     )
-    left_out = [f"{FIGURES[key].title} ({why})" for key, why in evaluation.get("unavailable", {}).items()]
+    left_out = [f"{FIGURES[key].title} ({why})" for key, why in evaluation.unavailable.items() if key in FIGURES]
     blocks: list[Block] = [Table(header=["Figure", "Generated", "Floor", "Better"], rows=rows, caption=caption)]
     return [*blocks, Text(f"Not measured: {'; '.join(left_out)}.")] if left_out else blocks
 
@@ -154,9 +156,9 @@ def _losses(story: Story, style: Style, name: str) -> list[Block]:
     return [Picture(name=f"{name}-losses", data=panels(wanted), alt=alt, caption=caption, density=DENSITY)]
 
 
-def _loss_panel(lines: Sequence[Json], player: str, prefix: str, style: Style) -> Panel:
+def _loss_panel(lines: Sequence[LogLine], player: str, prefix: str, style: Style) -> Panel:
     """The whole loss, and its terms where it has several."""
-    keys = list(dict.fromkeys(key for line in lines for key in line if key.startswith(f"{prefix}_")))
+    keys = list(dict.fromkeys(key for line in lines for key in line.losses if key.startswith(f"{prefix}_")))
     terms = [key for key in keys if key != f"{prefix}_loss"]
     looks = {f"{prefix}_loss": (style, 1.8)}
     if len(terms) > 1:
@@ -165,8 +167,8 @@ def _loss_panel(lines: Sequence[Json], player: str, prefix: str, style: Style) -
     series = [
         Series(
             label=key.removeprefix(f"{prefix}_").replace("_", " "),
-            x=_thinned([line["epoch"] for line in lines if key in line]),
-            y=_thinned([line[key] for line in lines if key in line]),
+            x=_thin([line.epoch for line in lines if key in line.losses]),
+            y=_thin([line.losses[key] for line in lines if key in line.losses]),
             style=look,
             width=width,
         )
@@ -175,38 +177,34 @@ def _loss_panel(lines: Sequence[Json], player: str, prefix: str, style: Style) -
     return Panel(title=f"{player}'s loss", x="epochs", series=series)
 
 
-def _thinned(values: Sequence[float]) -> NDArray[Any]:
+def _thin(values: Sequence[float]) -> NDArray[Any]:
     each = max(1, -(-len(values) // POINTS))
     return np.array([np.mean(values[start : start + each]) for start in range(0, len(values), each)])
 
 
 def _distances(story: Story, style: Style, name: str) -> list[Block]:
-    points = [point for point in story.points if "fid" in point["figures"]]
+    points = [point for point in story.points if "fid" in point.figures]
     if not points:
         return [Text("The run was not evaluated while it trained (--evaluate-every): there is no curve.")]
-    title = title_of("fid", points[-1]["judge"]["name"])
-    floor = points[-1]["floors"].get("fid")
+    title = title_of("fid", points[-1].judge.name)
+    floor = points[-1].floors.get("fid")
     wanted = []
-    for x, unit in (("epoch", "epochs"), ("seconds", "seconds of training")):
+    for x, unit in AXES.items():
         series = _curve(points, x, "fid", title, style)
         wanted.append(Panel(title=f"{title} (lower is better)", x=unit, series=[series], floor=floor, log=True))
-    if any("label_accuracy" in point["figures"] for point in points):
+    if any("label_accuracy" in point.figures for point in points):
         series = _curve(points, "epoch", "label_accuracy", "label accuracy", style)
         wanted.append(Panel(title="Label accuracy", x="epochs", series=[series], percent=True))
-    lost = [
-        f"step {integer(point['step'])}: {', '.join(map(str, point['classes_lost']))}"
-        for point in points
-        if point.get("classes_lost")
-    ]
+    lost = [f"step {integer(point.step)}: {', '.join(point.classes_lost)}" for point in points if point.classes_lost]
     alt = f"{title} of {story.label} by epoch and by seconds, the floor as a dashed line"
     blocks: list[Block] = [Picture(name=f"{name}-distance", data=panels(wanted), alt=alt, density=DENSITY)]
     return [*blocks, Text(f"Classes lost on the way, at {'; '.join(lost)}.")] if lost else blocks
 
 
-def _curve(points: Sequence[Json], x: str, key: str, label: str, style: Style) -> Series:
-    found = [point for point in points if key in point["figures"]]
+def _curve(points: Sequence[EvaluationLine], x: Axis, key: str, label: str, style: Style) -> Series:
+    found = [point for point in points if key in point.figures]
     return Series(
-        label=label, x=[point[x] for point in found], y=[point["figures"][key] for point in found], style=style
+        label=label, x=[getattr(point, x) for point in found], y=[point.figures[key] for point in found], style=style
     )
 
 

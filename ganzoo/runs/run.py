@@ -15,7 +15,7 @@ import platform
 import shlex
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -24,12 +24,13 @@ from typing import Any
 
 from ganzoo.config import RunConfig, Spec, read_toml
 from ganzoo.errors import FileError, UsageError
-from ganzoo.files import atomic_write, locked, read_json, write_json, writing
+from ganzoo.files import atomic_write, locked, write_json, writing
+from ganzoo.records import Record, read_lines, read_record
 from ganzoo.runs.checkpoint import Checkpoint, best_of, list_checkpoints
+from ganzoo.runs.records import EvaluationLine, EvaluationRecord, LogLine
 
 RUNS = Path("runs")
 METRICS, EVALUATIONS, EVALUATION = "metrics.jsonl", "evaluations.jsonl", "evaluation.json"
-EVALUATION_KEYS = ("step", "judge", "data", "n", "asked", "seeds", "figures", "unavailable", "verdict")
 PACKAGES = ("torch-ganzoo", "torch", "torchvision", "numpy", "onnx", "onnxruntime", "safetensors", "pydantic")
 
 
@@ -136,53 +137,60 @@ class Run:
         return best
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The log lines, oldest first; a last line that a crash cut short is left out."""
-        return self._lines(METRICS)
+        """Return the log lines as JSON, oldest first; a last line that a crash cut short is left out."""
+        return [line.to_json() for line in self.read_metrics()]
 
     def evaluations(self) -> list[dict[str, Any]]:
-        """The evaluations on the way, oldest first."""
-        return self._lines(EVALUATIONS)
+        """Return the evaluations on the way as JSON, oldest first."""
+        return [line.to_json() for line in self.read_evaluations()]
 
     def evaluation(self) -> dict[str, Any] | None:
-        """What `ganzoo evaluate` last found, if anything. Raises FileError where the file is damaged."""
-        return read_json(self.path / EVALUATION, EVALUATION_KEYS)
+        """Return what `ganzoo evaluate` last found as JSON, if anything. Raises FileError if the file is damaged."""
+        record = self.read_evaluation()
+        return None if record is None else record.to_json()
 
-    def write_evaluation(self, found: Mapping[str, Any]) -> None:
-        write_json(self.path / EVALUATION, found)
+    def read_metrics(self) -> list[LogLine]:
+        """Return the log lines, oldest first. Raises FileError if the file is damaged."""
+        return read_lines(LogLine, self.path / METRICS)
 
-    def append_metrics(self, line: Mapping[str, Any]) -> None:
+    def read_evaluations(self) -> list[EvaluationLine]:
+        """Return the evaluations on the way, oldest first. Raises FileError if the file is damaged."""
+        return read_lines(EvaluationLine, self.path / EVALUATIONS)
+
+    def read_evaluation(self) -> EvaluationRecord | None:
+        """Return the last full evaluation, if there was one. Raises FileError if the file is damaged."""
+        return read_record(EvaluationRecord, self.path / EVALUATION)
+
+    def write_evaluation(self, record: EvaluationRecord) -> None:
+        write_json(self.path / EVALUATION, record.to_json())
+
+    def append_metrics(self, line: LogLine) -> None:
         self._append(METRICS, line)
 
-    def append_evaluation(self, line: Mapping[str, Any]) -> None:
+    def append_evaluation(self, line: EvaluationLine) -> None:
         self._append(EVALUATIONS, line)
 
     def cut_lines(self, step: int) -> None:
         """Forget the lines after `step`: they are about to be written again."""
-        for name in (METRICS, EVALUATIONS):
+        files: dict[str, Sequence[LogLine | EvaluationLine]] = {
+            METRICS: self.read_metrics(),
+            EVALUATIONS: self.read_evaluations(),
+        }
+        for name, lines in files.items():
             if (self.path / name).exists():
-                lines = [json.dumps(line) + "\n" for line in self._lines(name) if line["step"] <= step]
-                atomic_write(self.path / name, "".join(lines).encode())
+                atomic_write(self.path / name, b"".join(_encode(line) for line in lines if line.step <= step))
 
-    def _append(self, name: str, line: Mapping[str, Any]) -> None:
-        with writing(self.path / name), (self.path / name).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-
-    def _lines(self, name: str) -> list[dict[str, Any]]:
-        path = self.path / name
-        try:
-            lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-            found = [json.loads(line) for line in lines if line.endswith("\n")]
-        except FileNotFoundError:
-            return []
-        except ValueError as error:  # neither UTF-8 nor JSON
-            raise FileError(f"{path} is damaged ({error}); move it away to go on without it") from None
-        if not all(isinstance(line, dict) and {"step", "epoch", "seconds"} <= set(line) for line in found):
-            raise FileError(f"{path} is damaged (a line is no log line); move it away to go on without it")
-        return found
+    def _append(self, name: str, line: Record) -> None:
+        with writing(self.path / name), (self.path / name).open("ab") as file:
+            file.write(_encode(line))
 
     def write_readme(self, config: RunConfig, step: int, epoch: float, note: str) -> None:
         """Say what the run is and what to type next."""
         atomic_write(self.path / "README.md", _readme(self.path, config, step, epoch, note).encode())
+
+
+def _encode(line: Record) -> bytes:
+    return (json.dumps(line.to_json()) + "\n").encode()
 
 
 def _last_written(path: Path) -> int:

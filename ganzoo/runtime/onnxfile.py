@@ -2,16 +2,13 @@
 
 The metadata is a JSON document under the one key `ganzoo`: `schema`, `sha256`, `part` (`generator`, which is also meant
 if it is absent, or `encoder`), `generator` (a `GeneratorInfo`), `layout` (a key of `LAYOUTS`; "float" if it is absent)
-and whatever else the exporter adds. The seal is the SHA-256 of the whole file with its own 64 digits taken as zeros; it
-shows that a file was altered or cut, not who made it. So a file is also checked for what a hostile one would hold: it
-names no other file, and runs nothing but the standard operators (`onnxgraph`) in one graph whose sizes are all known
-and bounded (`onnxsizes`).
+and whatever else the exporter adds. The seal (`ganzoo.sealing`) shows that a file was altered or cut, not who made it.
+So a file is also checked for what a hostile one would hold: it names no other file, and runs nothing but the standard
+operators (`onnxgraph`) in one graph whose sizes are all known and bounded (`onnxsizes`).
 """
 
 import dataclasses
-import hashlib
 import json
-import re
 import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
@@ -28,11 +25,12 @@ from ganzoo.runtime.guard import onnxgraph, onnxsizes
 from ganzoo.runtime.guard.foreign import Signature
 from ganzoo.runtime.guard.onnxgraph import MAX_BYTES, Refused, type_name
 from ganzoo.runtime.guard.onnxsizes import BATCHES, Shape, Value
+from ganzoo.sealing import BLANK, is_sealed
+from ganzoo.sealing import seal as seal
 
 METADATA_KEY = "ganzoo"
 SCHEMA = 3  # 1 knew one layout, float; 2 no encoders and no codes, and is written for a file that has neither
 PARTS = ("generator", "encoder")
-BLANK_DIGEST = "0" * 64  # what stands in the metadata for the digest until the file is sealed
 MAX_METADATA = 2**20  # characters: JSON grows many times when it is read
 MAX_LATENT_DIM = 2**16
 MAX_IMAGE_VALUES = 2**24  # C x H x W: colour at 2048 x 2048 fits
@@ -74,19 +72,11 @@ def metadata(info: GeneratorInfo, extra: Mapping[str, Any] | None = None) -> str
     plain = not (info.code or info.uniform_codes) and (extra or {}).get("part", "generator") == "generator"
     if plain:  # as an older ganzoo reads it
         del generator["code"], generator["uniform_codes"]
-    ours = {"schema": 2 if plain else SCHEMA, "sha256": BLANK_DIGEST, "generator": generator}
+    ours = {"schema": 2 if plain else SCHEMA, "sha256": BLANK, "generator": generator}
     taken = ours.keys() & (extra or {}).keys()
     if taken:
         raise UsageError(f"the metadata key '{min(taken)}' is ganzoo's own: choose another name")
     return json.dumps({**ours, **(extra or {})}, allow_nan=False)  # JavaScript reads it too, and knows no NaN
-
-
-def seal(data: bytes) -> bytes:
-    """The file with its digest in place of the zeros that `metadata` left: the same length, so protobuf still fits."""
-    at = _digest_position(data, BLANK_DIGEST)
-    if at is None:
-        raise UsageError("the model holds no place for its digest: store metadata(info) under the key 'ganzoo', once")
-    return data[:at] + hashlib.sha256(data).hexdigest().encode() + data[at + len(BLANK_DIGEST) :]
 
 
 def read(path: StrPath, *, foreign: bool = False) -> Contents:
@@ -206,31 +196,12 @@ def _document(model: Any, path: StrPath) -> dict[str, Any]:
     return document
 
 
-def _digest_position(data: bytes, digest: str) -> int | None:
-    """Where `digest` stands in the file, as `metadata` wrote it; None where that is nowhere or in several places."""
-    key = b'"sha256": "'
-    marker = key + digest.encode() + b'"'
-    return data.index(marker) + len(key) if data.count(marker) == 1 else None
-
-
 def _check_seal(data: bytes, document: dict[str, Any], path: StrPath) -> None:
     stated = document.get("sha256")
-    at = None
-    if isinstance(stated, str) and re.fullmatch("[0-9a-f]{64}", stated):
-        at = _digest_position(data, stated)
-    if stated == BLANK_DIGEST:
+    if stated == BLANK:
         raise ModelError(f"{path} has no digest: its export did not end; export it again")
-    if at is None or stated != _digest(data, at):
+    if not is_sealed(data, stated):
         raise ModelError(f"{path} was altered or damaged: its digest does not fit it; export or copy it again")
-
-
-def _digest(data: bytes, at: int) -> str:
-    """The SHA-256 of the file with the 64 digits at `at` as zeros."""
-    view = memoryview(data)  # no copy of a large file
-    digest = hashlib.sha256(view[:at])
-    digest.update(BLANK_DIGEST.encode())
-    digest.update(view[at + len(BLANK_DIGEST) :])
-    return digest.hexdigest()
 
 
 def _info(document: dict[str, Any], path: StrPath) -> GeneratorInfo:

@@ -13,13 +13,11 @@ second gains over the third would be due to the generator.
 No judge filters the generated images: it has learnt from tens of thousands of labelled ones, which would be cheating.
 """
 
-import json
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from statistics import fmean, stdev
 from typing import Any
 
 import torch
@@ -29,15 +27,24 @@ from ganzoo.config import RunConfig
 from ganzoo.data import Dataset, normalize
 from ganzoo.errors import DivergedError, Interrupted, UsageError
 from ganzoo.evaluation.classifier import CLASSIFIERS, evaluate_classifier, fit, moved_slightly
-from ganzoo.evaluation.intervals import interval
+from ganzoo.evaluation.intervals import interval, outcome
 from ganzoo.evaluation.reference import Splits
-from ganzoo.files import read_json, write_json
+from ganzoo.files import write_json
+from ganzoo.records import read_record
+from ganzoo.report.records import (
+    ARMS,
+    SCHEMA,
+    AugmentationRecord,
+    AugmentationRow,
+    AugmentationSummary,
+    Difference,
+    Spread,
+)
 from ganzoo.runs.opening import load
 from ganzoo.seeds import derive
 from ganzoo.training.prepare import configure
 from ganzoo.training.trainer import start
 
-SCHEMA = 1
 VARIANT = "cgan"
 SETTINGS = (  # all that the figures hang on, whatever the variant's own defaults become
     "conditional=true",
@@ -52,7 +59,6 @@ SETTINGS = (  # all that the figures hang on, whatever the variant's own default
     "train.steps=2000",
     "train.ema=0.995",
 )
-ARMS = ("real_only", "with_generated", "moved_only")
 COPIES = 20_000  # of the real images in all, each moved, that a generator is shown
 CHUNK = 1000  # images that are moved at a time
 GENERATED = 200  # images a class, at least; twice as many as real ones where that is more
@@ -90,30 +96,32 @@ def augment(
     or settings that make no sense; FileError for a damaged `path`; Interrupted.
     """
     config = configure(variant, splits.train, settings=settings)
-    sizes = _possible(splits, config, sizes, classifier, say)
-    head = {
-        "schema": SCHEMA,
-        "variant": variant,
-        "settings": _described(config, splits, move=move),
-        "recipe": config.variant.model_dump(mode="json"),
-        "classifier": classifier,
-        "data_sha256": splits.sha256,
-    }
-    rows = _kept(path, head)
+    sizes = _choose_sizes(splits, config, sizes, classifier, say)
+    head = AugmentationRecord(
+        schema_version=SCHEMA,
+        variant=variant,
+        settings=_describe(config, splits, move=move),
+        recipe=config.variant.model_dump(mode="json"),
+        classifier=classifier,
+        data_sha256=splits.sha256,
+        seeds=seeds,
+        rows=(),
+    )
+    rows = _read_rows(path, head)
     plan = [(size, seed) for seed in range(seeds) for size in sizes]  # a stopped study is one with fewer seeds
     try:
         for number, (size, seed) in enumerate(plan, 1):
             if (size, seed) not in rows:
-                rows[size, seed] = _row(splits, config, size, seed, classifier, move=move)
-                _write(path, head, seeds, [rows[key] for key in plan if key in rows])
+                rows[size, seed] = _measure(splits, config, size, seed, classifier, move=move)
+                _write(path, head, [rows[key] for key in plan if key in rows])
                 say(f"{_sentence(rows[size, seed])} ({number} of {len(plan)})")
     except Interrupted as stopped:  # the trainer's own advice is to resume a run that is removed by now
         message = f"interrupted; the rows that are done are in {path}, and the same call goes on after them"
         raise Interrupted(message, stopped.exit_code - 128) from None
-    return _write(path, head, seeds, [rows[key] for key in plan])
+    return _write(path, head, [rows[key] for key in plan])
 
 
-def _possible(splits: Splits, config: RunConfig, sizes: Sequence[int], classifier: str, say: Say) -> list[int]:
+def _choose_sizes(splits: Splits, config: RunConfig, sizes: Sequence[int], classifier: str, say: Say) -> list[int]:
     """The sizes that there are enough images for. Raises UsageError where nothing can be studied."""
     labels = splits.train.labels
     if labels is None or splits.test.labels is None:
@@ -135,7 +143,7 @@ def _possible(splits: Splits, config: RunConfig, sizes: Sequence[int], classifie
     return possible
 
 
-def _described(config: RunConfig, splits: Splits, *, move: bool) -> dict[str, Any]:
+def _describe(config: RunConfig, splits: Splits, *, move: bool) -> dict[str, Any]:
     """What a reader should know, beside the generator's recipe."""
     described = {
         "generator_steps": config.train.steps,
@@ -153,36 +161,43 @@ def _described(config: RunConfig, splits: Splits, *, move: bool) -> dict[str, An
     return {key: value for key, value in described.items() if value is not None}
 
 
-def _kept(path: Path, head: Mapping[str, Any]) -> dict[tuple[int, int], dict[str, Any]]:
+def _read_rows(path: Path, head: AugmentationRecord) -> dict[tuple[int, int], AugmentationRow]:
     """The rows that `path` has already, if they were made with the same settings."""
-    former = read_json(path, ("rows",))
-    if former is None or {key: former.get(key) for key in head} != json.loads(json.dumps(head)):
+    former = read_record(AugmentationRecord, path)
+    same = ("variant", "settings", "recipe", "classifier", "data_sha256")
+    if former is None or any(getattr(former, key) != getattr(head, key) for key in same):
         return {}
-    return {(row["per_class"], row["seed"]): row for row in former["rows"]}
+    return {(row.per_class, row.seed): row for row in former.rows}
 
 
-def _row(splits: Splits, config: RunConfig, size: int, seed: int, classifier: str, *, move: bool) -> dict[str, Any]:
+def _measure(
+    splits: Splits, config: RunConfig, size: int, seed: int, classifier: str, *, move: bool
+) -> AugmentationRow:
     began = time.monotonic()
     few = subset(splits.train, size, seed)
     count = max(GENERATED * (few.num_classes or 0), 2 * len(few))
-    real = _repeated(few, count)
+    real = _repeat(few, count)
 
     def accuracy(first: Dataset, *, augment: bool = False) -> float:
         return _accuracy((first, real), splits.test, classifier, seed, augment=augment)
 
-    row: dict[str, Any] = {
-        "per_class": size,
-        "seed": seed,
-        "steps": len(LRS) * EPOCHS * (count // BATCH_SIZE),
-        "generated": count,
+    accuracies: dict[str, Any] = {
         "real_only": accuracy(real),
         "moved_only": accuracy(real, augment=True) if move else None,
     }
     try:
-        row["with_generated"] = accuracy(_generated(config, _moved(few, seed) if move else few, count, seed))
+        shown = _move(few, seed) if move else few
+        accuracies["with_generated"] = accuracy(_generate(config, shown, count, seed))
     except DivergedError as error:
-        row |= {"with_generated": None, "error": str(error)}
-    return {**row, "seconds": round(time.monotonic() - began, 1)}
+        accuracies |= {"with_generated": None, "error": str(error)}
+    return AugmentationRow(
+        per_class=size,
+        seed=seed,
+        steps=len(LRS) * EPOCHS * (count // BATCH_SIZE),
+        generated=count,
+        **accuracies,
+        seconds=round(time.monotonic() - began, 1),
+    )
 
 
 def subset(dataset: Dataset, size: int, seed: int) -> Dataset:
@@ -199,14 +214,14 @@ def _rows(dataset: Dataset, rows: Tensor) -> Dataset:
     return replace(dataset, images=images, mapped=None, labels=labels, source="array", note=None)
 
 
-def _repeated(dataset: Dataset, count: int) -> Dataset:
+def _repeat(dataset: Dataset, count: int) -> Dataset:
     """The images again and again, until there are `count`."""
     return _rows(dataset, torch.arange(count) % len(dataset))
 
 
-def _moved(real: Dataset, seed: int) -> Dataset:
+def _move(real: Dataset, seed: int) -> Dataset:
     """`COPIES` copies of the images, each turned, scaled and shifted a little."""
-    copies = _repeated(real, max(COPIES, len(real)))
+    copies = _repeat(real, max(COPIES, len(real)))
     generator = torch.Generator().manual_seed(derive(seed, "moved"))
     images = torch.cat([moved_slightly(normalize(chunk), generator) for chunk in torch.split(copies.images, CHUNK)])
     return replace(copies, images=images.mul(127.5).add(127.5).round().clamp(0, 255).to(torch.uint8))
@@ -217,7 +232,7 @@ def _labels(dataset: Dataset) -> Tensor:
     return dataset.labels
 
 
-def _generated(config: RunConfig, images: Dataset, count: int, seed: int) -> Dataset:
+def _generate(config: RunConfig, images: Dataset, count: int, seed: int) -> Dataset:
     """`count` images, the classes in turn, of a generator that has seen nothing but `images`."""
     batch_size = min(config.data.batch_size, len(images))
     config = config.with_train(seed=seed).with_data(batch_size=batch_size)
@@ -251,47 +266,39 @@ def _accuracy(phases: Sequence[Dataset], test: Dataset, classifier: str, seed: i
     return evaluate_classifier(network, test.images, _labels(test))[1]
 
 
-def _write(path: Path, head: Mapping[str, Any], seeds: int, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    sizes = sorted({row["per_class"] for row in rows})
-    summary = [_summary(size, [row for row in rows if row["per_class"] == size]) for size in sizes]
-    document = {**head, "seeds": seeds, "rows": list(rows), "summary": summary}
+def _write(path: Path, head: AugmentationRecord, rows: Sequence[AugmentationRow]) -> dict[str, Any]:
+    sizes = sorted({row.per_class for row in rows})
+    summary = tuple(_summarise(size, [row for row in rows if row.per_class == size]) for size in sizes)
+    document = head.model_copy(update={"rows": tuple(rows), "summary": summary}).to_json()
     write_json(path, document)
     return document
 
 
-def _summary(size: int, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _summarise(size: int, rows: Sequence[AugmentationRow]) -> AugmentationSummary:
     """A size's figures over the seeds; those whose generator diverged are left out."""
-    done = [row for row in rows if row["with_generated"] is not None]
-    found: dict[str, Any] = {"per_class": size, "seeds": len(done)}
-    arms = [arm for arm in ARMS if done and done[0][arm] is not None]
-    found |= {arm: _spread([row[arm] for row in done]) for arm in arms}
-    for arm, name in (("real_only", "difference"), ("moved_only", "difference_to_moved")):
-        if arm in arms:
-            found[name] = _difference([row["with_generated"] - row[arm] for row in done])
-    found["outcome"] = found["difference"]["outcome"] if done else "no result"
-    return found
+    done = [row for row in rows if row.with_generated is not None]
+    accuracies = {arm: [value for row in done if (value := row.accuracy(arm)) is not None] for arm in ARMS}
+    spreads = {arm: Spread.of(values) for arm, values in accuracies.items() if values}
+    differences = {
+        name: _compare(accuracies["with_generated"], accuracies[arm])
+        for arm, name in (("real_only", "difference"), ("moved_only", "difference_to_moved"))
+        if accuracies[arm]
+    }
+    word = differences["difference"].outcome if done else "no result"
+    found: dict[str, Any] = {**spreads, **differences}
+    return AugmentationSummary(per_class=size, seeds=len(done), **found, outcome=word)
 
 
-def _difference(values: Sequence[float]) -> dict[str, Any]:
-    """Of values paired by seed; `interval` is half of the 95 % interval of their mean."""
+def _compare(ours: Sequence[float], others: Sequence[float]) -> Difference:
+    """Of values paired by seed; `interval` is half of the 95 % interval of their mean difference."""
+    values = [one - other for one, other in zip(ours, others, strict=True)]
     mean, half = interval(values)
-    return {**_spread(values), "interval": half, "outcome": outcome(mean, half)}
+    return Difference(**dict(Spread.of(values)), interval=half, outcome=outcome(mean, half))
 
 
-def outcome(mean: float, half: float | None) -> str:
-    """What a difference and half of its 95 % interval allow to say; with one seed (None) that is nothing."""
-    if half is None or abs(mean) <= half:
-        return "no difference"
-    return "helps" if mean > 0 else "hurts"
-
-
-def _spread(values: Sequence[float]) -> dict[str, float]:
-    return {"mean": fmean(values), "deviation": stdev(values) if len(values) > 1 else 0.0}
-
-
-def _sentence(row: Mapping[str, Any]) -> str:
+def _sentence(row: AugmentationRow) -> str:
     """One line about a row, for the progress."""
-    shares = {arm.replace("_", " "): row[arm] for arm in ARMS if row[arm] is not None}
-    parts = ", ".join(f"{arm} {share:.2%}" for arm, share in shares.items())
-    error = f"; {row['error']}" if "error" in row else ""
-    return f"{row['per_class']} a class, seed {row['seed']}: {parts}{error}"
+    shares = {arm: value for arm in ARMS if (value := row.accuracy(arm)) is not None}
+    parts = ", ".join(f"{arm.replace('_', ' ')} {share:.2%}" for arm, share in shares.items())
+    error = f"; {row.error}" if row.error else ""
+    return f"{row.per_class} a class, seed {row.seed}: {parts}{error}"

@@ -13,6 +13,7 @@ The same call goes on where it was stopped: every part that is there is kept.
 
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,11 @@ from ganzoo.evaluation.judge import load_judge
 from ganzoo.evaluation.reference import Splits, load_splits
 from ganzoo.files import write_json
 from ganzoo.report import write_report
+from ganzoo.report.records import FIGURE_KEYS, ClassifierEpoch, ClassifierRecord
 from ganzoo.report.study import facts_of
 from ganzoo.seeds import derive
 from ganzoo.studies.augmentation import augment
-from ganzoo.studies.comparison import FIGURES, claim, compare, parse
+from ganzoo.studies.comparison import claim, compare, parse
 from ganzoo.training.prepare import configure
 from ganzoo.training.trainer import train
 
@@ -58,7 +60,7 @@ class StudyPlan(BaseModel):
     seeds: PositiveInt = 1
     settings: tuple[str, ...] = ()
     n: int = N
-    figures: tuple[str, ...] = FIGURES
+    figures: tuple[str, ...] = FIGURE_KEYS
     augmentation_sizes: tuple[int, ...] = (10, 50, 100, 500)  # real images a class; none: no augmentation
     augmentation_seeds: int = 5
 
@@ -84,10 +86,10 @@ def study(out: str | Path = "study", *, jobs: int = 1, say: Say = lambda text: N
     left = [variant for variant in plan.variants if not _is_trained(plan, directory, variant)]
     if left:
         say(estimate(plan, splits, left))
-    write_json(directory / "data.json", facts_of(splits))
+    write_json(directory / "data.json", facts_of(splits).to_json())
     if not (directory / "classifier.json").exists():
         say("classifier: a feed-forward network")
-        write_json(directory / "classifier.json", _classifier(splits, say))
+        write_json(directory / "classifier.json", _fit_classifier(splits, say).to_json())
     _compare(plan, directory / "comparison", jobs, say)
     if plan.augmentation_sizes:
         say("augmentation: a classifier on few real images, with and without generated ones")
@@ -157,7 +159,7 @@ def _plan(settings: dict[str, Any]) -> tuple[Splits, StudyPlan]:
     return splits, plan.model_copy(update={"dataset": splits.train.source})
 
 
-def _classifier(splits: Splits, say: Say) -> dict[str, Any]:
+def _fit_classifier(splits: Splits, say: Say) -> ClassifierRecord:
     """The case study's simple feed-forward classifier, epoch by epoch."""
     train, test = splits.train, splits.test
     assert train.labels is not None
@@ -182,23 +184,23 @@ def _classifier(splits: Splits, say: Say) -> dict[str, Any]:
         )
     predicted = logits_of(network, test.images).argmax(1)
     confusion = torch.bincount(test.labels * classes + predicted, minlength=classes**2).view(classes, classes)
-    return {
-        "name": "mlp",
-        "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "layers": [
-            [
+    return ClassifierRecord(
+        name="mlp",
+        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        layers=tuple(
+            (
                 type(layer).__name__,
                 f"{layer.in_features} -> {layer.out_features}",
                 sum(p.numel() for p in layer.parameters()),
-            ]
+            )
             for layer in network.modules()
             if isinstance(layer, torch.nn.Linear)
-        ],
-        "history": [epoch.to_json() for epoch in history],
-        "test_accuracy": evaluate_classifier(network, test.images, test.labels)[1],
-        "confusion": confusion.tolist(),
-        "class_names": facts_of(splits)["class_names"],
-    }
+        ),
+        history=tuple(ClassifierEpoch(**asdict(epoch)) for epoch in history),
+        test_accuracy=evaluate_classifier(network, test.images, test.labels)[1],
+        confusion=tuple(map(tuple, confusion.tolist())),
+        class_names=facts_of(splits).class_names,
+    )
 
 
 def _compare(plan: StudyPlan, directory: Path, jobs: int, say: Say) -> None:

@@ -14,55 +14,48 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from statistics import fmean, median, stdev
+from statistics import fmean, median
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ganzoo import data, runtime
 from ganzoo.config import DEFAULT_MINUTES, RunConfig
 from ganzoo.errors import FileError, GanzooError, UsageError, first_line
-from ganzoo.evaluation.evaluator import SEEDS, N, evaluate
+from ganzoo.evaluation.evaluator import evaluate
 from ganzoo.evaluation.judge import load_judge
 from ganzoo.exporting.exporter import export
 from ganzoo.files import locked, write_json
+from ganzoo.report.records import (
+    COSTS,
+    FIGURE_KEYS,
+    LATENCY,
+    RESULTS,
+    SCHEMA,
+    ComparisonPlan,
+    ComparisonResults,
+    ComparisonRow,
+    Spread,
+    VariantSummary,
+    curve_point,
+)
 from ganzoo.runs.run import Run
 from ganzoo.studies.executors import EXECUTORS, Job, Say, check_executor
 from ganzoo.studies.stopwatch import turn
 from ganzoo.training.prepare import configure, recipe
 from ganzoo.training.trainer import resume, start
 
-SCHEMA = 1
-FIGURES = (
-    "fid", "kid", "label_accuracy", "cas", "precision", "recall", "density", "coverage", "classes", "entropy",
-    "confidence", "diversity", "sharpness", "memorised",
-)  # fmt: skip
 SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8)  # of a budget of minutes: when runs are judged, besides its end
 LATENCY_BATCHES = (1, 64)
 LATENCY_SECONDS = 0.3  # a batch size
 
 
-class Plan(BaseModel):
-    """What a comparison consists of."""
+class Plan(ComparisonPlan):
+    """A plan as a caller gives it: a field that there is not is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    schema_version: int = SCHEMA
-    variants: tuple[str, ...] = ()
-    seeds: PositiveInt = SEEDS
-    dataset: str = "auto"
-    data_dir: str | None = None
-    minutes: float | None = None
-    epochs: float | None = None
-    steps: int | None = None
-    points: tuple[float, ...] = ()  # seconds of training where the budget is minutes, else epochs: when runs are judged
-    sample_epochs: tuple[int, ...] | None = None
-    settings: tuple[str, ...] = ()
-    n: int = Field(default=N, ge=2)
-    figures: tuple[str, ...] = FIGURES
-    runs: tuple[str, ...] = ()  # trained elsewhere
+    model_config = ConfigDict(extra="forbid")
 
 
 def compare(
@@ -98,8 +91,8 @@ def compare(
     with locked(directory, "is being worked on"):
         todo = _jobs(plan, directory)
         errors = dict(EXECUTORS[executor](partial(perform, plan), todo, jobs, directory, say))
-        results = _results(plan, directory, todo, errors)
-        write_json(directory / "results.json", results)
+        results = _collect(plan, directory, todo, errors).to_json()
+        write_json(directory / RESULTS, results)
     return results
 
 
@@ -112,8 +105,8 @@ def _plan(runs: tuple[str, ...], variants: tuple[str, ...], settings: Mapping[st
     if "data_dir" in given:
         given["data_dir"] = os.path.abspath(given["data_dir"])  # noqa: PTH100  # as a string; others work elsewhere
     plan = parse(Plan, {**given, "runs": runs, "variants": variants})
-    if unknown := set(plan.figures) - set(FIGURES):
-        raise UsageError(f"no figure '{min(unknown)}': expected some of {', '.join(FIGURES)}")
+    if unknown := set(plan.figures) - set(FIGURE_KEYS):
+        raise UsageError(f"no figure '{min(unknown)}': expected some of {', '.join(FIGURE_KEYS)}")
     if len(set(variants)) < len(variants) or len(set(runs)) < len(runs):
         raise UsageError("a variant or run is named twice: name each once")
     for variant in variants:  # a wrong name or setting fails here, before hours of training
@@ -238,14 +231,14 @@ def _cadence(plan: Plan) -> str:
 
 def _is_judged(run: Run, plan: Plan) -> bool:
     """Whether the run's evaluation.json has this plan's figures of its newest checkpoint, by its data's judge."""
-    found = run.evaluation()
-    if found is None or found["step"] != run.latest_checkpoint().step:
+    found = run.read_evaluation()
+    if found is None or found.step != run.latest_checkpoint().step:
         return False
-    complete = set(plan.figures) <= {*found["figures"], *found["unavailable"]}
+    complete = set(plan.figures) <= {*found.figures, *found.unavailable}
     config = run.config.data
-    same = config.source == "array" or found["data"]["source"] == config.source
+    same = config.source == "array" or found.data.source == config.source
     judge = None if config.source == "array" else load_judge(config.source, config.data_dir).sha256
-    return complete and same and found["asked"] == plan.n and judge in (None, found["judge"]["sha256"])
+    return complete and same and found.asked == plan.n and judge in (None, found.judge.sha256)
 
 
 def _is_exported(run: Run) -> bool:
@@ -260,31 +253,28 @@ def _onnx(run: Run) -> Path:
     return run.path / f"{run.config.run.variant}.onnx"
 
 
-def _results(plan: Plan, directory: Path, todo: Sequence[Job], errors: Mapping[Path, str]) -> dict[str, Any]:
-    rows = [_row(job, directory, errors.get(job.path)) for job in todo]
-    done = [row for row in rows if row["status"] == "done"]
+def _collect(plan: Plan, directory: Path, todo: Sequence[Job], errors: Mapping[Path, str]) -> ComparisonResults:
+    rows = _name_recipes([_row(job, directory, errors.get(job.path)) for job in todo], directory)
+    done = [row for row in rows if row.done]
     _check_comparable(done)
-    _name_recipes(done, directory)
-    return {
-        "schema": SCHEMA,
-        "plan": plan.model_dump(mode="json"),
-        "judge": done[0]["judge"] if done else None,
-        "data": done[0]["data"] if done else None,
-        "floors": _means([row["floors"] for row in done]),
-        "curve_floors": _means([row["curve_floors"] for row in done]),
-        "rows": rows,
-        "table": [
-            _summary(variant, rows) for variant in dict.fromkeys(row["variant"] for row in rows if row["variant"])
-        ],
-    }
+    return ComparisonResults(
+        schema_version=SCHEMA,
+        plan=ComparisonPlan(**plan.model_dump()),
+        judge=done[0].judge if done else None,
+        data=done[0].data if done else None,
+        floors=_means([row.floors for row in done]),
+        curve_floors=_means([row.curve_floors for row in done]),
+        rows=tuple(rows),
+        table=tuple(_summary(variant, rows) for variant in dict.fromkeys(row.variant for row in rows if row.variant)),
+    )
 
 
-def _check_comparable(done: Sequence[Mapping[str, Any]]) -> None:
+def _check_comparable(done: Sequence[ComparisonRow]) -> None:
     """Raises UsageError unless all were judged by one judge, on the same test images, with as many of their own."""
     for what, values in {
-        "by different judges": {f"{row['judge']['name']} {row['judge']['sha256'][:8]}" for row in done},
-        "on different data": {f"{row['data']['source']} {row['data']['test_sha256'][:8]}" for row in done},
-        "with different numbers of images": {str(row["n"]) for row in done},
+        "by different judges": {f"{row.judge.name} {row.judge.sha256[:8]}" for row in done if row.judge},
+        "on different data": {f"{row.data.source} {row.data.test_sha256[:8]}" for row in done if row.data},
+        "with different numbers of images": {str(row.n) for row in done},
     }.items():
         if len(values) > 1:
             raise UsageError(
@@ -292,47 +282,42 @@ def _check_comparable(done: Sequence[Mapping[str, Any]]) -> None:
             )
 
 
-def _name_recipes(done: Sequence[dict[str, Any]], directory: Path) -> None:
+def _name_recipes(rows: Sequence[ComparisonRow], directory: Path) -> list[ComparisonRow]:
     """Runs of one variant are repetitions if only their seeds differ; where more does, each goes by its own name."""
-    recipes: dict[str, set[str]] = {}
-    for row in done:
-        recipes.setdefault(row["variant"], set()).add(recipe(Run.open(directory / row["run"]).config))
-    for row in done:
-        if len(recipes[row["variant"]]) > 1:
-            row["variant"] = row["name"]
+    recipes: dict[str | None, set[str]] = {}
+    for row in rows:
+        if row.done:
+            recipes.setdefault(row.variant, set()).add(recipe(Run.open(directory / row.run).config))
+    return [
+        row.model_copy(update={"variant": row.name}) if row.done and len(recipes[row.variant]) > 1 else row
+        for row in rows
+    ]
 
 
-def _row(job: Job, directory: Path, error: str | None) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "name": job.name,
-        "run": os.path.relpath(job.path, directory),
-        "variant": job.variant,
-        "seed": job.seed,
-        "status": "done" if error is None else "failed",
-        "error": error,
-    }
+def _row(job: Job, directory: Path, error: str | None) -> ComparisonRow:
+    place = os.path.relpath(job.path, directory)
     if error is not None:
-        return row
+        return ComparisonRow(name=job.name, run=place, variant=job.variant, seed=job.seed, status="failed", error=error)
     run = Run.open(job.path)
-    config, found, curve = run.config, run.evaluation(), run.evaluations()
+    config, found, curve = run.config, run.read_evaluation(), run.read_evaluations()
     assert found is not None
-    return {
-        **row,
-        "variant": config.run.variant,
-        "seed": config.train.seed,
-        "judge": found["judge"],
-        "data": found["data"],
-        "n": found["n"],
-        "figures": {key: figure["mean"] for key, figure in found["figures"].items()},
-        "floors": {key: figure["floor"] for key, figure in found["figures"].items()},
-        "verdict": found["verdict"],
+    return ComparisonRow(
+        name=job.name,
+        run=place,
+        variant=config.run.variant,
+        seed=config.train.seed,
+        status="done",
+        error=None,
+        judge=found.judge,
+        data=found.data,
+        n=found.n,
+        figures={key: figure.mean for key, figure in found.figures.items()},
+        floors={key: figure.floor for key, figure in found.figures.items()},
+        verdict=found.verdict,
         **_size_and_speed(run),
-        "curve": [
-            {"step": line["step"], "epoch": line["epoch"], "seconds": line["seconds"], **line["figures"]}
-            for line in curve
-        ],
-        "curve_floors": curve[-1]["floors"] if curve else {},  # of as many images as were judged on the way
-    }
+        curve=tuple(curve_point(line) for line in curve),
+        curve_floors=curve[-1].floors if curve else {},
+    )
 
 
 def _size_and_speed(run: Run) -> dict[str, Any]:
@@ -368,21 +353,23 @@ def latency(path: Path) -> dict[str, float]:
     return found
 
 
-def _summary(variant: str, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _summary(variant: str, rows: Sequence[ComparisonRow]) -> VariantSummary:
     """A variant's row: mean and deviation over its runs."""
-    own = [row for row in rows if row["variant"] == variant]
-    done = [row for row in own if row["status"] == "done"]
-    flat = [
-        {**row["figures"], "images_per_s": row["images_per_s"], "generator_parameters": row["generator_parameters"],
-         "onnx_bytes": row["onnx_bytes"], **{f"latency_ms_{batch}": ms for batch, ms in row["latency_ms"].items()}}
-        for row in done
-    ]  # fmt: skip
-    return {
-        "variant": variant,
-        "runs": len(done),
-        "failed": len(own) - len(done),
-        **{key: _spread([values[key] for values in flat if key in values]) for key in _keys(flat)},
-    }
+    own = [row for row in rows if row.variant == variant]
+    done = [row for row in own if row.done]
+    numbers = [_numbers(row) for row in done]
+    return VariantSummary(
+        variant=variant,
+        runs=len(done),
+        failed=len(own) - len(done),
+        spreads={key: Spread.of([values[key] for values in numbers if key in values]) for key in _keys(numbers)},
+    )
+
+
+def _numbers(row: ComparisonRow) -> dict[str, float]:
+    """All numbers of a run that its variant's row has the mean of."""
+    costs = {key: getattr(row, key) for key in COSTS}
+    return {**row.figures, **costs, **{f"{LATENCY}{batch}": ms for batch, ms in row.latency_ms.items()}}
 
 
 def _means(tables: Sequence[Mapping[str, float]]) -> dict[str, float]:
@@ -391,7 +378,3 @@ def _means(tables: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 def _keys(tables: Sequence[Mapping[str, Any]]) -> list[str]:
     return list(dict.fromkeys(key for table in tables for key in table))
-
-
-def _spread(values: Sequence[float]) -> dict[str, float]:
-    return {"mean": fmean(values), "deviation": stdev(values) if len(values) > 1 else 0.0}

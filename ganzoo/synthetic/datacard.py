@@ -1,24 +1,23 @@
 """The data card of a synthetic data set: what its manifest says, for people."""
 
-from collections.abc import Mapping
-from typing import Any
+from ganzoo.synthetic.manifest import Manifest
 
 MANIFEST, CARD = "manifest.json", "README.md"
 
 
-def card(manifest: Mapping[str, Any]) -> str:
+def card(manifest: Manifest) -> str:
     """The card in Markdown."""
-    model, flat = manifest["model"], manifest["format"] == "png" and manifest["labels"] is None
-    channels, height, width = manifest["image_shape"]
-    parts = " and ".join(f"{part['kept']:,} in `{name}`" for name, part in manifest["parts"].items())
-    step = "" if model["step"] is None else f" after {model['step']} steps"
-    return f"""# {manifest["kept"]:,} synthetic images
+    model, flat = manifest.model, manifest.format == "png" and manifest.labels is None
+    channels, height, width = manifest.image_shape
+    parts = " and ".join(f"{part.kept:,} in `{name}`" for name, part in manifest.parts.items())
+    step = "" if model.step is None else f" after {model.step} steps"
+    return f"""# {manifest.kept:,} synthetic images
 
 Drawn by a generative model. None of them is a real image.
 
 - **What**: {"grey" if channels == 1 else "RGB"} images of {height} x {width} pixels, 8 bits a channel: {parts}.
-- **Drawn by**: `{model["variant"]}`{step}, trained on `{model["trained_on"]["source"]}`; \
-the model `{model["name"]}` has the SHA-256 `{model["sha256"]}`, the seed is {manifest["seed"]}.
+- **Drawn by**: `{model.variant}`{step}, trained on `{model.trained_on.source}`; \
+the model `{model.name}` has the SHA-256 `{model.sha256}`, the seed is {manifest.seed}.
 - **Labels**: {_about_labels(manifest)}
 - **Chosen**: {_about_choice(manifest)}
 
@@ -27,12 +26,12 @@ the model `{model["name"]}` has the SHA-256 `{model["sha256"]}`, the seed is {ma
 {_table(manifest)}## To load it
 
 ```python
-{_LOADING["flat" if flat else manifest["format"]]}
+{_LOADING["flat" if flat else manifest.format]}
 ```
 
 ## Limits
 
-- The images repeat what the model learnt from `{model["trained_on"]["source"]}`, its gaps and biases with it; they are
+- The images repeat what the model learnt from `{model.trained_on.source}`, its gaps and biases with it; they are
   no new observations, and may vary less than real images do.
 - Keep them out of test sets, and where they are mixed with real images, say so and keep a real-only result beside.
 - A label is what the generator or a classifier says, and both err, most on images that are hard to tell.
@@ -59,49 +58,49 @@ images, labels = file["images"], file.get("labels")""",
 }
 
 
-def _about_labels(manifest: Mapping[str, Any]) -> str:
-    reason = manifest["unavailable"].get("label_accuracy")
-    if manifest["labels"] is None:
+def _about_labels(manifest: Manifest) -> str:
+    reason = manifest.unavailable.get("label_accuracy")
+    if manifest.labels is None:
         return f"none: {reason}."
-    asked, judge = "the classes that the generator was asked for", manifest["judge"]
+    asked, judge = "the classes that the generator was asked for", manifest.judge
     if judge is None:
         return f"{asked}, not verified: {reason}."
     judged = (
         f"the judge `{judge['name']}`, a classifier that is right about {judge['accuracy']:.2%} of the real test "
         f"images (SHA-256 `{judge['sha256']}`)"
     )
-    if manifest["labels"] == "judge":
+    if manifest.labels == "judge":
         return (
-            f"given by {judged}. Its mean confidence is {manifest['mean_confidence']:.2%}; how many are right was not "
+            f"given by {judged}. Its mean confidence is {manifest.mean_confidence:.2%}; how many are right was not "
             f"measured: {reason}."
         )
-    return f"{asked}. **{manifest['label_accuracy']:.2%}** of the images are read as their label by {judged}."
+    return f"{asked}. **{manifest.label_accuracy:.2%}** of the images are read as their label by {judged}."
 
 
-def _about_choice(manifest: Mapping[str, Any]) -> str:
-    kept, drawn = manifest["kept"], manifest["drawn"]
+def _about_choice(manifest: Manifest) -> str:
+    kept, drawn = manifest.kept, manifest.drawn
     shares = {"uniform": "as many of each class", "real": "classes in the proportions of the training data"}
-    balance = f"{shares[manifest['balance']]}; " if manifest["balance"] else ""
-    if manifest["filter"] is None:
+    balance = f"{shares[manifest.balance]}; " if manifest.balance else ""
+    if manifest.filter is None:
         return f"{balance}{kept:,} images kept of {drawn:,} drawn."
-    before = manifest["label_accuracy_before_filter"]
+    before = manifest.label_accuracy_before_filter
     compare = "" if before is None else f"; of all that were drawn it reads {before:.2%} as their label"
     return (
         f"{balance}{kept:,} images kept of {drawn:,} drawn, those to whose label the judge gives a probability of "
-        f"{manifest['filter']['min_confidence']:g} or more. The judge that chose is the judge that measured, so its "
+        f"{manifest.filter.min_confidence:g} or more. The judge that chose is the judge that measured, so its "
         f"agreement with the labels flatters{compare}."
     )
 
 
-def _table(manifest: Mapping[str, Any]) -> str:
+def _table(manifest: Manifest) -> str:
     """Images a class and part, and the label accuracy of each class."""
-    names, parts, accuracy = manifest["class_names"], manifest["parts"], manifest["label_accuracy_by_class"]
+    names, parts, accuracy = manifest.class_names, manifest.parts, manifest.label_accuracy_by_class
     if names is None:
         return ""
     columns = ["label", "class", *parts, *(["read as its label"] if accuracy else [])]
     rows = [columns, ["---"] * len(columns)]
     for label, name in enumerate(names):
-        shares = [f"{part['class_counts'][label]:,}" for part in parts.values()]
+        shares = [f"{part.class_counts[label]:,}" for part in parts.values() if part.class_counts]
         read = accuracy and accuracy[label]
         rows.append(
             [

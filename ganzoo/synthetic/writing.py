@@ -30,13 +30,12 @@ from ganzoo.runtime import bundled, onnxfile
 from ganzoo.runtime.generator import CHUNK, Generator
 from ganzoo.runtime.images import encode_png
 from ganzoo.synthetic.datacard import CARD, MANIFEST, card
+from ganzoo.synthetic.manifest import KIND, Filter, Manifest, ModelRecord, Part, TrainedOn
 
 if TYPE_CHECKING:  # torch only where there is a run, a judge or real data to read
     from ganzoo.evaluation.judge import Judge
     from ganzoo.runs.run import Run
 
-SCHEMA = 1
-KIND = "ganzoo sample"  # by which a manifest of ours is told from others
 LAYOUTS = ("idx", "png", "npz")
 BALANCES = ("uniform", "real")
 HELD_BACK = 6  # idx: one image in t10k for so many in train, as in MNIST
@@ -94,10 +93,11 @@ def write(
             plan.writer(directory, name, draws[name])
             start = draws[name].stop
         names = sorted(entry.name for entry in directory.iterdir() if not _NUMBERED.fullmatch(entry.name))
-        manifest = _manifest(plan, draws, names)
-        (directory / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8", newline="\n")
+        manifest = _describe(plan, draws, names)
+        document = manifest.to_json()
+        (directory / MANIFEST).write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8", newline="\n")
         (directory / CARD).write_text(card(manifest), encoding="utf-8", newline="\n")
-    return manifest
+    return document
 
 
 # What is drawn from, and who judges it
@@ -379,15 +379,15 @@ class _Draws:
                 f"({kept[label] / self.drawn:.3%}) of the {self.quotas[label]} that are needed; {' or '.join(advice)}"
             )
 
-    def to_json(self) -> dict[str, Any]:
+    def part(self) -> Part:
         """What the manifest says of this part."""
-        return {
-            "kept": self.total,
-            "drawn": self.drawn,
-            "latents": [self.start, self.stop],
-            "class_counts": self.quotas.tolist() if self.plan.classes else None,
-            "images_sha256": self._digest.hexdigest(),
-        }
+        return Part(
+            kept=self.total,
+            drawn=self.drawn,
+            latents=(self.start, self.stop),
+            class_counts=self.quotas.tolist() if self.plan.classes else None,
+            images_sha256=self._digest.hexdigest(),
+        )
 
 
 def _judged(
@@ -509,7 +509,7 @@ def _contents(path: Path) -> set[str]:
 # What is said of it
 
 
-def _manifest(plan: _Plan, parts: Mapping[str, _Draws], contents: list[str]) -> dict[str, Any]:
+def _describe(plan: _Plan, parts: Mapping[str, _Draws], contents: list[str]) -> Manifest:
     def total(name: str) -> Any:
         return sum(getattr(part, name) for part in parts.values())
 
@@ -517,39 +517,36 @@ def _manifest(plan: _Plan, parts: Mapping[str, _Draws], contents: list[str]) -> 
     measured = judge is not None and plan.conditional
     reason = plan.reason or "the labels are the judge's own, and there is nothing to hold them against"
     source, colon, argument = str(model.trained_on.get("source")).partition(":")
-    return {
-        "kind": KIND,
-        "schema": SCHEMA,
-        "ganzoo": version("torch-ganzoo"),
-        "format": plan.layout,
-        "contents": contents,
-        "model": {
-            "name": model.name,
-            "sha256": model.sha256,
-            "variant": model.generator.info.variant,
-            "step": model.step,
-            "trained_on": {
-                "source": source + colon + PurePath(argument).name,  # of paths only the last part leaves the machine
-                "sha256": model.trained_on.get("sha256"),
-            },
-        },
-        "seed": plan.seed,
-        "image_shape": list(model.generator.info.image_shape),
-        "class_names": plan.class_names,
-        "folders": plan.folders if plan.layout == "png" else None,
-        "labels": ("generator" if plan.conditional else "judge") if labelled else None,
-        "balance": (plan.balance or "uniform") if labelled else None,
-        "filter": None if plan.min_confidence is None else {"min_confidence": plan.min_confidence},
-        "kept": total("total"),
-        "drawn": total("drawn"),
-        "judge": None if judge is None else judge.describe(),
-        "label_accuracy": _share(total("agreed").sum(), total("total")) if measured else None,
-        "label_accuracy_by_class": list(map(_share, total("agreed"), total("quotas"))) if measured else None,
-        "label_accuracy_before_filter": _share(total("agreed_drawn"), total("drawn")) if measured else None,
-        "mean_confidence": None if judge is None else _share(total("confidence"), total("total")),
-        "unavailable": {} if measured else {"label_accuracy": reason},
-        "parts": {name: part.to_json() for name, part in parts.items()},
-    }
+    return Manifest(
+        ganzoo=version("torch-ganzoo"),
+        format=plan.layout,
+        contents=contents,
+        model=ModelRecord(
+            name=model.name,
+            sha256=model.sha256,
+            variant=model.generator.info.variant,
+            step=model.step,
+            trained_on=TrainedOn(
+                source=source + colon + PurePath(argument).name, sha256=model.trained_on.get("sha256")
+            ),
+        ),
+        seed=plan.seed,
+        image_shape=list(model.generator.info.image_shape),
+        class_names=plan.class_names,
+        folders=plan.folders if plan.layout == "png" else None,
+        labels=("generator" if plan.conditional else "judge") if labelled else None,
+        balance=(plan.balance or "uniform") if labelled else None,
+        filter=None if plan.min_confidence is None else Filter(min_confidence=plan.min_confidence),
+        kept=total("total"),
+        drawn=total("drawn"),
+        judge=None if judge is None else judge.describe().to_json(),
+        label_accuracy=_share(total("agreed").sum(), total("total")) if measured else None,
+        label_accuracy_by_class=list(map(_share, total("agreed"), total("quotas"))) if measured else None,
+        label_accuracy_before_filter=_share(total("agreed_drawn"), total("drawn")) if measured else None,
+        mean_confidence=None if judge is None else _share(total("confidence"), total("total")),
+        unavailable={} if measured else {"label_accuracy": reason},
+        parts={name: part.part() for name, part in parts.items()},
+    )
 
 
 def _share(part: float, whole: int) -> float | None:

@@ -1,13 +1,14 @@
 """Progress on stderr: a live bar on a terminal, else a line at each log interval."""
 
 import time
-from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as RichProgress
+
+from ganzoo.runs.records import LogLine
 
 
 class Progress:
@@ -56,13 +57,14 @@ class Progress:
             description = f"step {step}{f'/{total}' if total else ''}  epoch {epoch:.2f}{self._losses}"
             self._bar.update(self._bar.task_ids[0], description=description, completed=share, left=self._left())
 
-    def log(self, line: Mapping[str, float]) -> None:
-        """A line of metrics."""
+    def log(self, line: LogLine) -> None:
+        """Show a line of metrics."""
+        losses = line.losses
         self._losses = (
-            f"  {line['images_per_s']:,.0f} images/s  d_loss {line['d_loss']:.3f}  g_loss {line['g_loss']:.3f}"
+            f"  {line.images_per_s:,.0f} images/s  d_loss {losses['d_loss']:.3f}  g_loss {losses['g_loss']:.3f}"
         )
         if self._bar is None:
-            self.say(f"step {line['step']}  epoch {line['epoch']:.2f}{self._losses}  {self._left()}")
+            self.say(f"step {line.step}  epoch {line.epoch:.2f}{self._losses}  {self._left()}")
 
     def _left(self) -> str:
         """Time left, from the pace of this sitting."""

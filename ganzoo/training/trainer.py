@@ -19,6 +19,7 @@ from ganzoo.errors import Interrupted, MachineError
 from ganzoo.evaluation.monitor import Monitor, describe, warning
 from ganzoo.runs import checkpoint
 from ganzoo.runs.opening import as_generator, preview
+from ganzoo.runs.records import LogLine
 from ganzoo.runs.run import Run
 from ganzoo.runtime.images import save_png
 from ganzoo.training import tuning
@@ -289,17 +290,16 @@ class Session:
         """
         assert self.monitor is not None
         began, seconds = time.monotonic(), self.seconds()
-        former = self.run.evaluations()
+        former = self.run.read_evaluations()
         generator = as_generator(self.state.ema.network, self.config, self.training.device)
-        where = {"step": step, "epoch": round(epoch, 6), "seconds": round(seconds, 3)}
-        line = {**where, **self.monitor.evaluate(generator)}
+        line = self.monitor.evaluate(generator, step=step, epoch=round(epoch, 6), seconds=round(seconds, 3))
         self.run.append_evaluation(line)
         for text in (describe(line), warning(line, former)):
             if text:
                 self.progress.say(text)
-        self._distance = (step, line["figures"]["fid"])
+        self._distance = (step, line.figures["fid"])
         self._started += time.monotonic() - began  # before the checkpoint, which says how long it was trained
-        if all(line["figures"]["fid"] < other["figures"]["fid"] for other in former):
+        if all(line.figures["fid"] < other.figures["fid"] for other in former):
             self.save(final=self.is_over())
 
     def evaluate_at_the_end(self) -> None:
@@ -340,13 +340,13 @@ class Session:
         seconds = self.seconds()
         former_step, former_seconds = self._logged
         images = (step - former_step) * self.config.variant.critic_steps * self.config.data.batch_size
-        line = {
-            "step": step,
-            "epoch": round(epoch, 6),
-            "seconds": round(seconds, 3),
-            "images_per_s": round(images / max(seconds - former_seconds, 1e-9), 1),
-            **self.state.logs.means(),
-        }
+        line = LogLine(
+            step=step,
+            epoch=round(epoch, 6),
+            seconds=round(seconds, 3),
+            images_per_s=round(images / max(seconds - former_seconds, 1e-9), 1),
+            losses=self.state.logs.means(),
+        )
         self.run.append_metrics(line)
         self.progress.log(line)
         self.state.logs.reset()

@@ -39,6 +39,7 @@ from ganzoo.registry import REGISTRIES
 from ganzoo.runs.run import Run
 from ganzoo.runtime import onnxfile
 from ganzoo.runtime.forms import PRECISIONS
+from ganzoo.sealing import BLANK
 from ganzoo.training import prepare
 
 COMMANDS = ("train", "resume", "sample", "export", "info", "verify", "benchmark", "list")
@@ -420,7 +421,7 @@ def test_info_is_content_with_the_least_of_metadata_and_shows_nothing_that_is_no
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Call
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    least = {"schema": 1, "sha256": onnxfile.BLANK_DIGEST, "generator": dataclasses.asdict(handmade.info())}
+    least = {"schema": 1, "sha256": BLANK, "generator": dataclasses.asdict(handmade.info())}
     evil = "\x1b[2J" + "x" * 999
     strange: dict[str, Any] = dict.fromkeys(("weights", "step", "precision", "license", "parity", "evaluation"), evil)
     strange |= {"run": [evil], "data": {"source": evil, "images": evil}, "versions": {"ganzoo": evil}}

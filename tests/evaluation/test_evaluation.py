@@ -1,11 +1,9 @@
 """`ganzoo evaluate`, and evaluation while a run trains: through the command, on tiny runs and sets of images."""
 
-import importlib
 import json
 import os
 import subprocess
 import sys
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import BATCH_SIZE, Images, bits_of, make_images, train_tiny
+from conftest import BATCH_SIZE, Call, Images, bits_of, make_images, train_tiny
 from torch import Tensor, nn
 
 import ganzoo
@@ -26,12 +24,12 @@ from ganzoo.evaluation.metrics import FIGURES
 from ganzoo.evaluation.reference import load_splits
 from ganzoo.exporting import exporter
 from ganzoo.registry import generators
+from ganzoo.runs.records import EvaluationLine, JudgeRecord
 from ganzoo.runs.run import Run
 from ganzoo.runtime.images import save_directory
 from ganzoo.training import trainer
 
 CHEAP = ("classes", "confidence", "sharpness", "memorised", "label_accuracy")  # need no torchmetrics
-Call = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="module")
@@ -57,20 +55,9 @@ def surroundings(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
 
 
 @pytest.fixture
-def call(place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Call:
-    """The command's entry point in this process: exit code, stdout, stderr."""
-    app = importlib.import_module("ganzoo_cli.app")
-    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+def call(place: Path, monkeypatch: pytest.MonkeyPatch, call: Call) -> Call:
     monkeypatch.chdir(place)
-
-    def called(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["ganzoo", *arguments])
-        capfd.readouterr()
-        with pytest.raises(SystemExit) as end:
-            app.main()
-        return int(end.value.code or 0), *capfd.readouterr()
-
-    return called
+    return call
 
 
 # of what
@@ -316,22 +303,21 @@ def test_evaluations_on_the_way_change_nothing_and_are_resumed_exactly(place: Pa
     assert {key: without[key] for key in [*last, "metrics"]} == {key: theirs[key] for key in [*last, "metrics"]}
 
 
+JUDGE = JudgeRecord(name="halves", sha256="0" * 64, accuracy=1.0)
+
+
 class Scripted:
     """A monitor that finds what it is told to, and takes as long on the clock."""
 
     def __init__(self, clock: "Clock", distances: Sequence[float], lost: Sequence[Sequence[str]] = ()) -> None:
         self.clock, self.distances, self.lost = clock, iter(distances), iter(lost)
 
-    def evaluate(self, generator: Any) -> dict[str, Any]:
+    def evaluate(self, generator: Any, **place: float) -> EvaluationLine:
         self.clock.now += 1000
-        fid = next(self.distances)
-        return {
-            "n": 2,
-            "judge": {"name": "halves", "sha256": "0" * 64, "accuracy": 1.0},
-            "figures": {"fid": fid, "classes": 3.0},
-            "floors": {"fid": 0.1, "classes": 3.0},
-            "classes_lost": list(next(self.lost, [])),
-        }
+        figures, floors = {"fid": next(self.distances), "classes": 3.0}, {"fid": 0.1, "classes": 3.0}
+        lost = tuple(next(self.lost, ()))
+        line = {**place, "judge": JUDGE, "figures": figures, "floors": floors, "classes_lost": lost}
+        return EvaluationLine.model_validate(line)
 
 
 class Clock:
@@ -399,8 +385,9 @@ def test_collapse_is_said_when_it_happens(
 def test_a_collapse_within_the_classes_is_said_once() -> None:
     """As of a conditional generator that draws one image for each label: no class is lost."""
 
-    def line(step: int, diversity: float) -> dict[str, Any]:
-        return {"step": step, "classes_lost": [], "figures": {"diversity": diversity}, "floors": {"diversity": 10.0}}
+    def line(step: int, diversity: float) -> EvaluationLine:
+        figures, floors = {"diversity": diversity}, {"diversity": 10.0}
+        return EvaluationLine(step=step, epoch=step, seconds=step, judge=JUDGE, figures=figures, floors=floors)
 
     lines = [line(step, diversity) for step, diversity in enumerate([8.0, 2.0, 1.0, 8.0, 2.0])]
     said = [monitor.warning(now, lines[:step]) for step, now in enumerate(lines)]

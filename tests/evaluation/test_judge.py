@@ -63,7 +63,7 @@ def test_the_judge_that_ships_is_the_one_that_is_pinned() -> None:
     assert judge.sha256 == MNIST_SHA256
     assert (judge.name, judge.image_shape, judge.class_names) == ("MNIST", (1, 28, 28), tuple("0123456789"))
     assert judge.accuracy > 0.995
-    assert judge.describe() == {"name": "MNIST", "sha256": MNIST_SHA256, "accuracy": judge.accuracy}
+    assert judge.describe().to_json() == {"name": "MNIST", "sha256": MNIST_SHA256, "accuracy": judge.accuracy}
 
 
 def test_it_reads_digits() -> None:

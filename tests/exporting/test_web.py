@@ -33,7 +33,7 @@ from ganzoo.errors import FileError, MachineError, UsageError
 from ganzoo.exporting import web
 from ganzoo.exporting.exporter import export
 from ganzoo.runtime import onnxfile
-from ganzoo.runtime.generator import Generator, GeneratorInfo
+from ganzoo.runtime.generator import Generator, GeneratorInfo, great_circle
 from ganzoo.runtime.images import grid
 
 LATENT_DIM, COLOUR = 5, (3, 6, 4)
@@ -234,12 +234,9 @@ for (const [seed, ...rest] of argument) {
     assert (np.abs(drawn[tail] - expected[tail]) <= np.spacing(np.abs(expected[tail]))).all()
 
 
-def slerp(a: NDArray[np.float32], b: NDArray[np.float32], t: float) -> NDArray[np.float32]:
-    """From the latents `a` to `b`, [N, latent_dim], along the arcs between them."""
-    a, b = a.astype(np.float64), b.astype(np.float64)
-    lengths = np.linalg.norm(a, axis=1, keepdims=True) * np.linalg.norm(b, axis=1, keepdims=True)
-    omega = np.arccos((a * b).sum(1, keepdims=True) / lengths)
-    return np.asarray((np.sin((1 - t) * omega) * a + np.sin(t * omega) * b) / np.sin(omega), np.float32)
+def between(a: NDArray[np.float32], b: NDArray[np.float32], percent: int, codes: int = 0) -> NDArray[np.float32]:
+    """So far from the latents `a` to `b`, [N, latent_dim], as the runtime goes."""
+    return np.stack([great_circle(first, last, 101, codes)[percent] for first, last in zip(a, b, strict=True)])
 
 
 def turned(z: NDArray[np.float32], a: float, b: float) -> NDArray[np.float32]:
@@ -249,19 +246,34 @@ def turned(z: NDArray[np.float32], a: float, b: float) -> NDArray[np.float32]:
     return np.asarray(np.cos(r * np.pi / 2) * z + np.sin(r * np.pi / 2) / r * (a * u + b * v), np.float32)
 
 
-def test_paths_between_latents_are_arcs() -> None:
+PATHS = ((0, 0), (30, 0), (50, 0), (99, 0), (100, 0), (30, 2), (70, 7))  # percent of the way, codes
+
+
+def test_the_page_and_the_runtime_take_one_great_circle() -> None:
+    a, b = seeds.latents(0, 8, 0, 6), 3 * seeds.latents(1, 8, 0, 6)  # of other lengths
+    b[1], b[2], b[3] = a[1], -a[2], 0  # where no circle is the only one
+    script = """
+const [a, b, paths] = argument;
+for (const [percent, codes] of paths) {
+  const z = slerp(Float32Array.from(a), Float32Array.from(b), percent / 100, 8, codes);
+  writeSync(1, new Uint8Array(z.buffer));
+}
+"""
+    size = len(PATHS) * a.size
+    drawn = in_node(script, [a.ravel().tolist(), b.ravel().tolist(), PATHS], size).reshape(len(PATHS), *a.shape)
+    expected = [between(a, b, percent, codes) for percent, codes in PATHS]
+    np.testing.assert_allclose(drawn, expected, rtol=0, atol=2e-6)
+
+
+def test_the_pad_leaves_uniform_codes_as_they_are() -> None:
     a, b = seeds.latents(0, 8, 0, 3), seeds.latents(1, 8, 0, 3)
     script = """
 const [a, b] = argument.map((z) => Float32Array.from(z));
-const paths = [slerp(a, b, 0.3, 8), slerp(a, b, 1, 8), slerp(a, a, 0.3, 8), slerp(a, b, 0.3, 8, 2)];
-for (const z of [...paths, turn(a, [0.3, 0.4], [b, b], 8, 2)]) writeSync(1, new Uint8Array(z.buffer));
+writeSync(1, new Uint8Array(turn(a, [0.3, 0.4], [b, b], 8, 2).buffer));
 """
-    drawn = in_node(script, [a.ravel().tolist(), b.ravel().tolist()], 5 * a.size).reshape(5, *a.shape)
-    np.testing.assert_allclose(drawn[:3], [slerp(a, b, 0.3), b, a], rtol=0, atol=1e-6)
-    np.testing.assert_allclose(drawn[3, :, :6], slerp(a[:, :6], b[:, :6], 0.3), rtol=0, atol=1e-6)
-    np.testing.assert_allclose(drawn[3, :, 6:], 0.7 * a[:, 6:] + 0.3 * b[:, 6:], rtol=0, atol=1e-6)
-    assert np.array_equal(drawn[4, :, 6:], a[:, 6:])  # uniform codes go along a line, and the pad leaves them
-    assert not np.isclose(drawn[4, :, :6], a[:, :6]).any()
+    drawn = in_node(script, [a.ravel().tolist(), b.ravel().tolist()], a.size).reshape(a.shape)
+    assert np.array_equal(drawn[:, 6:], a[:, 6:])
+    assert not np.isclose(drawn[:, :6], a[:, :6]).any()
 
 
 # The page in a browser
@@ -456,7 +468,7 @@ def test_the_scrubber_goes_from_one_seed_to_the_other(page: Page, site: Site) ->
     scrubber = page.get_by_role("slider", name="From seed A to seed B")
     scrubber.fill("37")
     a, b = (seeds.latents(seed, site.grey.info.latent_dim, 0, COUNT) for seed in (0, 12))
-    assert difference(drawn(page, site.grey), images_of(site.grey, slerp(a, b, 0.37))) <= 2
+    assert difference(drawn(page, site.grey), images_of(site.grey, between(a, b, 37))) <= 2
     scrubber.press("End")
     last = drawn(page, site.grey)
     assert difference(last, site.grey.sample(COUNT, seed=12)) <= 2

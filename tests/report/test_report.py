@@ -29,6 +29,7 @@ from ganzoo.report import write_comparison, write_report
 from ganzoo.report.architecture import layers_of
 from ganzoo.report.document import Code, Document, Items, Picture, Row, Section, Table, Text, plain
 from ganzoo.report.figures import FRAMES, GIF_BYTES, animation, enlarged, spaced
+from ganzoo.report.records import AugmentationRecord
 from ganzoo.report.sources import Material, results_of, stories
 from ganzoo.report.study import augmentation_section, effect_sentence
 from ganzoo.report.variant import STEPS
@@ -275,8 +276,8 @@ def test_runs_of_one_variant_are_seeds_or_have_their_own_names(copy: Path) -> No
     again = shutil.copytree(copy, copy.parent / "again")
     text = (again / "config.toml").read_text()
 
-    def variants() -> list[str]:
-        return [row["variant"] for row in results_of(stories([copy, again]))["rows"]]
+    def variants() -> list[str | None]:
+        return [row.variant for row in results_of(stories([copy, again])).rows]
 
     (again / "config.toml").write_text(text.replace("seed = 0", "seed = 5"))
     assert variants() == ["gan", "gan"]
@@ -517,7 +518,7 @@ def test_generated_images_are_held_against_moved_ones_too() -> None:
     document = augmentation(0.02)
     document["rows"] = [{**row, "moved_only": row["real_only"] + 0.05} for row in document["rows"]]
     document["rows"].append({"per_class": 500, "seed": 0, "real_only": 0.9, "with_generated": None, "moved_only": None})
-    page = Page(Document("t", "l", [augmentation_section(document)]).to_html())
+    page = Page(Document("t", "l", [augmentation_section(AugmentationRecord.model_validate(document))]).to_html())
     assert page.row("50")[1:4] == ["82.00 ± 1.96 %", "84.00 ± 1.96 %", "87.00 ± 1.96 %"]
     assert page.row("50")[4:] == ["+2.00 ± 0.00", "-3.00 ± 0.00", "5"]
     assert "images helped: 84.00 % with them, 82.00 % on real images only (+2.00 points" in page.text

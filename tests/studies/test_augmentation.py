@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 
 from ganzoo.data import Dataset, from_arrays
 from ganzoo.errors import FileError, Interrupted, UsageError
-from ganzoo.evaluation.intervals import interval
+from ganzoo.evaluation.intervals import interval, outcome
 from ganzoo.evaluation.reference import Splits
+from ganzoo.report.records import ARMS
 from ganzoo.studies import augmentation
-from ganzoo.studies.augmentation import augment, outcome, subset
+from ganzoo.studies.augmentation import augment, subset
 
 SIZE = 16  # pixels, the least that the convolutional classifier takes
 TINY = ["conditional=true", "generator.width=8", "discriminator.width=8", "data.batch_size=8", "train.threads=1"]
@@ -61,7 +62,7 @@ def test_every_seed_and_size_has_a_row_and_every_size_a_summary(tmp_path: Path) 
     assert len(said) == 4
     for row in document["rows"]:
         assert {"real_only", "with_generated", "moved_only"} <= row.keys()
-        assert all(0 <= row[arm] <= 1 for arm in augmentation.ARMS)
+        assert all(0 <= row[arm] <= 1 for arm in ARMS)
         assert (row["generated"], row["steps"]) == (48, 4)  # twice 2 epochs of 48 images, 32 at a time
     for found in document["summary"]:
         rows = [row for row in document["rows"] if row["per_class"] == found["per_class"]]
@@ -151,7 +152,7 @@ def test_both_classifiers_learn_alike_where_generated_images_are_real_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a perfect copyist for a generator the two arms are the same training, and so the same accuracy."""
-    monkeypatch.setattr(augmentation, "_generated", lambda config, images, count, seed: _turns(images, count))
+    monkeypatch.setattr(augmentation, "_generate", lambda config, images, count, seed: _turns(images, count))
     row = study(tmp_path / "augmentation.json", sizes=(2,), seeds=1, move=False)["rows"][0]
     assert row["with_generated"] == row["real_only"]
 
@@ -169,7 +170,7 @@ def test_generators_see_nothing_but_the_subset(tmp_path: Path, monkeypatch: pyte
         shown.append(images)
         return _turns(images, count)
 
-    monkeypatch.setattr(augmentation, "_generated", spy)
+    monkeypatch.setattr(augmentation, "_generate", spy)
     splits = make_splits()
     study(tmp_path / "augmentation.json", splits, sizes=(3,), seeds=1, move=False)
     own = subset(splits.train, 3, 0)
@@ -217,7 +218,7 @@ def test_a_signal_leaves_word_of_how_to_go_on(tmp_path: Path, monkeypatch: pytes
     def interrupted(*args: Any) -> Dataset:
         raise Interrupted("to go on: ganzoo resume /a/run/that/is/removed", signal.SIGTERM)
 
-    monkeypatch.setattr(augmentation, "_generated", interrupted)
+    monkeypatch.setattr(augmentation, "_generate", interrupted)
     with pytest.raises(Interrupted, match=r"augmentation\.json, and the same call goes on") as caught:
         study(tmp_path / "augmentation.json")
     assert caught.value.exit_code == 143

@@ -151,12 +151,12 @@ def test_runs_with_different_judges_or_data_are_not_put_side_by_side(
     assert (summary["variant"], summary["runs"], summary["failed"]) == ("gan", 2, 0)
     assert summary["fid"]["mean"] == pytest.approx((first + second) / 2)
     assert summary["fid"]["deviation"] == pytest.approx(abs(first - second) / 2**0.5)
-    found = runs[1].evaluation()
+    found = runs[1].read_evaluation()
     assert found is not None
     monkeypatch.setattr(comparison, "_is_judged", lambda run, plan: True)  # else it would be judged anew
-    for part, message in (("judge", "by different judges"), ("data", "on different data")):
-        key = "sha256" if part == "judge" else "test_sha256"
-        runs[1].write_evaluation({**found, part: {**found[part], key: "0" * 64}})
+    judge, data = found.judge.model_copy(update={"sha256": "0" * 64}), found.data.model_copy(update={"test_sha256": ""})
+    for change, message in (({"judge": judge}, "by different judges"), ({"data": data}, "on different data")):
+        runs[1].write_evaluation(found.model_copy(update=change))
         with pytest.raises(UsageError, match=message):
             compare([run.path for run in runs], out=tmp_path / "c", n=64, figures=QUICK)
 

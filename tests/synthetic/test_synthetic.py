@@ -251,7 +251,7 @@ def test_the_judge_measures_how_many_labels_are_right(source: str, judge: Judge,
     assert manifest["labels"] == "generator"
     assert manifest["label_accuracy"] == pytest.approx(2 / 3, abs=0.01)  # over both parts
     assert manifest["label_accuracy_by_class"] == [1, 1, 0]
-    assert manifest["judge"] == judge.describe()
+    assert manifest["judge"] == judge.describe().to_json()
     assert manifest["unavailable"] == {}
     card = Path("out/README.md").read_text()
     assert "**66.86%** of the images are read as their label by the judge `halves`" in card

@@ -34,15 +34,21 @@ export function latents(seed, latentDim, start, stop, codes = 0) {
   return z;
 }
 
-/** Each latent of `from` on its way to that of `to`, at `t` in [0, 1], along the arc between them; codes on a line. */
+/**
+ * Each latent of `from` on its way to that of `to`, at `t` in [0, 1], as `ganzoo.runtime.generator.great_circle`: its
+ * direction along the arc between theirs, its length between theirs; codes, and latents without an arc, on a line.
+ */
 export function slerp(from, to, t, latentDim, codes = 0) {
   const z = new Float32Array(from.length);
   for (let start = 0; start < z.length; start += latentDim) {
     const [a, b] = [from, to].map((all) => all.subarray(start, start + latentDim - codes));
-    const omega = Math.acos(Math.min(1, Math.max(-1, dot(a, b) / Math.sqrt(dot(a, a) * dot(b, b)))));
+    const [first, last] = [a, b].map((end) => Math.sqrt(dot(end, end)));
+    const omega = Math.acos(Math.min(1, Math.max(-1, dot(a, b) / (first * last))));
     const sine = Math.sin(omega);
-    const apart = sine > 1e-6; // not where both are the same: then there is no arc
-    const [p, q] = apart ? [Math.sin((1 - t) * omega) / sine, Math.sin(t * omega) / sine] : [1 - t, t];
+    const apart = sine >= 1e-6; // not where both have one direction, opposite ones, or none: then there is no one arc
+    const length = (1 - t) * first + t * last;
+    const weights = [Math.sin((1 - t) * omega) / first, Math.sin(t * omega) / last].map((w) => (w * length) / sine);
+    const [p, q] = apart ? weights : [1 - t, t];
     for (let d = 0; d < a.length; d++) z[start + d] = p * a[d] + q * b[d];
     for (let i = start + a.length; i < start + latentDim; i++) z[i] = (1 - t) * from[i] + t * to[i];
   }

@@ -1,0 +1,91 @@
+"""Records: the JSON that one room writes and another reads, as frozen values with typed fields.
+
+Keys that this version does not know, as a newer one may write them, are kept and otherwise ignored. A key that an older
+version did not write has its field's default, and is left out again if the record is written.
+"""
+
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, ValidationError, model_serializer
+from pydantic import model_validator as validator
+
+from ganzoo.errors import FileError, shown
+
+R = TypeVar("R", bound="Record")
+ADVICE = "make it anew, or move it away"
+
+
+class Record(BaseModel):
+    """The base of all records."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON document: every key that was read or set."""
+        return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+
+
+class FlatRecord(Record):
+    """A record of which one field, a dictionary, is not nested in the JSON: its items are keys of the record's own."""
+
+    FLAT: ClassVar[str]  # the name of that field
+
+    @classmethod
+    def is_item(cls, key: str, value: Any) -> bool:
+        """Return whether a key of the JSON is an item of the dictionary."""
+        raise NotImplementedError
+
+    @validator(mode="before")
+    @classmethod
+    def _nest(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or cls.FLAT in given:  # no object, or the arguments of a call
+            return given
+        items = {key: value for key, value in given.items() if cls.is_item(key, value)}
+        return {**{key: value for key, value in given.items() if key not in items}, cls.FLAT: items}
+
+    @model_serializer(mode="wrap")
+    def _flatten(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        document: dict[str, Any] = handler(self)
+        items = document.pop(self.FLAT)
+        return {**document, **items}
+
+
+def read_record(model: type[R], path: Path) -> R | None:
+    """Return the record in the file at `path`; None if there is no such file.
+
+    Raises FileError, which names the file and the field, for one that is damaged or is not such a record.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise FileError(f"{path} cannot be read ({error.strerror}); {ADVICE}") from None
+    return parse_record(model, content, str(path))
+
+
+def read_lines(model: type[R], path: Path) -> list[R]:
+    """Return the record in each line of the file at `path`, none if there is no such file.
+
+    A last line that a crash cut short is left out. Raises FileError as `read_record` does.
+    """
+    try:
+        lines = path.read_bytes().splitlines(keepends=True)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise FileError(f"{path} cannot be read ({error.strerror}); {ADVICE}") from None
+    whole = [line for line in lines if line.endswith(b"\n")]
+    return [parse_record(model, line, f"{path}, line {number},") for number, line in enumerate(whole, 1)]
+
+
+def parse_record(model: type[R], content: bytes, where: str) -> R:
+    """Return the record in the bytes of a file, which messages call `where`. Raises FileError."""
+    try:
+        return model.model_validate_json(content, strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(map(str, first["loc"]))
+        reason = shown(f"{field}: {first['msg']}" if field else first["msg"])
+        raise FileError(f"{where} is damaged or of another version ({reason}); {ADVICE}") from None

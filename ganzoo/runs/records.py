@@ -1,0 +1,99 @@
+"""The records of a run: its log lines, its evaluations on the way, and the full evaluation."""
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from ganzoo.records import FlatRecord, Record
+
+SCHEMA: Literal[1] = 1  # of an evaluation
+
+
+class JudgeRecord(Record):
+    """Which judge figures are by."""
+
+    name: str
+    sha256: str
+    accuracy: float  # on real test images, a share
+
+
+class VerdictRecord(Record):
+    """A verdict in one word, and in a sentence that begins with it."""
+
+    word: str
+    sentence: str
+
+
+class LogLine(FlatRecord):
+    """A line of `metrics.jsonl`: the means of the loss terms since the line before."""
+
+    FLAT: ClassVar[str] = "losses"
+
+    step: int
+    epoch: float
+    seconds: float  # of training
+    images_per_s: float
+    losses: dict[str, float] = Field(
+        default_factory=dict
+    )  # `d_loss`, `g_loss`, and `d_<term>` and `g_<term>` of each term
+
+    @classmethod
+    def is_item(cls, key: str, value: Any) -> bool:
+        return key.startswith(("d_", "g_"))
+
+
+class EvaluationLine(Record):
+    """A line of `evaluations.jsonl`: the figures of the generator while it is trained."""
+
+    step: int
+    epoch: float
+    seconds: float  # of training
+    n: int | None = None  # images
+    judge: JudgeRecord
+    figures: dict[str, float]
+    floors: dict[str, float] = Field(default_factory=dict)
+    classes_lost: tuple[str, ...] = ()
+
+
+class EvaluatedData(Record):
+    """The real images of an evaluation."""
+
+    source: str
+    train_sha256: str
+    test_sha256: str
+
+
+class FigureRecord(Record):
+    """A figure: its value in each draw, their mean and deviation, and what real images score."""
+
+    values: tuple[float, ...]
+    mean: float
+    deviation: float
+    floor: float
+
+
+class CodeRecord(Record):
+    """The class that a value of a latent code mostly draws, and the share of its images that are of it."""
+
+    value: int
+    class_name: str = Field(alias="class")
+    share: float
+
+
+class EvaluationRecord(Record):
+    """The outcome of `ganzoo evaluate`, which a run keeps as `evaluation.json`."""
+
+    schema_version: Literal[1] = Field(SCHEMA, alias="schema")
+    source: str | None = None
+    variant: str | None = None
+    step: int | None
+    judge: JudgeRecord
+    data: EvaluatedData
+    n: int  # images of a draw
+    asked: int
+    seeds: tuple[int, ...]
+    figures: dict[str, FigureRecord]
+    unavailable: dict[str, str]
+    codes: tuple[CodeRecord, ...] = ()
+    notes: tuple[str, ...] = ()
+    verdict: VerdictRecord
