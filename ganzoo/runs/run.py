@@ -5,6 +5,7 @@ runs/dcgan-mnist-20260131-142501/
   env.json         versions, device, git revision
   metrics.jsonl    one line each log interval
   evaluations.jsonl, evaluation.json   the figures on the way, and those of the last `ganzoo evaluate`
+  exports/         what was exported from it, a file each, named for the SHA-256 of what was written
   samples/         pictures on fixed latents
   checkpoints/     see checkpoint.py
   README.md        what the run is and what to type next
@@ -30,6 +31,7 @@ from ganzoo.runs.checkpoint import Checkpoint, best_of, list_checkpoints
 RUNS = Path("runs")
 METRICS, EVALUATIONS, EVALUATION = "metrics.jsonl", "evaluations.jsonl", "evaluation.json"
 EVALUATION_KEYS = ("step", "judge", "data", "n", "asked", "seeds", "figures", "unavailable", "verdict")
+EXPORT_KEYS = ("format", "path", "sha256", "step", "weights", "difference")
 PACKAGES = ("torch-ganzoo", "torch", "torchvision", "numpy", "onnx", "onnxruntime", "safetensors", "pydantic")
 
 
@@ -149,6 +151,17 @@ class Run:
 
     def write_evaluation(self, found: Mapping[str, Any]) -> None:
         write_json(self.path / EVALUATION, found)
+
+    def record_export(self, record: Mapping[str, Any]) -> None:
+        """Keep what was exported, under its `sha256`. ganzoo opens a file that could run code only by such a record."""
+        write_json(self._record_path(record["sha256"]), record)
+
+    def find_export(self, sha256: str) -> dict[str, Any] | None:
+        """Return the record of a file with this SHA-256; None if it was not exported from this run, FileError."""
+        return read_json(self._record_path(sha256), EXPORT_KEYS)
+
+    def _record_path(self, sha256: str) -> Path:
+        return self.path / "exports" / f"{sha256}.json"
 
     def append_metrics(self, line: Mapping[str, Any]) -> None:
         self._append(METRICS, line)
