@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .app import command, print_json, say
+from .app import chosen_run, command, print_json, say
 from .train import whole_numbers
 
 MIN_WIDTH = 120  # characters, of the table
@@ -70,7 +70,7 @@ def compare(
     from ganzoo.studies.comparison import compare
 
     results = compare(
-        runs or (),
+        [chosen_run(run, "compare").path for run in runs or ()],
         out=out,
         variants=() if variants is None else variants.split(","),
         jobs=jobs,

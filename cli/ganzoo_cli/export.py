@@ -69,7 +69,7 @@ def export(
     given: dict[str, Any] = {name: value for name, value in {**form, "ort_web": ort_web}.items() if value is not None}
     Form(**{name: value for name, value in given.items() if name in form})  # an unknown one is refused first
     jobs = _jobs(format_, onnx, web, out, given)
-    chosen = chosen_run(run)
+    chosen = chosen_run(run, "export")
     from ganzoo.exporting import exporter
 
     shared: dict[str, Any] = {"weights": weights, "best": best, "license": license_}
