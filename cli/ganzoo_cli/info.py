@@ -57,9 +57,9 @@ def info(
 def _inspect(file: str, foreign: bool) -> "Contents | None":
     """What a file contains; None if its format leaves that to the run's record."""
     if foreign:
-        from ganzoo.runtime import onnxfile
+        from ganzoo.runtime import bundled, onnxfile
 
-        return onnxfile.read(file, foreign=True)
+        return onnxfile.read(bundled.find(file), foreign=True)
     from ganzoo.runs.resolving import FILES, resolve
 
     found = resolve(file, FILES, "ganzoo info")
