@@ -22,7 +22,15 @@ FACADES = {
     "ganzoo.distributed",
 }  # and the `__init__` of each room: lazy, of any room's names
 TORCH_FREE = ["errors", "lazy", "moved", "seeds", "files", "registry", "config", "plugin", "zoo.variants", "runtime"]
-TORCH_FREE += ["exporting.parity", "exporting.conversion", "exporting.lean", "exporting.web"]
+TORCH_FREE += [
+    "runs.format",
+    "runs.resolving",
+    "exporting.pagefiles",
+    "exporting.parity",
+    "exporting.conversion",
+    "exporting.lean",
+    "exporting.web",
+]
 TORCH_FREE += ["training.interruption", "training.progress", "studies.executors"]
 
 
