@@ -9,7 +9,7 @@ from typing import Any
 from ganzoo.config import Spec, Variant
 from ganzoo.evaluation.judge import MNIST_SOURCES, load_judge
 from ganzoo.evaluation.metrics import FIGURES, title_of
-from ganzoo.registry import variants
+from ganzoo.registry import formats, variants
 from ganzoo.runtime.forms import LAYOUTS, PRECISIONS
 
 ROOT = Path(__file__).parent.parent
@@ -360,6 +360,16 @@ def layouts_table() -> str:
     )
 
 
+def formats_table() -> str:
+    """The built-in formats, from the registry."""
+    rows = []
+    for name in formats:
+        if formats.owner(name).startswith("ganzoo."):
+            options = ", ".join(f"`--{option.replace('_', '-')}`" for option in formats[name]().options)
+            rows.append(f"| `{name}` | {options or 'none'} | {formats.summary(name)} |")
+    return "\n".join(["| `--format` | options of its own | what it is |", "|---|---|---|", *rows])
+
+
 def precisions_table() -> str:
     """What a file can compute with, and how far it may be from torch, from the table in code."""
     lines = [
@@ -461,6 +471,7 @@ def figures_table() -> str:
 
 
 TABLES = {
+    "formats": formats_table,
     "variants": variants_table,
     "quality": quality_table,
     "peers": peers_table,

@@ -18,6 +18,9 @@ from ganzoo.errors import FileError, MachineError, UsageError
 
 StrPath: TypeAlias = str | os.PathLike[str]
 
+IMAGE_SUFFIXES = (
+    ".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm",
+)  # fmt: skip
 TEMPORARY_PATTERN = ".ganzoo-*.tmp"  # what is being written, beside what it will be
 
 _ADVICE = {

@@ -21,6 +21,7 @@ from ganzoo.registry import (
     datasets,
     discriminators,
     encoders,
+    formats,
     generators,
     losses,
     objectives,
@@ -40,6 +41,14 @@ if TYPE_CHECKING:
     from ganzoo.data import Dataset as Dataset
     from ganzoo.data import Request as Request
     from ganzoo.data import from_arrays as from_arrays
+    from ganzoo.exporting.parity import prove as prove
+    from ganzoo.runs.format import Exported as Exported
+    from ganzoo.runs.format import Format as Format
+    from ganzoo.runs.format import Opened as Opened
+    from ganzoo.runs.opening import as_generator as as_generator
+    from ganzoo.runs.opening import load_network as load_network
+    from ganzoo.runs.run import Run as Run
+    from ganzoo.runs.vouching import read_vouched as read_vouched
     from ganzoo.zoo.augment import Augmentation as Augmentation
     from ganzoo.zoo.batch import Batch as Batch
     from ganzoo.zoo.batch import Draw as Draw
@@ -61,6 +70,11 @@ if TYPE_CHECKING:
 
 _WITH_TORCH = {  # loaded when first used: a variant needs none of them
     **dict.fromkeys(("Dataset", "Request", "from_arrays"), "ganzoo.data"),
+    **dict.fromkeys(("Exported", "Format", "Opened"), "ganzoo.runs.format"),
+    **dict.fromkeys(("as_generator", "load_network"), "ganzoo.runs.opening"),
+    "Run": "ganzoo.runs.run",
+    "prove": "ganzoo.exporting.parity",
+    "read_vouched": "ganzoo.runs.vouching",
     "Augmentation": "ganzoo.zoo.augment",
     **dict.fromkeys(("Batch", "Draw", "Noise"), "ganzoo.zoo.batch"),
     "Loss": "ganzoo.zoo.losses",
@@ -82,6 +96,7 @@ __all__ = [
     "datasets",
     "discriminators",
     "encoders",
+    "formats",
     "generators",
     "losses",
     "objectives",

@@ -73,6 +73,15 @@ class Registry(Generic[T]):
             raise UsageError(f"no {self.kind} '{name}'{nearest(name, self.names())} (ganzoo list {self.plural})")
         return self._entries[name]
 
+    def find(self, accepts: Callable[[T], bool]) -> tuple[str, T] | None:
+        """Return the first entry that `accepts`, with its name. Plug-ins are loaded only if no built-in part does."""
+        for load in (self._load_builtin, self._load):
+            load()
+            for name, entry in sorted(self._entries.items()):
+                if accepts(entry):
+                    return name, entry
+        return None
+
     def __contains__(self, name: object) -> bool:
         self._load()
         return name in self._entries
@@ -99,8 +108,11 @@ class Registry(Generic[T]):
         with _lock:
             if not self._loaded:
                 self._loaded = True  # first: what is imported below may look names up
-                importlib.import_module(self.package)
+                self._load_builtin()
                 _load_plugins()
+
+    def _load_builtin(self) -> None:
+        importlib.import_module(self.package)
 
 
 def _owner(entry: object) -> str:
@@ -144,8 +156,9 @@ augmentations: Registry[Callable[..., Any]] = Registry("augmentation", "augmenta
 schedules: Registry[Callable[..., Any]] = Registry("schedule", "schedules", "ganzoo.zoo.schedules")
 optimizers: Registry[Callable[..., Any]] = Registry("optimizer", "optimizers", "ganzoo.zoo.optimizers")
 datasets: Registry[Callable[..., Any]] = Registry("dataset", "datasets", "ganzoo.data")
+formats: Registry[Callable[..., Any]] = Registry("format", "formats", "ganzoo.exporting.formats")
 
 _ALL = (variants, generators, discriminators, encoders, objectives, losses, terms, augmentations, schedules)
 REGISTRIES: dict[str, Registry[Callable[..., Any]]] = {
-    registry.plural: registry for registry in (*_ALL, optimizers, datasets)
+    registry.plural: registry for registry in (*_ALL, optimizers, datasets, formats)
 }

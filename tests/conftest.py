@@ -17,6 +17,7 @@ import pytest
 import torch
 from hypothesis import settings as hypothesis_settings
 from numpy.typing import NDArray
+from typer.testing import CliRunner
 
 import ganzoo
 from ganzoo import registry
@@ -133,6 +134,15 @@ def images_file(path: Path) -> str:
     images, labels = make_images()
     save_npz(path, images[..., None], labels)
     return f"npz:{path}"
+
+
+def invoke(*arguments: str) -> tuple[int, str, str]:
+    """The exit code of a command that runs in this process, its stdout and its stderr."""
+    app = importlib.import_module("ganzoo_cli.app")
+    for module in app.COMMANDS:
+        importlib.import_module(f"ganzoo_cli.{module}")  # importing registers
+    result = CliRunner().invoke(app.app, list(arguments))
+    return result.exit_code, result.stdout, result.stderr
 
 
 def start_training(out: Path, source: str, settings: Sequence[str], *places: Path) -> subprocess.Popen[str]:

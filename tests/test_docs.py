@@ -77,6 +77,7 @@ def test_each_file_that_adds_a_part_trains(number: int, tmp_path: Path) -> None:
         "objectives": [f"objective={name}"],
         "discriminators": [f"discriminator={name}", 'terms=["mutual-information"]', USES_CODES],
         "augmentations": [f'augmentations=["{name}"]'],
+        "formats": [],
     }[kind]
     script = f"""
 import mine
@@ -87,6 +88,10 @@ variant = {name if kind == "variants" else "gan"!r}
 run = ganzoo.train(variant, images, steps=2, batch_size=8, out="run", settings={[*setting, "train.log_every=1"]!r})
 assert len(run.metrics()) == 2
 assert np.isfinite([value for line in run.metrics() for value in line.values()]).all()
+if {kind == "formats"!r}:
+    exported = ganzoo.export(run, format={name!r})
+    assert run.find_export(exported.sha256)["format"] == {name!r}
+    assert (ganzoo.load(exported.path).sample(5) == ganzoo.load(run).sample(5)).all()
 if {kind == "terms"!r}:
     assert all(line["d_{name.replace("-", "_")}"] > 0 for line in run.metrics())
 """

@@ -24,6 +24,7 @@ FACADES = {
 TORCH_FREE = ["errors", "lazy", "moved", "seeds", "files", "sealing", "records", "registry", "config", "plugin"]
 TORCH_FREE += ["zoo.variants", "runtime", "runs.records"]
 TORCH_FREE += ["exporting.parity", "exporting.conversion", "exporting.lean", "exporting.web"]
+TORCH_FREE += ["runs.format", "runs.resolving", "exporting.pagefiles"]
 TORCH_FREE += ["training.interruption", "training.progress", "studies.executors"]
 
 

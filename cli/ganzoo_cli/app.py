@@ -75,12 +75,13 @@ def command(name: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
     return register
 
 
-def chosen_run(run: str | None) -> "Run":
-    """The run that was named, else the newest one, which is said on stderr."""
+def chosen_run(run: str | None, who: str) -> "Run":
+    """Return the run that was named, else the newest one, which is reported; `who` is the command, for a refusal."""
+    from ganzoo.runs.resolving import RUNS, resolve
     from ganzoo.runs.run import Run
 
     if run is not None:
-        return Run.open(run)
+        return Run.open(resolve(run, RUNS, f"ganzoo {who}").path)
     newest = Run.newest()
     say(f"run: {newest.path}")
     return newest

@@ -22,7 +22,7 @@ def benchmark(
         typer.Argument(
             metavar="MODEL",
             show_default="the newest run under runs/",
-            help="A run's directory, to set every form beside torch; or .onnx files, to set beside the first.",
+            help="A run's directory, to set every form beside torch; or .onnx files or mnist, to set beside the first.",
         ),
     ] = None,
     forms: Annotated[
@@ -68,7 +68,7 @@ def benchmark(
     from ganzoo.studies.benchmark import benchmark_runtime
 
     found = benchmark_runtime(
-        models or [str(chosen_run(None).path)],
+        models or [str(chosen_run(None, "benchmark").path)],
         forms=names,
         batches=sizes,
         threads=threads,

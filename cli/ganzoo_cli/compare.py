@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .app import command, print_json, say
+from .app import chosen_run, command, print_json, say
 from .train import whole_numbers
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def compare(
     from ganzoo.studies.comparison import compare
 
     results = compare(
-        runs or (),
+        [chosen_run(run, "compare").path for run in runs or ()],
         out=out,
         variants=() if variants is None else variants.split(","),
         jobs=jobs,

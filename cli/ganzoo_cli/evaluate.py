@@ -15,9 +15,9 @@ def evaluate(
     source: Annotated[
         str | None,
         typer.Argument(
-            metavar="RUN|ONNX|NPZ|DIR",
+            metavar="RUN|FILE|IMAGES",
             show_default="the newest run under runs/",
-            help="A run, an exported .onnx file, an .npz of images, or a folder of images.",
+            help="A run, an exported file, mnist, which is bundled with ganzoo, an .npz or a folder of images.",
         ),
     ] = None,
     n: Annotated[
@@ -54,7 +54,7 @@ def evaluate(
         train_judge(load_splits(dataset, data_dir=data_dir), data_dir, say)
         return
     outcome = evaluate(
-        chosen_run(None) if source is None else source,
+        chosen_run(None, "evaluate") if source is None else source,
         dataset=dataset,
         data_dir=data_dir,
         n=n,

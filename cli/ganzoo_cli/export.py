@@ -5,34 +5,50 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ganzoo.registry import formats
 from ganzoo.runtime.forms import LAYOUTS, OPSETS, PRECISIONS, Form
 
 from .app import RunArgument, chosen_run, command, print_json, say
 
 if TYPE_CHECKING:
-    from ganzoo.exporting.exporter import Exported, ExportedEncoder
+    from ganzoo.runs.format import Exported, ExportedEncoder
 
 
 @command("export")
 def export(
     run: Annotated[str | None, RunArgument] = None,
-    onnx: Annotated[bool, typer.Option("--onnx", help="As one verified .onnx file.")] = False,
+    format_: Annotated[
+        str | None, typer.Option("--format", metavar="NAME", help="The format: see ganzoo list formats.")
+    ] = None,
+    onnx: Annotated[bool, typer.Option("--onnx", help="Short for --format onnx: one verified .onnx file.")] = False,
     web: Annotated[
-        str | None, typer.Option("--web", metavar="DIR", help="As a page that draws in the browser, offline.")
+        str | None,
+        typer.Option(
+            "--web", metavar="DIR", help="Short for --format web -o DIR: a page that draws in the browser, offline."
+        ),
     ] = None,
     out: Annotated[
         str | None,
-        typer.Option("-o", "--out", metavar="FILE", show_default="RUN/<variant>.onnx", help="The .onnx file."),
+        typer.Option(
+            "-o", "--out", metavar="PATH", show_default="RUN/<variant>.onnx or the like", help="The file or directory."
+        ),
     ] = None,
     precision: Annotated[
-        str, typer.Option(metavar="|".join(PRECISIONS), help="What the file computes with.")
-    ] = Form().precision,
+        str | None,
+        typer.Option(metavar="|".join(PRECISIONS), show_default=Form().precision, help="What the file computes with."),
+    ] = None,
     layout: Annotated[
-        str, typer.Option(metavar="NAME", help=f"What its images are: {', '.join(LAYOUTS)}.")
-    ] = Form().layout,
+        str | None,
+        typer.Option(metavar="NAME", show_default=Form().layout, help=f"What its images are: {', '.join(LAYOUTS)}."),
+    ] = None,
     opset: Annotated[
-        int, typer.Option(metavar="N", help=f"The version of the operators, {OPSETS.start} to {OPSETS.stop - 1}.")
-    ] = Form().opset,
+        int | None,
+        typer.Option(
+            metavar="N",
+            show_default=str(Form().opset),
+            help=f"The version of the operators, {OPSETS.start} to {OPSETS.stop - 1}.",
+        ),
+    ] = None,
     weights: Annotated[str, typer.Option(metavar="ema|raw", help="The averaged weights, or the last ones.")] = "ema",
     best: Annotated[bool, typer.Option("--best", help="The best evaluated checkpoint, not the newest.")] = False,
     license_: Annotated[
@@ -44,54 +60,82 @@ def export(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:
-    """Export a run's generator, verified against torch: as an .onnx file, as a web page, or both.
+    """Export a run's generator, verified against torch, in a format of ganzoo list formats.
 
-    The encoder of a run that has one becomes a second .onnx file, <FILE>-encoder.onnx.
+    --onnx and --web DIR may be given together. The encoder of a run that has one becomes a second .onnx file,
+    <FILE>-encoder.onnx.
     """
-    from ganzoo.errors import UsageError
-
-    Form(precision=precision, layout=layout, opset=opset)  # an unknown one is told before anything is looked for
-    if not onnx and web is None:
-        raise UsageError("name the format: ganzoo export --onnx, --web DIR, or both")
-    if out is not None and not onnx:
-        raise UsageError(f"-o {out} names the .onnx file: add --onnx")
-    if ort_web is not None and web is None:
-        raise UsageError(f"--ort-web {ort_web} is for a web page: add --web DIR")
-    if layout != Form().layout and not onnx:
-        raise UsageError(f"--layout {layout} is for the .onnx file: add --onnx (a web page has its own)")
-    chosen = chosen_run(run)
+    form: dict[str, Any] = {"precision": precision, "layout": layout, "opset": opset}
+    given: dict[str, Any] = {name: value for name, value in {**form, "ort_web": ort_web}.items() if value is not None}
+    Form(**{name: value for name, value in given.items() if name in form})  # an unknown one is refused first
+    jobs = _jobs(format_, onnx, web, out, given)
+    chosen = chosen_run(run, "export")
     from ganzoo.exporting import exporter
 
-    options: dict[str, Any] = {"precision": precision, "opset": opset, "weights": weights, "best": best}
-    options["license"] = license_
-    file = exporter.export(chosen, out, layout=layout, **options) if onnx else None
-    encoder = None
-    if file is not None and chosen.config.variant.encoder is not None:
-        path = file.path.with_name(f"{file.path.stem}-encoder{file.path.suffix}")
-        shared = {key: value for key, value in options.items() if key != "precision"}  # an encoder's is float32
-        encoder = exporter.export_encoder(chosen, path, **shared)
-    page = exporter.export_web(chosen, web, ort_web=ort_web, **options) if web is not None else None
+    shared: dict[str, Any] = {"weights": weights, "best": best, "license": license_}
+    files: dict[str, Exported | ExportedEncoder] = {}
+    for name, path, options in jobs:
+        file = exporter.export(chosen, path, format=name, **options, **shared)
+        encoder = formats[name]().write_encoder(chosen, file.path, **options, **shared)
+        files |= {name: file} if encoder is None else {name: file, "encoder": encoder}
     if as_json:
-        outcome = {} if file is None else dataclasses.asdict(file)
-        parts = {"encoder": encoder, "web": page}
-        print_json({**outcome, **{key: dataclasses.asdict(part) for key, part in parts.items() if part is not None}})
+        outcomes = {name: dataclasses.asdict(file) for name, file in files.items()}
+        first = outcomes.pop("onnx" if onnx else format_ or "", {})
+        print_json({**first, **outcomes})
         return
-    if file is not None:
+    for written in files.values():
+        _report(written)
+
+
+def _jobs(
+    name: str | None, onnx: bool, web: str | None, out: str | None, given: dict[str, Any]
+) -> list[tuple[str, str | None, dict[str, Any]]]:
+    """The formats that were asked for, each with its path and options. Raises UsageError for what does not fit."""
+    from ganzoo.errors import UsageError
+
+    shorthand = onnx or web is not None
+    if name is None and not shorthand:
+        raise UsageError("name the format: ganzoo export --onnx, --web DIR, or --format NAME (ganzoo list formats)")
+    if name is not None and shorthand:
+        raise UsageError(
+            f"--format {name} and its shorthands --onnx and --web exclude each other: name the format once"
+        )
+    if name is not None:
+        from ganzoo.runs.format import check_options
+
+        check_options(name, formats[name](), given)
+        return [(name, out, given)]
+    if out is not None and not onnx:
+        raise UsageError(f"-o {out} names the .onnx file: add --onnx")
+    if "ort_web" in given and web is None:
+        raise UsageError(f"--ort-web {given['ort_web']} is for a web page: add --web DIR")
+    if given.get("layout", Form().layout) != Form().layout and not onnx:
+        raise UsageError(f"--layout {given['layout']} is for the .onnx file: add --onnx (a web page has its own)")
+    asked = [("onnx", out)] * onnx + [("web", web)] * (web is not None)
+    return [
+        (name, path, {option: value for option, value in given.items() if option in formats[name]().options})
+        for name, path in asked
+    ]
+
+
+def _report(file: "Exported | ExportedEncoder") -> None:
+    """Report what was written, and what to type next."""
+    from ganzoo.runs.format import Exported
+
+    if isinstance(file, Exported):
         say(_describe(file))
-        say(f"next: ganzoo sample {file.path} --out digits.png, ganzoo info {file.path}, ganzoo verify {file.path}")
-    if encoder is not None:
-        say(_describe_encoder(encoder))
-        say(f"next: python -c 'import ganzoo; print(ganzoo.load_encoder(\"{encoder.path}\"))'")
-    if page is not None:
-        say(_describe(page))
-        say(f"next: python -m http.server -d {page.path}, and open the address that it prints")
+        say(f"next: {formats[file.format]().next.format(path=file.path)}")
+    else:
+        say(_describe_encoder(file))
+        say(f"next: python -c 'import ganzoo; print(ganzoo.load_encoder(\"{file.path}\"))'")
 
 
 def _describe(exported: "Exported") -> str:
     """What was written, and how near it is to torch."""
+    opset = "" if exported.opset is None else f", opset {exported.opset}"
     text = (
         f"{exported.path}: {exported.precision}, {exported.layout}, {exported.size / 1024:,.0f} KiB, "
-        f"{exported.nodes} nodes, opset {exported.opset}, differs from torch by at most {exported.difference:.1e} "
+        f"{exported.nodes} nodes{opset}, differs from torch by at most {exported.difference:.1e} "
         f"({exported.grey_levels} grey levels of 255, {exported.mean_grey_levels:.2g} in the mean)"
     )
     figure = exported.figure

@@ -1,5 +1,8 @@
 """`ganzoo info`"""
 
+import hashlib
+import json
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeGuard
@@ -12,34 +15,28 @@ if TYPE_CHECKING:
     from ganzoo.runtime.onnxfile import Contents
 
 WIDTH = 11  # of the first column
+RECORDED = ("format", "precision", "layout", "weights", "step", "difference")  # by the run
 
 
 @command("info")
 def info(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="An .onnx file, or mnist, which is bundled with ganzoo.")],
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="An exported file, or mnist, which is bundled with ganzoo.")
+    ],
     foreign: Annotated[bool, typer.Option("--foreign", help="It is a generator that ganzoo did not export.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print all of its metadata, and the file's, as JSON.")
     ] = False,
 ) -> None:
-    """Show what an .onnx file takes and draws, and where it came from.
+    """Show what an exported file takes and draws, and where it came from.
 
     The file is verified first; it is not run, and no torch is needed.
     """
-    import hashlib
-    import json
-    import shlex
-
-    from ganzoo.runtime import bundled, onnxfile
-
-    contents = onnxfile.read(bundled.find(file), foreign=foreign)
-    facts: dict[str, Any] = {
-        "path": file,
-        "bytes": len(contents.data),
-        "sha256": hashlib.sha256(contents.data).hexdigest(),
-        "nodes": contents.nodes,
-        "opset": contents.opset,
-    }
+    contents = _inspect(file, foreign)
+    if contents is None:
+        _show_record(file, as_json)
+        return
+    facts = {**_facts(file, contents.data), "nodes": contents.nodes, "opset": contents.opset}
     if as_json:
         print_json({**contents.document, "file": facts})
         return
@@ -49,13 +46,51 @@ def info(
     }
     encodes = contents.part == "encoder"
     print(f"{file}: {'an encoder' if encodes else 'a generator'} of the variant '{contents.info.variant}'\n")
-    for name, text in {**rows, "SHA-256": facts["sha256"]}.items():
-        if text:
-            print(f"  {name:{WIDTH}}{text}")
+    _print_rows({**rows, "SHA-256": facts["sha256"]})
     if encodes:
-        print(f"\nnext:\n  python -c {shlex.quote(f'import ganzoo; print(ganzoo.load_encoder({json.dumps(file)}))')}")
+        call = f"import ganzoo; print(ganzoo.load_encoder({json.dumps(file)}))"
+        print(f"\nnext:\n  python -c {shlex.quote(call)}")
     else:
         print(f"\nnext:\n  {_sample(file, foreign)}\n  {_python(file, foreign)}")
+
+
+def _inspect(file: str, foreign: bool) -> "Contents | None":
+    """What a file contains; None if its format leaves that to the run's record."""
+    if foreign:
+        from ganzoo.runtime import bundled, onnxfile
+
+        return onnxfile.read(bundled.find(file), foreign=True)
+    from ganzoo.runs.resolving import FILES, resolve
+
+    found = resolve(file, FILES, "ganzoo info")
+    return found.file_format.inspect(found.path)
+
+
+def _show_record(file: str, as_json: bool) -> None:
+    """Show what the run beside a file recorded of it, for a file that is not opened to be described."""
+    from ganzoo.runs.vouching import run_beside
+
+    facts = _facts(file, Path(file).read_bytes())
+    run = run_beside(Path(file))
+    found = None if run is None else run.find_export(facts["sha256"])
+    record = {} if found is None else found.to_json()
+    if as_json:
+        print_json({**record, "file": facts})
+        return
+    vouched = "no run beside it recorded its SHA-256, so ganzoo does not open it"
+    print(f"{file}: {vouched if found is None else f'exported from the run {run and run.path}'}\n")
+    rows = {key: str(record[key]) for key in RECORDED if record.get(key) is not None}
+    _print_rows({**rows, "file": f"{facts['bytes'] / 1024:,.0f} KiB", "SHA-256": facts["sha256"]})
+
+
+def _facts(file: str, data: bytes) -> dict[str, Any]:
+    return {"path": file, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+
+def _print_rows(rows: Mapping[str, Any]) -> None:
+    for name, text in rows.items():
+        if text:
+            print(f"  {name:{WIDTH}}{text}")
 
 
 def _rows(contents: "Contents") -> dict[str, Any]:
@@ -185,14 +220,10 @@ def _pairs(values: Mapping[str, Any]) -> str:
 
 
 def _sample(file: str, foreign: bool) -> str:
-    import shlex
-
     return f"ganzoo sample {shlex.quote(file)}{' --foreign' if foreign else ''} -n 64 --out {Path(file).stem}.png"
 
 
 def _python(file: str, foreign: bool) -> str:
-    import json
-    import shlex
-
     call = f"load({json.dumps(file)}{', foreign=True' if foreign else ''}).sample(10, seed=0).shape"
-    return f"python -c {shlex.quote(f'from ganzoo.runtime import load; print({call})')}"
+    home = "ganzoo" if Path(file).is_dir() else "ganzoo.runtime"  # which opens files alone
+    return f"python -c {shlex.quote(f'from {home} import load; print({call})')}"

@@ -18,6 +18,7 @@ KINDS = (
     "schedules",
     "optimizers",
     "datasets",
+    "formats",
 )
 FORMER = {"penalties": "terms"}  # names that kinds had before
 
@@ -53,8 +54,12 @@ def _entry(kind: str, name: str) -> dict[str, Any]:
 
     from ganzoo.config import settings_of
     from ganzoo.registry import REGISTRIES
+    from ganzoo.runs.format import OPTIONS
 
     registry = REGISTRIES[kind]
+    if kind == "formats":
+        settings = {option: OPTIONS[option] for option in registry[name]().options}
+        return {"name": name, "summary": registry.summary(name), "owner": registry.owner(name), "settings": settings}
     fields = {} if kind in ("variants", "datasets") else settings_of(registry[name]).model_fields
     settings = {
         key: "(required)" if field.default is PydanticUndefined else field.default for key, field in fields.items()

@@ -25,7 +25,7 @@ def report(
     """
     from pathlib import Path
 
-    chosen = [chosen_run(run) for run in runs] if runs else [chosen_run(None)]
+    chosen = [chosen_run(run, "report") for run in runs or (None,)]
     from ganzoo.report import write_report
 
     page = write_report(Path(out), [run.path for run in chosen], title=title)

@@ -27,7 +27,7 @@ def resume(
     from ganzoo.training.trainer import resume
 
     with joined() as world:
-        (chosen, *_) = world.gather(chosen_run(run) if world.leads else None)
+        (chosen, *_) = world.gather(chosen_run(run, "resume") if world.leads else None)
         assert chosen is not None
         resumed = resume(chosen, epochs=epochs, steps=steps, minutes=minutes, threads=threads, world=world)
     if not world.leads:

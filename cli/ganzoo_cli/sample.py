@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ganzoo.runs.run import Run
+    from ganzoo.runs.resolving import Source
     from ganzoo.runtime.generator import Generator
 
 DEFAULT_N = 64
@@ -27,9 +27,9 @@ def sample(
     source: Annotated[
         str | None,
         typer.Argument(
-            metavar="RUN_OR_ONNX",
+            metavar="RUN|FILE",
             show_default="the newest run under runs/",
-            help="A run's directory, an .onnx file, or mnist, which is bundled with ganzoo.",
+            help="A run's directory, an exported file, or mnist, which is bundled with ganzoo.",
         ),
     ] = None,
     n: Annotated[
@@ -95,22 +95,22 @@ def sample(
     _check_options(
         out, labels, layout, {"--balance": balance, "--min-confidence": min_confidence, "--dataset": dataset}
     )
-    model = _model(source)
-    if foreign and (layout is not None or not isinstance(model, str)):
+    if foreign and (layout is not None or source is None or Path(source).is_dir()):
         raise UsageError("--foreign is for the pictures of an .onnx file that ganzoo did not export: leave it out")
-    if best and isinstance(model, str):
-        raise UsageError("--best chooses a checkpoint of a run, and an .onnx file is exported from one: leave it out")
-    if layout is not None:
+    model = None if foreign else _resolve(source)
+    if best and (model is None or model.kind != "run"):
+        raise UsageError("--best chooses a checkpoint of a run, and a file is exported from one: leave it out")
+    if layout is not None and model is not None:
         from ganzoo.synthetic.writing import write
 
         options: dict[str, Any] = {"balance": balance, "min_confidence": min_confidence, "dataset": dataset}
         out, count = out or "synthetic", DEFAULT_N if n is None else n
         with _progress() as on_draw:
-            manifest = write(model, out, count, layout=layout, seed=seed, best=best, on_draw=on_draw, **options)
+            manifest = write(model.given, out, count, layout=layout, seed=seed, best=best, on_draw=on_draw, **options)
         _tell(manifest, out, as_json)
         return
     out = out or "samples.png"
-    generator = _load(model, best, foreign)
+    generator = _load_foreign(source) if model is None else _load(model, best)
     count, wanted = _wanted(n, labels)
     drawn = generator.labels_for(count, wanted)
     images = generator.sample(count, labels=wanted, seed=seed)
@@ -121,25 +121,24 @@ def sample(
         say(f"{count} images: {out}")
 
 
-def _model(source: str | None) -> "str | Run":
-    """The .onnx file that is named (or bundled, by its name), else the run."""
-    from ganzoo.runtime import bundled
+def _resolve(source: str | None) -> "Source":
+    """The run, the exported file or the bundled generator that is named, else the newest run."""
+    from ganzoo.runs.resolving import MODELS, resolve
 
-    if source is not None:
-        bundled.find(source)  # a word that names nothing is told so, with torch and without
-        if bundled.is_model(source):
-            return source
-    return chosen_run(source)
+    return resolve(chosen_run(None, "sample") if source is None else source, MODELS, "ganzoo sample")
 
 
-def _load(model: "str | Run", best: bool, foreign: bool) -> "Generator":
-    if foreign and isinstance(model, str):
-        from ganzoo import runtime
-
-        return runtime.load(model, foreign=True)
+def _load(model: "Source", best: bool) -> "Generator":
     from ganzoo.runs.opening import load
 
-    return load(model, best=best)
+    return load(model.given, best=best)
+
+
+def _load_foreign(source: str | None) -> "Generator":
+    from ganzoo import runtime
+
+    assert source is not None
+    return runtime.load(source, foreign=True)
 
 
 def _check_options(out: str | None, labels: str | None, layout: str | None, of_format: dict[str, Any]) -> None:

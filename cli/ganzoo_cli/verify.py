@@ -5,15 +5,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .app import command, print_json, say
+from .app import chosen_run, command, print_json, say
 
 if TYPE_CHECKING:
-    from ganzoo.runtime.onnxfile import Contents
+    from ganzoo.runs.format import Opened
+    from ganzoo.runs.run import Run
+    from ganzoo.runtime.encoder import Encoder
 
 
 @command("verify")
 def verify(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="An .onnx file, or mnist, which is bundled with ganzoo.")],
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="An exported file, or mnist, which is bundled with ganzoo.")
+    ],
     run: Annotated[
         str | None, typer.Option(metavar="RUN", help="Compare with torch too, by the run that it was exported from.")
     ] = None,
@@ -21,17 +25,22 @@ def verify(
 ) -> None:
     """Prove an exported file again: unaltered, within the limits, as its metadata say, drawing what it drew.
 
-    Needs no torch, but for --run. Exit code 3 for a file that is broken or refused, 6 for one that draws other images.
+    An .onnx file needs no torch, but for --run. Exit code 3 for a file that is broken or refused, 6 for one
+    that draws other images.
     """
-    from ganzoo import runtime
     from ganzoo.exporting import parity
-    from ganzoo.runtime import bundled, onnxfile
+    from ganzoo.runs.opening import open_file
+    from ganzoo.runs.resolving import FILES, resolve
+    from ganzoo.runtime.encoder import Encoder
 
-    contents = onnxfile.read(bundled.find(file))
-    if contents.part == "encoder":
-        _verify_encoder(contents, file, run, as_json)
+    found = resolve(file, FILES, "ganzoo verify")
+    named = None if run is None else chosen_run(run, "verify --run")
+    opened = open_file(found, named)
+    original = named or _still_there(opened)
+    if isinstance(opened.model, Encoder):
+        _verify_encoder(opened.model, opened, file, original, as_json)
         return
-    generator, document = runtime.from_contents(contents, file), contents.document
+    generator, document = opened.model, opened.document
     difference = parity.check_probe(generator, document)
     outcome: dict[str, Any] = {
         "file": file,
@@ -40,48 +49,52 @@ def verify(
         "recorded_parity": document.get("parity"),
         "difference_from_export": difference,
     }
-    if run is not None:
+    if original is not None:
         from ganzoo.exporting.exporter import prove_again
 
-        outcome["parity"] = dataclasses.asdict(prove_again(generator, document, run))
+        outcome["parity"] = dataclasses.asdict(prove_again(generator, document, original))
     if as_json:
         print_json(outcome)
         return
-    say(f"unaltered: sealed with SHA-256 {document['sha256']}")
-    say("valid and harmless: the graph is checked, within the limits, and fits its metadata")
-    if difference is None:
-        say("drawing: its metadata record no pixels to compare with")
-    else:
+    for check in opened.checks:
+        say(check)
+    if difference is not None:
         say(f"drawing what it drew when it was exported, within {difference:.1e}")
-    if run is not None:
-        found = outcome["parity"]
+    elif original is None:
+        say("drawing: its metadata record no pixels to compare with")
+    if original is not None:
+        found_apart = outcome["parity"]
         say(
-            f"drawing what {run} draws in torch, within {found['difference']:.1e}, {found['grey_levels']} grey levels "
-            f"({found['mean_grey_levels']:.2g} in the mean)"
+            f"drawing what {original.path} draws in torch, within {found_apart['difference']:.1e}, "
+            f"{found_apart['grey_levels']} grey levels ({found_apart['mean_grey_levels']:.2g} in the mean)"
         )
 
 
-def _verify_encoder(contents: "Contents", file: str, run: str | None, as_json: bool) -> None:
+def _still_there(opened: "Opened") -> "Run | None":
+    """The run that vouched for a file, while it keeps the checkpoint that the file was exported from."""
+    steps = [] if opened.run is None else [checkpoint.step for checkpoint in opened.run.checkpoints()]
+    return opened.run if opened.document.get("step") in steps else None
+
+
+def _verify_encoder(encoder: "Encoder", opened: "Opened", file: str, original: "Run | None", as_json: bool) -> None:
     """The same of an encoder, by its latents."""
-    from ganzoo import runtime
     from ganzoo.exporting import parity
 
-    encoder = runtime.load_encoder(contents.data)
     outcome: dict[str, Any] = {
         "file": file,
-        "sha256": contents.document["sha256"],
+        "sha256": opened.document["sha256"],
         "part": "encoder",
-        "difference_from_export": parity.check_encoder_probe(encoder, contents.document),
+        "difference_from_export": parity.check_encoder_probe(encoder, opened.document),
     }
-    if run is not None:
+    if original is not None:
         from ganzoo.exporting.exporter import prove_encoder_again
 
-        outcome["difference"] = prove_encoder_again(encoder, contents.document, run)
+        outcome["difference"] = prove_encoder_again(encoder, opened.document, original)
     if as_json:
         print_json(outcome)
         return
-    say(f"unaltered: sealed with SHA-256 {contents.document['sha256']}")
-    say("valid and harmless: the graph is checked, within the limits, and fits its metadata")
+    for check in opened.checks:
+        say(check)
     say(f"encoding what it encoded when it was exported, within {outcome['difference_from_export']:.1e}")
-    if run is not None:
-        say(f"encoding what {run} encodes in torch, within {outcome['difference']:.1e}")
+    if original is not None:
+        say(f"encoding what {original.path} encodes in torch, within {outcome['difference']:.1e}")

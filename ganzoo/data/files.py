@@ -30,12 +30,12 @@ from ganzoo.data.dataset import Dataset, Request, check_numpy, fit, from_arrays,
 from ganzoo.data.mapped import DecodedImages, ImageFile, Shape, read_npy_header, stamp_of
 from ganzoo.data.memory import MB, allowed_memory
 from ganzoo.errors import FileError, GanzooError, MachineError, UsageError
+from ganzoo.files import IMAGE_SUFFIXES
 from ganzoo.registry import datasets
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm")
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # Pillow's names for them
 MAX_PIXELS = 64_000_000  # of one image, checked before it is decoded
 MAX_FILES = 1_000_000
@@ -272,7 +272,7 @@ def _classes(root: Path) -> tuple[list[Path], list[int] | None, tuple[str, ...]]
         raise FileError(f"{root} is a file: folder:PATH expects a folder of images, or of one folder for each class")
     found = sorted(_image_files(root))
     if not found:
-        raise FileError(f"no images in {root}: looked for {', '.join(SUFFIXES)}, there and in its folders")
+        raise FileError(f"no images in {root}: looked for {', '.join(IMAGE_SUFFIXES)}, there and in its folders")
     first_parts = [path.relative_to(root).parts for path in found]
     flat = sum(len(parts) == 1 for parts in first_parts)
     if flat == len(found):
@@ -294,7 +294,7 @@ def _image_files(root: Path) -> Iterator[Path]:
         folders[:] = [name for name in folders if not name.startswith(".")]
         for path in (Path(directory, name) for name in names if not name.startswith(".")):
             # Only regular files: reading a pipe would never end.
-            if path.suffix.lower() not in SUFFIXES or not path.is_file():
+            if path.suffix.lower() not in IMAGE_SUFFIXES or not path.is_file():
                 continue
             if path.is_symlink() and not path.resolve().is_relative_to(root):
                 continue

@@ -22,7 +22,7 @@ from ganzoo.evaluation.metrics import FIGURES
 from ganzoo.evaluation.reference import Reference, Splits, hold_out, load_splits
 from ganzoo.evaluation.verdict import Verdict, verdict
 from ganzoo.runs.records import SCHEMA, CodeRecord, EvaluatedData, EvaluationRecord, FigureRecord, VerdictRecord
-from ganzoo.runtime import bundled
+from ganzoo.runs.resolving import Source, resolve
 from ganzoo.runtime.generator import Generator
 from ganzoo.seeds import derive
 
@@ -134,7 +134,8 @@ def evaluate(
     A run keeps the outcome as `evaluation.json`.
 
     Args:
-        source: a run's directory, an `.onnx` file, an `.npz` file or a folder of images (see `ganzoo list datasets`).
+        source: a run or its directory, an exported file, a bundled generator's name, or images: an `.npz` file, a
+            folder, `npz:FILE` or `folder:PATH`.
         dataset: the real images; None for those that a generator was trained on, `mnist` or `mnist-5k` for others.
         n: how many images, at most as many as there are training images, for the floor is measured at the same n.
         seeds: how many draws; of `n` given images there is only one.
@@ -343,16 +344,14 @@ def _open(
     """What is evaluated, and the real images."""
     from ganzoo.runs.run import Run
 
-    if isinstance(source, Run):
-        return _open_run(source, dataset, data_dir, best)
-    path = Path(bundled.find(source))
-    if best and (path.suffix in (".onnx", ".npz") or (path.is_dir() and not (path / "config.toml").exists())):
-        raise UsageError(f"{path} is no run: only a run has a best checkpoint")
-    if path.suffix == ".onnx":
-        return _open_onnx(path, dataset, data_dir)
-    if path.suffix == ".npz" or (path.is_dir() and not (path / "config.toml").exists()):
-        return _open_images(path, dataset, data_dir)
-    return _open_run(Run.open(path), dataset, data_dir, best)
+    found = resolve(source, ("run", "file", "images", "bundled"), "ganzoo evaluate")
+    if best and found.kind != "run":
+        raise UsageError(f"{found.given} is not a run: only a run has a best checkpoint")
+    if found.kind == "run":
+        return _open_run(Run.open(found.path), dataset, data_dir, best)
+    if found.images is not None:
+        return _open_images(found.given, found.images, dataset, data_dir)
+    return _open_exported(found, dataset, data_dir)
 
 
 def _open_run(
@@ -381,31 +380,31 @@ def _open_run(
     return replace(subject, run=run), splits
 
 
-def _open_onnx(path: Path, dataset: str | Dataset | None, data_dir: str | Path | None) -> tuple[Subject, Splits]:
-    from ganzoo import runtime
-    from ganzoo.runtime import onnxfile
+def _open_exported(found: Source, dataset: str | Dataset | None, data_dir: str | Path | None) -> tuple[Subject, Splits]:
+    from ganzoo.runs.opening import generator_of, open_file
 
-    contents = onnxfile.read(path)
-    generator, trained_on = runtime.from_contents(contents, path), contents.trained_on
+    opened = open_file(found)
+    generator, trained_on = generator_of(opened, found.given), opened.trained_on
     channels, height, width = generator.info.image_shape
     source = dataset or str(trained_on.get("source", "array"))
     place = "" if isinstance(source, Dataset) else source.partition(":")[2]
     if isinstance(source, Dataset):
         splits = hold_out(source)
     elif source == "array" or (dataset is None and place and not Path(place).exists()):
-        raise UsageError(f"{path} was trained on images that are not here ({source}): name them with --dataset")
+        raise UsageError(f"{found.given} was trained on images that are not here ({source}): name them with --dataset")
     else:
         splits = load_splits(
             source, data_dir=data_dir, image_size=height if height == width else None, channels=channels
         )
     if dataset is None and trained_on.get("sha256", splits.sha256) != splits.sha256:
-        raise FileError(f"{source} is not what {path} was trained on (another SHA-256)")
-    return as_subject(generator, str(path), contents.document.get("step")), splits
+        raise FileError(f"{source} is not what {found.given} was trained on (another SHA-256)")
+    return as_subject(generator, str(found.path), opened.document.get("step")), splits
 
 
-def _open_images(path: Path, dataset: str | Dataset | None, data_dir: str | Path | None) -> tuple[Subject, Splits]:
-    kind = "npz" if path.suffix == ".npz" else "folder"
-    images = data.load(f"{kind}:{path}")
+def _open_images(
+    name: str, source: str, dataset: str | Dataset | None, data_dir: str | Path | None
+) -> tuple[Subject, Splits]:
+    images = data.load(source)
     splits = hold_out(dataset) if isinstance(dataset, Dataset) else load_splits(dataset or "auto", data_dir=data_dir)
     labels = _same_classes(images, splits.train)
 
@@ -413,7 +412,7 @@ def _open_images(path: Path, dataset: str | Dataset | None, data_dir: str | Path
         order = torch.randperm(len(images), generator=torch.Generator().manual_seed(derive(seed, "evaluate")))[:n]
         return images.images[order], None if labels is None else labels[order]
 
-    return Subject(name=str(path), draw=draw, conditional=labels is not None, available=len(images)), splits
+    return Subject(name=name, draw=draw, conditional=labels is not None, available=len(images)), splits
 
 
 def _same_classes(images: Dataset, real: Dataset) -> Tensor | None:

@@ -1,15 +1,17 @@
-"""A run's generator (and encoder) as verified .onnx files, in a layout and a precision of `ganzoo.runtime.forms`.
+"""A run's generator as a file, in a format of the table; and as verified .onnx files, with its encoder.
 
+An .onnx file has a layout and a precision of `ganzoo.runtime.forms`.
 Its inputs are `z` float32 [batch, latent_dim] and, where conditional, `labels` int64 [batch]; its output is `images`.
 Before the file gets its name it is checked by onnx, loaded as anybody would load it, compared with torch on the trained
 weights, and sealed with its own SHA-256. The same run gives the same bytes.
 """
 
+import contextlib
 import dataclasses
+import hashlib
 import logging
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path, PurePath
@@ -23,26 +25,30 @@ from torch import nn
 
 from ganzoo import runtime
 from ganzoo.config import RunConfig
-from ganzoo.errors import FileError, GanzooError, ModelError, VerificationError, first_line
+from ganzoo.errors import FileError, GanzooError, MachineError, ModelError, VerificationError, first_line
 from ganzoo.exporting import conversion
 from ganzoo.exporting.lean import lean
 from ganzoo.exporting.parity import (
     BATCHES,
     LATENTS,
     Difference,
-    check,
-    compare,
     compare_encoders,
     precision_of,
     probe,
     probe_encoder,
+    prove,
 )
 from ganzoo.exporting.web import write as write_page
 from ganzoo.files import atomic_write
+from ganzoo.registry import formats
+from ganzoo.runs.format import Exported as Exported
+from ganzoo.runs.format import ExportedEncoder as ExportedEncoder
+from ganzoo.runs.format import check_options
 from ganzoo.runs.opening import WEIGHTS, as_encoder, as_generator, generator_info, load_network
+from ganzoo.runs.records import ExportRecord
 from ganzoo.runs.run import Run
 from ganzoo.runtime.encoder import Encoder
-from ganzoo.runtime.forms import LAYOUTS, PRECISIONS, Form, Precision
+from ganzoo.runtime.forms import LAYOUTS, PRECISIONS, Form
 from ganzoo.runtime.generator import CHUNK, Generator, GeneratorInfo
 from ganzoo.runtime.onnxfile import METADATA_KEY, metadata, seal
 from ganzoo.seeds import derive
@@ -65,91 +71,105 @@ class Rendered:
     figure: dict[str, Any] | None  # the Fréchet distances of torch's images and the file's, where both were judged
 
 
-@dataclass(frozen=True, kw_only=True)
-class Exported:
-    """What was written, and where."""
-
-    path: Path
-    size: int  # bytes
-    nodes: int
-    precision: str
-    layout: str
-    opset: int
-    weights: str
-    step: int
-    difference: float
-    grey_levels: int
-    mean_grey_levels: float
-    figure: dict[str, Any] | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExportedEncoder:
-    """The encoder's file: what was written, and where."""
-
-    path: Path
-    size: int  # bytes
-    nodes: int
-    opset: int
-    weights: str
-    step: int
-    difference: float  # of a latent's values, at most
-
-
 def export(
     run: str | Path | Run,
     path: str | Path | None = None,
     *,
-    precision: str = "fp32",
-    layout: str = "float",
-    opset: int = OPSET,
+    format: str = "onnx",  # noqa: A002  # as the command calls it
+    precision: str | None = None,
+    layout: str | None = None,
+    opset: int | None = None,
     weights: str = "ema",
     best: bool = False,
     license: str | None = None,  # noqa: A002  # as the metadata call it
+    ort_web: str | Path | None = None,
 ) -> Exported:
     """Export the newest (or `best`, see `Run.best_checkpoint`) checkpoint of a run; `path` is by default in the run.
 
+    The run keeps a record of it (`Run.record_export`). None is a format's default; what it does not take is refused.
+
     Args:
         run: a run or its directory.
-        path: the file; an older one is replaced.
+        path: the file or directory; an older one is replaced.
+        format: a name of `ganzoo list formats`.
         precision: what the file computes with, one of `ganzoo.runtime.forms.PRECISIONS`.
         layout: what its images are, one of `ganzoo.runtime.forms.LAYOUTS`.
         opset: the version of the standard operators.
         weights: `ema`, the averaged ones, or `raw`, the last ones.
         best: the best evaluated checkpoint instead of the newest.
         license: under which the weights are given to others, for the metadata.
+        ort_web: for a web page, the .tgz that `npm pack` makes of onnxruntime-web, which is needed the first time.
 
     Raises FileError for a run that cannot be read, VerificationError for a file that does not draw what the run draws
-    (nothing is written then), UsageError for an unknown form, MachineError for a path that cannot be written.
+    (nothing is written then), UsageError for an unknown format or form, MachineError for a path that cannot be written.
     """
-    form = Form(precision=precision, layout=layout, opset=opset)
+    row = formats[format]()
+    given = {"precision": precision, "layout": layout, "opset": opset, "ort_web": ort_web}
+    options = {name: value for name, value in given.items() if value is not None}
+    check_options(format, row, options)
     run = run if isinstance(run, Run) else Run.open(run)
-    target = Path(path) if path is not None else run.path / f"{run.config.run.variant}{form.suffix}.onnx"
-    rendered = render(run, form, weights=weights, best=best, license=license)
-    atomic_write(target, rendered.data)
-    return _exported(rendered, form, target)
+    target = None if path is None else Path(path)
+    written: Exported = row.write(run, target, weights=weights, best=best, license=license, **options)
+    exported = dataclasses.replace(written, format=format)
+    with contextlib.nullcontext() if row.vouched else contextlib.suppress(MachineError):  # a run may be read-only
+        run.record_export(ExportRecord.model_validate(exported.record()))
+    return exported
 
 
 def export_web(
     run: str | Path | Run,
     directory: str | Path,
     *,
-    precision: str = "fp32",
-    opset: int = OPSET,
+    precision: str | None = None,
+    opset: int | None = None,
     weights: str = "ema",
     best: bool = False,
     license: str | None = None,  # noqa: A002
     ort_web: str | Path | None = None,
 ) -> Exported:
-    """Export a run as a page that draws in the browser, offline, from any static server.
+    """Export a run as a page that draws in the browser, offline: `export` in the format `web`, with its errors."""
+    return export(
+        run,
+        directory,
+        format="web",
+        precision=precision,
+        opset=opset,
+        weights=weights,
+        best=best,
+        license=license,
+        ort_web=ort_web,
+    )
 
-    See `ganzoo.exporting.web.write`.
 
-    The same arguments and errors as `export`; `ort_web` is the .tgz that `npm pack` makes of onnxruntime-web, which is
-    needed the first time.
-    """
-    form = Form(precision=precision, layout="uint8", opset=opset)
-    run = run if isinstance(run, Run) else Run.open(run)
+def write_onnx(
+    run: Run,
+    path: Path | None,
+    *,
+    weights: str = "ema",
+    best: bool = False,
+    license: str | None = None,  # noqa: A002
+    **options: Any,
+) -> Exported:
+    """Write one .onnx file; `options` are those of a `Form`."""
+    form = Form(**options)
+    target = path or run.path / f"{run.config.run.variant}{form.suffix}.onnx"
+    rendered = render(run, form, weights=weights, best=best, license=license)
+    atomic_write(target, rendered.data)
+    return _exported(rendered, form, target)
+
+
+def write_web(
+    run: Run,
+    directory: Path,
+    *,
+    weights: str = "ema",
+    best: bool = False,
+    license: str | None = None,  # noqa: A002
+    ort_web: str | Path | None = None,
+    **options: Any,
+) -> Exported:
+    """Write a page that draws in the browser; see `ganzoo.exporting.web.write`."""
+    form = Form(layout="uint8", **options)
     rendered = render(run, form, weights=weights, best=best, license=license)
     return _exported(rendered, form, write_page(directory, rendered.data, ort_web=ort_web))
 
@@ -176,7 +196,7 @@ def export_encoder(
     if info.has_classes:
         inputs["labels"] = torch.arange(2) % (info.num_classes or 1)
     model = _translated(network, inputs, "z", opset, f"the encoder of '{config.run.variant}'")
-    about = {**_about(run, config, step, weights, license), "part": "encoder"}
+    about = {**describe(run, config, step, weights, license), "part": "encoder"}
     try:
         file = runtime.load_encoder(_complete(model, Form(opset=opset), info, about))
     except FileError as error:
@@ -203,6 +223,7 @@ def _exported(rendered: Rendered, form: Form, path: Path) -> Exported:
     return Exported(
         path=path,
         size=len(rendered.data),
+        sha256=hashlib.sha256(rendered.data).hexdigest(),
         nodes=rendered.nodes,
         **dataclasses.asdict(form),
         weights=rendered.weights,
@@ -240,7 +261,7 @@ def render(
     model.CopyFrom(exact)
     model = getattr(conversion, PRECISIONS[form.precision].convert)(model, _calibration(original.info))
     conversion.lay_out(model, LAYOUTS[form.layout], original.info.image_shape)
-    plain, about = Form(opset=form.opset), _about(run, config, step, weights, license)
+    plain, about = Form(opset=form.opset), describe(run, config, step, weights, license)
     file = _opened(_complete(exact, plain, original.info, about))
     parity = prove(file, original, PRECISIONS["fp32"], config.train.seed, empty=rewrite)
     if form != plain:  # what was translated is right; now what was made of it
@@ -301,7 +322,7 @@ def _translated(
     return model
 
 
-@contextmanager
+@contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """The exporter talks to itself through warnings and logs; what matters is checked on the file."""
     logger = logging.getLogger("torch.onnx")
@@ -350,8 +371,8 @@ def _calibration(info: GeneratorInfo) -> Iterator[dict[str, NDArray[Any]]]:
 # What the file tells
 
 
-def _about(run: Run, config: RunConfig, step: int, weights: str, license: str | None) -> dict[str, Any]:  # noqa: A002
-    """All but what is found out by running it. Of paths only the last part leaves the machine."""
+def describe(run: Run, config: RunConfig, step: int, weights: str, license: str | None) -> dict[str, Any]:  # noqa: A002
+    """Return what the metadata tell, but for what is found out by running it. Of paths only the last part is told."""
     source, colon, argument = config.data.source.partition(":")
     public = config.with_data(source=source + colon + PurePath(argument).name, data_dir=None).with_facts(note=None)
     return {
@@ -403,17 +424,7 @@ def _opened(data: bytes) -> Generator:
         raise VerificationError(f"the exported generator cannot be used: {error}; nothing was written") from error
 
 
-def prove(file: Generator, original: Generator, precision: Precision, seed: int, *, empty: bool = True) -> Difference:
-    """Return how far the file's images are from the run's. Raises VerificationError if that is farther than allowed."""
-    try:
-        found = compare(file, original, seed, empty=empty)
-    except FileError as error:
-        raise VerificationError(f"the exported generator cannot be used: {error}") from error
-    check(found, precision, floats=file.layout.floats)
-    return found
-
-
-def prove_again(file: Generator, document: dict[str, Any], run: str | Path | Run) -> Difference:
+def prove_again(file: Generator, document: Mapping[str, Any], run: str | Path | Run) -> Difference:
     """Compare an exported file, opened, with the run that it was made from once more, by what its metadata say.
 
     Raises ModelError for metadata that do not tell, FileError where the run has no checkpoint of the file's step,
@@ -426,7 +437,7 @@ def prove_again(file: Generator, document: dict[str, Any], run: str | Path | Run
     return prove(file, original, precision_of(document), config.train.seed)
 
 
-def prove_encoder_again(file: Encoder, document: dict[str, Any], run: str | Path | Run) -> float:
+def prove_encoder_again(file: Encoder, document: Mapping[str, Any], run: str | Path | Run) -> float:
     """Return how far an encoder's file is from the run that it was made from. Errors are those of `prove_again`."""
     network, config = _weights_of(document, run, "encoder")
     original = as_encoder(network, config, torch.device("cpu"))
@@ -434,7 +445,7 @@ def prove_encoder_again(file: Encoder, document: dict[str, Any], run: str | Path
     return compare_encoders(file, original, config.train.seed)
 
 
-def _weights_of(document: dict[str, Any], run: str | Path | Run, role: str) -> tuple[nn.Module, RunConfig]:
+def _weights_of(document: Mapping[str, Any], run: str | Path | Run, role: str) -> tuple[nn.Module, RunConfig]:
     """The network of the weights that a file's metadata name."""
     step, weights = document.get("step"), document.get("weights", "ema")
     if not isinstance(step, int) or weights not in WEIGHTS:

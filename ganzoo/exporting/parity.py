@@ -4,14 +4,14 @@
 and `check_probe` finds them again wherever the file has been taken.
 """
 
-import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ganzoo.errors import ModelError, VerificationError
+from ganzoo.errors import FileError, ModelError, VerificationError
+from ganzoo.runs.format import Difference as Difference
 from ganzoo.runtime.encoder import Encoder
 from ganzoo.runtime.forms import PRECISIONS, Precision
 from ganzoo.runtime.generator import Generator, GeneratorInfo
@@ -22,16 +22,6 @@ BATCHES = (1, 2, 7, 64)  # the first batches; 64 each after them, a rest, and an
 LATENTS = 1000  # at least; each label is among them
 ENCODER_DIFFERENCE = 1e-4  # of latents, in shares of the largest value or of 1
 PROBES = 16  # latents, and pixels of each image
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Difference:
-    """How far a file's images are from those it should draw."""
-
-    difference: float  # the greatest of images in [-1, 1]
-    grey_levels: int  # the greatest of images as uint8
-    mean_grey_levels: float
-    where: str  # the greatest is
 
 
 def compare(file: Generator, original: Generator, seed: int, *, empty: bool = True) -> Difference:
@@ -53,6 +43,26 @@ def compare(file: Generator, original: Generator, seed: int, *, empty: bool = Tr
         ),
         where=greatest.where,
     )
+
+
+def prove(
+    file: Generator,
+    original: Generator,
+    precision: Precision = PRECISIONS["fp32"],
+    seed: int = 0,
+    *,
+    empty: bool = True,
+) -> Difference:
+    """Return how far the file's images are from the run's. Raises VerificationError beyond what is allowed.
+
+    `empty`: whether it has to draw an empty batch too.
+    """
+    try:
+        found = compare(file, original, seed, empty=empty)
+    except FileError as error:
+        raise VerificationError(f"the exported generator cannot be used: {error}") from error
+    check(found, precision, floats=file.layout.floats)
+    return found
 
 
 def check(found: Difference, precision: Precision, *, floats: bool = True) -> None:
@@ -102,7 +112,7 @@ def probe_encoder(file: Encoder) -> dict[str, Any]:
     return {"seed": 0, "columns": _pixels(values.shape[1]).tolist(), "values": _rows(values).tolist()}
 
 
-def check_encoder_probe(file: Encoder, document: dict[str, Any]) -> float:
+def check_encoder_probe(file: Encoder, document: Mapping[str, Any]) -> float:
     """Return by how much the latents differ from those recorded in the file's metadata.
 
     Raises VerificationError for more than `ENCODER_DIFFERENCE` of the largest, ModelError without a record.
@@ -128,7 +138,7 @@ def _probed_encoder(file: Encoder) -> NDArray[np.float32]:
     return file.encode(images, labels)
 
 
-def check_probe(file: Generator, document: dict[str, Any]) -> float | None:
+def check_probe(file: Generator, document: Mapping[str, Any]) -> float | None:
     """By how much the images differ from those recorded in the file's metadata; None where nothing is recorded.
 
     Raises VerificationError for more than is allowed, ModelError for a record that is none.
@@ -151,7 +161,7 @@ def check_probe(file: Generator, document: dict[str, Any]) -> float | None:
     return difference
 
 
-def precision_of(document: dict[str, Any]) -> Precision:
+def precision_of(document: Mapping[str, Any]) -> Precision:
     """The row of the precision that a file's metadata name. Raises ModelError for one that there is not."""
     name = document.get("precision", "fp32")
     if not isinstance(name, str) or name not in PRECISIONS:

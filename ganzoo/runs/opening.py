@@ -1,13 +1,15 @@
-"""A trained generator or encoder behind one interface: a run through torch, an .onnx file without it."""
+"""A trained generator or encoder behind one interface: a run through torch, an exported file by its format."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ganzoo.errors import UsageError
-from ganzoo.runtime import bundled
+from ganzoo.errors import ModelError, UsageError
+from ganzoo.runs.format import Opened
+from ganzoo.runs.resolving import MODELS, Source, resolve
 from ganzoo.runtime.encoder import Encoder
 from ganzoo.runtime.generator import Forward, Generator, GeneratorInfo
 from ganzoo.runtime.images import grid
@@ -24,23 +26,20 @@ PREVIEW_COLUMNS = 10
 PREVIEW_ROWS = 32  # at most
 
 
-def load(path: "str | Path | Run", *, best: bool = False) -> Generator:
-    """The generator of a run's newest (or `best`, see `Run.best_checkpoint`) checkpoint, or of an .onnx file.
+def load(path: "str | Path | Run", *, best: bool = False, run: "str | Path | Run | None" = None) -> Generator:
+    """Return the generator of a run's newest (or `best`, see `Run.best_checkpoint`) checkpoint, or of an exported file.
 
-    A word such as `mnist` names a generator that is bundled with ganzoo (`./mnist` names a path). Raises FileError.
+    A word such as `mnist` names a generator that is bundled with ganzoo (`./mnist` names a path). `run` is the run that
+    a file was exported from: a .pt2 file that lies elsewhere is opened only with it. Raises FileError.
     """
-    if isinstance(path, str | Path):
-        bundled.find(path)  # a word that names nothing is told so, with torch and without
-        if bundled.is_model(path):
-            from ganzoo import runtime
-
-            return runtime.load(path)
+    source = resolve(path, MODELS, "ganzoo.load")
+    if source.kind != "run":
+        return open_generator(source, run)
     import torch
 
     from ganzoo.runs.run import Run
 
-    run = path if isinstance(path, Run) else Run.open(path)
-    network, config, _ = load_network(run, best=best)
+    network, config, _ = load_network(Run.open(source.path), best=best)
     return as_generator(network, config, torch.device("cpu"))
 
 
@@ -49,19 +48,42 @@ def load_encoder(path: "str | Path | Run", *, best: bool = False) -> Encoder:
 
     Raises UsageError for a run of a variant without an encoder, FileError.
     """
-    if isinstance(path, str | Path):
-        bundled.find(path)
-        if bundled.is_model(path):
-            from ganzoo import runtime
-
-            return runtime.load_encoder(path)
+    source = resolve(path, MODELS, "ganzoo.load_encoder")
+    if source.kind != "run":
+        opened = open_file(source)
+        if not isinstance(opened.model, Encoder):
+            raise ModelError(f"{source.given} holds a generator, and no encoder: open it with ganzoo.load")
+        return opened.model
     import torch
 
     from ganzoo.runs.run import Run
 
-    run = path if isinstance(path, Run) else Run.open(path)
-    network, config, _ = load_network(run, best=best, role="encoder")
+    network, config, _ = load_network(Run.open(source.path), best=best, role="encoder")
     return as_encoder(network, config, torch.device("cpu"))
+
+
+def open_file(source: Source, run: "str | Path | Run | None" = None) -> Opened:
+    """Open an exported or bundled file by its format. `run` is the one that it was exported from, if it is known.
+
+    Raises FileError.
+    """
+    if run is not None:
+        from ganzoo.runs.run import Run
+
+        run = run if isinstance(run, Run) else Run.open(run)
+    return source.file_format.load(source.path, run)
+
+
+def open_generator(source: Source, run: "str | Path | Run | None" = None) -> Generator:
+    """As `open_file`, the generator alone. Raises ModelError for a file that holds an encoder."""
+    return generator_of(open_file(source, run), source.given)
+
+
+def generator_of(opened: Opened, given: str) -> Generator:
+    """Return the generator of an opened file. Raises ModelError for a file that holds an encoder."""
+    if not isinstance(opened.model, Generator):
+        raise ModelError(f"{given} holds an encoder, which draws nothing: open it with ganzoo.load_encoder")
+    return opened.model
 
 
 def load_network(
@@ -93,8 +115,10 @@ def load_network(
     return network.eval().requires_grad_(False), config, int(checkpoint.state()["step"])
 
 
-def as_generator(network: "torch.nn.Module", config: "RunConfig", device: "torch.device") -> Generator:
-    """Return a torch network, in eval mode, as a `Generator`."""
+def as_generator(
+    network: "Callable[..., torch.Tensor]", config: "RunConfig", device: "torch.device | str" = "cpu"
+) -> Generator:
+    """Return a torch network, in eval mode, or what is called like one, as a `Generator`."""
     return Generator(info=generator_info(config), forward=_forward(network, device))
 
 
@@ -103,7 +127,7 @@ def as_encoder(network: "torch.nn.Module", config: "RunConfig", device: "torch.d
     return Encoder(info=generator_info(config), forward=_forward(network, device))
 
 
-def _forward(network: "torch.nn.Module", device: "torch.device") -> Forward:
+def _forward(network: "Callable[..., torch.Tensor]", device: "torch.device | str") -> Forward:
     import torch
 
     def forward(x: NDArray[np.float32], labels: NDArray[np.int64] | None) -> NDArray[np.float32]:

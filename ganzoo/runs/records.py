@@ -55,6 +55,17 @@ class EvaluationLine(Record):
     classes_lost: tuple[str, ...] = ()
 
 
+class ExportRecord(Record):
+    """What a run keeps of a file that was exported from it."""
+
+    format: str
+    path: str  # the file's name, without the directory
+    sha256: str  # of what was written
+    step: int
+    weights: str
+    difference: float  # from torch's images in [-1, 1], at most
+
+
 class EvaluatedData(Record):
     """The real images of an evaluation."""
 

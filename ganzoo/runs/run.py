@@ -5,6 +5,7 @@ runs/dcgan-mnist-20260131-142501/
   env.json         versions, device, git revision
   metrics.jsonl    one line each log interval
   evaluations.jsonl, evaluation.json   the figures on the way, and those of the last `ganzoo evaluate`
+  exports/         what was exported from it, a file each, named for the SHA-256 of what was written
   samples/         pictures on fixed latents
   checkpoints/     see checkpoint.py
   README.md        what the run is and what to type next
@@ -27,7 +28,7 @@ from ganzoo.errors import FileError, UsageError
 from ganzoo.files import atomic_write, locked, write_json, writing
 from ganzoo.records import Record, read_lines, read_record
 from ganzoo.runs.checkpoint import Checkpoint, best_of, list_checkpoints
-from ganzoo.runs.records import EvaluationLine, EvaluationRecord, LogLine
+from ganzoo.runs.records import EvaluationLine, EvaluationRecord, ExportRecord, LogLine
 
 RUNS = Path("runs")
 METRICS, EVALUATIONS, EVALUATION = "metrics.jsonl", "evaluations.jsonl", "evaluation.json"
@@ -163,6 +164,20 @@ class Run:
 
     def write_evaluation(self, record: EvaluationRecord) -> None:
         write_json(self.path / EVALUATION, record.to_json())
+
+    def record_export(self, record: ExportRecord) -> None:
+        """Keep what was exported, under its `sha256`. ganzoo opens a file that could run code only by such a record."""
+        write_json(self._record_path(record.sha256), record.to_json())
+
+    def find_export(self, sha256: str) -> ExportRecord | None:
+        """Return the record of a file with this SHA-256; None if it was not exported from this run.
+
+        Raises FileError for a damaged record.
+        """
+        return read_record(ExportRecord, self._record_path(sha256))
+
+    def _record_path(self, sha256: str) -> Path:
+        return self.path / "exports" / f"{sha256}.json"
 
     def append_metrics(self, line: LogLine) -> None:
         self._append(METRICS, line)

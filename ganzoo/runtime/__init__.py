@@ -14,10 +14,11 @@ from ganzoo.lazy import lazy
 
 if TYPE_CHECKING:
     from ganzoo.runtime.session import cores as cores
+    from ganzoo.runtime.session import encoder_from_contents as encoder_from_contents
     from ganzoo.runtime.session import from_contents as from_contents
     from ganzoo.runtime.session import load as load
     from ganzoo.runtime.session import load_encoder as load_encoder
     from ganzoo.runtime.session import read_metadata as read_metadata
 
-__all__ = ["cores", "from_contents", "load", "load_encoder", "read_metadata"]
+__all__ = ["cores", "encoder_from_contents", "from_contents", "load", "load_encoder", "read_metadata"]
 __getattr__ = lazy(__name__, dict.fromkeys(__all__, "ganzoo.runtime.session"))

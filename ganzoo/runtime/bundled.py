@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import TypeGuard
 
 from ganzoo.errors import ModelError
 from ganzoo.files import StrPath
@@ -20,31 +20,28 @@ def find(source: StrPath) -> StrPath:
 
     Raises ModelError for a word that is neither.
     """
-    if not _is_word(source):
-        return source
-    if source in names():
+    if is_name(source):
         return DIRECTORY / f"{source}.onnx"
-    if not os.path.lexists(source) and not source.endswith(".onnx"):
+    if is_word(source) and not os.path.lexists(source) and not source.endswith(".onnx"):
         raise ModelError(
-            f"{source} does not exist, and is no bundled generator{_nearest(source)} (bundled: {', '.join(names())}); "
-            "give the path of a run or of an .onnx file"
+            f"{source} does not exist, and is not a bundled generator{nearest_name(source)}; give the path of an .onnx "
+            "file"
         )
     return source
 
 
-def is_model(source: Any) -> bool:
-    """Whether `source` names an .onnx file, one that is bundled or any file at all, and so no run."""
-    if not isinstance(source, str | Path):
-        return False
-    return str(source).endswith(".onnx") or Path(source).is_file() or (_is_word(source) and source in names())
+def is_name(source: StrPath) -> bool:
+    """Return True for the name of a bundled generator, whatever file or directory of that name there is."""
+    return is_word(source) and source in names()
 
 
-def _nearest(word: str) -> str:
+def is_word(source: StrPath) -> TypeGuard[str]:
+    """Return True for `"mnist"`, and False for `"./mnist"` and `Path("mnist")`."""
+    return isinstance(source, str) and not any(mark and mark in source for mark in ("/", os.sep, os.altsep))
+
+
+def nearest_name(word: str) -> str:
+    """Return the end of a message on a word that names nothing: the name nearest to it, and all names."""
     from ganzoo.registry import nearest  # its imports take longer than loading a small generator
 
-    return nearest(word, names())
-
-
-def _is_word(source: StrPath) -> TypeGuard[str]:
-    """`"mnist"`, and not `"./mnist"` or `Path("mnist")`."""
-    return isinstance(source, str) and not any(mark and mark in source for mark in ("/", os.sep, os.altsep))
+    return f"{nearest(word, names())} (bundled: {', '.join(names())})"

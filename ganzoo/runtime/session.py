@@ -79,6 +79,16 @@ def load_encoder(
     else:
         path = source
         contents = onnxfile.read(bundled.find(source))
+    return encoder_from_contents(contents, path, providers, threads)
+
+
+def encoder_from_contents(
+    contents: onnxfile.Contents,
+    path: StrPath = IN_MEMORY,
+    providers: Sequence[str] | None = None,
+    threads: int | None = None,
+) -> Encoder:
+    """As `load_encoder`, of a file that is verified already; `path` is for messages."""
     if contents.part != "encoder":
         raise ModelError(f"{path} holds a {contents.part}, and no encoder: open it with ganzoo.load")
     forward, description = _forward(contents, path, providers, threads)

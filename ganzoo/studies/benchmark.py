@@ -7,7 +7,6 @@ a while slows both. One that fails is reported, and the others go on.
 """
 
 import importlib.metadata
-import os
 import sys
 import tempfile
 import time
@@ -29,6 +28,7 @@ from ganzoo.report.benchmark import (
     ModelResult,
     Start,
 )
+from ganzoo.runs.resolving import MODELS, resolve
 from ganzoo.runs.run import Run
 from ganzoo.runtime.forms import Form
 from ganzoo.runtime.generator import Generator, GeneratorInfo
@@ -124,18 +124,17 @@ def benchmark_runtime(
 # Who takes part
 
 
-def _opened(models: Sequence[StrPath]) -> tuple[dict[str, Run], list[Path]]:
-    """The runs and the files."""
-    names = list(dict.fromkeys(os.fspath(model) for model in models))
-    if not names:
+def _opened(models: Sequence[StrPath]) -> tuple[dict[str, Run], dict[str, Path]]:
+    """The runs and the files, by the names that they were given by."""
+    sources = [resolve(model, MODELS, "ganzoo benchmark", formats=("onnx",)) for model in dict.fromkeys(models)]
+    if not sources:
         raise UsageError("nothing to measure: name a run's directory, or .onnx files")
-    files = [Path(name) for name in names if Path(name).is_file() or name.endswith(".onnx")]
-    runs = {name: Run.open(name) for name in names if Path(name) not in files}
-    return runs, files
+    runs = {source.given: Run.open(source.path) for source in sources if source.kind == "run"}
+    return runs, {source.given: source.path for source in sources if source.kind != "run"}
 
 
-def _gather_files(paths: Sequence[Path], threads: int) -> Contest:
-    opened = {str(path): of_file(path, str(path), threads) for path in paths}
+def _gather_files(paths: dict[str, Path], threads: int) -> Contest:
+    opened = {name: of_file(path, name, threads) for name, path in paths.items()}
     return Contest(
         model="files",
         contestants=[contestant for contestant, _ in opened.values()],

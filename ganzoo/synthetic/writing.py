@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from ganzoo.errors import FileError, UsageError
 from ganzoo.files import StrPath, atomic_directory, writing
-from ganzoo.runtime import bundled, onnxfile
+from ganzoo.runs.resolving import MODELS, resolve
 from ganzoo.runtime.generator import CHUNK, Generator
 from ganzoo.runtime.images import encode_png
 from ganzoo.synthetic.datacard import CARD, MANIFEST, card
@@ -66,7 +66,7 @@ def write(
     """Write `n` labelled images of a generator into the directory `out` and return its manifest.
 
     Args:
-        source: a run, its directory, or an .onnx file.
+        source: a run, its directory, an exported file, or the name of a bundled generator.
         out: a directory that is new, empty or was written by an earlier call, which is then replaced.
         layout: `idx` (MNIST's files; `n` images in train and a sixth more in t10k), `png` (a folder a class), `npz`.
         balance: the classes' shares: `uniform` (also None), or `real`, as in the training data.
@@ -109,7 +109,7 @@ class Model:
 
     generator: Generator
     name: str  # of the file or the run's directory
-    sha256: str  # of the .onnx file, or of the averaged weights' file in the run's checkpoint
+    sha256: str  # of the exported file, or of the averaged weights' file in the run's checkpoint
     step: int | None
     trained_on: Mapping[str, Any]
     data: Mapping[str, Any]  # the same, unless other real data were named for the judge and the class counts
@@ -124,31 +124,30 @@ class Model:
 
 
 def open_model(source: "str | Path | Run", dataset: str | None = None, *, best: bool = False) -> Model:
-    """Read a run or an .onnx file; `dataset` takes the place of the data source that it names."""
-    if isinstance(source, str | Path) and bundled.is_model(source):
-        from ganzoo import runtime
+    """Read a run, an exported file or a bundled generator; `dataset` takes the place of the data source it names."""
+    from ganzoo.runs.opening import generator_of, open_file
 
-        path = Path(bundled.find(source))
-        contents = onnxfile.read(path)
-        data = contents.trained_on
-        return Model(
-            generator=runtime.from_contents(contents, path),
-            name=path.name,
-            sha256=hashlib.sha256(contents.data).hexdigest(),
-            step=contents.document.get("step"),
-            trained_on=data,
-            data=_renamed(data, dataset),
-        )
-    return _open_run(source, dataset, best)
+    found = resolve(source, MODELS, "ganzoo sample")
+    if found.kind == "run":
+        return _open_run(found.path, dataset, best)
+    opened = open_file(found)
+    return Model(
+        generator=generator_of(opened, found.given),
+        name=found.path.name,
+        sha256=opened.sha256,
+        step=opened.document.get("step"),
+        trained_on=opened.trained_on,
+        data=_renamed(opened.trained_on, dataset),
+    )
 
 
-def _open_run(source: "str | Path | Run", dataset: str | None, best: bool) -> Model:
+def _open_run(path: Path, dataset: str | None, best: bool) -> Model:
     import torch
 
     from ganzoo.runs.opening import as_generator, load_network
     from ganzoo.runs.run import Run
 
-    run = source if isinstance(source, Run) else Run.open(source)
+    run = Run.open(path)
     network, config, step = load_network(run, best=best)
     weights = run.checkpoints_directory / f"step-{step:08d}" / "ema.safetensors"
     data = config.facts.model_dump(mode="json") | config.data.model_dump(mode="json")

@@ -244,7 +244,7 @@ def test_a_run_is_what_its_description_says(place: Place) -> None:
     run = place.path / place.run
     assert {entry.name for entry in run.iterdir()} == {
         *("config.toml", "env.json", "metrics.jsonl", "README.md"),
-        *("samples", "checkpoints", "cgan.onnx"),
+        *("samples", "checkpoints", "exports", "cgan.onnx"),
     }
     assert {entry.name for entry in (run / "samples").iterdir()} == {"epoch-0001.png", "final.png"}
     assert {entry.name for entry in (run / "checkpoints").iterdir()} == {"step-00000003", "step-00000006"}
@@ -445,7 +445,7 @@ def test_a_bundled_generator_is_sampled_by_its_name(copy: Place, call: Call) -> 
     Path("mnist").mkdir()  # now a path, which has to be named as one
     succeeded(call("sample", "mnist", "-n", "10", "--out", "y.npz"))
     assert Path("x.npz").read_bytes() == Path("y.npz").read_bytes()
-    assert_refused(call("sample", "./mnist"), 3, "mnist is no run: it has no config.toml")
+    assert_refused(call("sample", "./mnist"), 3, r"mnist is not a run \(it has no config\.toml\)")
 
 
 def test_a_foreign_file_is_sampled_where_that_is_asked_for(copy: Place, call: Call) -> None:
@@ -813,7 +813,7 @@ def bit_flipped(data: bytes) -> bytes:
 LAST = "checkpoints/step-00000006"
 GO_ON = f"delete .*{LAST} to go on from step-00000003"
 DAMAGED_RUNS: dict[str, tuple[Change, str]] = {
-    "no config": (lambda run: (run / "config.toml").unlink(), "is no run: it has no config.toml"),
+    "no config": (lambda run: (run / "config.toml").unlink(), r"is not a run \(it has no config\.toml\)"),
     "no checkpoints": (lambda run: shutil.rmtree(run / "checkpoints"), "has no checkpoint yet"),
     "newer": (
         rewritten(f"{LAST}/manifest.json", lambda data: data.replace(b'"schema": 3', b'"schema": 4')),
@@ -850,12 +850,12 @@ def test_the_advice_for_a_damaged_checkpoint_helps(copy: Place, call: Call) -> N
 
 
 NO_RUNS: list[Wrong] = [
-    (["sample", "runs"], "runs is no run: it has no config.toml; a run is a directory that 'ganzoo train' made"),
+    (["sample", "runs"], r"runs holds images, but is not a run \(it has no config\.toml\); ganzoo sample takes a run"),
     (["sample", "nowhere"], "nowhere does not exist"),
-    (["sample", "plain.npz"], r"plain\.npz is not an ONNX file"),  # as ganzoo.load has it: any file is taken for one
-    (["export", "--onnx", "plain.npz"], r"plain\.npz is a file"),
-    (["resume", "plain.npz"], r"plain\.npz is a file"),
-    (["sample", "nowhere.onnx"], r"no file nowhere\.onnx"),
+    (["sample", "plain.npz"], r"plain\.npz holds images.* judge them with ganzoo evaluate"),
+    (["export", "--onnx", "plain.npz"], r"plain\.npz holds images.*; ganzoo export takes a run"),
+    (["resume", "plain.npz"], r"plain\.npz holds images.*; ganzoo resume takes a run"),
+    (["sample", "nowhere.onnx"], r"nowhere\.onnx does not exist; ganzoo sample takes"),
 ]
 
 

@@ -20,6 +20,7 @@ from ganzoo import data
 from ganzoo.data import dataset as dataset_module
 from ganzoo.data import files
 from ganzoo.errors import FileError, UsageError
+from ganzoo.files import IMAGE_SUFFIXES
 from ganzoo.registry import datasets
 
 RNG = np.random.default_rng(0)
@@ -355,7 +356,7 @@ def test_the_source_is_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert data.load("folder:in").source == f"folder:{Path('in').resolve()}"
 
 
-@pytest.mark.parametrize("suffix", [suffix for suffix in files.SUFFIXES if suffix not in (".ppm", ".pbm", ".webp")])
+@pytest.mark.parametrize("suffix", [suffix for suffix in IMAGE_SUFFIXES if suffix not in (".ppm", ".pbm", ".webp")])
 def test_formats(tmp_path: Path, suffix: str) -> None:
     save(tmp_path / f"a{suffix}", np.full((8, 8), 200, np.uint8))
     made = load_folder(tmp_path, channels=1)

@@ -583,6 +583,6 @@ def test_the_command_writes_the_report(place: Path) -> None:
 def test_the_command_refuses_what_is_no_run(place: Path, tmp_path: Path) -> None:
     done = ganzoo(str(place), cwd=tmp_path)
     assert (done.returncode, done.stdout) == (3, "")
-    assert "is no run" in done.stderr
+    assert "is not a run (it has no config.toml)" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "report").exists()

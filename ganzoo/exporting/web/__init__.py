@@ -17,12 +17,12 @@ from pathlib import Path
 import platformdirs
 
 from ganzoo.errors import FileError, MachineError, UsageError
+from ganzoo.exporting.pagefiles import INFO, MODEL
 from ganzoo.files import StrPath, atomic_directory, atomic_write, write_json, writing
 from ganzoo.runtime import onnxfile
 
 ORT_WEB = "1.30.0"
 PAGE = ("index.html", "style.css", "page.js", "latents.js", "onnxruntime-web.LICENSE.txt")
-MODEL, INFO = "generator.onnx", "info.json"
 LAYOUTS = ("float", "uint8")  # of a file's images, that the page paints
 
 _MAX_BYTES = 2**25  # of a file of the runtime: a hostile archive may hold any

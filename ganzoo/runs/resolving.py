@@ -1,0 +1,177 @@
+"""What a command was given: a run, an exported file, images, or the name of a bundled generator. No torch.
+
+Each command names the kinds that it takes, and every refusal has one form: what was given, what it was recognised as,
+what the command takes, and what to do.
+"""
+
+import os
+import zipfile
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from ganzoo.errors import FileError, ModelError
+from ganzoo.files import IMAGE_SUFFIXES, StrPath
+from ganzoo.runtime import bundled
+
+if TYPE_CHECKING:
+    from ganzoo.runs.format import Format
+    from ganzoo.runs.run import Run
+
+Kind: TypeAlias = Literal["run", "file", "images", "bundled"]
+RUNS: tuple[Kind, ...] = ("run",)
+MODELS: tuple[Kind, ...] = ("run", "file", "bundled")  # what draws
+FILES: tuple[Kind, ...] = ("file", "bundled")
+IMAGE_SOURCES = ("npz", "folder")  # the data sources of a user's own images
+LOOKED_AT = 10_000  # entries of a directory, at most, to find an image among them
+
+_TAKEN: dict[Kind, str] = {
+    "run": "a run (a directory that 'ganzoo train' made)",
+    "file": "an exported file",
+    "images": "images (an .npz file, a folder of images, npz:FILE or folder:PATH)",
+    "bundled": "the name of a bundled generator",
+}
+_RECOGNISED: dict[Kind, str] = {
+    "run": "is a run",
+    "file": "is an exported file of the format '{format}'",
+    "images": "holds images",
+    "bundled": "is the name of a bundled generator",
+}
+_ADVICE: dict[Kind, str] = {
+    "run": "export it first (ganzoo export {given} --onnx)",
+    "file": "draw with it (ganzoo sample), judge it (ganzoo evaluate), or name the run that it was exported from",
+    "images": "judge them with ganzoo evaluate, or train on them (ganzoo train --dataset {images})",
+    "bundled": "draw with it (ganzoo sample {given}), or write ./{given} for a path",
+}
+
+_NO_RUN = "is not a run (it has no config.toml)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """What a string or path was recognised as."""
+
+    kind: Kind
+    given: str
+    path: Path
+    format: str | None = None  # of an exported file: its name in the table of formats
+    row: "Format | None" = None  # and its row
+    images: str | None = None  # of images: the data source, such as `npz:digits.npz`
+
+    @property
+    def file_format(self) -> "Format":
+        """The row of an exported or bundled file."""
+        assert self.row is not None, "only of a file"
+        return self.row
+
+
+def resolve(given: "StrPath | Run", takes: Collection[Kind], who: str, formats: Sequence[str] = ()) -> Source:
+    """Return what was given, if it is of one of the kinds that `who`, a command or a function, takes.
+
+    A bare word such as `mnist` is a bundled generator if those are taken, whatever lies here; `./mnist` is a path.
+
+    Args:
+        given: a path, `npz:FILE`, `folder:PATH`, the name of a bundled generator, or a run that is open.
+        takes: the kinds that can be used.
+        who: is named in the message, such as `ganzoo sample`.
+        formats: which formats of exported files can be used; all of them if none is named.
+
+    Raises FileError (ModelError if exported files are taken) for anything else.
+    """
+    if not isinstance(given, str | os.PathLike):
+        source: Source | None = Source(kind="run", given=str(given.path), path=given.path)
+    else:
+        source = _recognise(given, takes)
+    if source is None:
+        assert isinstance(given, str | os.PathLike)
+        raise _refusal(given, _describe_unknown(given, takes), takes, who, formats, _advise_unknown(given))
+    unread = source.kind in FILES and formats and source.format not in formats
+    if source.kind not in takes or unread:
+        what, advice = (text[source.kind].format(**vars(source)) for text in (_RECOGNISED, _ADVICE))
+        if source.kind == "images" and source.path.is_dir():
+            what += f", but {_NO_RUN}"
+        raise _refusal(source.given, what, takes, who, formats, advice)
+    return source
+
+
+def _recognise(given: StrPath, takes: Collection[Kind]) -> Source | None:
+    text, path = os.fspath(given), Path(given)
+    name, colon, argument = text.partition(":")
+    if isinstance(given, str) and colon and name in IMAGE_SOURCES:
+        return Source(kind="images", given=text, path=Path(argument), images=text)
+    if bundled.is_name(given) and ("bundled" in takes or not os.path.lexists(text)):
+        return _file("bundled", text, bundled.DIRECTORY / f"{text}.onnx")
+    if os.path.isfile(path / "config.toml"):  # noqa: PTH113  # which, unlike Path's, raises for no path at all
+        return Source(kind="run", given=text, path=path)
+    if not os.path.exists(path):  # noqa: PTH110
+        return None
+    return _file("file", text, path) or _images(text, path)
+
+
+def _file(kind: Kind, given: str, path: Path) -> Source | None:
+    """A file or directory that a format recognises."""
+    from ganzoo.registry import formats  # only here: a refusal of a name needs none
+
+    found = formats.find(lambda row: row().recognises(path))
+    return None if found is None else Source(kind=kind, given=given, path=path, format=found[0], row=found[1]())
+
+
+def _images(given: str, path: Path) -> Source | None:
+    """An .npz file by its suffix or content, or a directory with an image in it or below."""
+    kind = "folder" if path.is_dir() else "npz"
+    found = _holds_images(path) if kind == "folder" else path.suffix == ".npz" or _holds_arrays(path)
+    return Source(kind="images", given=given, path=path, images=f"{kind}:{given}") if found else None
+
+
+def _holds_images(directory: Path) -> bool:
+    entries = 0
+    for _, folders, names in os.walk(directory):
+        if any(name.lower().endswith(IMAGE_SUFFIXES) for name in names):
+            return True
+        entries += len(folders) + len(names)
+        if entries > LOOKED_AT:
+            return False
+    return False
+
+
+def _holds_arrays(path: Path) -> bool:
+    names = zip_names(path)
+    return bool(names) and all(name.endswith(".npy") for name in names)
+
+
+def zip_names(path: Path) -> list[str]:
+    """Return the names in a zip archive; none of what is not one, or cannot be read."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.namelist()
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile):
+        return []
+
+
+def _describe_unknown(given: StrPath, takes: Collection[Kind]) -> str:
+    if not os.path.lexists(given):
+        if "bundled" not in takes or not bundled.is_word(given) or Path(given).suffix:
+            return "does not exist"
+        return f"does not exist, and is not a bundled generator{bundled.nearest_name(given)}"
+    if os.path.isdir(given):  # noqa: PTH112
+        return f"{_NO_RUN}, nor an exported page or a folder of images"
+    return "is a file that is not recognised: neither as a format of exported files, nor as an .npz of images"
+
+
+def _advise_unknown(given: StrPath) -> str:
+    if not os.path.lexists(given):
+        return "check the path"
+    if os.path.isdir(given):  # noqa: PTH112
+        return "name the directory of a run, or the file in it"
+    return "check that it is the file that you meant, or make it again with ganzoo export"
+
+
+def _refusal(
+    given: Any, what: str, takes: Collection[Kind], who: str, formats: Sequence[str], advice: str
+) -> FileError:
+    names = {**_TAKEN, "file": _TAKEN["file"] + f" ({', '.join(formats)})" * bool(formats)}
+    kinds = [names[kind] for kind in names if kind in takes]
+    taken = " or ".join([", ".join(kinds[:-1]), kinds[-1]] if len(kinds) > 1 else kinds)
+    error = ModelError if "file" in takes else FileError
+    return error(f"{os.fspath(given)} {what}; {who} takes {taken}: {advice}")
