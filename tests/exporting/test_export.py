@@ -121,7 +121,7 @@ def test_the_file_is_valid_and_alone_at_its_default_path(case: Outcome) -> None:
     assert case.exported.path == path
     assert case.exported.size == path.stat().st_size
     onnx.checker.check_model(onnx.load(path), full_check=True)
-    files = {"README.md", "checkpoints", "config.toml", "env.json", "samples", path.name}
+    files = {"README.md", "checkpoints", "config.toml", "env.json", "exports", "samples", path.name}
     assert {entry.name for entry in case.run.path.iterdir()} - {"metrics.jsonl"} == files
     assert not any(tensor.external_data for tensor in case.model.graph.initializer)
 
