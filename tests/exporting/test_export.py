@@ -215,9 +215,9 @@ def test_the_runs_configuration_is_in_the_file_but_nothing_of_this_machine(tmp_p
     )
     export(run)
     content = (run.path / "cgan.onnx").read_bytes()
-    data = runtime.read_metadata(run.path / "cgan.onnx")["run"]["data"]
-    assert (data["source"], data["data_dir"]) == ("npz:digits.npz", None)
-    assert data["sha256"] == run.config.facts.sha256
+    told = runtime.read_metadata(run.path / "cgan.onnx")["run"]
+    assert (told["data"]["source"], told["data"]["data_dir"]) == ("npz:digits.npz", None)
+    assert told["facts"]["sha256"] == run.config.facts.sha256
     packages = Path(torch.__file__).parents[1]
     for place in (Path.cwd(), Path.home(), packages, Path(ganzoo.__path__[0]), tmp_path, source.parent):
         if place != Path(place.anchor):
