@@ -8,14 +8,11 @@ On CUDA: eager, compiled, captured in graphs, and both. Writes benchmarks/result
 """
 
 import argparse
-import json
 import time
-from pathlib import Path
 from statistics import median
 from typing import Any
 
-import torch
-from provenance import provenance
+from provenance import add_trial, begin
 from training_speed import Steps, same_work
 
 from ganzoo.compute.device import torch_settings
@@ -24,7 +21,6 @@ from ganzoo.errors import first_line
 from ganzoo.training import tuning
 from ganzoo.training.prepare import configure, prepare
 
-RESULTS = Path(__file__).parent / "results"
 TURNS, TURN_SECONDS = 10, 0.6
 PLAIN = {"precision": "float32", "matmul": "highest", "channels_last": False, "fused": False, "compiled": False}
 
@@ -96,18 +92,16 @@ def main() -> None:
     parser.add_argument(
         "--compiled", action="store_true", help="on a CPU too, where compiling takes up to a minute each"
     )
+    add_trial(parser)
     arguments = parser.parse_args()
-    device = torch.device(arguments.device)
-    found: dict[str, Any] = {
-        **provenance(device),
-        "rows": [],
-    }
-    for name in arguments.variants.split(","):
-        for row in measured(name, arguments.device, compiled=arguments.compiled):
+    name = "ways-cuda" if arguments.device == "cuda" else "ways"
+    record = begin(name, arguments.trial, device=arguments.device)
+    rows = []
+    for variant in arguments.variants.split(","):
+        for row in measured(variant, arguments.device, compiled=arguments.compiled):
             print(row, flush=True)
-            found["rows"].append(row)
-    path = RESULTS / ("ways-cuda.json" if arguments.device == "cuda" else "ways.json")
-    path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+            rows.append(row)
+    record.write({"rows": rows})
 
 
 if __name__ == "__main__":
