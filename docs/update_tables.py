@@ -389,7 +389,7 @@ def graphs_table() -> str:
 
 def _with_source(lines: list[str], found: dict[str, Any]) -> str:
     """The table, and under it the command that made it."""
-    machine = f"{found['cores']} cores of {found['machine']}, torch {found['torch']}, revision {found['commit']}"
+    machine = f"{found['cores']} cores of {found['machine']}, torch {found['torch']}, revision {found['commit'][:7]}"
     return "\n".join([*lines, "", f"`{found['command']}`: {machine}."])
 
 
@@ -455,11 +455,21 @@ TABLES = {
 
 
 def updated(text: str) -> str:
-    """`text` with every table between its marks, `<!-- name -->` and `<!-- /name -->`."""
-    for name, table in TABLES.items():
-        marked = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
-        text = marked.sub(lambda match, table=table: f"{match[1]}{table()}\n{match[2]}", text)  # type: ignore[misc]
-    return text
+    """Return `text` with each table written anew between its marks, `<!-- name -->` and `<!-- /name -->`."""
+
+    def write(match: re.Match[str]) -> str:
+        begin, name, end = match.groups()
+        return f"{begin}{_table(name)}\n{end}"
+
+    return re.sub(rf"(<!-- ({'|'.join(TABLES)}) -->\n).*?(<!-- /\2 -->)", write, text, flags=re.DOTALL)
+
+
+def _table(name: str) -> str:
+    """Return a table, or, if its benchmark has no recorded result, the command that measures it."""
+    try:
+        return TABLES[name]()
+    except FileNotFoundError as missing:
+        return f"*Not measured yet: `python benchmarks/{Path(missing.filename).stem}.py` measures it.*"
 
 
 def _row(name: str, variant: Variant, summary: str) -> str:
