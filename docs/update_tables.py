@@ -342,21 +342,23 @@ def precisions_table() -> str:
 
 
 def forms_table() -> str:
-    """What benchmarks/forms.py found of every variant in every form: a row a precision, and each failure."""
+    """Return what benchmarks/forms.py found of each variant in each form: a row per precision, and each failure."""
     found = _results("forms")
+    floor = found["rows"][0]["floor"]
     lines = [
-        "| variant | precision | layouts verified | nodes | KiB | greatest difference | grey levels | in the mean "
-        "| Fréchet distance, torch -> file | seconds |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        f"| variant | FID-MNIST (real images {floor:.2f}) | precision | layouts verified | nodes | KiB "
+        "| greatest difference | grey levels | in the mean | Fréchet distance, torch -> file | seconds |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for variant in found["rows"]:
         for precision in dict.fromkeys(row["precision"] for row in variant["forms"]):
             rows = [row for row in variant["forms"] if row["precision"] == precision]
             done = [row for row in rows if "error" not in row]
-            cells = [f"`{variant['variant']}`", f"`{precision}`", f"{len(done)} of {len(rows)}"]
+            cells = [f"`{variant['variant']}`", f"{variant['fid']:.1f}", f"`{precision}`", f"{len(done)} of {len(rows)}"]
             lines.append(f"| {' | '.join([*cells, *_form_cells(done)])} |")
-            lines += [f"| | | `{row['form']}` failed: {row['error']} |" for row in rows if "error" in row]
-    return _with_source(lines, found)
+            lines += [f"| | | | `{row['form']}` failed: {row['error']} |" for row in rows if "error" in row]
+    trained = f"Each variant was trained for {found['minutes']:g} minutes on `{found['dataset']}`."
+    return f"{_with_source(lines, found)} {trained}"
 
 
 def _form_cells(rows: list[dict[str, Any]]) -> list[str]:
