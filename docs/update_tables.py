@@ -235,10 +235,12 @@ def scaling_table() -> str:
 
 
 def runtime_table() -> str:
-    """What benchmarks/runtime.py measured of each form beside torch."""
+    """Return what benchmarks/runtime.py measured of each form beside torch, under its picture."""
     found = _results("runtime")["speed"]
     references = list(dict.fromkeys(name for model in found["models"] for name in model["references"]))
     lines = [
+        "![Images per second by batch size](images/runtime.png)",
+        "",
         f"| variant | | batch | p50, ms | p95, ms | images/s | {' | '.join(f'times {name}' for name in references)} |",
         f"|---|---|---|---|---|---|{'---|' * len(references)}",
     ]
