@@ -85,9 +85,8 @@ def augmentation_table() -> str:
 
 
 def time_to_quality_table() -> str:
-    """What benchmarks/time_to_quality.py measured: seconds to a distance, a column a variant; and how."""
+    """Return what benchmarks/time_to_quality.py measured: seconds to a distance, a column per variant; and how."""
     found = _results("time_to_quality")
-    revision = found["revision"][:10] + (" with changes" if found["revision"].endswith("-dirty") else "")
     names = list(dict.fromkeys(row["variant"] for row in found["rows"]))
     lines = [
         f"| FID-MNIST at or under | where it is from | {' | '.join(f'`{name}`' for name in names)} |",
@@ -98,15 +97,12 @@ def time_to_quality_table() -> str:
         peer = rows[0]["peer"]
         source = "" if peer is None else f"PyTorch-GAN's `{peer}` after {rows[0]['peer_seconds']:g} s"
         lines.append(f"| {rows[0]['distance']:.1f} | {source} | {' | '.join(map(_seconds, rows))} |")
-    return "\n".join(
-        [
-            *lines,
-            "",
-            f"`{found['command']}`: {found['minutes']:g} minutes of training, {found['seeds']} seeds, source "
-            f"`{found['dataset']}`, {found['n']:,} images an evaluation, {found['threads']} threads on "
-            f"{found['machine']}, torch {found['torch']}, revision {revision}.",
-        ]
+    how = (
+        f"{found['minutes']:g} minutes of training, {found['seeds']} seeds, source `{found['dataset']}`, "
+        f"{found['n']:,} images per evaluation, {found['threads']} threads."
     )
+    picture = "![FID-MNIST against seconds of training](images/time_to_quality.png)"
+    return f"{_with_source(lines, found)} {how}\n\n{picture}"
 
 
 def _seconds(row: dict[str, Any]) -> str:
