@@ -29,8 +29,9 @@ def variants_table() -> str:
 
 
 def quality_table() -> str:
-    """What benchmarks/quality.py measured of ours, the floor first."""
-    rows = [row for row in _results("quality")["ours"] if row["status"] == "done"]
+    """Return what benchmarks/quality.py measured of ours, the floor first."""
+    found = _results("quality")
+    rows = [row for row in found["ours"] if row["status"] == "done"]
     shown = ("fid", "label_accuracy", "cas", "precision", "coverage")
     floors = {key: next((row["floors"][key] for row in rows if key in row["floors"]), None) for key in shown}
     heads = [title_of(key, "MNIST") for key in shown]
@@ -45,13 +46,16 @@ def quality_table() -> str:
             f"| `{row['variant']}` | {row['minutes']:g} | {row['threads']} | {figures} | {row['images_per_s']:,.0f} "
             f"| {row['epochs']:.1f} | {row['verdict']['word']} |"
         )
-    return "\n".join(lines)
+    return _with_source(lines, found)
 
 
 def peers_table() -> str:
-    """What benchmarks/quality.py --peer measured of PyTorch-GAN's scripts."""
+    """Return what benchmarks/quality.py --peer measured of PyTorch-GAN's scripts."""
+    peers = _results("quality")["peers"]
+    if not peers:
+        return "*Not measured yet: `python benchmarks/quality.py --peer CHECKOUT` measures it.*"
     lines = ["| script | minutes | FID-MNIST | label accuracy | images/s |", "|---|---|---|---|---|"]
-    for row in _results("quality")["peers"]:
+    for row in peers:
         fid, accuracy = (_shown(key, row["figures"].get(key)) for key in ("fid", "label_accuracy"))
         lines.append(f"| `{row['script']}` | {row['minutes']:g} | {fid} | {accuracy} | {row['images_per_s']:,} |")
     return "\n".join(lines)
