@@ -224,14 +224,14 @@ def large_data_table() -> str:
 
 
 def scaling_table() -> str:
-    """What benchmarks/scaling.py measured of two processes on two cores."""
+    """Return what benchmarks/scaling.py measured of two processes on two cores."""
     found = _results("scaling")
     lines = ["| variant | batch | one process, two threads | two processes | ratio |", "|---|---|---|---|---|"]
     for row in found["rows"]:
         one, two = (fmean(pair[i] for pair in row["images_per_s"]) for i in (0, 1))
         ratios = f"{row['median_ratio']:.2f} ({min(row['ratios']):.2f} to {max(row['ratios']):.2f})"
         lines.append(f"| `{row['variant']}` | {row['batch_size']} | {one:,.0f} | {two:,.0f} | {ratios} |")
-    return "\n".join(lines)
+    return _with_source(lines, found)
 
 
 def runtime_table() -> str:
