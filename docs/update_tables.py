@@ -62,14 +62,14 @@ def peers_table() -> str:
 
 
 def verdicts_table() -> str:
-    """What benchmarks/verdicts.py found: every case, and how often it got its word."""
+    """Return what benchmarks/verdicts.py found: each case, and how often it got the expected verdict."""
     found = _results("verdicts")
     rows = [
         f"| {row['case']} | {row['expected']} | {row['right']} of {found['draws']} | {_words(row['words'])} |"
         for row in found["rows"]
     ]
     heads = f"| drawn, {found['n']} images of {found['dataset']} | expected | found | verdicts |"
-    return "\n".join([heads, "|---|---|---|---|", *rows])
+    return _with_source([heads, "|---|---|---|---|", *rows], found)
 
 
 def augmentation_table() -> str:
