@@ -73,19 +73,20 @@ def verdicts_table() -> str:
 
 
 def augmentation_table() -> str:
-    """What the case study's augmentation.json found on full MNIST: means and the 95 % intervals of differences."""
+    """Return what benchmarks/augmentation.py found on full MNIST: means and the 95 % intervals of differences."""
+    found = _results("augmentation")
     lines = [
-        "| real images a class | real only | with generated | gain | moved only | seeds |",
+        "| real images per class | real only | with generated | gain | moved only | seeds |",
         "|---|---|---|---|---|---|",
     ]
-    for row in _results("augmentation")["summary"]:
+    for row in found["summary"]:
         gain = row["difference"]
         lines.append(
             f"| {row['per_class']} | {row['real_only']['mean']:.2%} | {row['with_generated']['mean']:.2%} "
             f"| {100 * gain['mean']:+.2f} ± {100 * gain['interval']:.2f} points | {row['moved_only']['mean']:.2%} "
             f"| {row['seeds']} |"
         )
-    return "\n".join(lines)
+    return _with_source(lines, found)
 
 
 def time_to_quality_table() -> str:
@@ -356,8 +357,9 @@ def forms_table() -> str:
         for precision in dict.fromkeys(row["precision"] for row in variant["forms"]):
             rows = [row for row in variant["forms"] if row["precision"] == precision]
             done = [row for row in rows if "error" not in row]
-            cells = [f"`{variant['variant']}`", f"{variant['fid']:.1f}", f"`{precision}`", f"{len(done)} of {len(rows)}"]
-            lines.append(f"| {' | '.join([*cells, *_form_cells(done)])} |")
+            verified = f"{len(done)} of {len(rows)}"
+            cells = [f"`{variant['variant']}`", f"{variant['fid']:.1f}", f"`{precision}`", verified, *_form_cells(done)]
+            lines.append(f"| {' | '.join(cells)} |")
             lines += [f"| | | | `{row['form']}` failed: {row['error']} |" for row in rows if "error" in row]
     trained = f"Each variant was trained for {found['minutes']:g} minutes on `{found['dataset']}`."
     return f"{_with_source(lines, found)} {trained}"
