@@ -1,12 +1,14 @@
-"""A benchmark records its result from a clean commit alone, and refuses before it measures anything."""
+"""A result names the clean commit that it was measured at; a benchmark refuses others before it measures anything."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -124,3 +126,39 @@ def test_every_benchmark_refuses_a_changed_tree_before_it_measures(
         import_module(name).main()
     assert exit_.value.code == 2
     assert "changed or untracked: ganzoo/file" in capsys.readouterr().err
+
+
+def records(result: Path) -> list[dict[str, Any]]:
+    """Return a result's records: the file is one, or has one per part that can be measured alone."""
+    document = json.loads(result.read_text(encoding="utf-8"))
+    return [document] if "commit" in document else list(document.values())
+
+
+RESULTS = sorted((BENCHMARKS / "results").glob("*.json"))
+
+
+@pytest.mark.parametrize("result", RESULTS, ids=lambda path: path.stem)
+def test_each_result_names_its_origin(result: Path) -> None:
+    for record in records(result):
+        assert record.keys() >= FACTS
+        assert re.fullmatch("[0-9a-f]{7,40}", record["commit"]), record["commit"]
+
+
+@pytest.fixture(scope="session")
+def history() -> None:
+    """The repository's whole history, if it is at hand."""
+    try:
+        top, shallow = git(ROOT, "rev-parse", "--show-toplevel", "--is-shallow-repository").splitlines()
+    except subprocess.CalledProcessError:
+        pytest.skip("no git repository, as in a source archive")
+    if Path(top) != ROOT.resolve() or shallow == "true":
+        pytest.skip("the git history is not all there: a shallow clone, or files in another repository")
+
+
+@pytest.mark.usefixtures("history")
+@pytest.mark.parametrize("result", RESULTS, ids=lambda path: path.stem)
+def test_each_result_is_of_a_commit_in_the_history(result: Path) -> None:
+    for record in records(result):
+        command = ["git", "-C", str(ROOT), "merge-base", "--is-ancestor", record["commit"], "HEAD"]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, f"{record['commit']} is not in the history: measure {result.stem} again"
