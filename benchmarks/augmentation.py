@@ -12,6 +12,7 @@ from pathlib import Path
 from provenance import ROOT, add_trial, begin
 
 from ganzoo.evaluation.reference import load_splits
+from ganzoo.files import read_json
 from ganzoo.studies.augmentation import augment
 
 
@@ -25,8 +26,9 @@ def main() -> None:
     record = begin("augmentation", arguments.trial)
     record.claim(arguments.out)
     splits = load_splits(arguments.dataset)
-    found = augment(splits, arguments.out / "augmentation.json", seeds=arguments.seeds, say=print)
-    record.write({"dataset": splits.train.source, **found})
+    path = arguments.out / "augmentation.json"
+    augment(splits, path, seeds=arguments.seeds, say=print)
+    record.write({"dataset": splits.train.source, **(read_json(path) or {})})
 
 
 if __name__ == "__main__":
