@@ -22,6 +22,8 @@ from ganzoo.runtime.forms import LAYOUTS
 
 ort: Any = importlib.import_module("onnxruntime")  # without types, as in ganzoo.runtime
 
+pytestmark = pytest.mark.slow
+
 
 def translated(network: nn.Module, shape: tuple[int, ...]) -> onnx.ModelProto:
     batch = torch.export.Dim("batch", min=1)
