@@ -1,6 +1,7 @@
-# Two commands: `make demo` draws digits, `make test` checks everything. Both set themselves up in .venv.
-# `make test-full` adds every variant in every size and form (half an hour). `make web-runtime` fetches what the browser
-# tests run on; without it they are skipped.
+# `make demo` draws digits, `make check` checks an edit, `make test` checks everything. Each sets itself up in .venv.
+# `make check` leaves out the tests that are marked slow and those of tests/behaviour, and gives each process one
+# thread, so that two processes do not compete for two cores. `make test-full` adds each variant in each size and form
+# (half an hour). `make web-runtime` fetches what the browser tests run on; without it they are skipped.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -9,7 +10,7 @@ MINUTES ?= 2
 WORKERS ?= --numprocesses 2 --dist loadfile
 ORT_WEB := $(shell sed -n 's/^ORT_WEB = "\(.*\)"/\1/p' ganzoo/exporting/web/__init__.py)
 
-.PHONY: demo test test-full web-runtime docs clean
+.PHONY: demo lint check test test-full web-runtime docs clean
 
 demo: $(VENV)/demo.installed
 	rm -rf demo
@@ -20,10 +21,15 @@ demo: $(VENV)/demo.installed
 	@echo "Look at demo/digits.png: 100 digits that the exported generator drew, without torch."
 	@echo "Try next: $(BIN)/ganzoo train --variant cgan --minutes 5, then $(BIN)/ganzoo sample --labels 0-9 -n 100"
 
-test: $(VENV)/dev.installed
+lint: $(VENV)/dev.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+check: lint
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(WORKERS) -m "not slow and not full" --ignore=tests/behaviour
+
+test: lint
 	$(BIN)/python -m pytest $(WORKERS)
 
 test-full: $(VENV)/dev.installed

@@ -21,13 +21,11 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from provenance import provenance
+from provenance import ROOT, add_trial, begin
 
 from ganzoo.evaluation.intervals import interval
 from ganzoo.studies.stopwatch import busy
 
-ROOT = Path(__file__).parent.parent
-RESULTS = Path(__file__).parent / "results" / "against.json"
 VARIANTS = ("gan", "dcgan", "wgan-gp", "cgan")
 # Steps of a turn, too few to be measured for, and of an interval, on which lazy penalties fall evenly.
 STEPS = {"gan": (352, 32), "cgan": (352, 32), "dcgan": (80, 16), "wgan-gp": (27, 3)}
@@ -124,7 +122,9 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--variants", default=",".join(VARIANTS))
     parser.add_argument("--turns", type=int, default=15)
     parser.add_argument("--dataset", default="mnist")
+    add_trial(parser)
     arguments = parser.parse_args(words)
+    record = begin("against", arguments.trial)
     other = arguments.checkout.resolve()
     describe = ["git", "-C", str(other), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     revision = subprocess.run(describe, capture_output=True, text=True, check=True).stdout.strip()
@@ -139,8 +139,7 @@ def main(words: Sequence[str] | None = None) -> None:
             f"{same['differing']} of {same['tensors']} tensors differ",
             flush=True,
         )
-    document = {**provenance(), "against": revision, "busy": busy(), "dataset": arguments.dataset, "variants": rows}
-    RESULTS.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    record.write({"against": revision, "busy": busy(), "dataset": arguments.dataset, "variants": rows})
 
 
 if __name__ == "__main__":

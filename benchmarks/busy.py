@@ -20,13 +20,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from provenance import provenance
+from provenance import add_trial, begin
 
 from ganzoo.compute import processors
-from ganzoo.files import write_json
 from ganzoo.runs.run import Run
 
-RESULTS = Path(__file__).parent / "results" / "busy.json"
 LOAD = """
 import torch
 torch.set_num_threads(1)
@@ -73,7 +71,9 @@ def main() -> None:
     parser.add_argument("--variants", default="dcgan,gan")
     parser.add_argument("--seconds", type=float, default=12)
     parser.add_argument("--repeats", type=int, default=3)
+    add_trial(parser)
     arguments = parser.parse_args()
+    record = begin("busy", arguments.trial)
     there = processors.available()
     every: tuple[list[str], dict[str, str]] = ([f"train.threads={there}"], {})
     ways: dict[str, tuple[list[str], dict[str, str]]] = {
@@ -82,7 +82,7 @@ def main() -> None:
         "one thread": (["train.threads=1"], {}),
         "rule": ([], {}),
     }
-    found: dict[str, Any] = {**provenance(), "seconds": arguments.seconds, "processors": there, "rows": []}
+    rows: list[dict[str, Any]] = []
     for variant in arguments.variants.split(","):
         for busy in (there, 0):
             taken: dict[str, list[dict[str, Any]]] = {way: [] for way in ways}
@@ -94,8 +94,8 @@ def main() -> None:
                 row = {"variant": variant, "busy": busy, "way": way, "runs": runs}
                 row["steps"] = median(run["steps"] for run in runs)
                 print({key: row[key] for key in ("variant", "busy", "way", "steps")}, flush=True)
-                found["rows"].append(row)
-    write_json(RESULTS, found)
+                rows.append(row)
+                record.write({"seconds": arguments.seconds, "processors": there, "rows": rows})
 
 
 if __name__ == "__main__":

@@ -30,9 +30,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from provenance import provenance
+from provenance import add_trial, begin
 
-RESULTS = Path(__file__).parent / "results" / "large_data.json"
 SIDE = 32
 IMAGE_BYTES = 3 * SIDE * SIDE
 MB = 1_000_000
@@ -184,8 +183,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--variants", default="gan,dcgan")
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    add_trial(parser)
     arguments = parser.parse_args()
+    record = begin("large_data", arguments.trial, hidden=arguments.place)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what lies in DIR is deleted then too
     arguments.place.mkdir(parents=True, exist_ok=True)
     place = arguments.place.resolve() / f"ganzoo-large-data-{os.getpid()}"
@@ -196,7 +196,6 @@ def main() -> None:
         shutil.rmtree(place)
     variants = arguments.variants.split(",")
     results = {
-        **provenance(hidden=arguments.place),
         "limit_mb": arguments.memory,
         "limited_by": "memory control group" if "peak_group_mb" in rows[0] else "data.memory alone",
         "images_mb": arguments.memory * arguments.times,
@@ -204,7 +203,7 @@ def main() -> None:
         "summary": {name: summary([row for row in rows if row["variant"] == name]) for name in variants},
         "rows": rows,
     }
-    arguments.out.write_text(json.dumps(results, indent=1) + "\n")
+    record.write(results)
     for name, found in results["summary"].items():
         print(
             f"{name:<8} mapped / resident {found['ratio']:.3f} ({found['ratio_min']:.3f} to {found['ratio_max']:.3f})"

@@ -17,13 +17,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from provenance import provenance
+from provenance import add_trial, begin
 
 from ganzoo.training import trainer
 from ganzoo.training.prepare import configure
 from ganzoo.training.trainer import Session
 
-RESULTS = Path(__file__).parent / "results" / "overheads.json"
 TRAIN = ["-m", "ganzoo_cli", "train", "--dataset", "mnist"]
 
 
@@ -111,10 +110,11 @@ def memory(variant: str) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=60.0, help="of a run whose shares are taken")
+    add_trial(parser)
     arguments = parser.parse_args()
+    record = begin("overheads", arguments.trial)
     import_torch = seconds_of(["-c", "import torch"])
     found = {
-        **provenance(),
         "start": {
             "help": seconds_of(["-m", "ganzoo_cli", "--help"]),
             "train_help": seconds_of(["-m", "ganzoo_cli", "train", "--help"]),
@@ -128,7 +128,7 @@ def main() -> None:
         },
         "shares": [shares(variant, arguments.seconds) for variant in ("gan", "dcgan", "wgan-gp", "cgan")],
     }
-    RESULTS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    record.write(found)
     print(json.dumps(found, indent=1))
 
 

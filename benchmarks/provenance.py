@@ -1,30 +1,122 @@
-"""Where a result comes from: what every file in benchmarks/results/ begins with."""
+"""Where a result comes from: the facts that each file in benchmarks/results/ begins with.
 
+A benchmark calls `begin` before it measures anything. A result comes from a clean commit: no tracked file is changed
+and no file is untracked, except files that git ignores and those that benchmarks write themselves (`WRITTEN`). From
+any other tree, `--trial FILE` writes the result elsewhere.
+"""
+
+import argparse
 import os
 import shlex
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
 from ganzoo.compute.device import device_name
+from ganzoo.errors import GanzooError, MachineError, UsageError
+from ganzoo.files import atomic_write, read_json, write_json
+
+ROOT = Path(__file__).parent.parent
+WRITTEN = (
+    "benchmarks/results",
+    "docs/images",
+)  # by benchmarks: a result must not keep the next one from being recorded
+SHOWN = 5  # changed files that a message names
 
 
-def provenance(device: torch.device | str = "cpu", *, hidden: Path | None = None) -> dict[str, Any]:
-    """The command, without the one path that is this machine's own, the machine, torch and the revision."""
+@dataclass(frozen=True)
+class Record:
+    """Where a benchmark writes its result, and the facts that the result begins with."""
+
+    path: Path
+    facts: dict[str, Any]
+    trial: bool
+
+    def write(self, results: dict[str, Any]) -> None:
+        """Replace the result's file by the facts and these results."""
+        write_json(self.path, {**self.facts, **results})
+
+    def write_picture(self, name: str, data: bytes) -> None:
+        """Replace docs/images/`name`; a trial leaves it as it is."""
+        if not self.trial:
+            atomic_write(ROOT / "docs" / "images" / name, data)
+
+    def claim(self, folder: Path) -> None:
+        """Reserve a folder of unfinished measurements for this commit. Exits with 2 if it is another commit's."""
+        owner = folder / "commit.json"
+        former = read_json(owner) or {}
+        commit = former.get("commit", "that is not recorded")
+        if commit != self.facts["commit"] and folder.exists() and any(folder.iterdir()):
+            _exit(UsageError(f"{folder} has measurements of a commit {commit}: choose another folder, or delete it"))
+        write_json(owner, {"commit": self.facts["commit"]})
+
+
+def add_trial(parser: argparse.ArgumentParser) -> None:
+    """Add the option `--trial FILE`."""
+    parser.add_argument(
+        "--trial",
+        type=Path,
+        metavar="FILE",
+        help="write the result to FILE (or /dev/stdout), from a clean commit or not",
+    )
+
+
+def begin(
+    name: str, trial: Path | None = None, *, device: torch.device | str = "cpu", hidden: Path | None = None
+) -> Record:
+    """Return the record of a benchmark that begins now; `hidden` is a path of this machine, left out of the command.
+
+    Without `trial` the result is benchmarks/results/`name`.json. Exits with one line: 2 if the tree is not clean or
+    `trial` is among the results, 4 if there is no commit.
+    """
+    results = ROOT / "benchmarks" / "results"
+    try:
+        if trial is not None and results.resolve() in trial.resolve().parents:
+            raise UsageError(f"{trial} is among the results: --trial writes elsewhere, such as to /tmp/{name}.json")
+        commit, changes = find_commit(ROOT), find_changes(ROOT)
+        if changes and trial is None:
+            names = ", ".join(changes[:SHOWN]) + (", ..." if len(changes) > SHOWN else "")
+            raise UsageError(
+                f"a result is recorded from a clean commit, and these files are changed or untracked: {names}; "
+                "commit them, or write elsewhere with --trial FILE"
+            )
+    except GanzooError as error:
+        _exit(error)
     words = ["PATH" if hidden is not None and word == str(hidden) else word for word in sys.argv[1:]]
-    return {
+    facts = {
         "command": shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *words]),
         "machine": device_name(torch.device(device)),
         "cores": os.cpu_count(),
         "torch": torch.__version__,
-        "commit": commit(),
+        "commit": f"{commit}-dirty" if changes else commit,
     }
+    return Record(results / f"{name}.json" if trial is None else trial, facts, trial is not None)
 
 
-def commit() -> str:
-    """The revision, `-dirty` where there were uncommitted changes."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+def find_commit(root: Path) -> str:
+    """Return the full hash of the commit that is checked out. Raises: MachineError if there is none."""
+    try:
+        return _git(root, "rev-parse", "--verify", "HEAD").strip()
+    except (OSError, subprocess.CalledProcessError):
+        message = f"{root} has no git history, and a result names its commit: measure in a clone of the repository"
+        raise MachineError(message) from None
+
+
+def find_changes(root: Path) -> list[str]:
+    """Return the paths that are changed or untracked, without those that git ignores and those of `WRITTEN`."""
+    places = [f":(exclude){place}" for place in WRITTEN]
+    lines = _git(root, "status", "--porcelain", "--untracked-files=all", "--", ".", *places).splitlines()
+    return [line[3:] for line in lines]
+
+
+def _git(root: Path, *words: str) -> str:
+    return subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=True).stdout
+
+
+def _exit(error: GanzooError) -> NoReturn:
+    print(f"error: {error}", file=sys.stderr)
+    raise SystemExit(error.exit_code)

@@ -5,27 +5,24 @@
 Needs MNIST (GANZOO_DATA_DIR) and a machine with nothing else to do. Ours are the comparison engine: every variant for 5
 minutes, the best unconditional one for 30, `cgan` for 10. With a checkout of eriklindernoren/PyTorch-GAN its `dcgan`,
 `wgan_gp` and `cgan` run unmodified for 5 minutes each (see peer.py); of their two ways of drawing the better counts.
-What is in DIR already is not done again. Writes `benchmarks/results/quality.json`, and the pictures of the runs of 5
-minutes to `docs/images/`.
+What is in DIR already, of the same commit, is not done again. Writes `benchmarks/results/quality.json`, and the
+pictures of the runs of 5 minutes to `docs/images/`.
 """
 
 import argparse
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-import torch
+from provenance import ROOT, add_trial, begin
 
 import ganzoo
 from ganzoo.evaluation.evaluator import N
 from ganzoo.runs.run import Run
 from ganzoo.studies.comparison import compare
 
-ROOT = Path(__file__).parent.parent
-RESULTS = ROOT / "benchmarks" / "results" / "quality.json"
 PEERS = {"dcgan": False, "wgan_gp": False, "cgan": True}  # whether it is conditional
 FIGURES = ("fid", "kid", "precision", "recall", "density", "coverage", "classes")
 LABEL_FIGURES = ("label_accuracy", "cas")
@@ -63,31 +60,27 @@ def ours(out: Path, variants: list[str], minutes: float, seeds: int) -> list[dic
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer", type=Path, default=None, metavar="CHECKOUT")
-    parser.add_argument("--out", type=Path, default=Path("quality"))
+    parser.add_argument("--out", type=Path, default=ROOT / "build" / "quality")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--variants", default="gan,dcgan,wgan-gp,cgan", help="for 5 minutes")
     parser.add_argument("--best", default="gan", help="the unconditional variant for 30 minutes")
     parser.add_argument("--short", action="store_true", help="leave out the runs of 10 and 30 minutes")
+    add_trial(parser)
     arguments = parser.parse_args()
-    former = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    record = begin("quality", arguments.trial, hidden=arguments.peer)
+    record.claim(arguments.out)
     rows = ours(arguments.out / "five", arguments.variants.split(","), 5, arguments.seeds)
     if not arguments.short:
         rows += ours(arguments.out / "ten", ["cgan"], 10, arguments.seeds)
         rows += ours(arguments.out / "thirty", [arguments.best], 30, arguments.seeds)
-    peers = former.get("peers", [])
+    peers = []
     if arguments.peer is not None:
         peers = [peer(arguments.peer, script, 5, arguments.out / "peers" / script) for script in PEERS]
-    results = {
-        "machine": torch.cpu.get_capabilities().get("cpu_name"),
-        "torch": torch.__version__,
-        "ours": rows,
-        "peers": peers,
-    }
-    RESULTS.write_text(json.dumps(results, indent=1) + "\n")
+    record.write({"ours": rows, "peers": peers})
     for row in rows:
         if row["minutes"] == 5 and row.get("seed") == 0:
             final = arguments.out / "five" / "runs" / row["name"] / "samples" / "final.png"
-            shutil.copy(final, ROOT / "docs" / "images" / f"{row['variant']}.png")
+            record.write_picture(f"{row['variant']}.png", final.read_bytes())
     for row in rows:
         figures = row.get("figures", {})
         print(f"{row['name']:<16}{row['minutes']:>3} min  FID-MNIST {figures.get('fid', float('nan')):.2f}")

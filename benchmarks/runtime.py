@@ -10,7 +10,6 @@ Writes benchmarks/results/runtime.json, in which the parts that are not asked fo
 """
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -19,18 +18,16 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from provenance import provenance
+from provenance import add_trial, begin
 
 import ganzoo
 from ganzoo.exporting.exporter import export
-from ganzoo.files import atomic_write, write_json
+from ganzoo.files import read_json, write_json
 from ganzoo.report.benchmark import BenchmarkRecord
 from ganzoo.report.speed import plot
 from ganzoo.studies.benchmark import BATCHES, benchmark_runtime
 from ganzoo.studies.stopwatch import busy, first_image, spread
 
-RESULTS = Path(__file__).parent / "results" / "runtime.json"
-PLOT = Path(__file__).parent.parent / "docs" / "images" / "runtime.png"
 PARTS = ("speed", "import", "memory")
 STREAM = """
 import re, resource, sys, time
@@ -72,7 +69,6 @@ def measure_speed(runs: list[Path], arguments: argparse.Namespace) -> dict[str, 
         say=lambda text: print(text, file=sys.stderr),
     )
     models = tuple(model.model_copy(update={"model": Path(model.model).name}) for model in found.models)
-    atomic_write(PLOT, plot(found))
     return BenchmarkRecord(conditions=found.conditions, models=models).to_json()
 
 
@@ -121,8 +117,10 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--no-compile", action="store_true")
     parser.add_argument("--images", type=int, default=1_000_000, help="drawn for the memory")
+    add_trial(parser)
     arguments = parser.parse_args()
-    found = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    record = begin("runtime", arguments.trial)
+    found = (record.path.is_file() and read_json(record.path)) or {}
     with tempfile.TemporaryDirectory() as place:
         runs = train(arguments, Path(place))
         file = export(runs[0], Path(place) / "first.onnx").path
@@ -132,8 +130,10 @@ def main() -> None:
             "memory": lambda: measure_memory(file, arguments.images),
         }
         for part in arguments.parts.split(","):
-            found[part] = {**provenance(), "busy": busy(), **measures[part]()}
-            write_json(RESULTS, found)
+            found[part] = {**record.facts, "busy": busy(), **measures[part]()}
+            write_json(record.path, found)
+    if "speed" in arguments.parts.split(","):
+        record.write_picture("runtime.png", plot(BenchmarkRecord.model_validate(found["speed"])))
 
 
 if __name__ == "__main__":

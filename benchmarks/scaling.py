@@ -20,14 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from provenance import add_trial, begin
 
-from ganzoo.compute.device import device_name
 from ganzoo.compute.distributed import World, joined
 from ganzoo.config import assemble
 from ganzoo.runs.run import Run
 from ganzoo.zoo.build import build_objective
 
-RESULTS = Path(__file__).parent / "results" / "scaling.json"
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 CALLS = 200
 
@@ -101,7 +100,7 @@ def main() -> None:
     parser.add_argument("--batch-sizes", default="64,512")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=20, help="of training, of each run")
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    add_trial(parser)
     parser.add_argument("--collectives", action="store_true", help="only those, in a process that torchrun started")
     arguments = parser.parse_args()
     variants = arguments.variants.split(",")
@@ -112,20 +111,16 @@ def main() -> None:
         if world.leads:
             print(json.dumps(found))
         return
+    record = begin("scaling", arguments.trial)
     words = [*TORCHRUN, __file__, "--collectives", "--variants", arguments.variants]
     said = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True).stdout
-    results = {
-        "machine": {"cpu": device_name(torch.device("cpu")), "cores": os.cpu_count(), "torch": torch.__version__},
-        "seconds": arguments.seconds,
-        "collectives": json.loads(said),
-        "rows": [],
-    }
+    rows = []
     for batch_size in map(int, arguments.batch_sizes.split(",")):
         for variant in variants:
             row = compared(variant, batch_size, arguments.repeats, arguments.seconds)
-            results["rows"].append(row)
+            rows.append(row)
             print(json.dumps(row))
-    arguments.out.write_text(json.dumps(results, indent=1) + "\n")
+    record.write({"seconds": arguments.seconds, "collectives": json.loads(said), "rows": rows})
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ nothing is interpolated, so it is an upper bound, late by as much as lies betwee
 
 The distances on the way are those of 10,000 images, as the peers' in `benchmarks/results/quality.json`, so that both
 have the same bias. (Data with fewer training images are judged by as many as there are, which makes a distance larger.)
-What is in DIR already is not done again. Writes `benchmarks/results/time_to_quality.json` and the curves to
-`docs/images/time_to_quality.png`.
+What is in DIR already, of the same commit, is not done again. Writes `benchmarks/results/time_to_quality.json`, and the
+curves to `docs/images/time_to_quality.png`.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
+from provenance import ROOT, add_trial, begin
 
 from ganzoo.evaluation.intervals import mean_and_deviation
 from ganzoo.report.figures import Panel, Series, Style, panels, styles
@@ -27,8 +27,6 @@ from ganzoo.report.records import Spread
 from ganzoo.runs.run import Run
 from ganzoo.studies.comparison import compare
 
-ROOT = Path(__file__).parent.parent
-RESULTS = ROOT / "benchmarks" / "results"
 POINTS = (4, 6, 8, 10, 15, 20, 30, 45, 60, 90, 120, 180, 240, 300, 450, 600, 900, 1200)  # seconds of training
 DISTANCES = (100.0, 50.0, 30.0, 20.0, 15.0)  # FID-MNIST, besides the peers'
 PEER_COLOUR = "#8a949e"
@@ -37,8 +35,9 @@ Json = dict[str, Any]
 
 
 def peers() -> list[Json]:
-    """What PyTorch-GAN's scripts reached, and in how many seconds; the furthest first."""
-    found = json.loads((RESULTS / "quality.json").read_text(encoding="utf-8"))["peers"]
+    """Return what PyTorch-GAN's scripts reached, and in how many seconds, the furthest first; [] if not recorded."""
+    quality = ROOT / "benchmarks" / "results" / "quality.json"
+    found = json.loads(quality.read_text(encoding="utf-8"))["peers"] if quality.exists() else []
     wanted = [
         {"distance": peer["figures"]["fid"], "peer": peer["script"], "peer_seconds": 60 * peer["minutes"]}
         for peer in found
@@ -119,10 +118,12 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=2.0)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--dataset", default="mnist")
-    parser.add_argument("--out", type=Path, default=Path("time_to_quality"))
-    parser.add_argument("--results", type=Path, default=RESULTS / "time_to_quality.json")
-    parser.add_argument("--figure", type=Path, default=ROOT / "docs" / "images" / "time_to_quality.png")
+    parser.add_argument("--out", type=Path, default=ROOT / "build" / "time_to_quality")
+    add_trial(parser)
     arguments = parser.parse_args()
+    record = begin("time_to_quality", arguments.trial)
+    record.claim(arguments.out)
+    anchors = peers()
     end = 60 * arguments.minutes
     points = tuple(point for point in POINTS if point < end)
     compared = compare(
@@ -137,16 +138,10 @@ def main() -> None:
     )
     done = [row for row in compared["rows"] if row["status"] == "done"]
     curves = [curve(row, (*points, end)) for row in done]
-    anchors = peers()
     wanted = anchors + [{"distance": distance, "peer": None} for distance in DISTANCES]
     run = Run.open(arguments.out / done[0]["run"])
     results = {
-        "command": f"python benchmarks/time_to_quality.py --variants {arguments.variants} "
-        f"--minutes {arguments.minutes:g} --seeds {arguments.seeds} --dataset {arguments.dataset}",
-        "machine": torch.cpu.get_capabilities().get("cpu_name"),
         "threads": run.config.train.threads,
-        "torch": torch.__version__,
-        "revision": run.environment().get("git_revision", "unknown"),
         "dataset": compared["data"]["source"],
         "n": run.evaluations()[-1]["n"],
         "minutes": arguments.minutes,
@@ -159,8 +154,8 @@ def main() -> None:
         ],
         "curves": curves,
     }
-    arguments.results.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    arguments.figure.write_bytes(figure(curves, anchors, results["floor"]))
+    record.write(results)
+    record.write_picture("time_to_quality.png", figure(curves, anchors, results["floor"]))
     for found in results["rows"]:
         seconds = "never" if found["seconds"] is None else f"{found['seconds']['mean']:.1f} s"
         print(

@@ -15,7 +15,7 @@ STEPS = 150_000
 WIDTH = 60  # of the perceptron's first layer: the file stays under a megabyte
 MAX_BYTES = 1_000_000
 FIGURES = ("fid", "classes", "label_accuracy", "cas")
-PLACE = Path(ganzoo.__path__[0]) / "models" / "mnist.onnx"
+PLACE = Path(ganzoo.__path__[0]) / "runtime" / "models" / "mnist.onnx"
 
 
 def main() -> None:

@@ -25,7 +25,7 @@ from typing import Any
 
 import torch
 from peer import workplace
-from provenance import provenance
+from provenance import ROOT, add_trial, begin
 from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
@@ -38,8 +38,6 @@ from ganzoo.training.prepare import Training, configure, prepare, with_compute
 from ganzoo.training.state import TrainingState
 from ganzoo.training.updates import Updates
 
-ROOT = Path(__file__).parent.parent
-RESULTS = ROOT / "benchmarks" / "results" / "training_speed.json"
 SCRIPTS = {"gan": "gan", "dcgan": "dcgan", "wgan-gp": "wgan_gp", "cgan": "cgan"}
 BATCH = 64  # of every script
 PEER = """
@@ -199,12 +197,12 @@ def main() -> None:
     parser.add_argument("--variants", default="gan,dcgan,wgan-gp,cgan")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE", help="of ours")
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    add_trial(parser)
     arguments = parser.parse_args()
+    record = begin("training_speed", arguments.trial, device=arguments.device, hidden=arguments.peer)
     device, names = torch.device(arguments.device), arguments.variants.split(",")
     settings = [f'train.device="{arguments.device}"', *arguments.settings]
     found: dict[str, Any] = {
-        **provenance(device, hidden=arguments.peer),
         "limits": limits(device),
         "rows": [],
     }
@@ -221,7 +219,7 @@ def main() -> None:
             repeats.append(repeat)
             print(name, repeat, flush=True)
         found["rows"].append({"variant": name, "repeats": repeats, **summary(repeats)})
-        arguments.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        record.write(found)
     print(json.dumps(found["limits"], indent=1))
     for row in found["anatomy"]:
         print({key: round(value, 2) if isinstance(value, float) else value for key, value in row.items()})

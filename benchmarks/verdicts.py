@@ -8,7 +8,6 @@ planted in those. Runs that are named are judged too, on other latents each draw
 """
 
 import argparse
-import json
 import math
 from collections import Counter
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from statistics import fmean
 from typing import Any
 
 import torch
+from provenance import add_trial, begin
 from torch import Tensor
 from torch.nn.functional import affine_grid, conv2d, grid_sample, interpolate
 
@@ -32,7 +32,6 @@ from ganzoo.evaluation.reference import Reference, load_splits
 from ganzoo.runs.opening import load
 from ganzoo.seeds import derive
 
-RESULTS = Path(__file__).parent / "results" / "verdicts.json"
 KEYS = ("fid", "classes", "diversity", "sharpness", "memorised", "precision", "coverage", "label_accuracy")
 TURN, SHIFT, BEND = 10.0, 1.5, 1.0  # at most: degrees, pixels, pixels
 
@@ -208,8 +207,9 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=1000)
     parser.add_argument("--runs", type=Path, nargs="*", default=[], help="runs that are taken for healthy")
     parser.add_argument("--only", default="", help="cases with this in their name")
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    add_trial(parser)
     arguments = parser.parse_args()
+    record = begin("verdicts", arguments.trial)
     splits = load_splits(arguments.dataset)
     reference = Reference(load_judge(splits.train.source), splits)
     cases = [*planted(splits.train), *others(splits.train.source), *map(trained, arguments.runs)]
@@ -230,7 +230,7 @@ def main() -> None:
         "floors": floors(reference, arguments.n, [0], KEYS),
         "rows": rows,
     }
-    arguments.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    record.write(found)
 
 
 if __name__ == "__main__":

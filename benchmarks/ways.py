@@ -12,23 +12,20 @@ benchmarks/results/ways.json, or ways-cuda.json.
 import argparse
 import time
 from dataclasses import replace
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 import torch
-from provenance import provenance
+from provenance import add_trial, begin
 from training_speed import Steps
 
 from ganzoo import registry
 from ganzoo.compute.device import torch_settings
 from ganzoo.config import RunConfig
 from ganzoo.errors import first_line
-from ganzoo.files import write_json
 from ganzoo.training import tuning
 from ganzoo.training.prepare import PROVISIONAL, Training, configure, prepare, with_compute
 
-RESULTS = Path(__file__).parent / "results"
 TURN_SECONDS = 0.6
 PLAIN = {"precision": "float32", "matmul": "highest", "channels_last": False, "fused": False, "compiled": False}
 RULE, TUNED = "rule", "tuned"
@@ -125,14 +122,16 @@ def main() -> None:
     parser.add_argument(
         "--compiled", action="store_true", help="on a CPU too, where compiling takes up to a minute each"
     )
+    add_trial(parser)
     arguments = parser.parse_args()
-    found: dict[str, Any] = {**provenance(torch.device(arguments.device)), "rows": []}
-    for name in arguments.variants.split(",") if arguments.variants else registry.variants:
-        row = measure(name, arguments.device, arguments.turns, compiled=arguments.compiled)
-        print(name, {way["way"]: way.get("step_ms", way.get("error")) for way in row["ways"]}, flush=True)
+    name = "ways-cuda" if arguments.device == "cuda" else "ways"
+    record, rows = begin(name, arguments.trial, device=arguments.device), []
+    for variant in arguments.variants.split(",") if arguments.variants else registry.variants:
+        row = measure(variant, arguments.device, arguments.turns, compiled=arguments.compiled)
+        print(variant, {way["way"]: way.get("step_ms", way.get("error")) for way in row["ways"]}, flush=True)
         print(f"  loss: {row['loss_against_tuned']} {row['loss_against_fastest']}", flush=True)
-        found["rows"].append(row)
-    write_json(RESULTS / ("ways-cuda.json" if arguments.device == "cuda" else "ways.json"), found)
+        rows.append(row)
+        record.write({"rows": rows})
 
 
 if __name__ == "__main__":

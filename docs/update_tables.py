@@ -29,8 +29,9 @@ def variants_table() -> str:
 
 
 def quality_table() -> str:
-    """What benchmarks/quality.py measured of ours, the floor first."""
-    rows = [row for row in _results("quality")["ours"] if row["status"] == "done"]
+    """Return what benchmarks/quality.py measured of ours, the floor first."""
+    found = _results("quality")
+    rows = [row for row in found["ours"] if row["status"] == "done"]
     shown = ("fid", "label_accuracy", "cas", "precision", "coverage")
     floors = {key: next((row["floors"][key] for row in rows if key in row["floors"]), None) for key in shown}
     heads = [title_of(key, "MNIST") for key in shown]
@@ -45,49 +46,52 @@ def quality_table() -> str:
             f"| `{row['variant']}` | {row['minutes']:g} | {row['threads']} | {figures} | {row['images_per_s']:,.0f} "
             f"| {row['epochs']:.1f} | {row['verdict']['word']} |"
         )
-    return "\n".join(lines)
+    return _with_source(lines, found)
 
 
 def peers_table() -> str:
-    """What benchmarks/quality.py --peer measured of PyTorch-GAN's scripts."""
+    """Return what benchmarks/quality.py --peer measured of PyTorch-GAN's scripts."""
+    peers = _results("quality")["peers"]
+    if not peers:
+        return "*Not measured yet: `python benchmarks/quality.py --peer CHECKOUT` measures it.*"
     lines = ["| script | minutes | FID-MNIST | label accuracy | images/s |", "|---|---|---|---|---|"]
-    for row in _results("quality")["peers"]:
+    for row in peers:
         fid, accuracy = (_shown(key, row["figures"].get(key)) for key in ("fid", "label_accuracy"))
         lines.append(f"| `{row['script']}` | {row['minutes']:g} | {fid} | {accuracy} | {row['images_per_s']:,} |")
     return "\n".join(lines)
 
 
 def verdicts_table() -> str:
-    """What benchmarks/verdicts.py found: every case, and how often it got its word."""
+    """Return what benchmarks/verdicts.py found: each case, and how often it got the expected verdict."""
     found = _results("verdicts")
     rows = [
         f"| {row['case']} | {row['expected']} | {row['right']} of {found['draws']} | {_words(row['words'])} |"
         for row in found["rows"]
     ]
     heads = f"| drawn, {found['n']} images of {found['dataset']} | expected | found | verdicts |"
-    return "\n".join([heads, "|---|---|---|---|", *rows])
+    return _with_source([heads, "|---|---|---|---|", *rows], found)
 
 
 def augmentation_table() -> str:
-    """What the case study's augmentation.json found on full MNIST: means and the 95 % intervals of differences."""
+    """Return what benchmarks/augmentation.py found on full MNIST: means and the 95 % intervals of differences."""
+    found = _results("augmentation")
     lines = [
-        "| real images a class | real only | with generated | gain | moved only | seeds |",
+        "| real images per class | real only | with generated | gain | moved only | seeds |",
         "|---|---|---|---|---|---|",
     ]
-    for row in _results("augmentation")["summary"]:
+    for row in found["summary"]:
         gain = row["difference"]
         lines.append(
             f"| {row['per_class']} | {row['real_only']['mean']:.2%} | {row['with_generated']['mean']:.2%} "
             f"| {100 * gain['mean']:+.2f} ± {100 * gain['interval']:.2f} points | {row['moved_only']['mean']:.2%} "
             f"| {row['seeds']} |"
         )
-    return "\n".join(lines)
+    return _with_source(lines, found)
 
 
 def time_to_quality_table() -> str:
-    """What benchmarks/time_to_quality.py measured: seconds to a distance, a column a variant; and how."""
+    """Return what benchmarks/time_to_quality.py measured: seconds to a distance, a column per variant; and how."""
     found = _results("time_to_quality")
-    revision = found["revision"][:10] + (" with changes" if found["revision"].endswith("-dirty") else "")
     names = list(dict.fromkeys(row["variant"] for row in found["rows"]))
     lines = [
         f"| FID-MNIST at or under | where it is from | {' | '.join(f'`{name}`' for name in names)} |",
@@ -98,15 +102,12 @@ def time_to_quality_table() -> str:
         peer = rows[0]["peer"]
         source = "" if peer is None else f"PyTorch-GAN's `{peer}` after {rows[0]['peer_seconds']:g} s"
         lines.append(f"| {rows[0]['distance']:.1f} | {source} | {' | '.join(map(_seconds, rows))} |")
-    return "\n".join(
-        [
-            *lines,
-            "",
-            f"`{found['command']}`: {found['minutes']:g} minutes of training, {found['seeds']} seeds, source "
-            f"`{found['dataset']}`, {found['n']:,} images an evaluation, {found['threads']} threads on "
-            f"{found['machine']}, torch {found['torch']}, revision {revision}.",
-        ]
+    how = (
+        f"{found['minutes']:g} minutes of training, {found['seeds']} seeds, source `{found['dataset']}`, "
+        f"{found['n']:,} images per evaluation, {found['threads']} threads."
     )
+    picture = "![FID-MNIST against seconds of training](images/time_to_quality.png)"
+    return f"{_with_source(lines, found)} {how}\n\n{picture}"
 
 
 def _seconds(row: dict[str, Any]) -> str:
@@ -256,21 +257,23 @@ def large_data_table() -> str:
 
 
 def scaling_table() -> str:
-    """What benchmarks/scaling.py measured of two processes on two cores."""
+    """Return what benchmarks/scaling.py measured of two processes on two cores."""
     found = _results("scaling")
     lines = ["| variant | batch | one process, two threads | two processes | ratio |", "|---|---|---|---|---|"]
     for row in found["rows"]:
         one, two = (fmean(pair[i] for pair in row["images_per_s"]) for i in (0, 1))
         ratios = f"{row['median_ratio']:.2f} ({min(row['ratios']):.2f} to {max(row['ratios']):.2f})"
         lines.append(f"| `{row['variant']}` | {row['batch_size']} | {one:,.0f} | {two:,.0f} | {ratios} |")
-    return "\n".join(lines)
+    return _with_source(lines, found)
 
 
 def runtime_table() -> str:
-    """What benchmarks/runtime.py measured of each form beside torch."""
+    """Return what benchmarks/runtime.py measured of each form beside torch, under its picture."""
     found = _results("runtime")["speed"]
     references = list(dict.fromkeys(name for model in found["models"] for name in model["references"]))
     lines = [
+        "![Images per second by batch size](images/runtime.png)",
+        "",
         f"| variant | | batch | p50, ms | p95, ms | images/s | {' | '.join(f'times {name}' for name in references)} |",
         f"|---|---|---|---|---|---|{'---|' * len(references)}",
     ]
@@ -384,21 +387,24 @@ def precisions_table() -> str:
 
 
 def forms_table() -> str:
-    """What benchmarks/forms.py found of every variant in every form: a row a precision, and each failure."""
+    """Return what benchmarks/forms.py found of each variant in each form: a row per precision, and each failure."""
     found = _results("forms")
+    floor = found["rows"][0]["floor"]
     lines = [
-        "| variant | precision | layouts verified | nodes | KiB | greatest difference | grey levels | in the mean "
-        "| Fréchet distance, torch -> file | seconds |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        f"| variant | FID-MNIST (real images {floor:.2f}) | precision | layouts verified | nodes | KiB "
+        "| greatest difference | grey levels | in the mean | Fréchet distance, torch -> file | seconds |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for variant in found["rows"]:
         for precision in dict.fromkeys(row["precision"] for row in variant["forms"]):
             rows = [row for row in variant["forms"] if row["precision"] == precision]
             done = [row for row in rows if "error" not in row]
-            cells = [f"`{variant['variant']}`", f"`{precision}`", f"{len(done)} of {len(rows)}"]
-            lines.append(f"| {' | '.join([*cells, *_form_cells(done)])} |")
-            lines += [f"| | | `{row['form']}` failed: {row['error']} |" for row in rows if "error" in row]
-    return _with_source(lines, found)
+            verified = f"{len(done)} of {len(rows)}"
+            cells = [f"`{variant['variant']}`", f"{variant['fid']:.1f}", f"`{precision}`", verified, *_form_cells(done)]
+            lines.append(f"| {' | '.join(cells)} |")
+            lines += [f"| | | | `{row['form']}` failed: {row['error']} |" for row in rows if "error" in row]
+    trained = f"Each variant was trained for {found['minutes']:g} minutes on `{found['dataset']}`."
+    return f"{_with_source(lines, found)} {trained}"
 
 
 def _form_cells(rows: list[dict[str, Any]]) -> list[str]:
@@ -431,7 +437,7 @@ def graphs_table() -> str:
 
 def _with_source(lines: list[str], found: dict[str, Any]) -> str:
     """The table, and under it the command that made it."""
-    machine = f"{found['cores']} cores of {found['machine']}, torch {found['torch']}, revision {found['commit']}"
+    machine = f"{found['cores']} cores of {found['machine']}, torch {found['torch']}, revision {found['commit'][:7]}"
     return "\n".join([*lines, "", f"`{found['command']}`: {machine}."])
 
 
@@ -499,11 +505,21 @@ TABLES = {
 
 
 def updated(text: str) -> str:
-    """`text` with every table between its marks, `<!-- name -->` and `<!-- /name -->`."""
-    for name, table in TABLES.items():
-        marked = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
-        text = marked.sub(lambda match, table=table: f"{match[1]}{table()}\n{match[2]}", text)  # type: ignore[misc]
-    return text
+    """Return `text` with each table written anew between its marks, `<!-- name -->` and `<!-- /name -->`."""
+
+    def write(match: re.Match[str]) -> str:
+        begin, name, end = match.groups()
+        return f"{begin}{_table(name)}\n{end}"
+
+    return re.sub(rf"(<!-- ({'|'.join(TABLES)}) -->\n).*?(<!-- /\2 -->)", write, text, flags=re.DOTALL)
+
+
+def _table(name: str) -> str:
+    """Return a table, or, if its benchmark has no recorded result, the command that measures it."""
+    try:
+        return TABLES[name]()
+    except FileNotFoundError as missing:
+        return f"*Not measured yet: `python benchmarks/{Path(missing.filename).stem}.py` measures it.*"
 
 
 def _row(name: str, variant: Variant, summary: str) -> str:

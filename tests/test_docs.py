@@ -14,7 +14,7 @@ from conftest import environment
 
 ROOT = Path(__file__).parent.parent
 USES_CODES = 'codes=[{name="code", kind="categorical", size=3}]'
-DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def _update_tables() -> ModuleType:
@@ -64,6 +64,7 @@ def _files_of(document: str) -> list[str]:
     return re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(len(_files_of("adding-a-variant.md"))))
 def test_each_file_that_adds_a_part_trains(number: int, tmp_path: Path) -> None:
     """As a user's module, in a process of its own: it is imported, and a run uses the part that it registers."""

@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+pytestmark = pytest.mark.slow
+
 EXAMPLE = Path(__file__).parent / "plugin_example"
 SMALL = ["train.log_every=1", "generator.width=4", "discriminator.width=4"]
 SIZES = ["--steps", "3", "--batch-size", "8", *(word for setting in SMALL for word in ("--set", setting))]

@@ -121,6 +121,7 @@ print(json.dumps({
 """
 
 
+@pytest.mark.slow
 def test_plug_ins_load_at_the_first_look_up_and_a_broken_one_only_warns(tmp_path: Path) -> None:
     distribution(tmp_path, "a-broken-dist", {"broken": "broken_gans"}, {"broken_gans": "raise OSError('no luck')"})
     distribution(tmp_path, "b-missing-dist", {"missing": "module_of_nobody"}, {})

@@ -11,6 +11,7 @@ from statistics import fmean, median
 
 import numpy as np
 
+from ganzoo.compute import processors
 from ganzoo.errors import MachineError
 from ganzoo.report.benchmark import Latency, Spread, Start
 
@@ -54,21 +55,15 @@ print(time.perf_counter() - began, flush=True)
 }
 
 
-def busy(seconds: float = 0.2) -> float | None:
-    """The share of all cores' time that others use, while this process sleeps; None where the system does not tell."""
-    try:
-        before = _ticks()
-        time.sleep(seconds)
-        used, idle = (now - then for now, then in zip(_ticks(), before, strict=True))
-    except (OSError, ValueError):
+def busy() -> float | None:
+    """Return the share of the processors' time that other programs use now; None if the system keeps no counters."""
+    before = processors.read()
+    time.sleep(processors.SECONDS)
+    after = processors.read()
+    if before.used is None or after.used is None:
         return None
-    return used / max(1, used + idle)
-
-
-def _ticks() -> tuple[int, int]:
-    """Of all cores since the start: in use and idle."""
-    user, nice, system, idle, waiting, *other = map(int, Path("/proc/stat").read_text().splitlines()[0].split()[1:9])
-    return user + nice + system + sum(other), idle + waiting
+    others = after.used - before.used - (after.own - before.own)
+    return min(1.0, max(0.0, others / (after.time - before.time) / processors.available()))
 
 
 def warm_up(call: Callable[[], object], seconds: float) -> None:

@@ -28,6 +28,7 @@ GREY = RNG.integers(0, 256, (6, 8, 8), dtype=np.uint8)
 RGB = RNG.integers(0, 256, (6, 8, 8, 3), dtype=np.uint8)
 
 
+@pytest.mark.slow
 def test_importing_is_light_and_a_failed_import_of_torchvision_is_healed() -> None:
     script = """
 import sys

@@ -334,6 +334,7 @@ def numbers(batch: tuple[torch.Tensor, torch.Tensor | None]) -> list[int]:
 sizes = st.integers(1, MANY).flatmap(lambda count: st.tuples(st.just(count), st.integers(max(1, count // 40), count)))
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(size=sizes, seed=st.integers(0, 2**63), epoch=st.integers(0, 10**6))
 def test_an_epoch_shows_every_image_once(numbered: ImageFile, size: tuple[int, int], seed: int, epoch: int) -> None:
@@ -344,6 +345,7 @@ def test_an_epoch_shows_every_image_once(numbered: ImageFile, size: tuple[int, i
     assert len(seen) == len(set(seen)) == count - count % batch_size
 
 
+@pytest.mark.slow
 @settings(max_examples=20)
 @given(size=sizes, seed=st.integers(0, 2**63), updates=st.lists(st.integers(0, 100), min_size=1, max_size=6))
 def test_a_batch_depends_on_seed_and_update_alone(
@@ -420,6 +422,7 @@ def train_mapped(source: str, out: Path, variant: str = "gan", **options: Any) -
     return train_tiny(variant, source, out, settings=events, batch_size=3000, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["gan", "cgan"])
 def test_a_resumed_run_is_bit_equal(tmp_path: Path, variant: str) -> None:
     source = write_npz(tmp_path / "a.npz", images=GREY, labels=LABELS, compressed=variant == "cgan")
@@ -494,6 +497,7 @@ print(loader.batches_per_epoch, peak() - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks /proc")
 def test_memory_stays_bounded(tmp_path: Path) -> None:
     """200 MB of images are hashed and gone through where 20 MB are allowed."""

@@ -228,6 +228,7 @@ def test_what_a_mirror_should_not_serve_replaces_nothing(
     assert contents(raw) == before
 
 
+@pytest.mark.slow
 def test_without_a_network_the_files_are_named_in_time(tmp_path: Path, mirrors: Mirrors) -> None:
     load_torchvision()
     with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, and never answers

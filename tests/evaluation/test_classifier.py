@@ -41,6 +41,7 @@ def trained(name: str, *, seed: int = 0, images: int = 120, **options: object) -
     return network, history
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_it_learns(name: str) -> None:
     images, labels = labelled()
@@ -56,6 +57,7 @@ def test_it_learns(name: str) -> None:
     assert not network.training
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CLASSIFIERS)
 def test_training_is_a_function_of_its_seed(name: str) -> None:
     before = torch.get_rng_state()
@@ -65,6 +67,7 @@ def test_training_is_a_function_of_its_seed(name: str) -> None:
     assert not torch.equal(runs[0]["head.weight"], runs[2]["head.weight"])
 
 
+@pytest.mark.slow
 def test_averaged_weights_take_the_place_of_the_last() -> None:
     plain, averaged = (trained("cnn", average=decay)[0].state_dict() for decay in (None, 0.9))
     assert plain.keys() == averaged.keys()

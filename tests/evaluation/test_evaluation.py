@@ -63,6 +63,7 @@ def call(place: Path, monkeypatch: pytest.MonkeyPatch, call: Call) -> Call:
 # of what
 
 
+@pytest.mark.slow
 def test_a_run_in_every_figure(place: Path, call: Call) -> None:
     code, out, err = call("evaluate", "run", "--n", "60", "--seeds", "2", "--json")
     assert code == 0, err
@@ -95,6 +96,7 @@ def test_the_table_is_for_people(call: Call) -> None:
     assert lines[-1].startswith("verdict: ")
 
 
+@pytest.mark.slow
 def test_the_same_generator_in_an_exported_file_scores_the_same(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,6 +144,7 @@ def digits(count: int = 120) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]
     return train.images[rows].permute(0, 2, 3, 1).numpy(), train.labels[rows].numpy()
 
 
+@pytest.mark.slow
 def test_images_in_a_file(tmp_path: Path) -> None:
     images, labels = digits()
     np.savez(tmp_path / "copies.npz", images=images, labels=labels)
@@ -157,6 +160,7 @@ def test_images_in_a_file(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_images_in_a_folder(tmp_path: Path) -> None:
     images, labels = digits()
     save_directory(tmp_path / "flat", images)
@@ -174,12 +178,14 @@ def test_images_in_a_folder(tmp_path: Path) -> None:
         evaluate(tmp_path / "named", dataset="mnist-5k", figures=["classes"])
 
 
+@pytest.mark.slow
 def test_images_of_another_size_are_made_to_fit(tmp_path: Path) -> None:
     large = np.kron(digits()[0][..., 0], np.ones((2, 2), np.uint8))[..., None].repeat(3, 3)
     np.savez(tmp_path / "large.npz", images=large)
     assert evaluate(tmp_path / "large.npz", dataset="mnist-5k", figures=["classes"]).mean("classes") == 10
 
 
+@pytest.mark.slow
 def test_real_images_score_their_floors(tmp_path: Path) -> None:
     images, labels = digits(1000)
     np.savez(tmp_path / "real.npz", images=images, labels=labels)
@@ -191,6 +197,7 @@ def test_real_images_score_their_floors(tmp_path: Path) -> None:
     assert found.verdict.word == "healthy"
 
 
+@pytest.mark.slow
 def test_in_a_process_of_its_own(place: Path) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "ganzoo_cli", "evaluate", "run", "--n", "40", "--seeds", "1", "--figures"]
@@ -224,6 +231,7 @@ def test_wrong_input_gets_one_line(arguments: list[str], code: int, message: str
     assert message in err.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_one_image_is_too_few(tmp_path: Path) -> None:
     np.savez(tmp_path / "one.npz", images=digits(10)[0][:1])
     with pytest.raises(UsageError, match="has 1 image: expected at least 2"):
@@ -257,6 +265,7 @@ def test_a_set_that_changed_since_is_not_judged_by(place: Path, tmp_path: Path) 
         evaluate(run)
 
 
+@pytest.mark.slow
 def test_fitting_a_judge_says_where_it_lies(call: Call, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     np.savez(place / "more.npz", images=make_images(16, 60)[0], labels=make_images(16, 60)[1])
     code, out, err = call("evaluate", "--fit-judge", "--dataset", "npz:more.npz")

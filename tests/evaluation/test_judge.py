@@ -78,6 +78,7 @@ def test_it_reads_digits() -> None:
     assert (judge.read(large).labels == reading.labels).double().mean() > 0.98
 
 
+@pytest.mark.slow
 def test_what_it_sees_in_an_image_does_not_depend_on_the_others() -> None:
     images = data.load("mnist-5k", split="test").images[:600]
     judge = load_judge("mnist-5k")
@@ -106,6 +107,7 @@ def test_a_judge_is_kept_beside_its_data_set(place: Path) -> None:
     assert not any(weight.requires_grad for weight in judge.network.parameters())
 
 
+@pytest.mark.slow
 def test_it_is_trained_as_a_function_of_its_seed(source: str, tmp_path: Path) -> None:
     splits = load_splits(source)
     before = torch.get_rng_state()
@@ -270,6 +272,7 @@ def damage(path: Path, how: str) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["garbage", "empty", "cut", "a list", "another value"])
 @pytest.mark.parametrize("suffix", [".json", ".safetensors"])
 def test_what_was_altered_is_measured_again(
@@ -292,6 +295,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(counting: Judge, splits:
     assert Counting.reads == 4
 
 
+@pytest.mark.slow
 def test_another_judge_or_other_images_have_a_cache_of_their_own(
     counting: Judge, splits: Splits, cache: Path, source: str
 ) -> None:

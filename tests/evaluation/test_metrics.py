@@ -82,6 +82,7 @@ def test_the_kernel_distance_is_its_definition() -> None:
     assert metrics.kernel_distance(real, fake) == pytest.approx(kernel_distance_of(real.numpy(), fake.numpy()))
 
 
+@pytest.mark.slow
 def test_the_kernel_distance_of_one_distribution_is_about_nothing() -> None:
     draws = [metrics.kernel_distance(normal(400, 8, seed), normal(400, 8, seed + 100)) for seed in range(10)]
     far = metrics.kernel_distance(normal(400, 8), normal(400, 8, 1) + 0.5)

@@ -101,7 +101,9 @@ def outcome(run: Run) -> Outcome:
     return Outcome(run=run, exported=exported, model=onnx.load(exported.path))
 
 
-@pytest.fixture(scope="module", params=CASES)
+@pytest.fixture(
+    scope="module", params=[name if name == "cgan" else pytest.param(name, marks=pytest.mark.slow) for name in CASES]
+)
 def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     chosen: Case = CASES[request.param]
     return outcome(chosen.train(tmp_path_factory.mktemp("case") / "run"))
@@ -267,6 +269,7 @@ def test_the_averaged_weights_are_the_ones_exported(trained: Run) -> None:
     assert np.abs(exported - last).max() > 100 * PRECISIONS["fp32"].difference
 
 
+@pytest.mark.slow
 def test_the_newest_checkpoint_is_the_one_exported(trained: Run, tmp_path: Path) -> None:
     run = Case(variant="gan", settings=("train.checkpoint_every=1",)).train(tmp_path / "run")
     before = runtime.read_metadata(export(run, tmp_path / "before.onnx").path)
@@ -345,6 +348,7 @@ def unfaithful(request: pytest.FixtureRequest, tmp_path: Path, registries: None)
     return ganzoo.train(variant, images()[0], out=tmp_path / "run", steps=1, batch_size=8, progress=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("unfaithful", "message"), [(name, message) for name, (_, message) in UNFAITHFUL.items()], indirect=["unfaithful"]
 )
@@ -361,6 +365,7 @@ def test_a_file_that_does_not_draw_the_same_is_not_written(unfaithful: Run, mess
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["former.onnx", "run"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_a_difference_above_the_bound_is_refused_and_said_where(
     trained: Run, precision: str, monkeypatch: pytest.MonkeyPatch
@@ -375,11 +380,13 @@ def test_a_difference_above_the_bound_is_refused_and_said_where(
 # Paths
 
 
+@pytest.mark.slow
 def test_a_run_is_named_by_a_path_or_an_object(trained: Run, tmp_path: Path) -> None:
     exported = export(trained, tmp_path / "new" / "directory" / "x.onnx")
     assert exported.path.read_bytes() == export(str(trained.path), tmp_path / "no suffix").path.read_bytes()
 
 
+@pytest.mark.slow
 def test_an_older_file_is_replaced(trained: Run, tmp_path: Path) -> None:
     path = tmp_path / "old.onnx"
     path.write_bytes(b"old")
@@ -388,6 +395,7 @@ def test_an_older_file_is_replaced(trained: Run, tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["old.onnx"]
 
 
+@pytest.mark.slow
 def test_a_path_that_cannot_be_written_is_the_machines_fault(trained: Run, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(MachineError, match=r"cannot write .*file/x\.onnx: a part of the path is a file"):
@@ -399,6 +407,7 @@ def test_what_is_no_run_is_not_exported(tmp_path: Path) -> None:
         export(tmp_path)
 
 
+@pytest.mark.slow
 def test_exporting_leaves_torch_as_it_was(trained: Run, tmp_path: Path) -> None:
     torch.manual_seed(1)
     expected = torch.rand(3)
@@ -455,6 +464,7 @@ def assert_draws_the_same(run: Run, exported: Exported, precision: str, layout: 
     assert (document["precision"], document["layout"]) == (precision, layout)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("precision", "layout"), FEW_FORMS)
 def test_a_form_draws_what_the_run_draws(digits: Run, files: Files, precision: str, layout: str) -> None:
     exported = files(precision, layout)
@@ -473,11 +483,13 @@ def test_every_variant_is_exported_in_every_form(variant: str, size: int, channe
         assert_draws_the_same(run, export(run, precision=precision, layout=layout), precision, layout)
 
 
+@pytest.mark.slow
 def test_fewer_bits_take_less_room(files: Files) -> None:
     sizes = [files(precision, "float").size for precision in ("fp32", "fp16", "int8")]
     assert sizes == sorted(sizes, reverse=True)
 
 
+@pytest.mark.slow
 def test_8_bits_are_used_where_they_pay(files: Files) -> None:
     graph = onnx.load(files("int8", "float").path).graph
     types = {tensor.name: tensor.data_type for tensor in graph.initializer}
@@ -490,6 +502,7 @@ def test_8_bits_are_used_where_they_pay(files: Files) -> None:
     assert [node is not None and node.op_type == "DequantizeLinear" for node in quantized] == [False, True, True, True]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("opset", [17, 23])
 def test_other_opsets_draw_the_same(trained: Run, opset: int, tmp_path: Path) -> None:
     exported = export(trained, tmp_path / "x.onnx", opset=opset)
@@ -511,6 +524,7 @@ def test_a_form_that_there_is_not_is_told(trained: Run, options: dict[str, Any],
         export(trained, **options)
 
 
+@pytest.mark.slow
 def test_the_last_weights_are_exported_where_they_are_asked_for(trained: Run, tmp_path: Path) -> None:
     exported = export(trained, tmp_path / "raw.onnx", weights="raw", license="CC-BY-4.0")
     z = seeds.latents(0, trained.config.variant.latent_dim, 0, 16)
@@ -523,6 +537,7 @@ def test_the_last_weights_are_exported_where_they_are_asked_for(trained: Run, tm
     assert (document["weights"], document["license"]) == ("raw", "CC-BY-4.0")
 
 
+@pytest.mark.slow
 def test_what_the_judge_says_is_told_of_the_weights_that_were_judged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -541,6 +556,7 @@ def test_what_the_judge_says_is_told_of_the_weights_that_were_judged(
     assert runtime.read_metadata(export(run, weights="raw").path)["evaluation"] is None
 
 
+@pytest.mark.slow
 def test_the_same_run_gives_the_same_bytes_in_another_process(digits: Run, files: Files, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "ganzoo_cli", "export", str(digits.path), "--onnx"]
     subprocess.run(
@@ -551,6 +567,7 @@ def test_the_same_run_gives_the_same_bytes_in_another_process(digits: Run, files
     assert (tmp_path / "other.onnx").read_bytes() == files("int8", "float").path.read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("conditional", [False, True])
 def test_torch_fidelity_reads_our_files(
     trained: Run, digits: Run, files: Files, conditional: bool, tmp_path: Path
@@ -577,12 +594,14 @@ def proven_again(exported: Exported, run: Run) -> Difference:
     return prove_again(runtime.load(exported.path), runtime.read_metadata(exported.path), run)
 
 
+@pytest.mark.slow
 def test_a_file_is_proven_again_beside_its_run(digits: Run, files: Files) -> None:
     exported = files("int8", "float")
     found = proven_again(exported, digits)
     assert (found.difference, found.grey_levels) == (exported.difference, exported.grey_levels)
 
 
+@pytest.mark.slow
 def test_a_file_of_another_run_is_told(trained: Run, digits: Run, tmp_path: Path) -> None:
     exported = export(trained, tmp_path / "x.onnx")
     with pytest.raises(FileError, match="has no checkpoint of step 2"):
@@ -592,6 +611,7 @@ def test_a_file_of_another_run_is_told(trained: Run, digits: Run, tmp_path: Path
         proven_again(exported, other)
 
 
+@pytest.mark.slow
 def test_a_file_knows_what_it_drew(digits: Run, files: Files) -> None:
     for precision, layout in (("fp32", "uint8"), ("int8", "float")):
         path = files(precision, layout).path

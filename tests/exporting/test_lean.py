@@ -24,6 +24,8 @@ from ganzoo.zoo.networks.fused import fuse
 
 ort: Any = importlib.import_module("onnxruntime")  # without types, as in ganzoo.runtime
 
+pytestmark = pytest.mark.slow
+
 
 def translated(network: nn.Module, shape: tuple[int, ...]) -> onnx.ModelProto:
     batch = torch.export.Dim("batch", min=1)

@@ -286,6 +286,7 @@ def test_runs_of_one_variant_are_seeds_or_have_their_own_names(copy: Path) -> No
     assert [story.label for story in stories([copy, again, copy])][1:] == ["gan (again)", f"gan ({copy})"]
 
 
+@pytest.mark.slow
 def test_runs_that_were_judged_differently_are_not_compared(place: Path, copy: Path) -> None:
     document = json.loads((copy / "evaluation.json").read_text())  # by another judge than its evaluations.jsonl
     (copy / "evaluation.json").write_text(json.dumps(document | {"judge": {**JUDGE, "sha256": "6" * 64}}))
@@ -299,6 +300,7 @@ def test_runs_that_were_judged_differently_are_not_compared(place: Path, copy: P
 texts = st.text(max_size=60)
 
 
+@pytest.mark.slow
 @given(texts, st.lists(texts, min_size=1, max_size=4))
 def test_any_text_comes_back_from_the_page_and_breaks_no_markdown(text: str, cells: list[str]) -> None:
     table = Table(header=["a"] * len(cells), rows=[cells], caption=text)
@@ -348,6 +350,7 @@ def test_spaced_takes_the_first_the_last_and_ever_fewer_between(count: int, tota
     assert all(gaps[:-1] <= gaps[1:] + 1)
 
 
+@pytest.mark.slow
 def test_an_animation_stays_small(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for name in "ab":
@@ -490,6 +493,7 @@ def augmentation(change: float) -> dict[str, Any]:
     return {"variant": "cgan", "classifier": "cnn", "seeds": 5, "settings": {"steps": 2000}, "rows": rows}
 
 
+@pytest.mark.slow
 def test_a_study_has_its_own_sections(place: Path, tmp_path: Path) -> None:
     (tmp_path / "comparison").mkdir()
     shutil.copytree(place / "first", tmp_path / "comparison" / "runs" / "gan-seed0")
@@ -567,6 +571,7 @@ def ganzoo(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=cwd, env=environment(), capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_the_command_writes_the_report(place: Path) -> None:
     done = ganzoo("third", "--out", "pages", "--title", "Mine", "--json", cwd=place)
     assert done.returncode == 0, done.stderr
@@ -580,6 +585,7 @@ def test_the_command_writes_the_report(place: Path) -> None:
     assert_same_pictures(page, place / "pages" / "report.md")
 
 
+@pytest.mark.slow
 def test_the_command_refuses_what_is_no_run(place: Path, tmp_path: Path) -> None:
     done = ganzoo(str(place), cwd=tmp_path)
     assert (done.returncode, done.stdout) == (3, "")

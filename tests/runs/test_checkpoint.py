@@ -178,6 +178,7 @@ def test_any_other_manifest_is_refused(content: bytes, tmp_path_factory: pytest.
     assert not made.final
 
 
+@pytest.mark.slow
 @given(content=st.binary(max_size=100))
 def test_tensors_that_are_no_safetensors_are_refused(content: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
     """Even where the hash is right."""

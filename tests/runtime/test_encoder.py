@@ -20,7 +20,10 @@ from ganzoo.runtime.generator import GeneratorInfo
 INFO = GeneratorInfo(variant="toy", latent_dim=2, image_shape=(1, 3, 4), num_classes=None)
 
 
-@pytest.fixture(scope="module", params=["plain", "conditional", "convolutions"])
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("conditional", "convolutions")]
+
+
+@pytest.fixture(scope="module", params=["plain", *SLOW])
 def run(request: pytest.FixtureRequest, tiny_images: Images, tmp_path_factory: pytest.TempPathFactory) -> Run:
     settings = {
         "plain": [],
@@ -34,6 +37,7 @@ def labels_of(encoder: Encoder, n: int) -> NDArray[np.int64] | None:
     return np.arange(n) % 3 if encoder.info.has_classes else None
 
 
+@pytest.mark.slow
 def test_a_runs_encoder_and_its_files_encode_the_same(run: Run, tiny_images: Images, tmp_path: Path) -> None:
     exported = export_encoder(run, tmp_path / "encoder.onnx")
     images = tiny_images[0]
@@ -57,6 +61,7 @@ def test_a_runs_encoder_and_its_files_encode_the_same(run: Run, tiny_images: Ima
         parity.check_encoder_probe(file, {})
 
 
+@pytest.mark.slow
 def test_the_file_says_what_it_is(run: Run, tmp_path: Path) -> None:
     exported = export_encoder(run)
     assert exported.path == run.path / "bigan-encoder.onnx"

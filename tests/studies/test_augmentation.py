@@ -52,6 +52,7 @@ def timeless(document: dict[str, Any]) -> dict[str, Any]:
     return {**document, "rows": rows}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small")
 def test_every_seed_and_size_has_a_row_and_every_size_a_summary(tmp_path: Path) -> None:
     said: list[str] = []
@@ -77,6 +78,7 @@ def test_every_seed_and_size_has_a_row_and_every_size_a_summary(tmp_path: Path) 
         assert found["difference_to_moved"]["mean"] == pytest.approx(to_moved)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small")
 def test_a_stopped_study_goes_on_and_ends_as_if_it_had_not_stopped(tmp_path: Path) -> None:
     class Stop(Exception):
@@ -102,6 +104,7 @@ def test_a_stopped_study_goes_on_and_ends_as_if_it_had_not_stopped(tmp_path: Pat
     assert len(said) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize(
     "other",
@@ -121,6 +124,7 @@ def test_other_settings_start_afresh(tmp_path: Path, other: dict[str, Any]) -> N
     assert len(said) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small")
 def test_more_seeds_keep_the_rows_that_are_there(tmp_path: Path) -> None:
     path = tmp_path / "augmentation.json"
@@ -130,6 +134,7 @@ def test_more_seeds_keep_the_rows_that_are_there(tmp_path: Path) -> None:
     assert study(path, sizes=(2,), seeds=2)["rows"][0] == first["rows"][0]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small")
 def test_unmoved_images_need_no_third_classifier(tmp_path: Path) -> None:
     document = study(tmp_path / "augmentation.json", sizes=(2,), seeds=1, move=False)
@@ -163,6 +168,7 @@ def _turns(images: Dataset, count: int) -> Dataset:
     return from_arrays(images.images[rows], images.labels[rows])
 
 
+@pytest.mark.slow
 def test_generators_see_nothing_but_the_subset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[Dataset] = []
 

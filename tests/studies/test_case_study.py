@@ -35,6 +35,7 @@ def contents(directory: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for pattern in kept for path in sorted(directory.glob(pattern))}
 
 
+@pytest.mark.slow
 def test_a_study_makes_every_part_and_goes_on_with_what_is_there(tmp_path: Path) -> None:
     said: list[str] = []
     report = study(tmp_path / "study", say=said.append, **PLAN)

@@ -54,6 +54,7 @@ def written(run: Path) -> dict[str, int]:
     return {str(path.relative_to(run)): path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_variants_are_trained_once_and_set_side_by_side(compared: tuple[Path, dict[str, Any]]) -> None:
     out, results = compared
     assert json.loads((out / "results.json").read_text()) == json.loads(json.dumps(results))
@@ -75,6 +76,7 @@ def test_variants_are_trained_once_and_set_side_by_side(compared: tuple[Path, di
     assert [row["figures"] for row in again["rows"]] == [row["figures"] for row in results["rows"]]
 
 
+@pytest.mark.slow
 def test_another_plan_needs_another_directory(compared: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"holds another comparison \(steps differ\)"):
         compare(out=compared[0], variants=("gan", "cgan"), seeds=1, **{**PLAN, "steps": 7})
@@ -113,6 +115,7 @@ def test_what_makes_no_sense_is_said_before_anything_is_trained(
     assert not (tmp_path / "c").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("registries")
 def test_a_run_that_fails_is_a_row(tmp_path: Path) -> None:
     @variants.register("doomed")
@@ -127,6 +130,7 @@ def test_a_run_that_fails_is_a_row(tmp_path: Path) -> None:
     assert [(row["runs"], row["failed"]) for row in results["table"]] == [(0, 1), (1, 0)]
 
 
+@pytest.mark.slow
 def test_runs_that_were_trained_elsewhere_take_part(tmp_path: Path) -> None:
     run = train_tiny("gan", "mnist-5k", tmp_path / "mine", steps=4)
     results = compare([run.path], out=tmp_path / "c", n=64, figures=QUICK)
@@ -141,6 +145,7 @@ def test_a_missing_run_is_a_row(tmp_path: Path) -> None:
     assert "does not exist" in row["error"]
 
 
+@pytest.mark.slow
 def test_runs_with_different_judges_or_data_are_not_put_side_by_side(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,12 +166,14 @@ def test_runs_with_different_judges_or_data_are_not_put_side_by_side(
             compare([run.path for run in runs], out=tmp_path / "c", n=64, figures=QUICK)
 
 
+@pytest.mark.slow
 def test_several_at_a_time_give_what_one_at_a_time_gives(compared: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     beside = compare(out=tmp_path / "beside", variants=("gan", "cgan"), seeds=1, jobs=2, **PLAN)
     for one, other in zip(compared[1]["rows"], beside["rows"], strict=True):
         assert one["figures"] == other["figures"]
 
 
+@pytest.mark.slow
 def test_the_command_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
     out = tmp_path / "c"
     command = [
@@ -205,6 +212,7 @@ def test_data_without_a_judge_are_refused_before_anything_is_trained(tmp_path: P
     assert not (tmp_path / "c").exists()
 
 
+@pytest.mark.slow
 def test_runs_with_different_recipes_are_not_repetitions_of_one(tmp_path: Path) -> None:
     runs = [
         train_tiny("gan", "mnist-5k", tmp_path / name, steps=2, settings=[f"generator_optimizer.lr={lr}"])
@@ -214,6 +222,7 @@ def test_runs_with_different_recipes_are_not_repetitions_of_one(tmp_path: Path) 
     assert [(row["variant"], row["runs"]) for row in results["table"]] == [("slow", 1), ("fast", 1)]
 
 
+@pytest.mark.slow
 def test_an_interruption_reaches_every_process_once(tmp_path: Path) -> None:
     out = tmp_path / "c"
     command = [sys.executable, "-m", "ganzoo_cli", "compare", "--variants", "gan,cgan,dcgan", "--seeds", "1"]
@@ -239,6 +248,7 @@ def test_without_ray_the_error_says_what_to_install(tmp_path: Path, monkeypatch:
         compare(out=tmp_path / "c", variants=("gan",), executor="ray", **PLAN)
 
 
+@pytest.mark.slow
 @with_ray
 def test_a_cluster_that_is_not_there_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
@@ -255,6 +265,7 @@ def ray(cache: None) -> Iterator[None]:
     module.shutdown()
 
 
+@pytest.mark.slow
 @with_ray
 @pytest.mark.usefixtures("ray")
 def test_ray_gives_what_this_machine_gives(compared: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
@@ -269,6 +280,7 @@ def test_ray_gives_what_this_machine_gives(compared: tuple[Path, dict[str, Any]]
     assert "does not exist" in failed["error"]
 
 
+@pytest.mark.slow
 @with_ray
 @pytest.mark.usefixtures("ray")
 def test_a_worker_of_ray_that_dies_fails_its_own_job_only(tmp_path: Path) -> None:
@@ -284,6 +296,7 @@ def test_a_worker_of_ray_that_dies_fails_its_own_job_only(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @with_ray
 @pytest.mark.usefixtures("ray")
 def test_storage_that_a_machine_does_not_see_is_an_error(tmp_path: Path) -> None:
@@ -293,6 +306,7 @@ def test_storage_that_a_machine_does_not_see_is_an_error(tmp_path: Path) -> None
         tasks.outcome(future)
 
 
+@pytest.mark.slow
 @with_ray
 def test_an_interruption_has_every_run_on_ray_saved(tmp_path: Path) -> None:
     out = tmp_path / "c"

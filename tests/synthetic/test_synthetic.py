@@ -246,6 +246,7 @@ def test_idx_is_refused_where_it_does_not_fit(source: str, place: Place) -> None
 # Labels
 
 
+@pytest.mark.slow
 def test_the_judge_measures_how_many_labels_are_right(source: str, judge: Judge, place: Place) -> None:
     manifest = place(300, "idx", model=toy_model(source, forward=deaf))
     assert manifest["labels"] == "generator"
@@ -258,6 +259,7 @@ def test_the_judge_measures_how_many_labels_are_right(source: str, judge: Judge,
     assert "| 2 | 2 | 100 | 16 | 0.00% |" in card
 
 
+@pytest.mark.slow
 def test_label_accuracy_is_that_of_the_images_as_written(judge: Judge, place: Place) -> None:
     manifest = place(400)
     images, labels = arrays()
@@ -267,6 +269,7 @@ def test_label_accuracy_is_that_of_the_images_as_written(judge: Judge, place: Pl
     assert 0.7 < manifest["label_accuracy"] < 1  # some are grey
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("balance", "counts"), [(None, [67, 67, 66]), ("uniform", [67, 67, 66]), ("real", REAL)])
 @pytest.mark.parametrize("classes", [CLASSES, None], ids=["conditional", "unconditional"])
 def test_classes_are_balanced(
@@ -290,6 +293,7 @@ def test_classes_are_balanced(
         assert manifest["drawn"] == 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [CLASSES, None], ids=["conditional", "unconditional"])
 def test_only_images_that_the_judge_is_sure_of_are_kept(
     classes: int | None, source: str, judge: Judge, place: Place
@@ -312,6 +316,7 @@ def test_only_images_that_the_judge_is_sure_of_are_kept(
         assert f"it reads {manifest['label_accuracy_before_filter']:.2%} as their label" in card
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [CLASSES, None], ids=["conditional", "unconditional"])
 def test_a_class_that_is_hardly_drawn_is_named(
     classes: int | None, source: str, place: Place, monkeypatch: pytest.MonkeyPatch
@@ -371,6 +376,7 @@ def test_an_unconditional_generators_images_go_unlabelled(tmp_path: Path, place:
 # One call like another
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", synthetic.LAYOUTS)
 def test_the_same_call_writes_the_same_bytes(layout: str, source: str, place: Place) -> None:
     for out, seed in (("out", 0), ("again", 0), ("other", 1)):
@@ -471,6 +477,7 @@ def called(*arguments: str, cwd: Path, without_torch: bool = False) -> "subproce
     return subprocess.run(command, cwd=cwd, env=environment(), capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_a_run_and_its_file_give_one_data_set(trained: Run, source: str, tmp_path: Path) -> None:
     onnx = trained.path / "cgan.onnx"
     for model, out in ((trained.path, "run"), (onnx, "onnx")):
@@ -493,6 +500,7 @@ def test_a_run_and_its_file_give_one_data_set(trained: Run, source: str, tmp_pat
     assert str(tmp_path) not in json.dumps([run, file])
 
 
+@pytest.mark.slow
 def test_a_run_leads_to_its_data(trained: Run, place: Place, source: str) -> None:
     model = synthetic.open_model(trained)
     assert (model.data_source, model.name) == (source, "cgan")
@@ -506,6 +514,7 @@ def test_a_run_leads_to_its_data(trained: Run, place: Place, source: str) -> Non
         synthetic._real_counts(changed, CLASSES)
 
 
+@pytest.mark.slow
 def test_a_file_is_sampled_into_a_data_set_without_torch(trained: Run, tmp_path: Path) -> None:
     done = called(str(trained.path / "cgan.onnx"), "-n", "12", "--format", "idx", cwd=tmp_path, without_torch=True)
     assert done.returncode == 0, done.stderr
@@ -517,6 +526,7 @@ def test_a_file_is_sampled_into_a_data_set_without_torch(trained: Run, tmp_path:
     np.testing.assert_array_equal(images, ganzoo.load(trained.path / "cgan.onnx").sample(12)[..., 0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -76,6 +76,7 @@ def boom(update: int, how: str) -> list[str]:
     return [f'penalties=[{{name="boom", update={update}, how="{how}"}}]', "train.checkpoint_every=1"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["gan", "wgan-gp"])
 @pytest.mark.parametrize(
     ("how", "what"),

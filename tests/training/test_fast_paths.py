@@ -75,6 +75,7 @@ def outcome(layer: nn.Module, x: Tensor) -> dict[str, Tensor]:
     return {name: value for name, value in found.items() if value is not None}
 
 
+@pytest.mark.slow
 @given(
     kind=st.sampled_from([UpsampleConv2d, ConvPool2d]),
     channels=st.tuples(st.integers(1, 5), st.integers(1, 5)),
@@ -179,6 +180,7 @@ def compiler_is_there() -> bool:
     return any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "g++", "clang++"))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not compiler_is_there(), reason="compiling needs a C++ compiler, and none is on the path")
 def test_compiled_updates_are_the_eager_ones(tiny_images: Images) -> None:
     """Two steps, of which the lazy penalty falls into the first; the third and fourth compile nothing more."""
@@ -247,6 +249,7 @@ class Rectified(nn.Module):
         return logits
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rectified", [False, True])
 @pytest.mark.parametrize("name", ["mlp", "dcgan", "resize-conv"])
 def test_without_curvature_the_penaltys_gradients_are_the_same(name: str, rectified: bool) -> None:
@@ -294,6 +297,7 @@ def dropped(x: Tensor, p: float, seed: int = 0, kind: type[nn.Dropout] = Dropout
     return y
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("p", [0.1, 0.4, 0.75])
 def test_dropout_drops_torchs_share_and_keeps_the_mean(p: float) -> None:
     """Of a million values the share has a standard deviation of 0.0005 at most; the bound is eight of them."""
@@ -719,6 +723,7 @@ class Particular(nn.Module):
         return images
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("registries")
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_the_faster_choice_is_taken(channels_last: bool, tiny_images: Images) -> None:

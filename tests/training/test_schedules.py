@@ -110,6 +110,7 @@ SCHEDULED = [
 ]
 
 
+@pytest.mark.slow
 def test_every_number_follows_its_schedule(tiny_images: Images) -> None:
     config = configure("gan", tiny_images, settings=["train.threads=1", *SCHEDULED], steps=10, batch_size=8)
     training = with_compute(prepare(config.with_horizon(10), tiny_images))

@@ -44,7 +44,12 @@ def cases(registry: Registry[Callable[..., Any]]) -> list[Any]:
     return found
 
 
-by_shape = pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: "x".join(map(str, shape)))
+MNIST_SHAPE = SHAPES[0]
+by_shape = pytest.mark.parametrize(
+    "shape",
+    [shape if shape == MNIST_SHAPE else pytest.param(shape, marks=pytest.mark.slow) for shape in SHAPES],
+    ids=lambda shape: "x".join(map(str, shape)),
+)
 by_generator = pytest.mark.parametrize(("name", "settings", "num_classes"), cases(generators))
 by_discriminator = pytest.mark.parametrize(("name", "settings", "num_classes"), cases(discriminators))
 Shape = tuple[int, int, int]

@@ -51,12 +51,14 @@ def test_two_steps_change_both_networks_and_the_average(name: str, tiny_images: 
     assert run.metrics()[-1]["epoch"] == pytest.approx(epoch)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", variants.names())
 def test_a_trained_variant_draws_images(name: str, tiny_images: Images, tmp_path: Path) -> None:
     run = train_tiny(name, tiny_images, tmp_path / "run", steps=1)
     assert ganzoo.load(run).sample(5).shape == (5, 8, 8, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", variants.names())
 def test_the_average_begins_at_the_first_weights_and_follows(name: str, tiny_images: Images) -> None:
     """Averaged weights are new ones by the decay 1/10 after the first step; buffers are copies."""
@@ -75,6 +77,7 @@ def test_the_average_begins_at_the_first_weights_and_follows(name: str, tiny_ima
         torch.testing.assert_close(value, expected.to(value.dtype))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "settings"),
     [
@@ -99,6 +102,7 @@ def test_a_gradient_penalty_and_batch_norm_train_but_warn(tiny_images: Images, t
     check_trained(run, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", losses.names())
 def test_every_loss_trains_the_convolutional_networks(loss: str, tiny_images: Images, tmp_path: Path) -> None:
     settings = [f"loss={loss}", "train.log_every=1"]

@@ -1,0 +1,35 @@
+"""Whether generated images help a classifier that has few real ones: the study of `ganzoo.studies.augmentation`.
+
+    python benchmarks/augmentation.py [--dataset mnist] [--seeds 5] [--out DIR]
+
+Needs MNIST (GANZOO_DATA_DIR) and, on two cores, about half an hour. Rows that are in DIR already, of the same commit,
+are not measured again. Writes benchmarks/results/augmentation.json.
+"""
+
+import argparse
+from pathlib import Path
+
+from provenance import ROOT, add_trial, begin
+
+from ganzoo.evaluation.reference import load_splits
+from ganzoo.files import read_json
+from ganzoo.studies.augmentation import augment
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", default="mnist")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--out", type=Path, default=ROOT / "build" / "augmentation", metavar="DIR")
+    add_trial(parser)
+    arguments = parser.parse_args()
+    record = begin("augmentation", arguments.trial)
+    record.claim(arguments.out)
+    splits = load_splits(arguments.dataset)
+    path = arguments.out / "augmentation.json"
+    augment(splits, path, seeds=arguments.seeds, say=print)
+    record.write({"dataset": splits.train.source, **(read_json(path) or {})})
+
+
+if __name__ == "__main__":
+    main()
