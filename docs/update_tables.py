@@ -423,16 +423,27 @@ def _form_cells(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def graphs_table() -> str:
-    """What the rewriting of a graph is worth, from benchmarks/forms.py: before and after it."""
+    """What the rewriting of a graph is worth, from benchmarks/forms.py."""
+    found = _results("forms")
+    batches = list(found["rows"][0]["graphs"]["times_faster"])
+    heads = " | ".join(f"times faster, batch {batch}" for batch in batches)
     lines = [
-        "| variant | nodes, as torch exports it | as the file has it | KiB before | after |",
-        "|---|---|---|---|---|",
+        f"| variant | {heads} | nodes, plain -> rewritten | KiB | difference from torch |",
+        f"|---|{'---|' * len(batches)}---|---|---|",
     ]
-    for row in _results("forms")["rows"]:
-        before, after = row["graphs"]["translated"], row["graphs"]["lean"]
-        sizes = " | ".join(f"{graph['bytes'] / 1024:,.0f}" for graph in (before, after))
-        lines.append(f"| `{row['variant']}` | {before['nodes']} | {after['nodes']} | {sizes} |")
-    return "\n".join(lines)
+    for row in found["rows"]:
+        graphs = row["graphs"]
+        plain, rewritten = graphs["plain"], graphs["rewritten"]
+        times = " | ".join(
+            f"{ratio['mean']:.2f} ({ratio['least']:.2f} to {ratio['greatest']:.2f})"
+            for ratio in graphs["times_faster"].values()
+        )
+        sizes = " -> ".join(f"{file['bytes'] / 1024:,.0f}" for file in (plain, rewritten))
+        differences = " -> ".join(f"{file['difference']:.1e}" for file in (plain, rewritten))
+        lines.append(
+            f"| `{row['variant']}` | {times} | {plain['nodes']} -> {rewritten['nodes']} | {sizes} | {differences} |"
+        )
+    return _with_source(lines, found)
 
 
 def _with_source(lines: list[str], found: dict[str, Any]) -> str:

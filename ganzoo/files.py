@@ -22,6 +22,7 @@ IMAGE_SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm",
 )  # fmt: skip
 TEMPORARY_PATTERN = ".ganzoo-*.tmp"  # what is being written, beside what it will be
+ADVICE = "move it away to go on without it, or write it again"  # on a damaged file
 
 _ADVICE = {
     errno.ENOSPC: "the disk is full; free some space or choose another place",
@@ -131,11 +132,11 @@ def read_json(path: Path, keys: Collection[str] = ()) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:
-        raise FileError(f"{path} is damaged ({error}); make it anew, or move it away") from None
+        raise FileError(f"{path} is damaged ({error}); {ADVICE}") from None
     if not isinstance(value, dict):
-        raise FileError(f"{path} is damaged (it holds no object); make it anew, or move it away")
+        raise FileError(f"{path} is damaged (it holds no object); {ADVICE}")
     if missing := set(keys) - set(value):
-        raise FileError(f"{path} is damaged or of another version (no '{min(missing)}'); make it anew, or move it away")
+        raise FileError(f"{path} is damaged or of another version (no '{min(missing)}'); {ADVICE}")
     return value
 
 

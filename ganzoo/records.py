@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, Valid
 from pydantic import model_validator as validator
 
 from ganzoo.errors import FileError, shown
+from ganzoo.files import ADVICE
 
 R = TypeVar("R", bound="Record")
-ADVICE = "make it anew, or move it away"
 
 
 class Record(BaseModel):

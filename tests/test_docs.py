@@ -91,7 +91,7 @@ assert len(run.metrics()) == 2
 assert np.isfinite([value for line in run.metrics() for value in line.values()]).all()
 if {kind == "formats"!r}:
     exported = ganzoo.export(run, format={name!r})
-    assert run.find_export(exported.sha256)["format"] == {name!r}
+    assert run.find_export(exported.sha256).format == {name!r}
     assert (ganzoo.load(exported.path).sample(5) == ganzoo.load(run).sample(5)).all()
 if {kind == "terms"!r}:
     assert all(line["d_{name.replace("-", "_")}"] > 0 for line in run.metrics())

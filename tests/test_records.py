@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, Call, train_tiny
+from conftest import Call, train_tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -38,7 +38,7 @@ DOCUMENTS: dict[Path, type[Record]] = {
     GOLDEN / "results.json": ComparisonResults,
     GOLDEN / "classifier.json": ClassifierRecord,
     GOLDEN / "data.json": StudiedData,
-    ROOT / "benchmarks" / "results" / "augmentation.json": AugmentationRecord,
+    GOLDEN / "augmentation.json": AugmentationRecord,
 }
 LINES: dict[str, type[Record]] = {"metrics.jsonl": LogLine, "evaluations.jsonl": EvaluationLine}
 documents = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.stem)
@@ -184,7 +184,7 @@ def test_a_wrong_type_at_any_place_names_the_file_and_the_field(path: Path) -> N
 @pytest.mark.parametrize("content", [b"", b"\xff", b"{", b"[]", b"null", b"7", b"[" * 9999, b'{"step": 1e999}'])
 @documents
 def test_what_is_no_record_at_all_is_an_error_of_one_line(path: Path, content: bytes) -> None:
-    with pytest.raises(FileError, match=r"^a file is damaged or of another version \([^\n]+\); make it anew"):
+    with pytest.raises(FileError, match=r"^a file is damaged or of another version \([^\n]+\); move it away"):
         parse_record(DOCUMENTS[path], content, "a file")
 
 

@@ -3,15 +3,9 @@
 A key is left out of the JSON if it does not apply, such as a file's size to torch.
 """
 
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-
-
-class Record(BaseModel):
-    """A part of the record."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+from ganzoo.records import Record
 
 
 class Spread(Record):
@@ -97,7 +91,3 @@ class BenchmarkRecord(Record):
 
     conditions: ConditionsRecord
     models: tuple[ModelResult, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return JSON values, as docs/runtime-speed.md describes them."""
-        return self.model_dump(mode="json", exclude_unset=True)

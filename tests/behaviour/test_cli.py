@@ -876,7 +876,10 @@ def test_where_there_are_no_runs_that_is_said(
 def test_broken_metrics_are_no_bug(copy: Place, call: Call) -> None:
     rewritten("metrics.jsonl", lambda data: b"broken\n" + data)(Path(copy.run))
     assert_refuses(
-        call, ["resume", copy.run, "--steps", "7"], 3, r"metrics\.jsonl is damaged .*move it away to go on without it"
+        call,
+        ["resume", copy.run, "--steps", "7"],
+        3,
+        r"metrics\.jsonl, line \d, .*move it away to go on without it",
     )
 
 
