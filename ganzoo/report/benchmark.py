@@ -3,7 +3,7 @@
 A key is left out of the JSON if it does not apply, such as a file's size to torch.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 from ganzoo.records import Record
 
@@ -91,3 +91,7 @@ class BenchmarkRecord(Record):
 
     conditions: ConditionsRecord
     models: tuple[ModelResult, ...]
+
+    def __getitem__(self, key: str) -> Any:
+        """Return a key's value of the JSON document, which earlier versions returned."""
+        return self.to_json()[key]
