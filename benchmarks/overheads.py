@@ -37,7 +37,7 @@ def seconds_of(command: list[str], repeats: int = 5) -> float:
 
 
 def first_step(variant: str, repeats: int = 5) -> float:
-    """Seconds from the start of `ganzoo train` to its first log line, of a budget for which it measures its choices."""
+    """Seconds from the start of `ganzoo train` to its first log line, of a budget of five minutes."""
     times = []
     for _ in range(repeats):
         with tempfile.TemporaryDirectory() as scratch:

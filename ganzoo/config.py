@@ -469,16 +469,28 @@ def assemble(
     if _budget_of(merged) != _budget_of(file):  # another run than the file's: its schedules end with its own budget
         merged = without_horizons(merged)
     config = RunConfig.from_json(json.dumps({**merged, "run": {"variant": name}}, default=str)).resolve()
-    return _repeat_choices(config, _table(file, "compute"))
+    return _repeat_choices(config, file, layers[1:])
 
 
-def _repeat_choices(config: RunConfig, recorded: Mapping[str, Any]) -> RunConfig:
-    """Have a run compute as the file's run did, except for what is asked for otherwise."""
-    train = config.train
-    if train.plain or train.tune or not recorded:
+def _repeat_choices(config: RunConfig, file: Mapping[str, Any], above: Sequence[Mapping[str, Any]]) -> RunConfig:
+    """Have a run compute as the file's run did, unless the layers above the file ask for other work or another way."""
+    recorded, train = _table(file, "compute"), config.train
+    asked = {key: value for layer in above for key, value in _table(layer, "train").items() if value is not None}
+    other_work = any("variant" in layer or "batch_size" in _table(layer, "data") for layer in above)
+    other_variant = config.run.variant != _table(file, "run").get("variant")
+    if not recorded or other_work or other_variant or asked.get("tune") or asked.get("device"):
         return config
-    asked = {key: getattr(train, key) for key in CHOICES if not _is_open(getattr(train, key))}
-    return RunConfig.from_json(json.dumps({**config.model_dump(mode="json"), "compute": {**recorded, **asked}}))
+    document = config.model_dump(mode="json")
+    if asked.get("processors") or (train.plain and not _is_plain(_table(file, "train"))):
+        document["train"]["threads"] = train.threads or (None if asked.get("processors") else recorded.get("threads"))
+        return RunConfig.from_json(json.dumps(document))
+    wishes = {key: getattr(train, key) for key in CHOICES if not _is_open(getattr(train, key))}
+    counted = {"processors": None} if "threads" in wishes else {}
+    return RunConfig.from_json(json.dumps({**document, "compute": {**recorded, **wishes, **counted}}))
+
+
+def _is_plain(train: Mapping[str, Any]) -> bool:
+    return bool(train.get("deterministic")) or train.get("precision") == "float32"
 
 
 def _is_open(wish: Any) -> bool:

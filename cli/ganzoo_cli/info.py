@@ -77,7 +77,7 @@ def _show_record(file: str, as_json: bool) -> None:
     if as_json:
         print_json({**record, "file": facts})
         return
-    vouched = "no run beside it recorded its SHA-256, so ganzoo does not open it"
+    vouched = "no run beside it recorded it, so ganzoo opens it only with its run (ganzoo verify FILE --run RUN)"
     print(f"{file}: {vouched if found is None else f'exported from the run {run and run.path}'}\n")
     rows = {key: str(record[key]) for key in RECORDED if record.get(key) is not None}
     _print_rows({**rows, "file": f"{facts['bytes'] / 1024:,.0f} KiB", "SHA-256": facts["sha256"]})

@@ -61,7 +61,7 @@ def verify(
     if difference is not None:
         say(f"drawing what it drew when it was exported, within {difference:.1e}")
     elif original is None:
-        say("drawing: its metadata record no pixels to compare with")
+        say("drawing: not compared, as it records no pixels and the checkpoint that it was exported from is gone")
     if original is not None:
         found_apart = outcome["parity"]
         say(

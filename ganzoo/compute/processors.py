@@ -29,7 +29,7 @@ class Reading:
 def available() -> int:
     """Return the number of processors that this process may use, by its affinity and its control group's quota."""
     quota, _ = _quota(read_groups(), ROOT)
-    return max(1, min(len(_affinity()), round(quota) if quota is not None else len(_affinity())))
+    return max(1, min(len(_affinity()), int(quota) if quota is not None else len(_affinity())))
 
 
 def read() -> Reading:

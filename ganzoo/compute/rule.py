@@ -3,12 +3,15 @@
     precision      bfloat16 if the processor has it and computes a convolution correctly in it, else float32
     channels_last  if there are convolutions
     fused          always: two layers that are one convolution are computed as one
-    threads        a power of two, by the work of a step, of the processors that other programs leave free
+    threads        a power of two, by the work of a step, of the processors that other programs leave free and of the
+                   threads that torch may use (OMP_NUM_THREADS, torch.set_num_threads)
     compiled       never, and no CUDA graphs
 
-Two runs with the same seed, steps and free processors compute the same bits on one machine. What the configuration asks
-for goes before the rule. `benchmarks/ways.py` measures what the rule loses against measuring (`--tune`).
+Two runs with the same seed, steps and free processors compute the same bits on one machine's CPU. What the
+configuration asks for goes before the rule. `benchmarks/ways.py` measures what the rule loses against `--tune`.
 """
+
+import math
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -37,7 +40,9 @@ def choose(config: RunConfig, device: torch.device, processors: int | None, shar
     plain = train.plain
     with torch.random.fork_rng(devices=[]):
         objective = build_objective(config)
-    threads = train.threads or choose_threads(work_of(config, objective), (processors or 1) // share)
+    on_cpu = device.type == "cpu"  # elsewhere threads only prepare work, and networks may need the device
+    work = work_of(config, objective) if on_cpu and train.threads is None else math.inf
+    threads = train.threads or choose_threads(work, (processors or 1) // share)
     return Compute(
         device=device.type,
         precision="float32" if plain else choose_precision(train.precision, device),
@@ -53,7 +58,7 @@ def choose(config: RunConfig, device: torch.device, processors: int | None, shar
 
 def choose_threads(work: float, processors: int) -> int:
     """Return the number of threads for a batch's `work`, in floating-point operations, on so many free processors."""
-    return round_threads(min(processors, torch.get_num_threads(), int(work / WORK_PER_THREAD)))
+    return round_threads(min(processors, torch.get_num_threads(), int(min(work / WORK_PER_THREAD, processors))))
 
 
 def round_threads(number: int) -> int:
@@ -77,21 +82,28 @@ def work_of(config: RunConfig, objective: Objective) -> float:
     return float(counter.get_total_flops()) * config.data.batch_size / EXAMPLES
 
 
-def describe(compute: Compute, *, repeated: bool = False) -> str:
+def describe(config: RunConfig, *, repeated: bool = False) -> str:
     """Return one line that reports how a run computes, and why with so many threads.
 
     A `repeated` choice is that of an earlier run, whose free processors are of no interest now.
     """
+    compute = config.chosen
     ways = [key for key in ("channels_last", "compiled", "graphs") if getattr(compute, key)]
-    threads = f"{compute.threads} thread{'s' if compute.threads != 1 else ''}"
-    line = f"computing in {', '.join([compute.precision, *ways])} with {threads}"
+    line = f"computing in {', '.join([compute.precision, *ways])} with {count_threads(compute.threads)}"
     if repeated:
         return f"{line}, as the run of the configuration file did"
     if compute.processors is None:
         return line
+    if config.train.processors is not None:
+        return f"{line}: {compute.processors} counted as free, as asked for"
     there = available()
     busy = "" if compute.processors >= there else "; other programs use the rest"
-    return f"{line}: {min(compute.processors, there)} of {there} processors are free{busy}"
+    return f"{line}: {compute.processors} of {there} processors are free{busy}"
+
+
+def count_threads(number: int) -> str:
+    """Return `1 thread`, `2 threads`."""
+    return f"{number} thread{'s' if number != 1 else ''}"
 
 
 def _first(asked: bool | None, rule: bool) -> bool:

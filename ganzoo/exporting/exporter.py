@@ -47,6 +47,7 @@ from ganzoo.runs.format import check_options
 from ganzoo.runs.opening import WEIGHTS, as_encoder, as_generator, generator_info, load_network
 from ganzoo.runs.records import ExportRecord
 from ganzoo.runs.run import Run
+from ganzoo.runs.vouching import sign
 from ganzoo.runtime.encoder import Encoder
 from ganzoo.runtime.forms import LAYOUTS, PRECISIONS, Form
 from ganzoo.runtime.generator import CHUNK, Generator, GeneratorInfo
@@ -112,7 +113,8 @@ def export(
     written: Exported = row.write(run, target, weights=weights, best=best, license=license, **options)
     exported = dataclasses.replace(written, format=format)
     with contextlib.nullcontext() if row.vouched else contextlib.suppress(MachineError):  # a run may be read-only
-        run.record_export(ExportRecord.model_validate(exported.record()))
+        signature = {"signature": sign(exported.sha256)} if row.vouched else {}
+        run.record_export(ExportRecord.model_validate({**exported.record(), **signature}))
     return exported
 
 
@@ -372,7 +374,7 @@ def _calibration(info: GeneratorInfo) -> Iterator[dict[str, NDArray[Any]]]:
 
 
 def describe(run: Run, config: RunConfig, step: int, weights: str, license: str | None) -> dict[str, Any]:  # noqa: A002
-    """Return what the metadata tell, but for what is found out by running it. Of paths only the last part is told."""
+    """Return what the metadata record, except what running the file finds out; of a path only the last part."""
     source, colon, argument = config.data.source.partition(":")
     public = config.with_data(source=source + colon + PurePath(argument).name, data_dir=None).with_facts(note=None)
     return {

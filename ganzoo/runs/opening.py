@@ -111,7 +111,7 @@ def load_network(
         network = BUILDERS[role](config)
     part, prefix = (average_part(role), "") if weights == "ema" else ("objective", f"{role}.")
     checkpoint.load(part, network, prefix)
-    fuse(network, config.chosen.fused)
+    fuse(network, config.compute is None or config.compute.fused)  # early runs recorded nothing, and were fused
     return network.eval().requires_grad_(False), config, int(checkpoint.state()["step"])
 
 

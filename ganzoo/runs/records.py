@@ -64,6 +64,7 @@ class ExportRecord(Record):
     step: int
     weights: str
     difference: float  # from torch's images in [-1, 1], at most
+    signature: str | None = None  # of the SHA-256, by the user's key, if the format's files are opened only with it
 
 
 class EvaluatedData(Record):

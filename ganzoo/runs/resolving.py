@@ -104,7 +104,7 @@ def _recognise(given: StrPath, takes: Collection[Kind]) -> Source | None:
         return _file("bundled", text, bundled.DIRECTORY / f"{text}.onnx")
     if os.path.isfile(path / "config.toml"):  # noqa: PTH113  # which, unlike Path's, raises for no path at all
         return Source(kind="run", given=text, path=path)
-    if not os.path.exists(path):  # noqa: PTH110
+    if not (os.path.isfile(path) or os.path.isdir(path)):  # noqa: PTH112, PTH113  # a pipe would never end
         return None
     return _file("file", text, path) or _images(text, path)
 

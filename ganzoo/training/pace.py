@@ -1,7 +1,7 @@
-"""Whether a run has become much slower, and what helps: other programs that take its processors are the usual cause."""
+"""Watch the pace of a run: one that becomes much slower, mostly because of others, reports it and what helps."""
 
 from ganzoo.compute import processors
-from ganzoo.compute.rule import round_threads
+from ganzoo.compute.rule import count_threads, round_threads
 
 SECONDS = 10.0  # of training between two looks, at least
 STEPS = 3  # between two looks, at least
@@ -11,12 +11,15 @@ RECOVERED = 1.5  # times as long: the next slowdown is worth another
 
 
 class Pace:
-    """Watches the time that steps take, and reports a run that has become much slower."""
+    """Watches the time that steps take, and reports a run that has become much slower.
 
-    def __init__(self, path: str, threads: int, *, on_cpu: bool, step: int, seconds: float) -> None:
+    Only a run that is `alone`, in one process on the CPU, can tell other programs from itself.
+    """
+
+    def __init__(self, path: str, threads: int, *, alone: bool, step: int, seconds: float) -> None:
         self._path = path
         self._threads = threads
-        self._on_cpu = on_cpu
+        self._alone = alone
         self._last = (step, seconds)
         self._reading = processors.read()
         self._best: float | None = None  # seconds per step
@@ -44,10 +47,10 @@ class Pace:
 
     def _report(self, times: float, free: int) -> str:
         line = f"steps take {times:.1f} times as long as at the best of this run"
-        if not self._on_cpu:
+        if not self._alone:
             return line
         there = processors.available()
-        line += f", and other programs leave {free} of {there} processors free for its {self._threads} threads"
+        line += f", and other programs leave {free} of {there} processors free for its {count_threads(self._threads)}"
         fewer = round_threads(max(1, free))
         if fewer >= self._threads:
             return line

@@ -12,7 +12,7 @@ import torch
 
 from ganzoo import data
 from ganzoo.compute import rule
-from ganzoo.compute.device import choose_device, choose_matmul, device_name
+from ganzoo.compute.device import choose_device, choose_matmul, choose_precision, device_name
 from ganzoo.compute.distributed import ALONE, World
 from ganzoo.compute.processors import Reading, free
 from ganzoo.config import BUDGETS, CHOICES, Compute, RunConfig, Variant, assemble, read_toml, without_horizons
@@ -146,8 +146,9 @@ def with_compute(training: Training, before: Reading | None = None) -> Training:
     The processors that are free are counted from the reading `before` on, unless threads, or their number, are asked
     for. Of several processes all take the least of what they count.
     """
-    if training.config.compute is not None:  # a file's, whose run it repeats
-        return keep_compute(training, training.config.compute, None, before)
+    recorded = training.config.compute  # a file's, whose run it repeats
+    if recorded is not None and _can_repeat(recorded, training):
+        return keep_compute(training, recorded, None, before)
     train, world = training.config.train, training.world
     processors = None
     if train.threads is None:
@@ -161,8 +162,11 @@ def with_compute(training: Training, before: Reading | None = None) -> Training:
 
 def keep_compute(training: Training, former: Compute | None, threads: int | None, before: Reading | None) -> Training:
     """Return a resumed training that computes as it did, as far as this machine can; with other `threads` if given."""
+    if threads is not None and threads < 1:
+        raise UsageError(f"threads is {threads}: expected a whole number from 1 up")
     if former is None:  # a run of a ganzoo that recorded none
-        return with_compute(training, before)
+        asked = training.config.with_train(threads=threads or training.config.train.threads)
+        return with_compute(replace(training, config=asked), before)
     device = training.device
     compute = former.model_copy(
         update={
@@ -173,6 +177,15 @@ def keep_compute(training: Training, former: Compute | None, threads: int | None
         }
     )
     return replace(training, config=training.config.model_copy(update={"compute": compute}))
+
+
+def _can_repeat(recorded: Compute, training: Training) -> bool:
+    """Return whether this machine computes as the recorded choice does: on such a device, and correctly in bfloat16."""
+    device = training.device
+    asked = training.config.train.precision != "auto"
+    return recorded.device == device.type and (
+        asked or recorded.precision == "float32" or choose_precision("auto", device) == "bfloat16"
+    )
 
 
 def _can_capture(device: torch.device, world: World) -> bool:

@@ -85,8 +85,9 @@ def start(
     if training.dataset.note:
         reporter.say(training.dataset.note)
     training = with_compute(training, before)
-    line: str | None = rule.describe(training.config.chosen, repeated=config.compute is not None)
-    if config.train.tune:
+    repeated = training.config.compute == config.compute
+    line = rule.describe(training.config, repeated=repeated)
+    if config.train.tune and not repeated:
         completed, line = tuning.tune(training)
         training = replace(training, config=completed)
     completed, horizon = tuning.with_horizon(training)
@@ -208,9 +209,8 @@ class Session:
         self._logged = (state.step, state.seconds)
         self._seen = state.seconds  # after the last step
         compute = self.config.chosen
-        self.pace = Pace(
-            str(run.path), compute.threads, on_cpu=compute.device == "cpu", step=state.step, seconds=state.seconds
-        )
+        alone = compute.device == "cpu" and self.world.size == 1
+        self.pace = Pace(str(run.path), compute.threads, alone=alone, step=state.step, seconds=state.seconds)
         self._distance: tuple[int, float] | None = None  # step and FID of the last evaluation
         self.finished = False  # whether the budget was spent when all processes last agreed on it
 

@@ -31,7 +31,7 @@ SLOW = 1.5  # times as slow as the best: not worth another step
 GAIN = 0.95  # a choice must take this share of the time, or less, to displace the rule's
 
 
-def tune(training: Training) -> tuple[RunConfig, str | None]:
+def tune(training: Training) -> tuple[RunConfig, str]:
     """Return the configuration with the fastest choices where it leaves them open, and a line that reports them.
 
     It begins with what the rule chose. Nothing is measured if nothing is open, the budget is too small for it, or
@@ -40,18 +40,18 @@ def tune(training: Training) -> tuple[RunConfig, str | None]:
     """
     config = training.config
     if not any(_candidates(config, math.inf)):
-        return config, None
+        return config, f"nothing is left to measure: {rule.describe(config)}"
     if _is_short(training):
-        return config, f"too short to measure: {rule.describe(config.chosen)}"
+        return config, f"too short to measure: {rule.describe(config)}"
     if training.world.size > 1:
-        return config, f"several processes cannot measure: {rule.describe(config.chosen)}"
+        return config, f"several processes cannot measure: {rule.describe(config)}"
     began = time.monotonic()
     try:
         fastest = _seconds(training, config, math.inf)
     except CaptureError:
         raise
-    except Exception:  # whatever is wrong with the run, training itself says it better
-        return config, None
+    except Exception:  # whatever is wrong with the run, training itself reports it better
+        return config, rule.describe(config)
     minutes = config.train.minutes or (training.total_steps or 0) * fastest / 60
     tried, slower = [], set[str]()
     for key, value in _candidates(config, minutes):
@@ -73,7 +73,7 @@ def tune(training: Training) -> tuple[RunConfig, str | None]:
             config, fastest = changed, seconds
         else:
             slower.add(key)
-    return config, f"measured: {rule.describe(config.chosen)}; {1000 * fastest:.3g} ms per step ({'; '.join(tried)})"
+    return config, f"measured: {rule.describe(config)}; {1000 * fastest:.3g} ms per step ({'; '.join(tried)})"
 
 
 def _candidates(config: RunConfig, minutes: float) -> Iterator[tuple[str, Any]]:

@@ -5,6 +5,7 @@ of `conftest.make_images`, 12 steps each, with checkpoints at steps 6 and 12. Ot
 weights are compared with a tolerance.
 """
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -106,3 +107,18 @@ def test_a_file_exported_by_it_loads_draws_and_verifies(golden: Run, original: P
     prove_again(file, document, golden)
     ours, theirs = file.sample(10).astype(np.int16), ganzoo.load(golden).sample(10).astype(np.int16)
     assert np.abs(ours - theirs).max() <= 1
+
+
+def test_a_run_that_recorded_no_choices_is_drawn_from(tmp_path: Path) -> None:
+    """As the first versions did, which chose less."""
+    run = Run.open(shutil.copytree(GOLDEN[1] / "dcgan", tmp_path / "early"))
+    state = run.checkpoint_at(12).path / "state.json"
+    document = json.loads(state.read_text())
+    for key in ("fused", "compiled", "graphs"):
+        del document["config"]["train"][key]
+    state.write_text(json.dumps(document))
+    manifest = json.loads((state.parent / "manifest.json").read_text())
+    manifest["sha256"]["state.json"] = hashlib.sha256(state.read_bytes()).hexdigest()
+    (state.parent / "manifest.json").write_text(json.dumps(manifest))
+    assert run.checkpoint_at(12).config().compute is None
+    assert ganzoo.load(run).sample(2).shape == (2, 8, 8, 1)

@@ -1,8 +1,10 @@
 """A .pt2 file: it draws what its run draws at any batch size, and is opened only if that run vouches for its bytes."""
 
 import dataclasses
+import hashlib
 import io
 import json
+import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -102,7 +104,7 @@ def test_a_program_elsewhere_needs_its_run(run: Run, program: Exported, tmp_path
         assert (code, err.count("\n")) == (3, 1)
         assert "torch unpickles such a file" in err
         assert "ganzoo verify FILE --run RUN" in err
-    assert "does not open it" in invoke("info", str(elsewhere))[1]
+    assert "opens it only with its run" in invoke("info", str(elsewhere))[1]
     assert invoke("verify", str(elsewhere), "--run", str(run.path))[0] == 0
     assert np.array_equal(ganzoo.load(elsewhere, run=run).sample(2), ganzoo.load(run).sample(2))
 
@@ -217,3 +219,28 @@ def test_a_network_that_decides_by_values_is_refused_in_one_line(tmp_path: Path)
         ganzoo.export(run, format="pt2")
     assert "\n" not in str(refusal.value)
     assert not (run.path / "exports").exists()
+
+
+def test_a_strangers_run_vouches_for_nothing(run: Run, program: Exported, tmp_path: Path) -> None:
+    """Whoever sends a file can send a run that records it, but cannot sign the record."""
+    marker, theirs = tmp_path / "opened", Run.open(shutil.copytree(run.path, tmp_path / "theirs"))
+    path = theirs.path / "gan.pt2"
+    path.write_bytes(hostile(marker))
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    genuine = run.find_export(program.sha256)
+    assert genuine is not None
+    for signature in (None, "", "0" * 64, genuine.signature):
+        theirs.record_export(genuine.model_copy(update={"sha256": sha256, "signature": signature}))
+        for named in (None, theirs):
+            with pytest.raises(ModelError, match="not exported here and by this user"):
+                ganzoo.load(path, run=named)
+    assert not marker.exists()
+
+
+def test_a_program_by_another_name_is_not_opened(run: Run, program: Exported) -> None:
+    for name in ("digits.npz", "digits", "digits.onnx"):
+        path = run.path / name
+        path.write_bytes(program.path.read_bytes())
+        code, _, err = invoke("evaluate", str(path))
+        assert code == 3, err
+        path.unlink()

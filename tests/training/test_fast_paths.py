@@ -23,7 +23,7 @@ from torch.nn.functional import conv2d, interpolate, leaky_relu, relu
 
 import ganzoo
 from ganzoo import registry
-from ganzoo.compute import processors, rule
+from ganzoo.compute import rule
 from ganzoo.compute.device import torch_settings
 from ganzoo.config import Adam, Compute, assemble, read_toml
 from ganzoo.errors import UsageError
@@ -629,7 +629,7 @@ def test_two_runs_with_as_many_free_processors_are_the_same_bits(
     one, other = (tensors_of(run.latest_checkpoint()) for run in runs)
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
-    line = f"with {free} thread{'s' if free > 1 else ''}: {min(free, processors.available())} of "
+    line = f"with {free} thread{'s' if free > 1 else ''}: {free} counted as free, as asked for\n"
     assert capsys.readouterr().err.count(line) == 2
 
 
@@ -663,7 +663,9 @@ def test_a_resumed_run_keeps_to_its_choices(
 @pytest.mark.parametrize("plain", [{"precision": "fp32"}, {"deterministic": True}])
 def test_the_plain_path_leaves_nothing_to_measure(plain: dict[str, Any], tiny_images: Images) -> None:
     training = prepared("dcgan", tiny_images, steps=tuning.STEPS, **plain)
-    assert tuning.tune(training) == (training.config, None)
+    config, line = tuning.tune(training)
+    assert config == training.config
+    assert line.startswith("nothing is left to measure: computing in float32 with 1 thread")
 
 
 @pytest.mark.parametrize("budget", [{"steps": tuning.STEPS - 1}, {"steps": None, "minutes": 0.1}])
@@ -671,7 +673,6 @@ def test_a_short_run_is_not_measured_and_reports_it(budget: dict[str, Any], tiny
     training = prepared("dcgan", tiny_images, **budget)
     config, line = tuning.tune(training)
     assert config == training.config
-    assert line is not None
     assert line.startswith("too short to measure: computing in ")
 
 
@@ -684,7 +685,6 @@ def test_measuring_reports_what_it_tried(tiny_images: Images) -> None:
     compute, ruled = config.chosen, training.config.chosen
     assert (compute.fused, compute.compiled, compute.graphs) == (True, False, False)
     assert compute.threads <= ruled.threads
-    assert line is not None
     for name in ["not channels_last", *(["float32"] if ruled.precision == "bfloat16" else [])]:
         assert re.search(rf"[(; ]{name} [\d.]+[;)]", line), line
     assert re.match(rf"measured: computing in {compute.precision}.* ms per step \(", line)
@@ -694,7 +694,9 @@ def test_measuring_reports_what_it_tried(tiny_images: Images) -> None:
 def test_what_was_asked_for_is_not_measured(tiny_images: Images) -> None:
     explicit = ["train.channels_last=true", "train.fused=false", "train.precision=bfloat16", "train.compiled=false"]
     training = prepared("dcgan", tiny_images, *explicit, steps=tuning.STEPS)
-    assert tuning.tune(training) == (training.config, None)
+    config, line = tuning.tune(training)
+    assert config == training.config
+    assert line.startswith("nothing is left to measure: ")
 
 
 class Particular(nn.Module):
@@ -732,7 +734,6 @@ def test_the_faster_choice_is_taken(channels_last: bool, tiny_images: Images) ->
     training = prepared("dcgan", tiny_images, slow, "train.precision=bfloat16", steps=tuning.STEPS)
     config, line = tuning.tune(training)
     assert config.chosen.channels_last is channels_last
-    assert line is not None
     assert ("bfloat16, channels_last with 1 thread" in line) is channels_last
 
 
@@ -743,7 +744,6 @@ def test_a_choice_that_fails_is_a_note(tiny_images: Images) -> None:
     training = prepared("dcgan", tiny_images, failing, steps=tuning.STEPS)
     config, line = tuning.tune(training)
     assert config.chosen.channels_last is True
-    assert line is not None
     assert re.search(r"[(; ]not channels_last failed: no layout but one[;)]", line)
 
 
@@ -820,15 +820,47 @@ def test_the_plain_path_is_plain_whatever_a_file_has_chosen(
     assert not any([compute.channels_last, compute.fused, compute.compiled, compute.graphs])
 
 
-def test_a_runs_own_file_repeats_its_choices(tiny_images: Images, tmp_path: Path) -> None:
-    """Whatever the rule would choose now."""
-    contrary = ["train.channels_last=false", "train.fused=false", "train.threads=2"]
-    run = train_tiny("dcgan", tiny_images, tmp_path / "run", steps=1, settings=contrary)
-    again = configure(dataset=tiny_images, config=run.path / "config.toml", steps=1)
-    chosen = with_compute(prepare(again, tiny_images)).config.chosen
-    assert chosen == run.config.chosen
-    other = configure(dataset=tiny_images, config=run.path / "config.toml", steps=1, settings=["train.threads=1"])
-    assert (other.chosen.threads, other.chosen.fused) == (1, False)
+REPEATED: dict[str, tuple[list[str], dict[str, Any]]] = {
+    "contrary to the rule": (["train.channels_last=false", "train.fused=false"], {}),
+    "deterministic": ([], {"deterministic": True}),
+    "fp32": ([], {"precision": "fp32"}),
+    "tuned": ([], {"tune": True}),
+}
+
+
+@pytest.mark.parametrize("case", REPEATED)
+def test_a_runs_own_file_repeats_its_choices(case: str, tiny_images: Images, tmp_path: Path) -> None:
+    """Whatever the rule would choose now, or measuring."""
+    settings, options = REPEATED[case]
+    run = train_tiny(
+        "dcgan", tiny_images, tmp_path / "run", steps=1, settings=[*settings, "train.threads=2"], **options
+    )
+    file = tmp_path / "config.toml"  # as of a run whose threads were not asked for
+    file.write_text(run.config.to_toml().replace('threads = 2\nprocessors = "none"', 'threads = "none"', 1))
+    assert read_toml(file)["train"]["threads"] is None
+    again = configure(dataset=tiny_images, config=file, steps=1)
+    assert with_compute(prepare(again, tiny_images)).config.chosen == run.config.chosen
+    other = configure(dataset=tiny_images, config=file, steps=1, threads=1)
+    assert with_compute(prepare(other, tiny_images)).config.chosen.threads == 1
+
+
+def test_other_work_is_computed_by_the_rule(tiny_images: Images, tmp_path: Path) -> None:
+    run = train_tiny("gan", tiny_images, tmp_path / "run", steps=1)
+    file = run.path / "config.toml"
+    for options in ({"settings": ["generator=dcgan"]}, {"batch_size": 16}, {"variant": "dcgan"}, {"tune": True}):
+        config = configure(dataset=tiny_images, config=file, steps=1, **options)
+        assert config.compute is None
+    counted = configure(dataset=tiny_images, config=file, steps=1, settings=["train.processors=1"])
+    assert counted.compute is None
+    elsewhere = configure(dataset=tiny_images, config=file, steps=1).with_compute(device="cuda")
+    assert with_compute(prepare(elsewhere, tiny_images)).config.chosen.device == "cpu"
+
+
+def test_a_wrong_number_of_threads_is_refused_when_a_run_goes_on(tiny_images: Images, tmp_path: Path) -> None:
+    run = train_tiny("gan", tiny_images, tmp_path / "run", steps=1)
+    for threads in (0, -1):
+        with pytest.raises(UsageError, match=f"threads is {threads}: expected a whole number from 1 up"):
+            ganzoo.resume(run, steps=2, dataset=tiny_images, threads=threads)
 
 
 def test_a_deterministic_run_has_one_precision(tiny_images: Images) -> None:

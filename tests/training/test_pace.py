@@ -11,8 +11,8 @@ from ganzoo.training.pace import SECONDS, Pace
 class Clock:
     """A run whose steps take as long as they are told to."""
 
-    def __init__(self, threads: int = 2, *, on_cpu: bool = True) -> None:
-        self.pace = Pace("runs/mine", threads, on_cpu=on_cpu, step=7, seconds=100.0)
+    def __init__(self, threads: int = 2, *, alone: bool = True) -> None:
+        self.pace = Pace("runs/mine", threads, alone=alone, step=7, seconds=100.0)
         self.step, self.seconds = 7, 100.0
 
     def run(self, per_step: float, seconds: float) -> list[str]:
@@ -62,10 +62,11 @@ def test_one_thread_has_no_fewer() -> None:
     clock.run(0.1, 2 * SECONDS)
     (report,) = clock.run(1.0, 3 * SECONDS)
     assert "--threads" not in report
+    assert report.endswith("for its 1 thread")
 
 
-def test_a_gpu_has_no_processors_to_count() -> None:
-    clock = Clock(on_cpu=False)
+def test_a_run_on_a_gpu_or_in_several_processes_reports_its_pace_alone() -> None:
+    clock = Clock(alone=False)
     clock.run(0.1, 2 * SECONDS)
     assert clock.run(1.0, 3 * SECONDS) == ["steps take 10.0 times as long as at the best of this run"]
 

@@ -1,7 +1,7 @@
 """A torch.export program, from which Core ML, LiteRT and ExecuTorch start.
 
-torch unpickles parts of such a file when it loads it, so ganzoo opens one only if its run vouches for its SHA-256
-(`ganzoo.runs.vouching`).
+torch unpickles parts of such a file when it loads it, so ganzoo opens one only if its run vouches for its SHA-256, by a
+record that this user's ganzoo signed (`ganzoo.runs.vouching`).
 """
 
 import dataclasses
@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from ganzoo.errors import ModelError, VerificationError, first_line
 from ganzoo.registry import formats
 from ganzoo.runs.format import Exported, Format, Opened
-from ganzoo.runs.resolving import zip_names
 from ganzoo.runs.vouching import read_vouched
 
 if TYPE_CHECKING:
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from ganzoo.runs.run import Run
     from ganzoo.runtime.generator import Generator, GeneratorInfo
 
-MARK = "archive_format"  # the name of an entry of each such archive, in its top folder
 METADATA = "ganzoo.json"  # among its extra files: the document that an .onnx file has too
 
 
@@ -66,8 +64,7 @@ class Pt2(Format):
         return Exported.of_bytes(target, data, proof, step=step, weights=weights, nodes=len(program.graph.nodes))
 
     def recognises(self, path: Path) -> bool:
-        marks = (name for name in zip_names(path) if name.count("/") == 1 and name.endswith(f"/{MARK}"))
-        return path.suffix == self.suffix or any(marks)
+        return path.suffix == self.suffix  # not by content: what is opened only for its maker is named as what it is
 
     def load(self, path: Path, run: "Run | None" = None) -> Opened:
         data, record, run = read_vouched(path, run)
@@ -116,7 +113,7 @@ def _save(program: "ExportedProgram", document: dict[str, Any]) -> bytes:
 
 
 def _generator(data: bytes, config: "RunConfig") -> "Generator":
-    """What the bytes of a file that ganzoo wrote draw."""
+    """Return what the bytes of a file that ganzoo wrote draw with."""
     import torch
 
     from ganzoo.runs.opening import as_generator
