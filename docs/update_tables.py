@@ -53,7 +53,7 @@ def peers_table() -> str:
     """Return what benchmarks/quality.py --peer measured of PyTorch-GAN's scripts."""
     peers = _results("quality")["peers"]
     if not peers:
-        return "*Not measured yet: `python benchmarks/quality.py --peer CHECKOUT` measures it.*"
+        return "*No result is recorded: `python benchmarks/quality.py --peer CHECKOUT` measures it.*"
     lines = ["| script | minutes | FID-MNIST | label accuracy | images/s |", "|---|---|---|---|---|"]
     for row in peers:
         fid, accuracy = (_shown(key, row["figures"].get(key)) for key in ("fid", "label_accuracy"))
@@ -210,7 +210,7 @@ def busy_table() -> str:
         for variant, busy in columns:
             runs = rows[variant, busy, way]["runs"]
             threads = sorted({run["threads"] for run in runs})
-            chosen = f" ({' or '.join(map(str, threads))} threads)" if way == "rule" else ""
+            chosen = f" (threads: {' or '.join(map(str, threads))})" if way == "rule" else ""
             steps = [run["steps"] for run in runs]
             cells.append(f"{rows[variant, busy, way]['steps']:g} ({min(steps)} to {max(steps)}){chosen}")
         lines.append(f"| {way} | {' | '.join(cells)} |")
@@ -227,7 +227,7 @@ def overheads_table() -> str:
         torch_alone = start["import_torch"]
         lines.append(
             f"| `ganzoo train --variant {variant}` to its first step | {seconds - torch_alone:.1f} s beyond the "
-            f"{torch_alone:.1f} s of `import torch` |"
+            f"{torch_alone:.1f} s of `import torch`, its measuring included |"
         )
     for variant in start["first_step"]:
         lines.append(
@@ -530,7 +530,7 @@ def _table(name: str) -> str:
     try:
         return TABLES[name]()
     except FileNotFoundError as missing:
-        return f"*Not measured yet: `python benchmarks/{Path(missing.filename).stem}.py` measures it.*"
+        return f"*No result is recorded: `python benchmarks/{Path(missing.filename).stem}.py` measures it.*"
 
 
 def _row(name: str, variant: Variant, summary: str) -> str:
