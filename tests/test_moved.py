@@ -46,6 +46,7 @@ else:
 """
 
 
+@pytest.mark.slow
 def test_old_imports_work_in_a_fresh_process_and_register_nothing_twice() -> None:
     done = subprocess.run([sys.executable, "-c", SCRIPT], env=environment(), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -221,6 +221,7 @@ DAMAGES: dict[str, tuple[Callable[[dict[str, Any]], bytes], str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("command", [["report", "{run}"], ["export", "{run}", "--onnx"], ["compare", "{run}"]])
 def test_a_command_names_the_damaged_file_and_field(
@@ -265,6 +266,7 @@ def test_a_damaged_line_is_named(
     assert "Traceback" not in err
 
 
+@pytest.mark.slow
 def test_the_records_of_an_earlier_version_are_reported_on(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Call
 ) -> None:

@@ -57,6 +57,7 @@ def test_an_unknown_format_is_refused_with_the_nearest(run: Run) -> None:
     assert (code, "exclude each other" in err) == (2, True)
 
 
+@pytest.mark.slow
 def test_the_format_is_the_shorthand(run: Run, tmp_path: Path) -> None:
     for name, arguments in {"long": ["--format", "onnx"], "short": ["--onnx"]}.items():
         assert invoke("export", str(run.path), *arguments, "-o", str(tmp_path / name))[0] == 0
@@ -80,6 +81,7 @@ def test_a_run_records_what_was_exported(run: Run, tmp_path: Path) -> None:
     assert run.find_export("0" * 64) is None
 
 
+@pytest.mark.slow
 def test_a_run_that_cannot_be_written_to_is_exported_all_the_same(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,6 +24,8 @@ from ganzoo.registry import variants
 from ganzoo.runs.run import Run
 from ganzoo.runtime.generator import Generator
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:

@@ -36,6 +36,8 @@ from ganzoo.runtime import onnxfile
 from ganzoo.runtime.generator import Generator, GeneratorInfo, great_circle
 from ganzoo.runtime.images import grid
 
+pytestmark = pytest.mark.slow
+
 LATENT_DIM, COLOUR = 5, (3, 6, 4)
 PACKAGE = ROOT / "build" / f"onnxruntime-web-{web.ORT_WEB}.tgz"
 ROWS, GAP = 6, 2

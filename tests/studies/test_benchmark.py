@@ -104,6 +104,7 @@ def test_the_tables_rows_take_part_and_so_does_a_further_one(
     assert names[-1] == PLAIN
 
 
+@pytest.mark.slow
 def test_a_rewritten_graph_beside_the_one_it_was_made_of(tmp_path: Path) -> None:
     run = train_tiny("dcgan", make_images(16), tmp_path / "run", steps=2)
     (model,) = found(run.path, "--forms", f"fp32,{PLAIN}", "--batches", "2", "--no-compile")["models"]
@@ -130,6 +131,7 @@ class Grouped(nn.Module):
         return images
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("registries")
 def test_a_graph_that_draws_no_empty_batch_is_measured_as_it_is(tmp_path: Path) -> None:
     generators.register("grouped")(Grouped)

@@ -747,6 +747,7 @@ def test_a_choice_that_fails_is_a_note(tiny_images: Images) -> None:
     assert re.search(r"[(; ]not channels_last failed: no layout but one[;)]", line)
 
 
+@pytest.mark.slow
 def test_tune_is_a_flag_and_its_choice_is_kept(
     tiny_images: Images, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
