@@ -13,8 +13,6 @@ import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import platformdirs
-
 from ganzoo.errors import ModelError
 from ganzoo.files import writing
 
@@ -32,6 +30,8 @@ def sign(sha256: str) -> str:
 
 def _key() -> bytes:
     """Return this user's key, which is made when it is first needed."""
+    import platformdirs  # which the runtime does without
+
     path = Path(platformdirs.user_data_dir("ganzoo")) / "export.key"
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
