@@ -1,4 +1,4 @@
-"""Whether generated images help a classifier that has few real ones: the study of `ganzoo.studies.augmentation`.
+"""Measure if generated images help a classifier that has few real ones: the study of `ganzoo.studies.augmentation`.
 
     python benchmarks/augmentation.py [--dataset mnist] [--seeds 5] [--out DIR]
 

@@ -71,7 +71,7 @@ def begin(
     """Return the record of a benchmark that begins now; `hidden` is a path of this machine, left out of the command.
 
     Without `trial` the result is benchmarks/results/`name`.json. Exits with one line: 2 if the tree is not clean or
-    `trial` is among the results, 4 if there is no commit.
+    `trial` is among the results, 4 without a commit.
     """
     results = ROOT / "benchmarks" / "results"
     try:

@@ -62,7 +62,7 @@ def export(
 ) -> None:
     """Export a run's generator, verified against torch, in a format of ganzoo list formats.
 
-    --onnx and --web DIR may be given together. The encoder of a run that has one becomes a second .onnx file,
+    --onnx and --web DIR can be given together. If the run has an encoder, it becomes a second .onnx file,
     <FILE>-encoder.onnx.
     """
     form: dict[str, Any] = {"precision": precision, "layout": layout, "opset": opset}

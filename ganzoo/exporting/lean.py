@@ -193,7 +193,7 @@ def _pack_kernel(kernel: Array, block: int) -> tuple[Array, int]:
 
 
 def _is_plain_conv(node: ir.Node) -> bool:
-    """Whether a node is a convolution of stride 1 with constant weights, not grouped, dilated or padded by itself."""
+    """Return True for a convolution of stride 1 with constant weights, not grouped, dilated or padded by itself."""
     get = node.attributes.get_ints
     return (
         node.op_type == "Conv"

@@ -239,7 +239,7 @@ def _effect_table(found: dict[int, Accuracies], arms: Sequence[str]) -> Table:
 
 
 def effect_sentence(size: int, pairs: Accuracies, others: str = "real images only") -> str:
-    """Whether generated images helped, in words that the interval of the difference, seed by seed, allows."""
+    """Return whether generated images helped, in words that the interval of the difference, seed by seed, allows."""
     start = f"With {integer(size)} real images a class"
     if not len(pairs):
         return f"{start} there is no result."
