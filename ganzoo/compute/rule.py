@@ -58,7 +58,7 @@ def choose(config: RunConfig, device: torch.device, processors: int | None, shar
 
 def choose_threads(work: float, processors: int) -> int:
     """Return the number of threads for a batch's `work`, in floating-point operations, on so many free processors."""
-    return round_threads(min(processors, torch.get_num_threads(), int(min(work / WORK_PER_THREAD, processors))))
+    return round_threads(int(min(processors, torch.get_num_threads(), work / WORK_PER_THREAD)))
 
 
 def round_threads(number: int) -> int:
