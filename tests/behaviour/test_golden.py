@@ -1,8 +1,8 @@
 """What an earlier ganzoo wrote stays: runs, checkpoints and .onnx files of former schemas resume, load and verify.
 
-`tests/golden/` was written by ganzoo at 257c156 (schema 1), `tests/golden-2/` at ef2e2d4 (schema 2), of the tiny images
-of `conftest.make_images`, 12 steps each, with checkpoints at steps 6 and 12. Other processors round otherwise, so that
-weights are compared with a tolerance.
+`tests/golden/` was written by ganzoo at 257c156 (schema 1), `tests/golden-2/` at ef2e2d4 (schema 2), `tests/golden-3/`
+at aca2942 (schema 3), of the tiny images of `conftest.make_images`, 12 steps each, with checkpoints at steps 6 and 12.
+Other processors round otherwise, so that weights are compared with a tolerance.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, Images, tensors_of
+from conftest import ROOT, Images, make_images, tensors_of
 
 import ganzoo
 from ganzoo import runtime
@@ -22,7 +22,8 @@ from ganzoo.exporting import parity
 from ganzoo.exporting.exporter import prove_again
 from ganzoo.runs.run import Run
 
-GOLDEN = {1: ROOT / "tests" / "golden", 2: ROOT / "tests" / "golden-2"}  # by schema
+GOLDEN = {1: ROOT / "tests/golden", 2: ROOT / "tests/golden-2", 3: ROOT / "tests/golden-3"}  # by schema
+SIZES = {1: 8, 2: 8, 3: 14}  # of the images, in pixels: of 14 a discriminator of schema 3 is one layer less deep
 RUNS = sorted(path for folder in GOLDEN.values() for path in folder.iterdir())
 by_run = pytest.mark.parametrize("original", RUNS, ids=lambda path: f"{path.parent.name}/{path.name}")
 
@@ -34,6 +35,11 @@ def golden(original: Path, tmp_path: Path) -> Run:
 
 def schema_of(original: Path) -> int:
     return next(schema for schema, folder in GOLDEN.items() if folder == original.parent)
+
+
+@pytest.fixture
+def images(original: Path) -> Images:
+    return make_images(SIZES[schema_of(original)])
 
 
 def same_weights(run: Run, original: Path) -> None:
@@ -69,32 +75,34 @@ def test_a_former_configuration_is_read(golden: Run, original: Path) -> None:
 
 @by_run
 def test_facts_and_choices_are_found_where_they_were(golden: Run, original: Path) -> None:
-    written = read_toml(original / "config.toml")
+    schema, written = schema_of(original), read_toml(original / "config.toml")
+    data, train = ("data", "train") if schema < 3 else ("facts", "compute")
     facts, compute = golden.config.facts, golden.config.chosen
-    assert (facts.images, facts.image_shape, facts.sha256) == (43, (1, 8, 8), written["data"]["sha256"])
-    recorded = {key: written["train"][key] for key in Compute.model_fields if key != "processors"}
+    shape = (1, SIZES[schema], SIZES[schema])
+    assert (facts.images, facts.image_shape, facts.sha256) == (43, shape, written[data]["sha256"])
+    recorded = {key: written[train][key] for key in Compute.model_fields if key != "processors"}
     assert compute.model_dump(exclude={"processors"}) == recorded
 
 
 @by_run
-def test_a_former_checkpoint_resumes(golden: Run, original: Path, tiny_images: Images) -> None:
+def test_a_former_checkpoint_resumes(golden: Run, original: Path, images: Images) -> None:
     shutil.rmtree(golden.checkpoint_at(12).path)
     lines = golden.metrics()
-    run = ganzoo.resume(golden, dataset=tiny_images, progress=False)
+    run = ganzoo.resume(golden, dataset=images, progress=False)
     same_weights(run, original)
     for ours, theirs in zip(run.metrics(), lines, strict=True):
         assert ours.keys() == theirs.keys()
         assert ours["d_loss"] == pytest.approx(theirs["d_loss"], rel=1e-3, abs=1e-4)
     assert run.config.run.schema_version == SCHEMA
-    ganzoo.resume(run, dataset=tiny_images, steps=14, progress=False)  # and what this ganzoo has saved goes on too
+    ganzoo.resume(run, dataset=images, steps=14, progress=False)  # and what this ganzoo has saved goes on too
 
 
 @by_run
 def test_its_configuration_trains_the_same_weights_from_the_start(
-    original: Path, tiny_images: Images, tmp_path: Path
+    original: Path, images: Images, tmp_path: Path
 ) -> None:
     config = original / "config.toml"
-    run = ganzoo.train(None, tiny_images, config=config, out=tmp_path / "anew", progress=False)
+    run = ganzoo.train(None, images, config=config, out=tmp_path / "anew", progress=False)
     same_weights(run, original)
 
 
