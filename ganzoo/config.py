@@ -20,6 +20,7 @@ import math
 import tomllib
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from operator import attrgetter
 from pathlib import Path
@@ -46,13 +47,27 @@ from ganzoo.errors import FileError, UsageError
 from ganzoo.registry import Registry, nearest
 
 # Every schema is read for ever: 1 had `penalties` in place of `terms`; 1 and 2 kept the facts about the data in [data]
-# and the choices of the machine in [train].
-SCHEMA = 3
+# and the choices of the machine in [train]; 1 to 3 lacked the settings in `MIGRATIONS`.
+SCHEMA = 4
 BUDGETS = ("steps", "epochs", "minutes")
 DEFAULT_MINUTES = 5.0
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 _STRICT = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+@dataclass(frozen=True)
+class Migration:
+    """A setting that a part has gained: its default is for new runs, `value` reproduces what was written before it."""
+
+    before: int  # the schema that is the first to have the setting
+    role: str  # the part's place in a variant
+    name: str
+    setting: str
+    value: Any
+
+
+MIGRATIONS = (Migration(before=4, role="discriminator", name="dcgan", setting="smallest", value=7),)
 
 
 class _Value(BaseModel):
@@ -321,7 +336,7 @@ class RunConfig(_Value):
     @model_validator(mode="before")
     @classmethod
     def _read_former_schemas(cls, values: Any) -> Any:
-        return _with_records_apart(values) if isinstance(values, Mapping) else values
+        return _migrated(_with_records_apart(values)) if isinstance(values, Mapping) else values
 
     @field_validator("variant", mode="after")
     @classmethod
@@ -432,8 +447,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise FileError(f"no configuration file {path}") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise FileError(f"{path} is not a readable TOML file: {error}") from None
-    written = _table(document, "run").get("schema_version", SCHEMA)
-    if isinstance(written, int) and written > SCHEMA:
+    if (written := _schema_of(document)) > SCHEMA:
         raise FileError(f"{path} has schema {written}, this ganzoo reads up to {SCHEMA}: upgrade ganzoo to use it")
     return document
 
@@ -449,7 +463,7 @@ def assemble(
 
     Raises UsageError for what is unknown, of the wrong type or out of range, and for two budgets in one layer.
     """
-    file = _without_facts(file or {})
+    file = _migrated(_without_facts(file or {}))
     name = variant if isinstance(variant, str) else "custom" if variant else _table(file, "run").get("variant")
     if not isinstance(name, str):
         raise UsageError("no variant: name one with --variant (ganzoo list variants)")
@@ -670,14 +684,29 @@ def _without_facts(file: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _with_records_apart(tables: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return a configuration's tables with facts and choices in tables of their own, as schemas 1 and 2 had not."""
-    schema = _table(tables, "run").get("schema_version", SCHEMA)
-    if not isinstance(schema, int) or schema > 2:
+    if _schema_of(tables) > 2:
         return tables
     data, train = _table(tables, "data"), _table(tables, "train")
     facts = {key: data[key] for key in DataFacts.model_fields if key in data}
     chosen = {key: train.get(key) for key in Compute.model_fields if key != "processors"}
     complete = not any(_is_open(value) for value in chosen.values())  # a run's, and not one that is to be started
     return {**_without_facts(tables), "facts": facts, "compute": chosen if complete else None}
+
+
+def _migrated(tables: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a configuration's tables with the settings that its parts have gained since it was written."""
+    schema, variant = _schema_of(tables), dict(_table(tables, "variant"))
+    for migration in MIGRATIONS:
+        part = _table(variant, migration.role)
+        if schema < migration.before and part.get("name") == migration.name:
+            variant[migration.role] = {migration.setting: migration.value, **part}
+    return {**tables, "variant": variant} if variant else tables
+
+
+def _schema_of(tables: Mapping[str, Any]) -> int:
+    """The schema that a configuration was written in; that of one written by hand is the present one."""
+    schema = _table(tables, "run").get("schema_version", SCHEMA)
+    return schema if isinstance(schema, int) else SCHEMA
 
 
 def _clear_budget(merged: dict[str, Any], layer: Mapping[str, Any]) -> None:

@@ -11,15 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from ganzoo import registry
 from ganzoo.config import (
     BUDGETS,
     DEFAULT_MINUTES,
+    MIGRATIONS,
     SCHEMA,
     SGD,
     Adam,
     Compute,
     DataConfig,
     DataFacts,
+    Migration,
     RunConfig,
     RunInfo,
     Spec,
@@ -28,6 +31,7 @@ from ganzoo.config import (
     assemble,
     parse_settings,
     read_toml,
+    settings_of,
 )
 from ganzoo.errors import FileError, UsageError
 from ganzoo.registry import variants
@@ -436,6 +440,37 @@ def test_a_file_of_a_variant_whose_plug_in_is_gone_is_enough_by_itself(tmp_path:
     config = assemble("gan")
     config = config.model_copy(update={"run": RunInfo(variant="of-a-plug-in")})
     assert assemble(file=read_toml(saved(tmp_path, config.to_toml()))) == config
+
+
+def former(settings: dict[str, Any], schema: int = 3) -> dict[str, Any]:
+    """The tables of a run of `dcgan` as a former schema wrote them."""
+    tables: dict[str, Any] = json.loads(assemble("dcgan", settings=["train.steps=9"]).to_json())
+    tables["run"]["schema_version"] = schema
+    tables["variant"]["discriminator"] = {"name": "dcgan", "width": 16, "norm": None, **settings}
+    return tables
+
+
+def test_a_former_configuration_keeps_the_network_that_it_had() -> None:
+    tables = former({})
+    document = json.dumps(tables)
+    for config in (RunConfig.from_json(document).resolve(), assemble(file=tables)):
+        assert config.run.schema_version == SCHEMA
+        assert config.variant.discriminator.settings["smallest"] == 7
+        assert RunConfig.from_json(config.to_json()).variant == config.variant
+    assert json.dumps(tables) == document
+    narrower = assemble(file=tables, settings=["discriminator.width=8"]).variant.discriminator.settings
+    assert (narrower["width"], narrower["smallest"]) == (8, 7)
+    for tables in (former({}, SCHEMA), former({"smallest": 4})):
+        assert assemble(file=tables).variant.discriminator.settings["smallest"] == 4
+    named = assemble(file=former({}), settings=["discriminator=dcgan"])
+    assert named.variant.discriminator == assemble("dcgan").variant.discriminator
+
+
+@pytest.mark.parametrize("migration", MIGRATIONS, ids=lambda migration: f"{migration.name}-{migration.setting}")
+def test_a_migration_is_of_a_setting_that_there_is(migration: Migration) -> None:
+    part = getattr(registry, f"{migration.role}s")[migration.name]
+    assert migration.before <= SCHEMA
+    assert settings_of(part).model_validate({migration.setting: migration.value})
 
 
 def test_a_file_of_a_newer_schema_asks_for_an_upgrade(tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from ganzoo.config import settings_of
@@ -159,6 +161,31 @@ def test_a_conditional_discriminator_reads_its_labels(name: str, settings: dict[
 )
 def test_the_pyramid_of_resolutions(size: tuple[int, int], expected: list[tuple[int, int]]) -> None:
     assert pyramid(*size) == expected
+
+
+def convolutions(network: nn.Module) -> list[nn.Conv2d]:
+    return [module for module in network.modules() if isinstance(module, nn.Conv2d)]
+
+
+@given(st.integers(1, 100), st.integers(1, 100))
+def test_down_to_7_pixels_the_discriminator_is_dcgans_of_former_schemas(height: int, width: int) -> None:
+    network = discriminator("dcgan", {"width": 1, "smallest": 7}, None, (1, height, width))
+    stages = len(pyramid(height, width)) - 1
+    assert [layer.kernel_size for layer in convolutions(network)] == [(4, 4)] * stages
+    assert network.get_submodule("head").in_features == (height >> stages) * (width >> stages) << stages
+
+
+@given(st.integers(1, 70), st.integers(1, 70), st.integers(1, 9))
+def test_dcgans_discriminator_goes_as_deep_as_asked_for(height: int, width: int, smallest: int) -> None:
+    network = discriminator("dcgan", {"width": 1, "smallest": smallest}, None, (1, height, width))
+    assert len(convolutions(network)) == len(pyramid(height, width, smallest=smallest)) - 1
+    assert logits_of(network(torch.zeros(1, 1, height, width))).shape == (1,)
+
+
+def test_dcgans_discriminator_halves_to_4_pixels() -> None:
+    layers = convolutions(discriminator("dcgan", {}, None, MNIST_SHAPE))
+    assert [layer.kernel_size[0] for layer in layers] == [4, 4, 3]
+    assert [layer.out_channels for layer in layers] == [32, 64, 128]
 
 
 def test_an_unconditional_network_has_no_label_embedding() -> None:

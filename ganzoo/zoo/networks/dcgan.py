@@ -1,7 +1,7 @@
 """DCGAN's convolutional networks (Radford et al. 2016, arXiv:1511.06434), at the images' own size.
 
 The networks double or halve the resolution a stage, between the images' size and at most 7 pixels (28 -> 14 -> 7: no
-padding to 32). A stage has twice the channels of the next larger one, up to 512.
+padding to 32); the discriminator goes on to 4. A stage has twice the channels of the next larger one, up to 512.
 """
 
 import math
@@ -81,7 +81,7 @@ class DCGANGenerator(nn.Module):
 
 @discriminators.register("dcgan")
 class DCGANDiscriminator(LinearHeads):
-    """images [N, C, H, W] (and labels [N]) -> logits [N], by strided convolutions."""
+    """images [N, C, H, W] (and labels [N]) -> logits [N], by strided convolutions down to at most `smallest` pixels."""
 
     def __init__(
         self,
@@ -89,25 +89,27 @@ class DCGANDiscriminator(LinearHeads):
         num_classes: int | None,
         *,
         width: PositiveInt = 16,
+        smallest: PositiveInt = 4,
         norm: Literal["batch"] | None = None,
         conditioning: Literal["concat", "projection"] | None = "projection",
     ) -> None:
         super().__init__()
-        size = image_shape[1:]
-        stages = len(pyramid(*size)) - 1
+        self.size = size = image_shape[1:]
+        halved = pyramid(*size, smallest=smallest)[:-1]
         concat = num_classes is not None and conditioning == "concat"
-        self.size = size
         self.concat = label_embedding(num_classes, math.prod(size)) if concat else None
-        channels = [image_shape[0] + concat, *(_channels(width, stage + 1) for stage in range(stages))]
+        channels = [image_shape[0] + concat, *(_channels(width, stage + 1) for stage in range(len(halved)))]
         layers: list[nn.Module] = []
         for stage, (fan_in, fan_out) in enumerate(pairwise(channels)):
             normed = norm is not None and stage > 0  # none at the images themselves, as in the paper
-            layers.append(nn.Conv2d(fan_in, fan_out, 4, stride=2, padding=1, bias=not normed))
+            kernel = 4 if max(halved[stage]) > 7 else 3  # of few pixels 3 round up, where 4 would drop the last
+            layers.append(nn.Conv2d(fan_in, fan_out, kernel, stride=2, padding=1, bias=not normed))
+            size = ((size[0] + 4 - kernel) // 2, (size[1] + 4 - kernel) // 2)
             if normed:
                 layers.append(nn.BatchNorm2d(fan_out))
             layers.append(nn.LeakyReLU(0.2))
         self.body = nn.Sequential(*layers, nn.Flatten())
-        features = channels[-1] * math.prod(n // 2**stages for n in size)
+        features = channels[-1] * math.prod(size)
         self.projection = None if conditioning != "projection" else label_embedding(num_classes, features)
         self.head = nn.Linear(features, 1)
 
