@@ -16,11 +16,12 @@ from ganzoo.seeds import derive
 class Draw:
     """Random numbers that a part asks the batches for, of this shape for each image: [N, *shape].
 
-    `normal` is N(0, 1), `uniform` is [0, 1), `integers` are int64 from 0 to `below` - 1; "image" stands for (C, H, W).
+    `normal` is N(0, 1), `uniform` is [0, 1), `integers` are int64 from 0 to `below` - 1. The shape "image" stands for
+    (C, H, W), "latent" for the columns of z that are normal.
     """
 
     kind: Literal["normal", "uniform", "integers"]
-    shape: tuple[int, ...] | Literal["image"] = ()
+    shape: tuple[int, ...] | Literal["image", "latent"] = ()
     below: int = 2
 
 
@@ -106,7 +107,8 @@ class Batches:
 
     def _draw(self, name: str, draw: Draw, update: int, count: int, image_shape: torch.Size) -> Tensor:
         stream = name if name in NAMED else f"noise {name}"
-        shape = (count, *(image_shape if draw.shape == "image" else draw.shape))
+        named = {"image": image_shape, "latent": (self.latent_dim,)}
+        shape = (count, *(named[draw.shape] if isinstance(draw.shape, str) else draw.shape))
         if draw.kind == "integers":
             return self._seeded(
                 stream, update, lambda *shape, **place: torch.randint(draw.below, shape, **place), *shape

@@ -1,6 +1,6 @@
 """From a resolved configuration to its networks and objective. What does not fit together is refused here."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +30,8 @@ def build_discriminator(config: RunConfig, terms: Sequence[Term] | None = None) 
     spec = config.variant.discriminator
     terms = build_terms(config) if terms is None else terms
     network: nn.Module = registry.discriminators[spec.name](image_shape(config), num_classes(config), **spec.settings)
-    if heads := _heads(config, terms):
+    heads = _heads(config, terms)
+    if heads:
         for name in heads:
             _check_head(name, heads[name], config, network, terms)
         getattr(network, "build_heads", lambda heads: None)(heads)  # an autoencoder has nothing to build
@@ -41,6 +42,9 @@ def build_discriminator(config: RunConfig, terms: Sequence[Term] | None = None) 
                 f"sees images alone: take {_those(registry.discriminators, lambda part: part.sees_pairs)}"
             )
         network.build_pairs(config.variant.z_dim)  # type: ignore[operator]  # declared by sees_pairs
+    if getattr(registry.objectives[config.variant.objective.name], "class_logits", False):
+        _check_class_logits(config, network, heads)
+        network.use_class_logits()  # type: ignore[operator]  # declared by class_logits
     return network
 
 
@@ -50,9 +54,29 @@ def build_encoder(config: RunConfig) -> nn.Module:
     if spec is None:
         raise UsageError(f"'{config.run.variant}' has no encoder: train a variant that has one, such as bigan")
     network: nn.Module = registry.encoders[spec.name](
-        image_shape(config), config.variant.z_dim, num_classes(config), **spec.settings
+        image_shape(config), encoder_columns(config), num_classes(config), **spec.settings
     )
     return network
+
+
+def encoder_columns(config: RunConfig) -> int:
+    """Return how many columns an encoder's output has: those of z, and the code's logits if its objective asks so."""
+    code = config.variant.categorical_code
+    encodes_code = getattr(registry.objectives[config.variant.objective.name], "encodes_code", False)
+    return config.variant.z_dim + (code.size if code is not None and encodes_code else 0)
+
+
+class Latents(nn.Module):
+    """An encoder's first columns, [N, columns]: the latents alone."""
+
+    def __init__(self, encoder: nn.Module, columns: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.columns = columns
+
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        z: Tensor = self.encoder(images, labels)[:, : self.columns]
+        return z
 
 
 BUILDERS = {"generator": build_generator, "discriminator": build_discriminator, "encoder": build_encoder}  # by role
@@ -87,6 +111,11 @@ def build_objective(config: RunConfig) -> Objective:
             f"the objective '{variant.objective.name}' needs an encoder: give one with --set encoder=NAME "
             f"({', '.join(registry.encoders)})"
         )
+    if getattr(objective_class, "encodes_code", False) and variant.categorical_code is None:
+        raise UsageError(
+            f"the objective '{variant.objective.name}' needs a categorical code, whose values are its clusters: "
+            'codes=[{name="cluster", kind="categorical", size=10}]'
+        )
     if variant.encoder is not None and not encodes:
         raise UsageError(
             f"the encoder '{variant.encoder.name}' has no part in the objective '{variant.objective.name}': take "
@@ -108,6 +137,7 @@ def build_objective(config: RunConfig) -> Objective:
             terms=terms,
             augmentations=[_part(registry.augmentations, spec) for spec in variant.augmentations],
             conditional=variant.conditional,
+            num_classes=config.facts.num_classes,
             uniform_codes=variant.uniform_codes,
         ),
         **variant.objective.settings,
@@ -224,6 +254,20 @@ def _check_head(name: str, size: int | None, config: RunConfig, network: nn.Modu
     )
 
 
+def _check_class_logits(config: RunConfig, network: nn.Module, heads: Mapping[str, int | None]) -> None:
+    whose = f"the objective '{config.variant.objective.name}'"
+    if "classes" not in heads:
+        raise UsageError(f"{whose} needs a term that trains the class head, such as supervision: add it to the terms")
+    if config.variant.conditional:
+        raise UsageError(f"{whose} finds the class, which a conditional variant is given: --set conditional=false")
+    if not hasattr(network, "use_class_logits"):
+        raise UsageError(
+            f"{whose} needs a discriminator whose logit can be that of its classes, and "
+            f"'{config.variant.discriminator.name}' has none: take "
+            f"{_those(registry.discriminators, lambda part: part.use_class_logits)}"
+        )
+
+
 def _those(parts: Registry[Callable[..., Any]], has: Callable[[Any], bool]) -> str:
     """The names of the registered parts that have what is needed."""
 
@@ -247,10 +291,16 @@ def _check_terms(terms: Sequence[Term], config: RunConfig) -> None:
                 f"'{variant.loss.name}': --set loss={term.needs_loss}"
             )
         told = variant.conditional and variant.discriminator.settings.get("conditioning") == "concat"
-        if told and "classes" in head_names(term):
+        if told and (term.finds_classes or "classes" in head_names(term)):
             raise UsageError(
                 f"the term '{term.term}' asks the discriminator for the class, which its conditioning gives it: "
                 "--set discriminator.conditioning=none"
+            )
+        height, width = image_shape(config)[1:]
+        if term.needs_square and height != width:
+            raise UsageError(
+                f"the term '{term.term}' needs images that are as high as wide, and these are {height} x {width}: "
+                "--set data.image_size=N makes them square"
             )
         if term.needs_labels and config.facts.num_classes is None:
             raise UsageError(
@@ -278,10 +328,11 @@ def _check_shapes(objective: Objective, config: RunConfig, terms: Sequence[Term]
         )
     if variant.encoder is not None:
         encoded = objective.get_submodule("encoder")(*example_inputs(config, "encoder", 2))
-        if not isinstance(encoded, Tensor) or encoded.shape != (2, variant.z_dim):
+        columns = encoder_columns(config)
+        if not isinstance(encoded, Tensor) or encoded.shape != (2, columns):
             shape = list(encoded.shape) if isinstance(encoded, Tensor) else type(encoded).__name__
             raise UsageError(
-                f"encoder '{variant.encoder.name}' answered {shape} for 2 images; expected latents [2, {variant.z_dim}]"
+                f"encoder '{variant.encoder.name}' answered {shape} for 2 images; expected latents [2, {columns}]"
             )
     answer: Tensor | Output = objective.discriminator(*example_inputs(config, "discriminator", 2))
     if tuple(logits_of(answer).shape) != (2,):

@@ -1,0 +1,16 @@
+"""The conditional DCGAN: the networks of Radford et al. 2016 (arXiv:1511.06434), given labels as in cGAN."""
+
+from ganzoo.plugin import Adam, Spec, Variant, variants
+
+
+@variants.register("cdcgan")
+def cdcgan() -> Variant:
+    return Variant(
+        conditional=True,
+        generator=Spec("dcgan"),
+        discriminator=Spec("dcgan", conditioning="concat"),
+        loss=Spec("non-saturating"),
+        terms=(Spec("gradient", at="real", weight=0.1, every=16),),
+        generator_optimizer=Adam(lr=0.002, betas=(0.0, 0.99)),
+        discriminator_optimizer=Adam(lr=0.002, betas=(0.0, 0.99)),
+    )

@@ -1,0 +1,15 @@
+"""The hinge game (Lim & Ye 2017, arXiv:1705.02894): the discriminator has no use for logits beyond its margin."""
+
+from ganzoo.plugin import Adam, Spec, Variant, variants
+
+
+@variants.register("hinge-gan")
+def hinge_gan() -> Variant:
+    return Variant(
+        generator=Spec("dcgan"),
+        discriminator=Spec("dcgan"),
+        loss=Spec("hinge"),
+        terms=(Spec("gradient", at="real", weight=0.1, every=16),),
+        generator_optimizer=Adam(lr=0.002, betas=(0.0, 0.99)),
+        discriminator_optimizer=Adam(lr=0.002, betas=(0.0, 0.99)),
+    )

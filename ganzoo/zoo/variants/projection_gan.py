@@ -1,0 +1,16 @@
+"""The projection discriminator (Miyato & Koyama 2018, arXiv:1802.05637, eq. 3): the label as a direction of features."""
+
+from ganzoo.plugin import Adam, Spec, Variant, variants
+
+
+@variants.register("projection-gan")
+def projection_gan() -> Variant:
+    return Variant(
+        conditional=True,
+        generator=Spec("dcgan"),
+        discriminator=Spec("dcgan", conditioning="projection"),
+        loss=Spec("hinge"),
+        terms=(Spec("gradient", at="real", weight=0.1, every=16),),
+        generator_optimizer=Adam(lr=0.002, betas=(0.0, 0.99)),
+        discriminator_optimizer=Adam(lr=0.002, betas=(0.0, 0.99)),
+    )
