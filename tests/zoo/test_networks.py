@@ -32,6 +32,12 @@ def choices(annotation: Any) -> list[Any]:
     return [None] if annotation is NoneType else []
 
 
+def conditionings(name: str) -> list[Any]:
+    """What a discriminator can do with labels."""
+    fields = settings_of(discriminators[name]).model_fields
+    return choices(fields["conditioning"].annotation) if "conditioning" in fields else []
+
+
 def cases(registry: Registry[Callable[..., Any]]) -> list[Any]:
     """Every network x every combination of its choices x conditional or not, small."""
     found = []
@@ -186,6 +192,19 @@ def test_dcgans_discriminator_halves_to_4_pixels() -> None:
     layers = convolutions(discriminator("dcgan", {}, None, MNIST_SHAPE))
     assert [layer.kernel_size[0] for layer in layers] == [4, 4, 3]
     assert [layer.out_channels for layer in layers] == [32, 64, 128]
+
+
+@pytest.mark.parametrize("name", [name for name in discriminators if "projection" in conditionings(name)])
+def test_the_labels_part_of_projected_logits_starts_at_the_scale_of_a_feature(name: str) -> None:
+    """Of vectors at N(0, 1 / D) the product with features f is normal, of variance |f|^2 / D: their mean square."""
+    classes = 2000
+    network = discriminator(name, {"width": 8, "conditioning": "projection"}, classes, MNIST_SHAPE)
+    network.build_heads({"features": None})  # type: ignore[operator]
+    image = torch.rand(1, *MNIST_SHAPE).expand(classes, *MNIST_SHAPE)
+    with torch.no_grad():
+        output = network.eval()(image, torch.arange(classes))
+    scale = output.features[0].square().mean().sqrt()
+    assert output.logits.std().item() == pytest.approx(scale.item(), rel=0.1)
 
 
 def test_an_unconditional_network_has_no_label_embedding() -> None:

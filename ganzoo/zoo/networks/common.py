@@ -163,6 +163,19 @@ def label_embedding(num_classes: int | None, dim: int) -> nn.Embedding | None:
     return None if num_classes is None else nn.Embedding(num_classes, dim)
 
 
+def projection_embedding(num_classes: int | None, dim: int) -> nn.Embedding | None:
+    """Learned vectors that features [N, dim] are projected on, or None for an unconditional network.
+
+    They start at N(0, 1 / dim), so that the label's part of the logits starts at the scale of one feature. Of vectors
+    at N(0, 1) it would be sqrt(dim) times as large, and drown the rest.
+    """
+    embedding = label_embedding(num_classes, dim)
+    if embedding is not None:
+        with torch.no_grad():
+            embedding.weight.mul_(dim**-0.5)
+    return embedding
+
+
 def embed(embedding: nn.Embedding, labels: Tensor | None) -> Tensor:
     """Embed labels [N] -> [N, dim]; a conditional network called without labels is told so."""
     if labels is None:

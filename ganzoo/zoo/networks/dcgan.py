@@ -20,6 +20,7 @@ from ganzoo.zoo.networks.common import (
     Output,
     embed,
     label_embedding,
+    projection_embedding,
     pyramid,
     with_labels,
 )
@@ -110,7 +111,7 @@ class DCGANDiscriminator(LinearHeads):
             layers.append(nn.LeakyReLU(0.2))
         self.body = nn.Sequential(*layers, nn.Flatten())
         features = channels[-1] * math.prod(size)
-        self.projection = None if conditioning != "projection" else label_embedding(num_classes, features)
+        self.projection = None if conditioning != "projection" else projection_embedding(num_classes, features)
         self.head = nn.Linear(features, 1)
 
     def forward(self, images: Tensor, labels: Tensor | None = None, z: Tensor | None = None) -> Tensor | Output:

@@ -15,6 +15,7 @@ from ganzoo.zoo.networks.common import (
     Output,
     label_embedding,
     perceptron,
+    projection_embedding,
     with_labels,
 )
 
@@ -66,7 +67,7 @@ class MLPDiscriminator(LinearHeads):
         hidden = [max(1, width // 2**i) if taper else width for i in range(depth)]
         concat = num_classes is not None and conditioning == "concat"
         self.concat = label_embedding(num_classes, LABEL_DIM) if concat else None
-        self.projection = None if conditioning != "projection" else label_embedding(num_classes, hidden[-1])
+        self.projection = None if conditioning != "projection" else projection_embedding(num_classes, hidden[-1])
         sizes = [math.prod(image_shape) + (LABEL_DIM if concat else 0), *hidden]
         self.body = nn.Sequential(*perceptron(sizes, dropout=dropout))
         self.head = nn.Linear(hidden[-1], 1)

@@ -14,7 +14,16 @@ from torch import Tensor, nn
 
 from ganzoo.config import Fraction
 from ganzoo.registry import discriminators, generators
-from ganzoo.zoo.networks.common import LABEL_DIM, ImageShape, LinearHeads, Output, embed, label_embedding, with_labels
+from ganzoo.zoo.networks.common import (
+    LABEL_DIM,
+    ImageShape,
+    LinearHeads,
+    Output,
+    embed,
+    label_embedding,
+    projection_embedding,
+    with_labels,
+)
 from ganzoo.zoo.networks.fused import ConvPool2d, ImageConv2d, UpsampleConv2d
 
 
@@ -101,7 +110,7 @@ class ResizeConvDiscriminator(LinearHeads):
                 layers.append(nn.BatchNorm2d(fan_out))
         self.body = nn.Sequential(*layers, nn.Flatten())
         features = channels[-1] * math.prod(_halved(self.size, stages))
-        self.projection = None if conditioning != "projection" else label_embedding(num_classes, features)
+        self.projection = None if conditioning != "projection" else projection_embedding(num_classes, features)
         self.head = nn.Linear(features, 1)
 
     def forward(self, images: Tensor, labels: Tensor | None = None, z: Tensor | None = None) -> Tensor | Output:
