@@ -252,7 +252,7 @@ def _check_terms(terms: Sequence[Term], config: RunConfig) -> None:
                 f"the term '{term.term}' asks the discriminator for the class, which its conditioning gives it: "
                 "--set discriminator.conditioning=none"
             )
-        if term.needs_labels and config.facts.num_classes is None:
+        if (term.needs_labels or term.needs_labelled) and config.facts.num_classes is None:
             raise UsageError(
                 f"the term '{term.term}' reads labels, and {config.data.source} has none: use a folder per class, or "
                 "`labels` in an .npz file"
