@@ -56,6 +56,27 @@ def tiny_images() -> Images:
     return make_images()
 
 
+# A term that learns from labelled batches: a plug-in's source, as other processes have to import it too.
+SUPERVISED = """
+from torch.nn.functional import cross_entropy
+
+from ganzoo.plugin import Term, as_output, terms
+
+
+@terms.register("supervised")
+class Supervised(Term):
+    '''Cross-entropy of the class head on labelled images.'''
+
+    term = "supervised"
+    heads = ("classes",)
+    needs_labelled = True
+
+    def __call__(self, turn):
+        images, labels = turn.labelled
+        return cross_entropy(as_output(turn.discriminator(images, None))["classes"].float(), labels)
+"""
+
+
 @pytest.fixture
 def registries() -> Iterator[None]:
     """What is registered meanwhile is forgotten afterwards."""
@@ -64,6 +85,12 @@ def registries() -> Iterator[None]:
     yield
     for kind, (entries, aliases) in zip(kinds, before, strict=True):
         kind._entries, kind._aliases = entries, aliases
+
+
+@pytest.fixture
+def supervised(registries: None) -> None:
+    """The term `supervised` is registered meanwhile."""
+    exec(SUPERVISED, {"__name__": "supervised"})
 
 
 def narrow(variant: str) -> list[str]:

@@ -69,6 +69,7 @@ class Training:
             noise=objective.noise,
             seed=self.config.train.seed,
             labels=objective.needs_labels,
+            labelled=objective.needs_labelled,
             uniform_codes=variant.uniform_codes,
             code_values=None if code is None else code.size,
         )

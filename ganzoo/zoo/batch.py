@@ -52,6 +52,7 @@ class Batch:
     z: Tensor  # float32 [N, z_dim]: normal columns, then those of uniform codes in [-1, 1]
     fake_labels: Tensor | None  # int64 [N], asked of the generator: classes, or the values of the categorical code
     noise: Noise
+    labelled: tuple[Tensor, Tensor] | None = None  # as many real images with their labels; None if nothing reads them
 
 
 class Batches:
@@ -70,16 +71,21 @@ class Batches:
         noise: Mapping[str, Draw],
         seed: int,
         labels: bool = False,
+        labelled: bool = False,
         uniform_codes: int = 0,
         code_values: int | None = None,
     ) -> None:
-        """`labels`: whether the real images' labels are read though the networks are not conditional."""
+        """`labels`: whether the real images' labels are read though the networks are not conditional.
+
+        `labelled`: whether each batch has labelled images beside the real ones.
+        """
         self.loader = loader
         self.latent_dim = latent_dim
         self.conditional = conditional
         self.noise = noise
         self.seed = seed
         self.labels = labels or conditional
+        self.labelled = labelled
         self.uniform_codes = uniform_codes
         self.code_values = code_values
         self._generator = torch.Generator(loader.device)
@@ -103,6 +109,7 @@ class Batches:
             noise=Noise(
                 {name: self._draw(name, draw, update, count, real.shape[1:]) for name, draw in self.noise.items()}
             ),
+            labelled=self.loader.labelled_batch(update) if self.labelled else None,
         )
 
     def _draw(self, name: str, draw: Draw, update: int, count: int, image_shape: torch.Size) -> Tensor:

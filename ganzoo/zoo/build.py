@@ -302,7 +302,7 @@ def _check_terms(terms: Sequence[Term], config: RunConfig) -> None:
                 f"the term '{term.term}' needs images that are as high as wide, and these are {height} x {width}: "
                 "--set data.image_size=N makes them square"
             )
-        if term.needs_labels and config.facts.num_classes is None:
+        if (term.needs_labels or term.needs_labelled) and config.facts.num_classes is None:
             raise UsageError(
                 f"the term '{term.term}' reads labels, and {config.data.source} has none: use a folder per class, or "
                 "`labels` in an .npz file"

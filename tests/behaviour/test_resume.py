@@ -108,6 +108,15 @@ def test_a_former_checkpoint_goes_on_just_as_well(tiny_images: Images, tmp_path:
     assert bits_of(resumed(run, tiny_images)) == bits  # without a new budget: what is left of the old one
 
 
+@pytest.mark.usefixtures("supervised")
+def test_labelled_batches_go_on_where_they_were(tiny_images: Images, tmp_path: Path) -> None:
+    settings = [*EVENTS, 'terms=["supervised"]', "critic_steps=2"]
+    whole = train_tiny("gan", tiny_images, tmp_path / "whole", steps=7, settings=settings)
+    run = train_tiny("gan", tiny_images, tmp_path / "run", steps=3, settings=settings)
+    assert bits_of(resumed(run, tiny_images, steps=7)) == bits_of(whole)
+    assert whole.metrics()[-1]["d_supervised"] > 0
+
+
 def test_another_seed_is_another_run(tiny_images: Images, tmp_path: Path) -> None:
     one, other = (reference(tiny_images, tmp_path / str(seed), steps=1, seed=seed) for seed in (0, 1))
     ours, theirs = tensors_of(one.latest_checkpoint()), tensors_of(other.latest_checkpoint())

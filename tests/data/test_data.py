@@ -534,6 +534,44 @@ def test_a_batch_is_normalized_and_typed() -> None:
     assert torch.equal((data.normalize(every) * 127.5 + 127.5).round().to(torch.uint8), every)
 
 
+def labelled_numbers(loader: data.Loader, update: int) -> list[int]:
+    return numbers(loader.labelled_batch(update))
+
+
+@settings(deadline=None, max_examples=40)
+@given(sizes, st.integers(0, 2**63), st.integers(0, 10**6), st.data())
+def test_a_labelled_batch_is_drawn_from_the_images_that_show_their_labels(
+    size: tuple[int, int], seed: int, update: int, choose: st.DataObject
+) -> None:
+    count, batch_size = size
+    shown = choose.draw(st.lists(st.integers(0, count - 1), min_size=1, unique=True))
+    loader = data.Loader(numbered(count), batch_size, "cpu", seed, labelled=torch.tensor(shown))
+    drawn = labelled_numbers(loader, update)
+    assert len(drawn) == batch_size
+    assert set(drawn) <= set(shown)
+    seen = data.Loader(numbered(count), batch_size, "cpu", seed).batch(update)[1]
+    labels = loader.batch(update)[1]
+    assert seen is not None
+    assert labels is not None  # of the same images, -1 where they are hidden
+    assert labels.tolist() == [label if label in shown else -1 for label in seen.tolist()]
+
+
+def test_a_labelled_batch_depends_on_seed_and_update_alone_and_is_shared_out() -> None:
+    loader, other = (data.Loader(numbered(40), 12, "cpu", seed, labelled=torch.arange(20)) for seed in (0, 1))
+    forwards = [labelled_numbers(loader, update) for update in range(50)]
+    assert forwards == [labelled_numbers(loader, update) for update in reversed(range(50))][::-1]
+    assert len({tuple(drawn) for drawn in [*forwards, labelled_numbers(other, 0)]}) == 51
+    assert {number for drawn in forwards for number in drawn} == set(range(20))
+    shares = [slice(0, 4), slice(4, 8), slice(8, 12)]
+    made = [data.Loader(numbered(40), 12, "cpu", 0, share, torch.arange(20)) for share in shares]
+    assert [number for part in made for number in labelled_numbers(part, 7)] == forwards[7]
+
+
+def test_of_data_whose_labels_are_all_shown_any_image_is_drawn() -> None:
+    loader = data.Loader(numbered(40), 10, "cpu", 0)
+    assert {number for update in range(60) for number in labelled_numbers(loader, update)} == set(range(40))
+
+
 @pytest.mark.parametrize("batch_size", [0, 7])
 def test_a_batch_larger_than_the_set_is_refused(batch_size: int) -> None:
     with pytest.raises(UsageError, match=r"data\.batch_size.*1 to 6"):

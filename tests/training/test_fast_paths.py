@@ -519,6 +519,7 @@ def batch_of(seed: int, **changes: Any) -> Batch:
             z=torch.randn(4, 3, generator=draw),
             fake_labels=labels,
             noise=Noise(mix=torch.rand(4, 1, 1, 1, generator=draw)),
+            labelled=(torch.randn(4, 1, 2, 2, generator=draw), torch.randint(10, (4,), generator=draw)),
         ),
         **changes,
     )
@@ -526,10 +527,12 @@ def batch_of(seed: int, **changes: Any) -> Batch:
 
 def tensors_in(batch: Batch) -> dict[str, Tensor | None]:
     noise = {"mix": batch.noise.mix, "pixels": batch.noise.pixels}
-    return {"real": batch.real, "labels": batch.labels, "z": batch.z, "fake_labels": batch.fake_labels, **noise}
+    labelled = dict(zip(("labelled images", "their labels"), batch.labelled or (), strict=False))
+    own = {"real": batch.real, "labels": batch.labels, "z": batch.z, "fake_labels": batch.fake_labels}
+    return {**own, **noise, **labelled}
 
 
-@pytest.mark.parametrize("changes", [{}, {"labels": None, "fake_labels": None, "noise": Noise()}])
+@pytest.mark.parametrize("changes", [{}, {"labels": None, "fake_labels": None, "noise": Noise(), "labelled": None}])
 def test_a_batch_is_copied_into_the_memory_of_another(changes: dict[str, Any]) -> None:
     first, second = batch_of(1, **changes), batch_of(2, **changes)
     own = copy.deepcopy(first)

@@ -381,6 +381,28 @@ def test_terms_are_refused_where_they_make_no_sense() -> None:
     refused("the class, which its conditioning gives it: .*conditioning=none", "cgan", ['terms=["classification"]'])
 
 
+@pytest.mark.usefixtures("supervised")
+def test_labelled_batches_need_labels() -> None:
+    objective = build_objective(config("gan", ['terms=["supervised"]']))
+    assert (objective.needs_labelled, objective.needs_labels) == (True, False)
+
+    @terms.register("reads-labels")
+    class ReadsLabels(Term):
+        """Reads labels, and no head."""
+
+        term = "reads_labels"
+
+        def __init__(self, *, labelled: bool) -> None:
+            self.needs_labelled, self.needs_labels = labelled, not labelled
+
+        def __call__(self, turn: Turn) -> Tensor:
+            return turn.fake.logits.mean()
+
+    for labelled in ("true", "false"):
+        settings = [f'terms=[{{name="reads-labels", labelled={labelled}}}]']
+        refused("'reads_labels' reads labels, and array has none", "gan", settings, num_classes=None)
+
+
 def test_an_augmentation_may_adapt_to_what_the_discriminator_says() -> None:
     """As Karras et al. 2020 (arXiv:2006.06676, eq. 1) do, by the signs of the logits of real images."""
 

@@ -101,6 +101,14 @@ def test_the_bound_of_a_perfect_head_is_ln_10_and_of_one_that_knows_nothing_0() 
         assert value_of(made, seen) == pytest.approx(0, abs=1e-6)
 
 
+def test_a_term_that_reads_what_it_has_not_declared_is_shown_what_to_declare() -> None:
+    seen = turn("generator")
+    seen = replace(seen, batch=replace(seen.batch, labels=None, fake_labels=None))
+    for name in ("labels", "labelled", "fake_labels"):
+        with pytest.raises(AssertionError, match=f"declares needs_{name} = True"):
+            getattr(seen, name)
+
+
 @pytest.mark.parametrize("off", [0.0, 0.3, 1.0])
 def test_the_bound_of_uniform_codes_falls_with_the_squared_error(off: float) -> None:
     """H(c) = ln 2 for each code in [-1, 1]; -ln Q = (c - mu)^2 / 2 + ln sqrt(2 pi)."""

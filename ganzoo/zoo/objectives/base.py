@@ -142,6 +142,11 @@ class Objective(nn.Module):
         return any(term.needs_labels for term in self.added.values())
 
     @property
+    def needs_labelled(self) -> bool:
+        """True if a term reads a batch of labelled images."""
+        return any(term.needs_labelled for term in self.added.values())
+
+    @property
     def mixing(self) -> list[str]:
         """What makes one sample's terms depend on the other samples of its batch: networks, and terms by name."""
         mixing = [role for role, network in self.networks.items() if mixes_samples(network)]

@@ -42,6 +42,15 @@ class Turn:
         return self.batch.labels
 
     @property
+    def labelled(self) -> tuple[Tensor, Tensor]:
+        """As many real images as the batch has, all of them labelled, for a term with `needs_labelled = True`.
+
+        float32 [N, C, H, W] in [-1, 1] and int64 [N]; nothing has been run on them yet.
+        """
+        assert self.batch.labelled is not None, "a term that reads labelled images declares needs_labelled = True"
+        return self.batch.labelled
+
+    @property
     def fake_labels(self) -> Tensor:
         """The labels that the generator was asked for, int64 [N], for a term with `needs_fake_labels = True`."""
         assert self.batch.fake_labels is not None, "a term that reads them declares needs_fake_labels = True"
@@ -65,7 +74,8 @@ class Term:
     heads: tuple[str | tuple[str, int], ...] = ()
     shares_heads: bool = False  # whether both players train those heads
     needs_real: bool = False  # whether it reads the outputs on real images in the generator's turn
-    needs_labels: bool = False  # whether it reads the real images' labels
+    needs_labels: bool = False  # whether it reads the real images' labels: -1 where they are hidden
+    needs_labelled: bool = False  # whether it reads a batch of labelled images, beside the real ones
     needs_fake_labels: bool = False  # whether it reads the labels that the generator was asked for
     needs_loss: str | None = None  # the one loss that it makes sense with
     needs_square: bool = False  # whether images have to be as high as wide
