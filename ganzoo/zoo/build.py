@@ -52,7 +52,8 @@ def build_encoder(config: RunConfig) -> nn.Module:
     """Return the encoder, likewise. Raises UsageError for a variant without one."""
     spec = config.variant.encoder
     if spec is None:
-        raise UsageError(f"'{config.run.variant}' has no encoder: train a variant that has one, such as bigan")
+        having = ", ".join(name for name in registry.variants if registry.variants[name]().encoder is not None)
+        raise UsageError(f"'{config.run.variant}' has no encoder: train a variant that has one ({having})")
     network: nn.Module = registry.encoders[spec.name](
         image_shape(config), encoder_columns(config), num_classes(config), **spec.settings
     )
@@ -232,7 +233,11 @@ def _heads(config: RunConfig, terms: Sequence[Term]) -> dict[str, int | None]:
         for head in term.heads:
             name, size = (head, sizes.get(head)) if isinstance(head, str) else head
             if name in sizes and size is None:
-                what = "classes in the data" if name == "classes" else "codes: name some, as infogan does"
+                what = (
+                    "classes in the data"
+                    if name == "classes"
+                    else "codes: name some with codes=[{name=..., kind=..., size=...}]"
+                )
                 raise UsageError(f"the term '{term.term}' needs the head '{name}', and there are no {what}")
             if name in heads and heads[name] != size:
                 raise UsageError(f"the head '{name}' is asked for in two sizes: {heads[name]} and {size}")

@@ -1,7 +1,9 @@
 """What does not fit together is refused before training, in one line that names what is missing and who has it."""
 
+import ast
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -10,6 +12,8 @@ import torch
 from conftest import terms_of
 from torch import Tensor, nn
 
+import ganzoo
+from ganzoo import registry
 from ganzoo.config import Code, RunConfig, Spec, Variant, assemble
 from ganzoo.errors import UsageError
 from ganzoo.registry import augmentations, discriminators, encoders, objectives, terms, variants
@@ -439,3 +443,26 @@ def test_an_augmentation_may_adapt_to_what_the_discriminator_says() -> None:
         terms_of(objective, "generator", batch)
         objective.after_step("generator")
         assert objective.state_dict()["stateful.augmentation_0.share"] == share
+
+
+def test_no_recipe_is_named_outside_the_recipes() -> None:
+    """A variant is data: code that asks for one by its name would be a special case.
+
+    Networks may share their name with a recipe, and the studies name the variants that they train by default.
+    """
+    folder = Path(ganzoo.__path__[0])
+    kinds = {kind: set(parts) for kind, parts in registry.REGISTRIES.items()}
+    parts = set().union(*(names for kind, names in kinds.items() if kind != "variants"))
+    named = []
+    for path in [*folder.rglob("*.py"), *(folder.parent / "cli").rglob("*.py")]:
+        if folder / "zoo" / "variants" in path.parents or folder / "studies" in path.parents:
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and node.value in kinds["variants"] - parts:
+                named.append(f"{path.name}:{node.lineno}: {node.value}")
+    assert not named
+
+
+def test_the_recipes_are_short() -> None:
+    recipes = (Path(ganzoo.__path__[0]) / "zoo" / "variants").glob("*.py")
+    assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in recipes) < 1000

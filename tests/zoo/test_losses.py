@@ -31,11 +31,11 @@ def relu(x: Values) -> Values:
 
 def log_partition(r: Values, f: Values) -> Values:
     both = np.concatenate([r, f])
-    return both.max() + np.log(np.exp(both - both.max()).sum())
+    return np.asarray(both.max() + np.log(np.exp(both - both.max()).sum()))
 
 
 def relativistic_average(a: Values, b: Values) -> Values:
-    return -np.mean(log_sigmoid(a - b.mean())) - np.mean(log_sigmoid(a.mean() - b))
+    return np.asarray(-np.mean(log_sigmoid(a - b.mean())) - np.mean(log_sigmoid(a.mean() - b)))
 
 
 # name -> (d(real, fake), g(real, fake)): a number for each sample before the mean, or one for the batch

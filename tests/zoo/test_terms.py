@@ -274,7 +274,8 @@ def test_historical_averaging_is_the_distance_from_the_mean_of_all_former_weight
         for player in made.players:
             made.after_step(player, networks)
     # After values w, w + 1, w + 2, w + 3 the mean is w + 1.5; every weight is 1.5 away.
-    for player, count in (("discriminator", 8), ("generator", 6 + 2)):
+    players: list[tuple[PlayerName, int]] = [("discriminator", 8), ("generator", 6 + 2)]
+    for player, count in players:
         seen = replace(turn(player), networks=networks)
         assert value_of(made, seen) == pytest.approx(0.5 * count * 1.5**2, rel=1e-5)
 

@@ -6,6 +6,7 @@ from ganzoo.plugin import Adam, Spec, Variant, variants
 @variants.register("boundary-seeking-gan")
 def boundary_seeking_gan() -> Variant:
     return Variant(
+        family="game",
         generator=Spec("dcgan"),
         discriminator=Spec("dcgan"),
         loss=Spec("boundary-seeking"),

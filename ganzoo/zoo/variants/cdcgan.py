@@ -6,6 +6,7 @@ from ganzoo.plugin import Adam, Spec, Variant, variants
 @variants.register("cdcgan")
 def cdcgan() -> Variant:
     return Variant(
+        family="conditional",
         conditional=True,
         generator=Spec("dcgan"),
         discriminator=Spec("dcgan", conditioning="concat"),

@@ -6,6 +6,7 @@ from ganzoo.plugin import Adam, Code, Spec, Variant, variants
 @variants.register("clustergan")
 def clustergan() -> Variant:
     return Variant(
+        family="structured",
         latent_dim=30,
         codes=(Code(name="cluster", kind="categorical", size=10),),
         objective=Spec("clustering"),

@@ -1,4 +1,4 @@
-"""EBGAN (Zhao et al. 2017, arXiv:1609.03126, eqs. 1-4): an autoencoder's error as energy, with the pulling-away term."""
+"""EBGAN (Zhao et al. 2017, arXiv:1609.03126, eqs. 1-4): an autoencoder's error is an energy; images pull away."""
 
 from ganzoo.plugin import Adam, Spec, Variant, variants
 
@@ -6,6 +6,7 @@ from ganzoo.plugin import Adam, Spec, Variant, variants
 @variants.register("ebgan")
 def ebgan() -> Variant:
     return Variant(
+        family="game",
         generator=Spec("mlp"),
         discriminator=Spec("autoencoder"),
         loss=Spec("margin", margin=0.3),

@@ -6,6 +6,7 @@ from ganzoo.plugin import Adam, Spec, Variant, variants
 @variants.register("fgan")
 def fgan() -> Variant:
     return Variant(
+        family="game",
         generator=Spec("dcgan"),
         discriminator=Spec("dcgan"),
         loss=Spec("f-divergence", divergence="squared-hellinger"),

@@ -1,4 +1,4 @@
-"""The projection discriminator (Miyato & Koyama 2018, arXiv:1802.05637, eq. 3): the label as a direction of features."""
+"""Projection cGAN (Miyato & Koyama 2018, arXiv:1802.05637, eq. 3): a label is a direction of the features."""
 
 from ganzoo.plugin import Adam, Spec, Variant, variants
 
@@ -6,6 +6,7 @@ from ganzoo.plugin import Adam, Spec, Variant, variants
 @variants.register("projection-gan")
 def projection_gan() -> Variant:
     return Variant(
+        family="conditional",
         conditional=True,
         generator=Spec("dcgan"),
         discriminator=Spec("dcgan", conditioning="projection"),

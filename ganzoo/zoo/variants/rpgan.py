@@ -3,9 +3,10 @@
 from ganzoo.plugin import Adam, Spec, Variant, variants
 
 
-@variants.register("rpgan")
+@variants.register("rpgan", aliases=("rgan",))
 def rpgan() -> Variant:
     return Variant(
+        family="game",
         generator=Spec("dcgan"),
         discriminator=Spec("dcgan"),
         loss=Spec("relativistic-pairing"),

@@ -6,6 +6,7 @@ from ganzoo.plugin import Adam, Spec, Variant, variants
 @variants.register("softmax-gan")
 def softmax_gan() -> Variant:
     return Variant(
+        family="game",
         generator=Spec("dcgan"),
         discriminator=Spec("dcgan"),
         loss=Spec("softmax"),

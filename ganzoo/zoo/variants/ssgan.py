@@ -6,6 +6,7 @@ from ganzoo.plugin import Adam, Spec, Variant, variants
 @variants.register("ssgan")
 def ssgan() -> Variant:
     return Variant(
+        family="structured",
         generator=Spec("dcgan"),
         discriminator=Spec("dcgan"),
         loss=Spec("hinge"),
