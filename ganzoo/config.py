@@ -246,6 +246,7 @@ class DataConfig(_Value):
     image_size: PositiveInt | None = None
     channels: Literal[1, 3] | None = None
     batch_size: PositiveInt = 64
+    labels_per_class: PositiveInt | None = None  # labels that are shown of each class, by the run's seed; None: all
     memory: PositiveInt | None = None  # MB that images may take, else they stay on disk; None: half of what is free
 
 

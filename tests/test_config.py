@@ -86,6 +86,7 @@ DATA = st.builds(
     image_size=optional(COUNTS),
     channels=st.sampled_from([None, 1, 3]),
     batch_size=COUNTS,
+    labels_per_class=optional(COUNTS),
 )
 FACTS = st.builds(
     DataFacts,

@@ -53,7 +53,7 @@ class Loader:
         if labels is not None and labelled is not None:
             labels = torch.full_like(labels, UNLABELLED).index_copy(0, labelled, labels[labelled])
         self._labels = None if labels is None else labels.to(device)
-        self._labelled = labelled
+        self.labelled = labelled
         self._seed = seed
         self._epoch = -1
         self._order = torch.empty(0, dtype=torch.int64)
@@ -70,9 +70,9 @@ class Loader:
         assert self._labels is not None, "only data with labels have labelled batches"
         # Drawn on the CPU: the same rows whatever the training device.
         generator = torch.Generator().manual_seed(derive(self._seed, "labelled batch", update))
-        count = self._count if self._labelled is None else len(self._labelled)
+        count = self._count if self.labelled is None else len(self.labelled)
         drawn = torch.randint(count, (self.batch_size,), generator=generator)[self.share]
-        numbers = drawn if self._labelled is None else self._labelled[drawn]
+        numbers = drawn if self.labelled is None else self.labelled[drawn]
         rows = numbers.to(self.device)
         if isinstance(self._images, Windows):
             return normalize(self._images.read(numbers).to(self.device)), self._labels[rows]

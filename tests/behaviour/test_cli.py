@@ -681,6 +681,16 @@ def test_a_wrong_setting_is_refused_by_its_path(setting: str, call: Call) -> Non
     assert_refuses(call, [*TRAIN, "--set", setting], 2, f"^ganzoo: .*{WRONG_SETTINGS[setting]}")
 
 
+@pytest.mark.usefixtures("here")
+def test_labels_are_hidden_and_that_is_reported(call: Call, tmp_path: Path) -> None:
+    words = ["--dataset", "npz:digits.npz", "--labels-per-class", "2", "--out", str(tmp_path / "run")]
+    done = succeeded(call(*TRAIN, *words))
+    assert "labels: 2 of each class (20 of 64); the other images count as unlabelled" in done.err.splitlines()
+    assert Run.open(tmp_path / "run").config.data.labels_per_class == 2
+    assert "labels of 2 of each class, 64 a batch" in (tmp_path / "run" / "README.md").read_text()
+    assert "labels: 2 of" not in succeeded(call("resume", str(tmp_path / "run"), "--steps", "2")).err
+
+
 WRONG_TRAINING: list[Wrong] = [
     (["--variant", "dcgn"], r"no variant 'dcgn'; did you mean 'dcgan'\? \(ganzoo list variants\)"),
     (["--variant", "qqqq"], r"no variant 'qqqq' \(ganzoo list variants\)"),
@@ -691,6 +701,13 @@ WRONG_TRAINING: list[Wrong] = [
     (["--steps", "-1"], "train.steps = -1: must be greater than or equal to 0"),
     (["--batch-size", "65"], r"data\.batch_size is 65: expected 1 to 64, as npz:.*plain\.npz has images"),
     (["--batch-size", "0"], "data.batch_size = 0: must be greater than 0"),
+    (["--labels-per-class", "0"], "data.labels_per_class = 0: must be greater than 0"),
+    (["--labels-per-class", "2"], r"data\.labels_per_class hides labels, and npz:.*plain\.npz has none: use"),
+    (["--dataset", "npz:digits.npz", "--labels-per-class", "7"], r"is 7: expected 1 to 6, as npz:.* of the class '4'"),
+    (
+        ["--variant", "acgan", "--dataset", "npz:digits.npz", "--labels-per-class", "2"],
+        r"'acgan' is conditional: the networks are given labels, and 44 images have none .*out --labels-per-class",
+    ),
     (["--seed", "-1"], "train.seed = -1: must be greater than or equal to 0"),
     (["--image-size", "0"], "data.image_size = 0: must be greater than 0"),
     (["--channels", "2"], "data.channels = 2: must be 1 or 3"),

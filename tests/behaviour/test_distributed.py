@@ -45,7 +45,7 @@ CASES: dict[str, tuple[str, list[str]]] = {
     "penalty": ("wgan-gp", [*PLAIN, *SGD, "critic_steps=2"]),
     "conditional": ("cgan", [*PLAIN, *SGD]),
     "shared-head": ("infogan", [*PLAIN, *SGD]),
-    "labelled": ("gan", [*PLAIN, *SGD, 'terms=["supervised"]']),
+    "labelled": ("gan", [*PLAIN, *SGD, 'terms=["supervised"]', "data.labels_per_class=3"]),
     "state": ("began", [*PLAIN, *SGD, "discriminator.norm=none"]),
     "batch-norm": ("gan", [*ALL, *SGD]),
 }

@@ -25,6 +25,7 @@ from ganzoo.registry import losses, variants
 from ganzoo.runs.checkpoint import average_part
 from ganzoo.runs.run import Run
 from ganzoo.training import tuning
+from ganzoo.training.prepare import prepare
 from ganzoo.zoo.batch import NAMED, Batch, Batches
 
 # Log lines, checkpoints and pictures fall on both sides of where the runs are cut.
@@ -109,12 +110,24 @@ def test_a_former_checkpoint_goes_on_just_as_well(tiny_images: Images, tmp_path:
 
 
 @pytest.mark.usefixtures("supervised")
-def test_labelled_batches_go_on_where_they_were(tiny_images: Images, tmp_path: Path) -> None:
+@pytest.mark.parametrize("labels_per_class", [None, 2])
+def test_labelled_batches_go_on_where_they_were(
+    labels_per_class: int | None, tiny_images: Images, tmp_path: Path
+) -> None:
     settings = [*EVENTS, 'terms=["supervised"]', "critic_steps=2"]
-    whole = train_tiny("gan", tiny_images, tmp_path / "whole", steps=7, settings=settings)
-    run = train_tiny("gan", tiny_images, tmp_path / "run", steps=3, settings=settings)
-    assert bits_of(resumed(run, tiny_images, steps=7)) == bits_of(whole)
+
+    def train(name: str, steps: int, seed: int = 0) -> Run:
+        options = {"labels_per_class": labels_per_class, "seed": seed}
+        return train_tiny("gan", tiny_images, tmp_path / name, steps=steps, settings=settings, **options)
+
+    whole = train("whole", 7)
+    assert bits_of(resumed(train("run", 3), tiny_images, steps=7)) == bits_of(whole)
+    assert whole.config.data.labels_per_class == labels_per_class
     assert whole.metrics()[-1]["d_supervised"] > 0
+    shown, others = (prepare(train(f"{seed}", 0, seed).config, tiny_images).loader.labelled for seed in (0, 1))
+    assert (shown is None, others is None) == (labels_per_class is None, labels_per_class is None)
+    if shown is not None and others is not None:
+        assert not torch.equal(shown, others)  # another seed hides others
 
 
 def test_another_seed_is_another_run(tiny_images: Images, tmp_path: Path) -> None:

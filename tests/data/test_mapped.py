@@ -28,7 +28,7 @@ from ganzoo.data.memory import allowed_memory, group_limits
 from ganzoo.data.windows import Windows
 from ganzoo.errors import FileError, MachineError, UsageError
 from ganzoo.evaluation import reference
-from ganzoo.training.prepare import lost_exactness, prepare, recipe
+from ganzoo.training.prepare import configure, lost_exactness, prepare, recipe
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (20_000, 8, 8), dtype=np.uint8)  # 1.28 MB, where 1 MB is allowed
@@ -393,6 +393,22 @@ def test_labelled_batches_are_those_of_images_in_memory(tmp_path: Path, shown: t
         file.truncate(900_000)
     with pytest.raises(FileError, match="was changed while"):
         mapped.labelled_batch(2)
+
+
+def test_the_same_labels_are_hidden_in_memory_and_mapped(tmp_path: Path) -> None:
+    source = write_npz(tmp_path / "a.npz", images=GREY, labels=LABELS)
+    config = configure("gan", source, steps=1, labels_per_class=7)
+    resident, mapped = (prepare(config.with_data(memory=memory)) for memory in (None, 1))
+    assert (resident.dataset.mapped, mapped.labels_note) == (None, resident.labels_note)
+    assert mapped.dataset.mapped is not None
+    assert mapped.labels_note == "labels: 7 of each class (21 of 20,000); the other images count as unlabelled"
+    shown, same = resident.loader.labelled, mapped.loader.labelled
+    assert shown is not None
+    assert same is not None
+    assert torch.equal(shown, same)
+    labels = mapped.dataset.labels  # what it is evaluated with
+    assert labels is not None
+    assert labels.bincount().tolist() == np.bincount(LABELS).tolist()
 
 
 def test_images_are_channel_first_and_contiguous(tmp_path: Path) -> None:
