@@ -15,6 +15,8 @@ from ganzoo.runs.records import EvaluatedData, EvaluationLine, JudgeRecord, Verd
 
 SCHEMA: Literal[1] = 1
 RESULTS = "results.json"
+# Of a plan that names none, which stands for all figures. Later ones are not added: a directory that was begun with
+# these is to be gone on with.
 FIGURE_KEYS = (
     "fid", "kid", "label_accuracy", "cas", "precision", "recall", "density", "coverage", "classes", "entropy",
     "confidence", "diversity", "sharpness", "memorised",

@@ -26,6 +26,7 @@ from ganzoo.config import DEFAULT_MINUTES, RunConfig
 from ganzoo.errors import FileError, GanzooError, UsageError, first_line
 from ganzoo.evaluation.evaluator import evaluate
 from ganzoo.evaluation.judge import load_judge
+from ganzoo.evaluation.metrics import FIGURES
 from ganzoo.exporting.exporter import export
 from ganzoo.files import locked, write_json
 from ganzoo.report.records import (
@@ -106,8 +107,8 @@ def _plan(runs: tuple[str, ...], variants: tuple[str, ...], settings: Mapping[st
     if "data_dir" in given:
         given["data_dir"] = os.path.abspath(given["data_dir"])  # noqa: PTH100  # as a string; others work elsewhere
     plan = parse(Plan, {**given, "runs": runs, "variants": variants})
-    if unknown := set(plan.figures) - set(FIGURE_KEYS):
-        raise UsageError(f"no figure '{min(unknown)}': expected some of {', '.join(FIGURE_KEYS)}")
+    if unknown := set(plan.figures) - set(FIGURES):
+        raise UsageError(f"no figure '{min(unknown)}': expected some of {', '.join(FIGURES)}")
     if len(set(variants)) < len(variants) or len(set(runs)) < len(runs):
         raise UsageError("a variant or run is named twice: name each once")
     for variant in variants:  # a wrong name or setting fails here, before hours of training
@@ -183,7 +184,7 @@ def perform(plan: Plan, job: Job) -> str | None:
     try:
         run = Run.open(job.path) if job.variant is None else _trained(plan, job)
         if not _is_judged(run, plan):
-            evaluate(run, n=plan.n, seeds=1, figures=plan.figures)
+            evaluate(run, n=plan.n, seeds=1, figures=tuple(FIGURES) if plan.figures == FIGURE_KEYS else plan.figures)
         if not _is_exported(run):
             export(run, _onnx(run))
     except GanzooError as error:
