@@ -170,6 +170,9 @@ class Code(_Value):
 class Variant(_Value):
     """A GAN variant: networks x conditioning x objective x loss x terms x augmentation x schedule."""
 
+    # What kind of variant it is, for lists: "game", "network", "conditional", "structured" or a word of one's own. Like
+    # `defaults`, a resolved configuration does not contain it.
+    family: str = Field(default="", exclude=True)
     latent_dim: PositiveInt = 64  # normal columns of z; uniform codes are further columns
     codes: tuple[Code, ...] = Field(default=(), strict=False)
     conditional: bool = False  # whether the networks are given labels; how they use them is their own setting
@@ -326,7 +329,7 @@ class RunConfig(_Value):
     @field_validator("variant", mode="after")
     @classmethod
     def _drop_defaults(cls, variant: Variant) -> Variant:
-        return variant.model_copy(update={"defaults": {}})  # `assemble` has applied them
+        return variant.model_copy(update={"defaults": {}, "family": ""})  # `assemble` has applied them
 
     def resolve(self) -> Self:
         """Check every component's settings and write its defaults out. Raises UsageError with the setting's path."""
@@ -453,6 +456,8 @@ def assemble(
     name = variant if isinstance(variant, str) else "custom" if variant else _table(file, "run").get("variant")
     if not isinstance(name, str):
         raise UsageError("no variant: name one with --variant (ganzoo list variants)")
+    if name in registry.variants:
+        name = registry.variants.canonical(name)
     complete = variant is None and "generator" in _table(file, "variant")
     merged = _base(variant or name, complete=complete)
     records = ("run", "facts", "compute")
@@ -558,7 +563,7 @@ def _resolve(spec: Spec, parts: Registry[Callable[..., Any]], path: str, *, sche
     for key, schedule in schedules.items():
         _check_shape(schedule, f"{path}.{key}")
     resolved = {key: _with_schedules(value, spec.settings.get(key)) for key, value in ends[0].items()}
-    return Spec(spec.name, **resolved)
+    return Spec(parts.canonical(spec.name), **resolved)
 
 
 def _schedules_in(value: Any, path: str = "", key: str = "") -> Iterator[tuple[str, Schedule]]:

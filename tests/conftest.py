@@ -60,10 +60,10 @@ def tiny_images() -> Images:
 def registries() -> Iterator[None]:
     """What is registered meanwhile is forgotten afterwards."""
     kinds = registry.REGISTRIES.values()
-    before = [{name: kind[name] for name in kind.names()} for kind in kinds]
+    before = [({name: kind[name] for name in kind.names()}, dict(kind._aliases)) for kind in kinds]
     yield
-    for kind, entries in zip(kinds, before, strict=True):
-        kind._entries = entries
+    for kind, (entries, aliases) in zip(kinds, before, strict=True):
+        kind._entries, kind._aliases = entries, aliases
 
 
 def narrow(variant: str) -> list[str]:

@@ -59,15 +59,22 @@ def _entry(kind: str, name: str) -> dict[str, Any]:
     registry = REGISTRIES[kind]
     if kind == "formats":
         settings = {option: OPTIONS[option] for option in registry[name]().options}
-        return {"name": name, "summary": registry.summary(name), "owner": registry.owner(name), "settings": settings}
-    fields = {} if kind in ("variants", "datasets") else settings_of(registry[name]).model_fields
-    settings = {
-        key: "(required)" if field.default is PydanticUndefined else field.default for key, field in fields.items()
+    else:
+        fields = {} if kind in ("variants", "datasets") else settings_of(registry[name]).model_fields
+        settings = {
+            key: "(required)" if field.default is PydanticUndefined else field.default for key, field in fields.items()
+        }
+    return {
+        "name": name,
+        "aliases": registry.aliases(name),
+        "summary": registry.summary(name),
+        "owner": registry.owner(name),
+        "settings": settings,
     }
-    return {"name": name, "summary": registry.summary(name), "owner": registry.owner(name), "settings": settings}
 
 
 def _print(entry: dict[str, Any]) -> None:
-    print(f"  {entry['name']:<22}{entry['summary']}")
+    also = f" Also: {', '.join(entry['aliases'])}." if entry["aliases"] else ""
+    print(f"  {entry['name']:<22}{entry['summary']}{also}")
     if entry["settings"]:
         print(f"  {'':<22}  {', '.join(f'{key}={value}' for key, value in entry['settings'].items())}")

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ganzoo import data, runtime
+from ganzoo import data, registry, runtime
 from ganzoo.config import DEFAULT_MINUTES, RunConfig
 from ganzoo.errors import FileError, GanzooError, UsageError, first_line
 from ganzoo.evaluation.evaluator import evaluate
@@ -100,6 +100,7 @@ def compare(
 def _plan(runs: tuple[str, ...], variants: tuple[str, ...], settings: Mapping[str, Any]) -> Plan:
     if not runs and not variants:
         raise UsageError("nothing to compare: name runs, or variants to train (--variants gan,dcgan)")
+    variants = tuple(map(registry.variants.canonical, variants))
     given = {key: value for key, value in settings.items() if value is not None}
     if variants and not {"minutes", "epochs", "steps"} & set(given):
         given["minutes"] = DEFAULT_MINUTES

@@ -35,7 +35,7 @@ from PIL import Image
 
 import ganzoo
 from ganzoo.config import RunConfig, assemble
-from ganzoo.registry import REGISTRIES
+from ganzoo.registry import REGISTRIES, losses
 from ganzoo.runs.run import Run
 from ganzoo.runtime import onnxfile
 from ganzoo.runtime.forms import PRECISIONS
@@ -603,7 +603,7 @@ def test_everything_registered_is_listed(call: Call) -> None:
         kind: registry.names() for kind, registry in REGISTRIES.items()
     }
     for entry in (entry for entries in listing.values() for entry in entries):
-        assert entry.keys() == {"name", "summary", "owner", "settings"}
+        assert entry.keys() == {"name", "aliases", "summary", "owner", "settings"}
         assert entry["summary"]
     (gradient,) = [entry for entry in listing["terms"] if entry["name"] == "gradient"]
     assert gradient["settings"] == {"at": "(required)", "target": 0.0, "weight": 1.0, "every": 1}
@@ -613,6 +613,15 @@ def test_everything_registered_is_listed(call: Call) -> None:
         assert f"{kind}:\n" in text
         assert succeeded(call("list", kind)).out.count("\n") >= len(entries)
         assert all(re.search(rf"^  {re.escape(entry['name'])} ", text, re.MULTILINE) for entry in entries)
+
+
+@pytest.mark.usefixtures("registries")
+def test_an_alias_is_listed_with_its_part(call: Call) -> None:
+    @losses.register("mine", aliases=("other-name",))
+    class Mine:
+        """My game."""
+
+    assert re.search(r"^  mine .*My game\. Also: other-name\.$", succeeded(call("list", "losses")).out, re.MULTILINE)
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
