@@ -14,6 +14,7 @@ distributions name under the entry-point group `ganzoo.plugins`.
 import difflib
 import importlib
 import importlib.metadata
+import inspect
 import pkgutil
 import re
 import sys
@@ -130,11 +131,15 @@ class Registry(Generic[T]):
         self._load()
         return sorted(self._entries)
 
-    def summary(self, name: str) -> str:
-        """The first line of the entry's docstring, or of its module's."""
+    def description(self, name: str) -> str:
+        """Return the entry's docstring, or its module's, without its indentation."""
         entry = self[name]
         text = getattr(entry, "__doc__", None) or getattr(sys.modules.get(entry.__module__), "__doc__", None) or ""
-        return text.strip().partition("\n")[0]
+        return inspect.cleandoc(text)
+
+    def summary(self, name: str) -> str:
+        """Return the first line of the description."""
+        return self.description(name).partition("\n")[0]
 
     def citation(self, name: str) -> Citation | None:
         """What the summary cites: an entry's paper and its year."""

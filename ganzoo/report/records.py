@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt
 
 from ganzoo.errors import FileError
 from ganzoo.evaluation.evaluator import SEEDS, N
@@ -47,7 +47,8 @@ class ComparisonPlan(Record):
 
     schema_version: int = SCHEMA
     variants: tuple[str, ...] = ()
-    seeds: PositiveInt = SEEDS
+    seeds: PositiveInt = SEEDS  # how many
+    first_seed: NonNegativeInt = 0
     dataset: str = "auto"
     data_dir: str | None = None
     minutes: float | None = None

@@ -66,6 +66,10 @@ def test_variants_are_trained_once_and_set_side_by_side(compared: tuple[Path, di
         run = Run.open(out / row["run"])
         assert row["status"] == "done"
         assert row["steps"] == run.latest_checkpoint().step == 6
+        averaged = run.latest_checkpoint().tensors("ema")
+        weights = sum(tensor.numel() for name, tensor in averaged.items() if name.endswith(("weight", "bias")))
+        assert row["generator_parameters"] == weights
+        assert row["discriminator_parameters"] > 0
         assert row["onnx_bytes"] == (run.path / f"{row['variant']}.onnx").stat().st_size
         assert set(row["latency_ms"]) == {"1", "64"}
         assert row["curve"][-1]["step"] == 6  # judged at the end of its budget
@@ -75,6 +79,13 @@ def test_variants_are_trained_once_and_set_side_by_side(compared: tuple[Path, di
     again = compare(out=out, variants=("gan", "cgan"), seeds=1, **PLAN)
     assert written(out / "runs") == before
     assert [row["figures"] for row in again["rows"]] == [row["figures"] for row in results["rows"]]
+
+
+@pytest.mark.slow
+def test_the_seeds_begin_with_the_first(tmp_path: Path) -> None:
+    results = compare(out=tmp_path / "c", variants=("gan",), first_seed=2, seeds=1, **PLAN)
+    assert [(row["name"], row["seed"]) for row in results["rows"]] == [("gan-seed2", 2)]
+    assert Run.open(tmp_path / "c" / "runs" / "gan-seed2").config.train.seed == 2
 
 
 @pytest.mark.slow
