@@ -45,6 +45,10 @@ CASES: dict[str, tuple[str, list[str]]] = {
     "perturbed": ("dcgan", [PERTURBED, "critic_steps=2"]),
     "batch-norm": ("dcgan", ["penalties=[]", "discriminator.norm=batch", "data.image_size=16"]),
     "conditional-convolutions": ("cgan", CONVOLUTIONS),
+    "spectral-norm": (
+        "dcgan",
+        ["penalties=[]", "discriminator.spectral_norm=true", "discriminator.minibatch_std=true"],
+    ),
 }
 
 

@@ -1,11 +1,13 @@
 """Every registered network, at every shape and with every way of conditioning that it offers."""
 
+import copy
 import itertools
 import typing
 from collections.abc import Callable
 from types import NoneType, UnionType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -15,7 +17,8 @@ from torch import Tensor, nn
 from ganzoo.config import settings_of
 from ganzoo.errors import UsageError
 from ganzoo.registry import Registry, discriminators, generators
-from ganzoo.zoo.networks.common import Output, logits_of, pyramid
+from ganzoo.zoo.networks.common import LinearHeads, Output, as_output, logits_of, minibatch_std, pyramid
+from ganzoo.zoo.objectives.base import mixes_samples
 
 SHAPES = [(1, 28, 28), (3, 28, 28), (1, 32, 32), (3, 64, 64), (1, 20, 30), (3, 8, 8), (1, 3, 40), (1, 1, 1)]
 LATENT_DIM = 6
@@ -205,6 +208,123 @@ def test_the_labels_part_of_projected_logits_starts_at_the_scale_of_a_feature(na
         output = network.eval()(image, torch.arange(classes))
     scale = output.features[0].square().mean().sqrt()
     assert output.logits.std().item() == pytest.approx(scale.item(), rel=0.1)
+
+
+# what every discriminator with linear heads can have
+
+
+def with_heads(name: str, **settings: Any) -> Any:
+    """A small discriminator that projects labels where it can, with a head of classes and pairs."""
+    conditioning = {"conditioning": "projection"} if "projection" in conditionings(name) else {}
+    network = discriminator(name, {"width": 8, **conditioning, **settings}, CLASSES, MNIST_SHAPE)
+    assert isinstance(network, LinearHeads)
+    network.build_heads({"classes": CLASSES, "features": None})
+    network.build_pairs(LATENT_DIM)
+    return network
+
+
+def called(network: Any, n: int = N) -> Output:
+    """What it answers about images all different."""
+    images = torch.rand(n, *MNIST_SHAPE, generator=torch.Generator().manual_seed(1))
+    return as_output(network(images, torch.arange(n) % CLASSES, torch.ones(n, LATENT_DIM)))
+
+
+LINEAR = [name for name in discriminators if hasattr(discriminators[name], "build_logits")]
+by_linear = pytest.mark.parametrize("name", LINEAR)
+
+
+@by_linear
+def test_spectral_norm_leaves_each_weight_a_largest_singular_value_of_one(name: str) -> None:
+    network = with_heads(name, spectral_norm=True)
+    plain = with_heads(name)
+    matrices = [key for key, value in plain.named_parameters() if key.endswith("weight") and value.ndim > 1]
+    weights = {key: network.get_submodule(key.removesuffix(".weight")) for key in matrices}
+    assert {"head.weight", "heads.classes.weight", "pair.0.weight"} <= weights.keys()
+    with torch.no_grad():
+        for key, module in weights.items():
+            for _ in range(200):
+                weight = module.weight
+            values = torch.linalg.svdvals(weight.flatten(1))
+            assert values[0].item() == pytest.approx(1, abs=1e-2), key
+            original = module.parametrizations.weight.original
+            torch.testing.assert_close(
+                weight * torch.linalg.svdvals(original.flatten(1))[0], original, rtol=1e-2, atol=1e-4
+            )
+
+
+@by_linear
+def test_spectral_norm_takes_a_step_of_the_power_method_for_each_pass_in_training(name: str) -> None:
+    network = with_heads(name, spectral_norm=True)
+    vectors = {key: value for key, value in network.state_dict().items() if key.endswith("._u") and len(value) > 1}
+    before = {key: value.clone() for key, value in vectors.items()}
+    called(network.eval())
+    torch.testing.assert_close(vectors, before, rtol=0, atol=0)
+    heads = network.train().heads["classes"]
+    expected = copy.deepcopy(heads)
+    expected.weight  # noqa: B018  # a step
+    called(network)
+    assert any(not torch.equal(vectors[key], before[key]) for key in vectors)
+    torch.testing.assert_close(heads.state_dict(), expected.state_dict(), rtol=0, atol=0)
+
+
+@by_linear
+def test_with_spectral_norm_a_penalty_has_gradients(name: str) -> None:
+    network = with_heads(name, spectral_norm=True, minibatch_std=True)
+    images = torch.rand(N, *MNIST_SHAPE, requires_grad=True)
+    output = as_output(network(images, torch.arange(N) % CLASSES, torch.ones(N, LATENT_DIM)))
+    (gradients,) = torch.autograd.grad(output.logits.sum(), images, create_graph=True)
+    gradients.square().sum().backward()  # type: ignore[no-untyped-call]
+    head = network.head.parametrizations["weight"].original
+    assert head.grad.isfinite().all()
+    assert head.grad.abs().sum() > 0
+
+
+@given(st.integers(1, 13), st.integers(1, 5))
+def test_the_minibatchs_standard_deviation_is_numpys(n: int, dim: int) -> None:
+    features = np.random.default_rng(n).normal(size=(n, dim)).astype(np.float32)
+    group = 4 if n % 4 == 0 else 2 if n % 2 == 0 else 1
+    expected = np.empty((n, 1))
+    for image in range(n):
+        members = [other for other in range(n) if other % (n // group) == image % (n // group)]
+        expected[image] = np.sqrt(features[members].var(0) + 1e-8).mean()
+    np.testing.assert_allclose(minibatch_std(torch.from_numpy(features)).numpy(), expected, rtol=1e-5)
+
+
+@by_linear
+def test_with_the_minibatchs_standard_deviation_images_are_judged_beside_others(name: str) -> None:
+    network, plain = with_heads(name, minibatch_std=True).eval(), with_heads(name).eval()
+    assert mixes_samples(network)
+    assert network.head.in_features == plain.head.in_features + 1
+    with torch.no_grad():
+        assert (called(network, 4).logits[:2] - called(network, 2).logits).abs().max() > 1e-6
+        torch.testing.assert_close(called(plain, 4).logits[:2], called(plain, 2).logits, rtol=1e-4, atol=1e-5)
+
+
+@by_linear
+def test_logits_from_classes_are_those_of_a_softmax_with_one_class_more(name: str) -> None:
+    network = with_heads(name, conditioning=None).eval()
+    with torch.no_grad():
+        linear = called(network).logits
+        network.use_class_logits()
+        output = called(network)
+    assert output.classes is not None
+    shares = torch.cat([output.classes, -linear.unsqueeze(1)], 1).softmax(1)
+    torch.testing.assert_close(output.logits, (shares[:, :-1].sum(1) / shares[:, -1]).log(), rtol=1e-4, atol=1e-5)
+
+
+def test_logits_from_classes_need_classes() -> None:
+    network = discriminators["mlp"](MNIST_SHAPE, None)
+    with pytest.raises(UsageError, match="need the head 'classes'"):
+        network.use_class_logits()
+
+
+def test_an_autoencoders_features_are_its_code() -> None:
+    network = discriminator("autoencoder", {"code": 7}, None, MNIST_SHAPE).eval()
+    images = torch.rand(N, *MNIST_SHAPE)
+    output = network(images)
+    assert output["features"].shape == (N, 7)
+    decoded = network.get_submodule("decode")(output["features"])
+    torch.testing.assert_close(decoded.view_as(images), output["reconstruction"])
 
 
 def test_an_unconditional_network_has_no_label_embedding() -> None:

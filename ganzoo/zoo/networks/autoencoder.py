@@ -14,12 +14,14 @@ from ganzoo.zoo.networks.common import LABEL_DIM, ImageShape, Output, label_embe
 class Autoencoder(nn.Module):
     """images [N, C, H, W] (and labels [N]) -> logits [N] and the reconstruction, through a code of `code` numbers.
 
+    The head `features` is the code, [N, code].
+
     A logit is minus the mean absolute error of the image's reconstruction (Berthelot et al. 2017, arXiv:1703.10717,
     eq. 1), so that a larger one stands for more real, as everywhere. Batch norm, over real and generated images apart,
     keeps it from rebuilding a batch whose images are all alike: without it generators collapse.
     """
 
-    offers: ClassVar[frozenset[str]] = frozenset({"reconstruction"})
+    offers: ClassVar[frozenset[str]] = frozenset({"reconstruction", "features"})
 
     def __init__(
         self,
@@ -40,7 +42,8 @@ class Autoencoder(nn.Module):
         self.decode = nn.Sequential(*perceptron(up, norm=norm), nn.Linear(up[-1], math.prod(image_shape)))
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Output:
-        decoded = self.decode(with_labels(self.encode(images), self.labels, labels))
+        code = self.encode(images)
+        decoded = self.decode(with_labels(code, self.labels, labels))
         reconstruction = decoded.view(-1, *self.image_shape)
         error = (images - reconstruction).abs().flatten(1).float().mean(1)
-        return Output(logits=-error, reconstruction=reconstruction)
+        return Output(logits=-error, reconstruction=reconstruction, features=code)

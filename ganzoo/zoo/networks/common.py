@@ -8,6 +8,8 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+from torch.nn.utils.parametrize import is_parametrized
 
 from ganzoo.errors import UsageError
 
@@ -68,19 +70,35 @@ def map_output(function: Callable[[Tensor], Tensor], output: Output) -> Output:
 class LinearHeads(nn.Module):
     """A discriminator whose logits are a linear function of features [N, D], and that builds heads on them.
 
-    A subclass makes `self.head = nn.Linear(D, 1)` and returns `self.answer(features, ...)`. Heads and pairs are built
-    after it, on demand, and cost nothing otherwise.
+    A subclass builds its body, then calls `self.build_logits(D, ...)`, and returns `self.answer(features, ...)`. Heads
+    and pairs are built after it, on demand, and cost nothing otherwise.
+
+    Args:
+        spectral_norm: divide each weight by its largest singular value, so that no layer stretches what it is given
+            (Miyato et al. 2018, arXiv:1802.05957, eq. 8).
+        minibatch_std: add the feature of `minibatch_std` to the body's.
     """
 
     head: nn.Linear
+    projection: nn.Embedding | None
     offers: ClassVar[frozenset[str]] = frozenset({"classes", "codes", "features", "linear"})  # linear: of any name
     sees_pairs: ClassVar[bool] = True
 
-    def __init__(self) -> None:
+    def __init__(self, *, spectral_norm: bool = False, minibatch_std: bool = False) -> None:
         super().__init__()
         self.heads = nn.ModuleDict()
         self.asked: frozenset[str] = frozenset()
         self.pair: nn.Module | None = None
+        self.spectral_norm = spectral_norm
+        self.mixes_samples = minibatch_std
+        self.softmax_logits = False
+
+    def build_logits(self, features: int, projected: int | None = None) -> None:
+        """Build what makes logits of the body's features, with the part of `projected` classes if there are any."""
+        features += self.mixes_samples
+        self.projection = projection_embedding(projected, features)
+        self.head = nn.Linear(features, 1)
+        self._normalise(self)
 
     def build_heads(self, sizes: Mapping[str, int | None]) -> None:
         """Build a linear head of each size; `features` has none."""
@@ -88,6 +106,7 @@ class LinearHeads(nn.Module):
         for name, size in sizes.items():
             if size is not None:
                 self.heads[name] = nn.Linear(self.head.in_features, size)
+        self._normalise(self.heads)
 
     def build_pairs(self, z_dim: int) -> None:
         """Take pairs of an image and a latent: the logits become a function of both (`forward(images, labels, z)`)."""
@@ -95,11 +114,25 @@ class LinearHeads(nn.Module):
         self.pair = nn.Sequential(
             nn.Linear(features + z_dim, features), nn.LeakyReLU(0.2), nn.Linear(features, features), nn.LeakyReLU(0.2)
         )
+        self._normalise(self.pair)
+
+    def use_class_logits(self) -> None:
+        """Have the logits be log p(real) / p(generated) of a softmax over the classes and one more, generated images.
+
+        The head `classes` has the K first of its logits, and `head` minus the last one's: the logits are
+        logsumexp(classes) + head (Salimans et al. 2016, arXiv:1606.03498, section 5). Raises UsageError without that
+        head.
+        """
+        if "classes" not in self.heads:
+            raise UsageError("logits from classes need the head 'classes': build it first")
+        self.softmax_logits = True
 
     def answer(
         self, features: Tensor, labels: Tensor | None, z: Tensor | None, projection: nn.Embedding | None = None
     ) -> Tensor | Output:
         """Return the logits [N], with the heads that were asked for; `projection` adds the labels' part to them."""
+        if self.mixes_samples:
+            features = torch.cat([features, minibatch_std(features)], dim=1)
         if self.pair is not None:
             if z is None:
                 raise UsageError("this discriminator sees pairs: call it with an image and a latent")
@@ -110,8 +143,38 @@ class LinearHeads(nn.Module):
         if not self.asked:
             return logits
         outputs = {name: head(features) for name, head in self.heads.items()}
+        if self.softmax_logits:
+            logits = logits + outputs["classes"].float().logsumexp(1)
         known = {name: outputs.pop(name) for name in ("classes", "codes") if name in outputs}
         return Output(logits=logits, features=features if "features" in self.asked else None, **known, others=outputs)
+
+    def _normalise(self, network: nn.Module) -> None:
+        if self.spectral_norm:
+            normalise_spectrally(network)
+
+
+def normalise_spectrally(network: nn.Module) -> None:
+    """Have each weight of a network be divided by its largest singular value (Miyato et al. 2018, arXiv:1802.05957).
+
+    A step of the power method for each pass follows it (algorithm 1); its vectors are buffers, so that a resumed run
+    has them.
+    """
+    layers = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d, nn.Embedding)
+    for module in list(network.modules()):
+        if isinstance(module, layers) and not is_parametrized(module, "weight"):
+            spectral_norm(module)
+
+
+def minibatch_std(features: Tensor) -> Tensor:
+    """[N, D] -> [N, 1]: how much images differ from one another, so that a generator of one image is found out.
+
+    The standard deviation of each feature over groups of at most 4 images, averaged over the features (Karras et al.
+    2018, arXiv:1710.10196, section 3).
+    """
+    group = math.gcd(len(features), 4)
+    variances = features.float().view(group, -1, features.shape[1]).var(0, correction=0)  # [N / group, D]
+    deviations = (variances + 1e-8).sqrt().mean(1, keepdim=True)  # the root's slope at 0 is not finite
+    return deviations.repeat(group, 1).to(features.dtype)
 
 
 class Dropout(nn.Dropout):

@@ -20,7 +20,6 @@ from ganzoo.zoo.networks.common import (
     Output,
     embed,
     label_embedding,
-    projection_embedding,
     pyramid,
     with_labels,
 )
@@ -92,9 +91,11 @@ class DCGANDiscriminator(LinearHeads):
         width: PositiveInt = 16,
         smallest: PositiveInt = 4,
         norm: Literal["batch"] | None = None,
+        spectral_norm: bool = False,
+        minibatch_std: bool = False,
         conditioning: Literal["concat", "projection"] | None = "projection",
     ) -> None:
-        super().__init__()
+        super().__init__(spectral_norm=spectral_norm, minibatch_std=minibatch_std)
         self.size = size = image_shape[1:]
         halved = pyramid(*size, smallest=smallest)[:-1]
         concat = num_classes is not None and conditioning == "concat"
@@ -111,8 +112,7 @@ class DCGANDiscriminator(LinearHeads):
             layers.append(nn.LeakyReLU(0.2))
         self.body = nn.Sequential(*layers, nn.Flatten())
         features = channels[-1] * math.prod(size)
-        self.projection = None if conditioning != "projection" else projection_embedding(num_classes, features)
-        self.head = nn.Linear(features, 1)
+        self.build_logits(features, num_classes if conditioning == "projection" else None)
 
     def forward(self, images: Tensor, labels: Tensor | None = None, z: Tensor | None = None) -> Tensor | Output:
         if self.concat is not None:

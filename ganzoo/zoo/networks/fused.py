@@ -17,19 +17,6 @@ class FusedConv2d(nn.Conv2d):
     def __init__(self, in_channels: int, out_channels: int, *, bias: bool = True) -> None:
         super().__init__(in_channels, out_channels, 3, padding=1, bias=bias)
 
-    def _widened(self) -> Tensor:
-        """The weights [out, in, 3, 3] added to themselves a pixel further along each axis: [out, in, 4, 4]."""
-        kernel: Tensor = self.weight
-        for _ in range(2):
-            first, second, third = kernel.unbind(-1)
-            kernel = torch.stack((first, first + second, second + third, third), -1).transpose(2, 3)
-        return kernel
-
-    def _laid_out(self, kernel: Tensor) -> Tensor:
-        """The kernel in the weights' memory format, which the convolution then gives its output."""
-        contiguous = self.weight.is_contiguous()
-        return kernel.contiguous(memory_format=torch.contiguous_format if contiguous else torch.channels_last)
-
 
 class UpsampleConv2d(FusedConv2d):
     """[N, in, H, W] -> [N, out, 2H, 2W]: nearest neighbour times 2, then the convolution.
@@ -39,12 +26,10 @@ class UpsampleConv2d(FusedConv2d):
     """
 
     def forward(self, x: Tensor) -> Tensor:
+        weight = self.weight  # once: a parametrisation, such as spectral norm, computes it anew each time
         if not self.fused:
-            return conv2d(interpolate(x, scale_factor=2), self.weight, self.bias, padding=1)
-        return conv_transpose2d(x, self._laid_out(self._kernel()), self.bias, stride=2, padding=1)
-
-    def _kernel(self) -> Tensor:
-        return self._widened().flip(2, 3).transpose(0, 1)
+            return conv2d(interpolate(x, scale_factor=2), weight, self.bias, padding=1)
+        return conv_transpose2d(x, _turned(_widened(weight), weight), self.bias, stride=2, padding=1)
 
 
 class ConvPool2d(FusedConv2d):
@@ -55,9 +40,10 @@ class ConvPool2d(FusedConv2d):
     """
 
     def forward(self, x: Tensor) -> Tensor:
+        weight = self.weight
         if not self.fused or x.shape[2] % 2 or x.shape[3] % 2:
-            return avg_pool2d(conv2d(x, self.weight, self.bias, padding=1), 2, ceil_mode=True)
-        return conv2d(x, self._laid_out(self._widened() / 4), self.bias, stride=2, padding=1)
+            return avg_pool2d(conv2d(x, weight, self.bias, padding=1), 2, ceil_mode=True)
+        return conv2d(x, _laid_out(_widened(weight) / 4, weight), self.bias, stride=2, padding=1)
 
 
 class ImageConv2d(FusedConv2d):
@@ -70,7 +56,26 @@ class ImageConv2d(FusedConv2d):
     def forward(self, x: Tensor) -> Tensor:
         if not self.fused:
             return super().forward(x)
-        return conv_transpose2d(x, self._laid_out(self.weight.flip(2, 3).transpose(0, 1)), self.bias, padding=1)
+        weight = self.weight
+        return conv_transpose2d(x, _turned(weight, weight), self.bias, padding=1)
+
+
+def _widened(kernel: Tensor) -> Tensor:
+    """A kernel [out, in, 3, 3] added to itself a pixel further along each axis: [out, in, 4, 4]."""
+    for _ in range(2):
+        first, second, third = kernel.unbind(-1)
+        kernel = torch.stack((first, first + second, second + third, third), -1).transpose(2, 3)
+    return kernel
+
+
+def _turned(kernel: Tensor, weight: Tensor) -> Tensor:
+    """The kernel of the transposed convolution that is the convolution with this one."""
+    return _laid_out(kernel.flip(2, 3).transpose(0, 1), weight)
+
+
+def _laid_out(kernel: Tensor, weight: Tensor) -> Tensor:
+    """The kernel in the weight's memory format, which the convolution then gives its output."""
+    return kernel.contiguous(memory_format=torch.contiguous_format if weight.is_contiguous() else torch.channels_last)
 
 
 def fuse(network: nn.Module, fused: bool) -> None:

@@ -15,7 +15,6 @@ from ganzoo.zoo.networks.common import (
     Output,
     label_embedding,
     perceptron,
-    projection_embedding,
     with_labels,
 )
 
@@ -61,16 +60,17 @@ class MLPDiscriminator(LinearHeads):
         depth: PositiveInt = 2,
         taper: bool = True,
         dropout: Fraction = 0.0,
+        spectral_norm: bool = False,
+        minibatch_std: bool = False,
         conditioning: Literal["concat", "projection"] | None = "concat",
     ) -> None:
-        super().__init__()
+        super().__init__(spectral_norm=spectral_norm, minibatch_std=minibatch_std)
         hidden = [max(1, width // 2**i) if taper else width for i in range(depth)]
         concat = num_classes is not None and conditioning == "concat"
         self.concat = label_embedding(num_classes, LABEL_DIM) if concat else None
-        self.projection = None if conditioning != "projection" else projection_embedding(num_classes, hidden[-1])
         sizes = [math.prod(image_shape) + (LABEL_DIM if concat else 0), *hidden]
         self.body = nn.Sequential(*perceptron(sizes, dropout=dropout))
-        self.head = nn.Linear(hidden[-1], 1)
+        self.build_logits(hidden[-1], num_classes if conditioning == "projection" else None)
 
     def forward(self, images: Tensor, labels: Tensor | None = None, z: Tensor | None = None) -> Tensor | Output:
         features = self.body(with_labels(images.flatten(1), self.concat, labels))

@@ -21,7 +21,6 @@ from ganzoo.zoo.networks.common import (
     Output,
     embed,
     label_embedding,
-    projection_embedding,
     with_labels,
 )
 from ganzoo.zoo.networks.fused import ConvPool2d, ImageConv2d, UpsampleConv2d
@@ -89,9 +88,11 @@ class ResizeConvDiscriminator(LinearHeads):
         downsampling: Literal["stride", "pool"] = "stride",
         norm: Literal["batch"] | None = None,
         dropout: Fraction = 0.0,
+        spectral_norm: bool = False,
+        minibatch_std: bool = False,
         conditioning: Literal["concat", "projection"] | None = "projection",
     ) -> None:
-        super().__init__()
+        super().__init__(spectral_norm=spectral_norm, minibatch_std=minibatch_std)
         self.size = image_shape[1:]
         stages = min(stages, (min(self.size) - 1).bit_length())
         concat = num_classes is not None and conditioning == "concat"
@@ -110,8 +111,7 @@ class ResizeConvDiscriminator(LinearHeads):
                 layers.append(nn.BatchNorm2d(fan_out))
         self.body = nn.Sequential(*layers, nn.Flatten())
         features = channels[-1] * math.prod(_halved(self.size, stages))
-        self.projection = None if conditioning != "projection" else projection_embedding(num_classes, features)
-        self.head = nn.Linear(features, 1)
+        self.build_logits(features, num_classes if conditioning == "projection" else None)
 
     def forward(self, images: Tensor, labels: Tensor | None = None, z: Tensor | None = None) -> Tensor | Output:
         if self.concat is not None:
