@@ -15,6 +15,7 @@ import pytest
 from conftest import ended, environment, make_images, start_process, wait_until
 from PIL import Image
 
+from ganzoo import registry
 from ganzoo.errors import UsageError
 from ganzoo.evaluation import evaluator
 from ganzoo.evaluation.judge import fit_judge, judge_path
@@ -217,6 +218,11 @@ def entry(seed: int, curve: dict[float, float], **changes: Any) -> dict[str, Any
         **facts,
         **changes,
     }
+
+
+def test_the_first_seed_of_all_comes_before_the_others_of_the_most_used(variants: ModuleType) -> None:
+    assert variants.list_entries(["began", "gan"]) == [("began", 0), ("gan", 0), ("gan", 1), ("gan", 2)]
+    assert set(variants.REPEATED) <= set(registry.variants.names())
 
 
 def test_a_variants_row_is_over_its_seeds(variants: ModuleType) -> None:
