@@ -158,11 +158,10 @@ def _figures(row: dict[str, Any] | None) -> str:
     """Return a variant's figures in words."""
     if row is None:
         return "*Not measured yet: `python benchmarks/variants.py` does it.*"
-    others = [key for key in row["figures"] if key not in FIGURES]
     figures = [
-        f"{title_of(key, 'MNIST') if key in FIGURES else key.replace('_', ' ')} {_range(key, row['figures'][key])}"
+        f"{title_of(key, 'MNIST')} {_range(key, row['figures'][key])}"
         + (f" (real images {_shown(key, row['floors'][key])})" if key in row["floors"] else "")
-        for key in (*MEASURED, *others)
+        for key in (*MEASURED, "classifier_accuracy")
         if key in row["figures"]
     ]
     good = "never" if row["minutes_to_good"] is None else f"after {row['minutes_to_good']:.2g} minutes"

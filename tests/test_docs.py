@@ -107,7 +107,7 @@ def test_what_was_measured_is_shown_beside_each_variant(tmp_path: Path, monkeypa
     sections = {part.partition("\n")[0]: part for part in module.variant_sections().split("### ")}
     assert "![Digits drawn by the variant infogan](images/variants/infogan.png)" in sections["infogan"]
     assert "FID-MNIST 12.00 (11.00 to 13.00) (real images 1.30)" in sections["infogan"]
-    assert "classifier accuracy 0.9877" in sections["infogan"]  # a figure that the table in code does not have
+    assert "classifier accuracy 98.77 %" in sections["infogan"]
     assert "What each value of the code mostly draws: 0: seven (90%)." in sections["infogan"]
     assert "Not measured yet" in sections["gan"]
     assert "images/variants" not in sections["gan"]
