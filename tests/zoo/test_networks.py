@@ -18,6 +18,7 @@ from ganzoo.config import settings_of
 from ganzoo.errors import UsageError
 from ganzoo.registry import Registry, discriminators, generators
 from ganzoo.zoo.networks.common import LinearHeads, Output, as_output, logits_of, minibatch_std, pyramid
+from ganzoo.zoo.networks.resnet import Norm, SelfAttention
 from ganzoo.zoo.objectives.base import mixes_samples
 
 SHAPES = [(1, 28, 28), (3, 28, 28), (1, 32, 32), (3, 64, 64), (1, 20, 30), (3, 8, 8), (1, 3, 40), (1, 1, 1)]
@@ -50,6 +51,8 @@ def cases(registry: Registry[Callable[..., Any]]) -> list[Any]:
         small = {"width": 8} if "width" in fields else {}
         for combination, num_classes in itertools.product(itertools.product(*offered.values()), (None, CLASSES)):
             settings = dict(zip(offered, combination, strict=True))
+            if num_classes and settings.get("conditioning") == "batch-norm" and settings["norm"] is None:
+                continue  # refused
             label = "-".join([name, *map(str, combination), "conditional" if num_classes else "unconditional"])
             found.append(pytest.param(name, {**small, **settings}, num_classes, id=label))
     return found
@@ -70,16 +73,25 @@ def labels_for(num_classes: int | None) -> Tensor | None:
     return None if num_classes is None else torch.arange(N) % num_classes
 
 
+def awakened(network: nn.Module) -> nn.Module:
+    """The network with weights in place of those zeros that leave a layer out when training begins."""
+    with torch.no_grad():
+        for key, parameter in network.named_parameters():
+            if not key.endswith("bias") and not parameter.any():
+                parameter.uniform_(0.1, 0.2)
+    return network
+
+
 def generator(name: str, settings: dict[str, Any], num_classes: int | None, shape: Shape) -> nn.Module:
     torch.manual_seed(0)
     network: nn.Module = generators[name](shape, LATENT_DIM, num_classes, **settings)
-    return network
+    return awakened(network)
 
 
 def discriminator(name: str, settings: dict[str, Any], num_classes: int | None, shape: Shape) -> nn.Module:
     torch.manual_seed(0)
     network: nn.Module = discriminators[name](shape, num_classes, **settings)
-    return network
+    return awakened(network)
 
 
 def check_gradients(network: nn.Module, output: Tensor) -> None:
@@ -210,6 +222,57 @@ def test_the_labels_part_of_projected_logits_starts_at_the_scale_of_a_feature(na
     assert output.logits.std().item() == pytest.approx(scale.item(), rel=0.1)
 
 
+# residual networks
+
+EXTRAS = {"attention": True, "spectral_norm": True}
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 9, 9), pytest.param((3, 128, 128), marks=pytest.mark.slow)])
+def test_residual_networks_take_attention_and_spectral_norm_at_any_size(shape: Shape) -> None:
+    labels = labels_for(CLASSES)
+    draws = generator("resnet", {"width": 8, "conditioning": "batch-norm", **EXTRAS}, CLASSES, shape)
+    images = draws(torch.randn(N, LATENT_DIM), labels)
+    assert images.shape == (N, *shape)
+    check_gradients(draws, images)
+    judges = discriminator("resnet", {"width": 8, **EXTRAS}, CLASSES, shape)
+    check_gradients(judges, logits_of(judges(images.detach(), labels)))
+
+
+def test_attention_is_left_out_when_training_begins() -> None:
+    x = torch.randn(2, 16, 5, 6)
+    layer = SelfAttention(16)
+    torch.testing.assert_close(layer(x), x, rtol=0, atol=0)
+    layer.gamma.data.fill_(0.5)  # where it takes part, it is the paper's sums written out
+    flat = x.flatten(2)
+    query, key, value, out = (part.weight.flatten(1) for part in (layer.query, layer.key, layer.value, layer.out))
+    shares = torch.einsum("nci,ncj->nij", key @ flat, query @ flat).softmax(1)
+    expected = out @ torch.einsum("nij,nci->ncj", shares, value @ flat)
+    torch.testing.assert_close(layer(x).flatten(2), flat + 0.5 * expected, rtol=1e-4, atol=1e-5)
+
+
+def test_each_class_has_a_scale_and_a_shift_of_its_own() -> None:
+    layer = Norm(2, "batch", 3)
+    with torch.no_grad():
+        layer.scales.weight.copy_(torch.tensor([[1.0, 2], [3, 4], [5, 6]]))  # type: ignore[union-attr]
+        layer.shifts.weight.copy_(torch.tensor([[0.0, 1], [2, 3], [4, 5]]))  # type: ignore[union-attr]
+    x, labels = torch.randn(6, 2, 3, 3), torch.tensor([0, 1, 2, 2, 1, 0])
+    normal = nn.functional.batch_norm(x, None, None, training=True)
+    y = layer(x, labels)
+    torch.testing.assert_close(
+        y[2], normal[2] * torch.tensor([5.0, 6]).view(2, 1, 1) + torch.tensor([4.0, 5]).view(2, 1, 1)
+    )
+    torch.testing.assert_close(
+        y[5], normal[5] * torch.tensor([1.0, 2]).view(2, 1, 1) + torch.tensor([0.0, 1]).view(2, 1, 1)
+    )
+
+
+def test_scales_for_each_class_need_batch_norm() -> None:
+    settings = {"conditioning": "batch-norm", "norm": None}
+    with pytest.raises(UsageError, match=r"needs generator\.norm=batch"):
+        generator("resnet", settings, CLASSES, MNIST_SHAPE)
+    assert generator("resnet", {**settings, "width": 2}, None, MNIST_SHAPE)  # without classes nothing is asked for
+
+
 # what every discriminator with linear heads can have
 
 
@@ -267,16 +330,20 @@ def test_spectral_norm_takes_a_step_of_the_power_method_for_each_pass_in_trainin
     torch.testing.assert_close(heads.state_dict(), expected.state_dict(), rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("extras", [False, True])
 @by_linear
-def test_with_spectral_norm_a_penalty_has_gradients(name: str) -> None:
-    network = with_heads(name, spectral_norm=True, minibatch_std=True)
+def test_a_penalty_differentiates_twice_by_every_weight(name: str, extras: bool) -> None:
+    there = {"spectral_norm", "minibatch_std", "attention"} & settings_of(discriminators[name]).model_fields.keys()
+    network = awakened(with_heads(name, **dict.fromkeys(there, extras)))
     images = torch.rand(N, *MNIST_SHAPE, requires_grad=True)
     output = as_output(network(images, torch.arange(N) % CLASSES, torch.ones(N, LATENT_DIM)))
     (gradients,) = torch.autograd.grad(output.logits.sum(), images, create_graph=True)
     gradients.square().sum().backward()  # type: ignore[no-untyped-call]
-    head = network.head.parametrizations["weight"].original
-    assert head.grad.isfinite().all()
-    assert head.grad.abs().sum() > 0
+    for key, parameter in network.named_parameters():
+        if "bias" not in key and not key.startswith("heads."):  # second derivatives of ReLUs are zero
+            assert parameter.grad is not None, key
+            assert parameter.grad.isfinite().all(), key
+            assert parameter.grad.abs().sum() > 0, key
 
 
 @given(st.integers(1, 13), st.integers(1, 5))

@@ -14,6 +14,7 @@ from torch.nn.utils.parametrize import is_parametrized
 from ganzoo.errors import UsageError
 
 LABEL_DIM = 32  # of the vector that stands for a label beside the latents
+MAX_CHANNELS = 512
 
 ImageShape = tuple[int, int, int]  # (C, H, W)
 
@@ -208,6 +209,11 @@ def pyramid(height: int, width: int, *, smallest: int = 7) -> list[tuple[int, in
     return sizes
 
 
+def channels_at(width: int, stage: int) -> int:
+    """Channels after so many halvings of the images' resolution: twice as many for each, up to 512."""
+    return min(width << stage, max(width, MAX_CHANNELS))
+
+
 def perceptron(sizes: Sequence[int], *, norm: str | None = None, dropout: float = 0.0) -> list[nn.Module]:
     """Return hidden layers of these sizes: linear, batch norm if there is a `norm`, leaky ReLU, dropout."""
     layers: list[nn.Module] = []
@@ -250,6 +256,13 @@ def embed(embedding: nn.Embedding, labels: Tensor | None) -> Tensor:
 def with_labels(x: Tensor, embedding: nn.Embedding | None, labels: Tensor | None) -> Tensor:
     """[N, D] -> [N, D + E], the labels' vectors beside the values; unchanged in an unconditional network."""
     return x if embedding is None else torch.cat([x, embed(embedding, labels)], dim=1)
+
+
+def with_plane(images: Tensor, embedding: nn.Embedding | None, labels: Tensor | None) -> Tensor:
+    """[N, C, H, W] -> [N, C + 1, H, W], a plane for the label beside the colours; unchanged likewise."""
+    if embedding is None:
+        return images
+    return torch.cat([images, embed(embedding, labels).view(-1, 1, *images.shape[2:])], dim=1)
 
 
 def projected(embedding: nn.Embedding, labels: Tensor | None, features: Tensor) -> Tensor:

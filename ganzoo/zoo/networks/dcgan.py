@@ -8,7 +8,6 @@ import math
 from itertools import pairwise
 from typing import Literal
 
-import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
@@ -18,18 +17,13 @@ from ganzoo.zoo.networks.common import (
     ImageShape,
     LinearHeads,
     Output,
-    embed,
+    channels_at,
     label_embedding,
     pyramid,
     with_labels,
+    with_plane,
 )
 from ganzoo.zoo.networks.fused import ImageConv2d
-
-MAX_CHANNELS = 512
-
-
-def _channels(width: int, stage: int) -> int:
-    return min(width << stage, max(width, MAX_CHANNELS))
 
 
 @generators.register("dcgan")
@@ -51,7 +45,7 @@ class DCGANGenerator(nn.Module):
         self.labels = label_embedding(num_classes, LABEL_DIM)
         sizes = pyramid(*self.size)
         top = len(sizes) - 1
-        stem = (_channels(width, top), *sizes[-1])
+        stem = (channels_at(width, top), *sizes[-1])
         inputs = latent_dim + (LABEL_DIM if self.labels else 0)
         bias = norm is None
 
@@ -66,7 +60,7 @@ class DCGANGenerator(nn.Module):
         for stage in range(
             top, 0, -1
         ):  # kernel 4, stride 2: the kernel is a multiple of the stride, so no checkerboard
-            fan_in, fan_out = _channels(width, stage), _channels(width, stage - 1)
+            fan_in, fan_out = channels_at(width, stage), channels_at(width, stage - 1)
             layers += [
                 nn.ConvTranspose2d(fan_in, fan_out, 4, stride=2, padding=1, bias=bias),
                 *activated(fan_out, nn.BatchNorm2d),
@@ -96,11 +90,11 @@ class DCGANDiscriminator(LinearHeads):
         conditioning: Literal["concat", "projection"] | None = "projection",
     ) -> None:
         super().__init__(spectral_norm=spectral_norm, minibatch_std=minibatch_std)
-        self.size = size = image_shape[1:]
+        size = image_shape[1:]
         halved = pyramid(*size, smallest=smallest)[:-1]
         concat = num_classes is not None and conditioning == "concat"
         self.concat = label_embedding(num_classes, math.prod(size)) if concat else None
-        channels = [image_shape[0] + concat, *(_channels(width, stage + 1) for stage in range(len(halved)))]
+        channels = [image_shape[0] + concat, *(channels_at(width, stage + 1) for stage in range(len(halved)))]
         layers: list[nn.Module] = []
         for stage, (fan_in, fan_out) in enumerate(pairwise(channels)):
             normed = norm is not None and stage > 0  # none at the images themselves, as in the paper
@@ -115,10 +109,7 @@ class DCGANDiscriminator(LinearHeads):
         self.build_logits(features, num_classes if conditioning == "projection" else None)
 
     def forward(self, images: Tensor, labels: Tensor | None = None, z: Tensor | None = None) -> Tensor | Output:
-        if self.concat is not None:
-            plane = embed(self.concat, labels).view(-1, 1, *self.size)
-            images = torch.cat([images, plane], dim=1)
-        features = self.body(images)
+        features = self.body(with_plane(images, self.concat, labels))
         return self.answer(features, labels, z, self.projection)
 
 
@@ -139,7 +130,7 @@ class DCGANEncoder(nn.Module):
         size = image_shape[1:]
         stages = len(pyramid(*size)) - 1
         self.labels = label_embedding(num_classes, LABEL_DIM)
-        channels = [image_shape[0], *(_channels(width, stage + 1) for stage in range(stages))]
+        channels = [image_shape[0], *(channels_at(width, stage + 1) for stage in range(stages))]
         layers: list[nn.Module] = []
         for fan_in, fan_out in pairwise(channels):
             layers.append(nn.Conv2d(fan_in, fan_out, 4, stride=2, padding=1, bias=norm is None))

@@ -8,7 +8,6 @@ import math
 from itertools import pairwise
 from typing import Literal
 
-import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
@@ -19,9 +18,9 @@ from ganzoo.zoo.networks.common import (
     ImageShape,
     LinearHeads,
     Output,
-    embed,
     label_embedding,
     with_labels,
+    with_plane,
 )
 from ganzoo.zoo.networks.fused import ConvPool2d, ImageConv2d, UpsampleConv2d
 
@@ -93,10 +92,10 @@ class ResizeConvDiscriminator(LinearHeads):
         conditioning: Literal["concat", "projection"] | None = "projection",
     ) -> None:
         super().__init__(spectral_norm=spectral_norm, minibatch_std=minibatch_std)
-        self.size = image_shape[1:]
-        stages = min(stages, (min(self.size) - 1).bit_length())
+        size = image_shape[1:]
+        stages = min(stages, (min(size) - 1).bit_length())
         concat = num_classes is not None and conditioning == "concat"
-        self.concat = label_embedding(num_classes, math.prod(self.size)) if concat else None
+        self.concat = label_embedding(num_classes, math.prod(size)) if concat else None
         channels = [image_shape[0] + concat, *(width << stage for stage in range(stages))]
         layers: list[nn.Module] = []
         for stage, (fan_in, fan_out) in enumerate(pairwise(channels)):
@@ -110,12 +109,9 @@ class ResizeConvDiscriminator(LinearHeads):
             if norm is not None and stage > 0:  # none at the images themselves
                 layers.append(nn.BatchNorm2d(fan_out))
         self.body = nn.Sequential(*layers, nn.Flatten())
-        features = channels[-1] * math.prod(_halved(self.size, stages))
+        features = channels[-1] * math.prod(_halved(size, stages))
         self.build_logits(features, num_classes if conditioning == "projection" else None)
 
     def forward(self, images: Tensor, labels: Tensor | None = None, z: Tensor | None = None) -> Tensor | Output:
-        if self.concat is not None:
-            plane = embed(self.concat, labels).view(-1, 1, *self.size)
-            images = torch.cat([images, plane], dim=1)
-        features = self.body(images)
+        features = self.body(with_plane(images, self.concat, labels))
         return self.answer(features, labels, z, self.projection)
