@@ -77,6 +77,7 @@ class Precision:
     greatest: int  # grey levels of 255, of any pixel
     mean: float  # grey levels of 255, over all pixels
     repeat: float  # by how much another machine's images may differ from the exporting one's, in [-1, 1]
+    opset: int = 18  # of files that name no other
 
 
 PRECISIONS = {
@@ -98,6 +99,7 @@ PRECISIONS = {
         greatest=255,
         mean=4,
         repeat=0.25,
+        opset=21,  # onnx's ReferenceEvaluator has no DequantizeLinear of 18
     ),
 }
 
@@ -108,7 +110,7 @@ class Form:
 
     precision: str = "fp32"
     layout: str = "float"
-    opset: int = 18
+    opset: int = None  # type: ignore[assignment]  # the precision's own, put in when it is made
 
     def __post_init__(self) -> None:
         for kind, name, table in (("precision", self.precision, PRECISIONS), ("layout", self.layout, LAYOUTS)):
@@ -116,6 +118,8 @@ class Form:
                 from ganzoo.registry import nearest  # its imports are not needed for names that there are
 
                 raise UsageError(f"no {kind} '{name}'{nearest(name, list(table))} (one of {', '.join(table)})")
+        if self.opset is None:
+            object.__setattr__(self, "opset", PRECISIONS[self.precision].opset)
         if self.opset not in OPSETS:
             raise UsageError(f"opset {self.opset}: expected one from {OPSETS.start} to {OPSETS.stop - 1}")
 

@@ -26,7 +26,7 @@ from ganzoo import registry
 from ganzoo.compute import rule
 from ganzoo.compute.device import torch_settings
 from ganzoo.config import Adam, Compute, assemble, read_toml
-from ganzoo.errors import UsageError
+from ganzoo.errors import MachineError, UsageError
 from ganzoo.registry import discriminators, generators, variants
 from ganzoo.runs.opening import load_network
 from ganzoo.training import tuning
@@ -587,6 +587,32 @@ def test_the_rule_and_what_goes_before_it(settings: tuple[str, ...], tiny_images
         threads=1,
         processors=None,  # nobody needed to know
     )
+
+
+class Determined(nn.Module):
+    """Computes a determinant, which torch has in float32 alone."""
+
+    def __init__(self, image_shape: tuple[int, int, int], latent_dim: int, num_classes: int | None) -> None:
+        super().__init__()
+        self.image_shape = image_shape
+        self.layer = nn.Linear(latent_dim, image_shape[1] * image_shape[2])
+
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        image = self.layer(z).view(-1, *self.image_shape)
+        return torch.tanh(image + image.det()[..., None, None])
+
+
+@pytest.mark.usefixtures("registries")
+def test_an_operator_without_bfloat16_is_computed_in_float32(tiny_images: Images, tmp_path: Path) -> None:
+    generators.register("determined")(Determined)
+    determined = "generator={name='determined'}"
+    for changes, expected in ([determined], False), ([], True):
+        config = prepared("gan", tiny_images, *changes).config
+        assert rule.computes_in_bfloat16(config, build_objective(config)) is expected
+    run = train_tiny("gan", tiny_images, tmp_path / "auto", settings=[determined], steps=1)
+    assert run.config.chosen.precision == "float32"
+    with pytest.raises(MachineError, match=r"not implemented for 'BFloat16'\): train with --precision fp32"):
+        train_tiny("gan", tiny_images, tmp_path / "asked", settings=[determined], steps=1, precision="bf16")
 
 
 @given(st.floats(0, 1e15), st.integers(0, 1000))
