@@ -15,7 +15,7 @@ PACKAGES = {"ganzoo": ROOT / "ganzoo", "ganzoo_cli": ROOT / "cli" / "ganzoo_cli"
 # A file imports from its own room and from those before it. What stands in no folder is the contract, the first room.
 CONTRACT = "contract"
 ROOMS = [CONTRACT, "data", "zoo", "compute", "runtime", "runs", "evaluation", "training", "exporting", "synthetic"]
-ROOMS += ["report", "studies", "applications"]
+ROOMS += ["report", "studies", "applications", "testing"]
 FACADES = {
     "ganzoo",
     "ganzoo.plugin",
