@@ -25,10 +25,10 @@ from ganzoo.testing.trials import BATCH_SIZE as BATCH_SIZE
 from ganzoo.testing.trials import BATCHES_PER_EPOCH as BATCHES_PER_EPOCH
 from ganzoo.testing.trials import bits_of as bits_of
 from ganzoo.testing.trials import make_images as make_images
-from ganzoo.testing.trials import narrow as narrow
 from ganzoo.testing.trials import tensors_of as tensors_of
 from ganzoo.zoo.batch import Batch
 from ganzoo.zoo.objectives.base import Objective, Terms
+from ganzoo.zoo.slots import narrow as narrow
 from ganzoo.zoo.terms.base import Drawn, PlayerName
 
 hypothesis_settings.register_profile("ganzoo", deadline=None)  # a shared machine may be slow at any moment

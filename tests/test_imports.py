@@ -22,7 +22,7 @@ FACADES = {
     "ganzoo.distributed",
 }  # and the `__init__` of each room: lazy, of any room's names
 TORCH_FREE = ["errors", "lazy", "moved", "seeds", "files", "sealing", "records", "registry", "config", "plugin"]
-TORCH_FREE += ["zoo.variants", "runtime", "runs.records"]
+TORCH_FREE += ["zoo.variants", "zoo.slots", "zoo.measured", "runtime", "runs.records"]
 TORCH_FREE += ["exporting.parity", "exporting.conversion", "exporting.lean", "exporting.web"]
 TORCH_FREE += ["runs.format", "runs.resolving", "exporting.pagefiles"]
 TORCH_FREE += ["training.interruption", "training.progress", "studies.executors"]

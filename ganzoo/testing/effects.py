@@ -5,34 +5,23 @@ places. It counts as dead if it changes nothing in any variant that its part fit
 part's settings.
 """
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import chain, islice
-from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Any
 
 from ganzoo import registry
-from ganzoo.config import RunConfig, Schedule, Spec, Variant, settings_of
+from ganzoo.config import RunConfig, Schedule, Spec, settings_of
 from ganzoo.errors import UsageError
 from ganzoo.testing.errors import ConformanceError
-from ganzoo.testing.trials import WIDTH, Trials
+from ganzoo.testing.trials import Trials
+from ganzoo.zoo.slots import SLOTS, Place, part_alone, places_of, places_of_part, value_at, values_of, with_values
 
 STEPS = 3
 MORE_STEPS = 12  # for a setting that changes nothing in a few
 CONTEXTS = 20  # at most, of the variants that a part is tried in
 LONGER = 4  # of them, where a setting is tried for longer
 VALUES = 3  # of a setting that are tried in each
-SLOTS = {  # where the parts of each kind stand in a variant
-    "generators": ("generator",),
-    "discriminators": ("discriminator",),
-    "encoders": ("encoder",),
-    "objectives": ("objective",),
-    "losses": ("loss",),
-    "terms": ("terms",),
-    "augmentations": ("augmentations",),
-    "optimizers": ("discriminator_optimizer", "generator_optimizer"),
-}
-Place = tuple[str | int, ...]  # of a part in a variant, such as ("terms", 0); () is the variant itself
 Context = tuple[RunConfig, Place]  # a configuration, and where in it the part stands
 
 
@@ -73,8 +62,8 @@ def dead_settings(trials: Trials, config: RunConfig) -> list[str]:
         lines.append(explain("variant", dead))
     for kind, slots in SLOTS.items():
         parts = registry.REGISTRIES[kind]
-        for place in (place for slot in slots for place in _places(config.variant, slot)):
-            name = _at(config.variant, place).name
+        for place in (place for slot in slots for place in places_of(config.variant, slot)):
+            name = value_at(config.variant, place).name
             contexts = chain(_with_labels(config, place), _contexts(trials, kind, name, ()))
             if dead := _dead(trials, contexts, list(settings_of(parts[name]).model_fields)):
                 lines.append(explain(f"{parts.kind} '{name}'", dead))
@@ -128,7 +117,7 @@ def _matters_elsewhere(trials: Trials, contexts: Sequence[Context], key: str) ->
 def _siblings(config: RunConfig, path: Place) -> Iterator[RunConfig]:
     """Yield the configuration with another value of each other setting of a setting's part."""
     *place, key = path
-    for name in getattr(_at(config.variant, tuple(place)), "settings", {}):
+    for name in getattr(value_at(config.variant, tuple(place)), "settings", {}):
         if name != key:
             yield from islice(_variations(config, (*place, name)), 2)
 
@@ -143,24 +132,20 @@ def _variations(config: RunConfig, path: Place) -> Iterator[RunConfig]:
 
 def _contexts(trials: Trials, kind: str, name: str, settings: Sequence[str]) -> Iterator[Context]:
     """Yield the registered variants with the part in them that train: first those that use it, then the others."""
-    uses: list[Context] = []
-    others: list[Context] = []
-    for variant in registry.variants:
-        config = trials.configure(variant, settings)
-        places = [place for slot in SLOTS[kind] for place in _places(config.variant, slot)]
-        own = [place for place in places if _at(config.variant, place).name == name]
-        (uses if own else others).append((config, own[0] if own else (SLOTS[kind][0],)))
-    table = _defaults(kind, name)
-    for taken, place in [*uses, *(_put(*other, table) for other in others)]:
-        if taken is not None:
-            yield from (context for context in _with_labels(taken, place) if trials.digest(context[0], STEPS))
+    recipes = [trials.configure(variant, settings) for variant in registry.variants]
+    uses = [(config, place) for config in recipes for place in places_of_part(config.variant, kind, name)[:1]]
+    slot, alone = part_alone(kind, name)
+    place = (*slot, 0) if isinstance(alone, list) else slot
+    changed = (_changed(config, slot, alone) for config in recipes if not places_of_part(config.variant, kind, name))
+    for config, place in chain(uses, ((other, place) for other in changed if other)):
+        yield from (context for context in _with_labels(config, place) if trials.digest(context[0], STEPS))
 
 
-def _put(config: RunConfig, place: Place, table: dict[str, Any]) -> tuple[RunConfig | None, Place]:
-    """Put a part into a variant, alone where there may be several. None if that is not legal."""
-    if isinstance(_at(config.variant, place), tuple):
-        return _changed(config, place, [table]), (*place, 0)
-    return _changed(config, place, table), place
+def _changed(config: RunConfig, path: Place, value: Any) -> RunConfig | None:
+    """Return the configuration with another value at a place; None if that is not legal."""
+    with suppress(UsageError):
+        return with_values(config, {path: value})
+    return None
 
 
 def _with_labels(config: RunConfig, place: Place) -> Iterator[Context]:
@@ -171,83 +156,19 @@ def _with_labels(config: RunConfig, place: Place) -> Iterator[Context]:
         yield other, place
 
 
-def _defaults(kind: str, name: str) -> dict[str, Any]:
-    """The part's table: what it needs, and a small width."""
-    fields = settings_of(registry.REGISTRIES[kind][name]).model_fields
-    needed = {key: _values(field.annotation, None)[0] for key, field in fields.items() if field.is_required()}
-    return {"name": name, **({"width": WIDTH} if "width" in fields else {}), **needed}
-
-
-def _places(variant: Variant, slot: str) -> list[Place]:
-    value = getattr(variant, slot)
-    if isinstance(value, tuple):
-        return [(slot, i) for i in range(len(value))]
-    return [] if value is None else [(slot,)]
-
-
-def _at(variant: Variant, path: Place) -> Any:
-    value: Any = variant
-    for key in path:
-        if isinstance(key, str):
-            value = value.settings[key] if isinstance(value, Spec) else getattr(value, key)
-        else:
-            value = value[key]
-    return value
-
-
-def _changed(config: RunConfig, path: Place, value: Any) -> RunConfig | None:
-    """Return the configuration with another value at a place of its variant; None if that is not legal."""
-    document = config.model_dump(mode="json")
-    table: Any = document["variant"]
-    for key in path[:-1]:
-        table = table[key]
-    table[path[-1]] = value
-    try:
-        return RunConfig.from_json(json.dumps(document)).resolve()
-    except UsageError:
-        return None
-
-
 # Other values
 
 
 def _others(config: RunConfig, path: Place) -> list[Any]:
     """Return other values of a setting's type, those first that are likely to matter; some may be out of range."""
     *place, key = path
-    part = _at(config.variant, tuple(place))
+    part = value_at(config.variant, tuple(place))
     fields = type(part).model_fields
     if isinstance(part, Spec):
         kind = next(kind for kind, slots in SLOTS.items() if place[0] in slots)
         fields = settings_of(registry.REGISTRIES[kind][part.name]).model_fields
-    value = _at(config.variant, path)
+    value = value_at(config.variant, path)
     value = value["from"] if Schedule.is_table(value) else value
     return [
-        other for other in _values(fields[str(key)].annotation, value) if (type(other), other) != (type(value), value)
+        other for other in values_of(fields[str(key)].annotation, value) if (type(other), other) != (type(value), value)
     ]
-
-
-def _values(annotation: Any, value: Any) -> list[Any]:
-    """Return values of a type: all of a few, and numbers around the present one, or small ones."""
-    origin, inner = get_origin(annotation), get_args(annotation)
-    if origin is Annotated:
-        return _values(inner[0], value)
-    if origin in (Union, UnionType):
-        return [other for kind in inner for other in _values(kind, value)]
-    if origin is Literal:
-        return list(inner)
-    if origin is tuple and value:
-        kinds = inner if len(inner) == len(value) and inner[-1] is not Ellipsis else [inner[0]] * len(value)
-        return [
-            [*value[:i], other, *value[i + 1 :]]
-            for i, kind in enumerate(kinds)
-            for other in _values(kind, value[i])
-            if other != value[i]
-        ]
-    number = value if isinstance(value, int | float) else 0
-    if annotation is bool:
-        return [True, False]
-    if annotation is int:
-        return [2 * number, number // 2, number + 1, number - 1, 1, 2, 4]
-    if annotation is float:
-        return [2.0 * number, number / 2, (1 + number) / 2, 0.1, 1.0, 0.0]
-    return [None] if annotation is NoneType else []

@@ -22,10 +22,10 @@ from ganzoo.training.prepare import IN_MEMORY, Training, prepare, with_compute
 from ganzoo.training.state import TrainingState
 from ganzoo.training.trainer import start
 from ganzoo.training.updates import Updates
+from ganzoo.zoo.slots import narrow
 
 BATCH_SIZE = 8
 BATCHES_PER_EPOCH = 5  # and three images over, which every epoch drops
-WIDTH = 8  # of the networks that have a `width`: it makes them small, and a check quick
 SMALL = ("train.threads=1", "train.device=cpu", "train.log_every=1")
 CLOCKS = ("seconds", "images_per_s")
 
@@ -45,13 +45,6 @@ def make_images(
     images[labels == 1, half:] += 190
     images[labels == 2, :, :half] += 190
     return images, labels
-
-
-def narrow(variant: str | Variant) -> list[str]:
-    """Return the settings that make a variant's networks small, if they have a `width`."""
-    recipe = assemble(variant).variant
-    networks = {role: getattr(recipe, role) for role in ("generator", "discriminator", "encoder")}
-    return [f"{role}.width={WIDTH}" for role, spec in networks.items() if spec and "width" in spec.settings]
 
 
 class Trials:

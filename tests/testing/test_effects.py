@@ -8,7 +8,7 @@ from pydantic import Field
 from ganzoo.config import Fraction
 from ganzoo.registry import REGISTRIES
 from ganzoo.testing import check_part
-from ganzoo.testing.effects import SLOTS, _values
+from ganzoo.zoo.slots import SLOTS, values_of
 
 
 @pytest.mark.slow
@@ -37,10 +37,10 @@ def test_every_kind_of_part_that_trains_has_its_place() -> None:
     ],
 )
 def test_other_values_are_of_the_type(annotation: Any, value: Any, some: list[Any]) -> None:
-    values = _values(annotation, value)
+    values = values_of(annotation, value)
     assert all(other in values for other in some)
 
 
 @pytest.mark.parametrize("annotation", [str, dict[str, float], Any])
 def test_of_free_text_and_tables_no_value_is_made_up(annotation: Any) -> None:
-    assert _values(annotation, "a") == []
+    assert values_of(annotation, "a") == []
