@@ -21,6 +21,7 @@ import tomllib
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from operator import attrgetter
 from pathlib import Path
@@ -539,6 +540,7 @@ def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
     return tables
 
 
+@cache  # making a model takes a millisecond, and a configuration has ten
 def settings_of(component: Callable[..., Any]) -> type[BaseModel]:
     """A component's settings, its keyword-only arguments, as a pydantic model."""
     function = component.__init__ if inspect.isclass(component) else component

@@ -602,8 +602,10 @@ def test_everything_registered_is_listed(call: Call) -> None:
     assert {kind: [entry["name"] for entry in entries] for kind, entries in listing.items()} == {
         kind: registry.names() for kind, registry in REGISTRIES.items()
     }
-    for entry in (entry for entries in listing.values() for entry in entries):
-        assert entry.keys() == {"name", "aliases", "summary", "owner", "settings"}
+    chosen_by = {"family", "year", "paper", "conditional", "needs", "measured"}
+    for kind, entry in ((kind, entry) for kind, entries in listing.items() for entry in entries):
+        more = chosen_by if kind == "variants" else set()
+        assert entry.keys() == {"name", "aliases", "summary", "owner", "settings"} | more
         assert entry["summary"]
     (gradient,) = [entry for entry in listing["terms"] if entry["name"] == "gradient"]
     assert gradient["settings"] == {"at": "(required)", "target": 0.0, "weight": 1.0, "every": 1}
