@@ -96,7 +96,7 @@ def computes_in_bfloat16(config: RunConfig, objective: Objective) -> bool:
                 with autocast(cpu, "bfloat16"):
                     answer = network(*example_inputs(config, role, EXAMPLES))
                 values = answer if isinstance(answer, tuple) else [logits_of(answer)]
-                torch.stack([value.float().sum() for value in values]).sum().backward()
+                torch.autograd.backward([value.float().sum() for value in values])
     except RuntimeError as error:
         if NO_KERNEL not in str(error):
             raise

@@ -8,6 +8,7 @@ import contextlib
 import io
 import logging
 import tempfile
+import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -41,7 +42,8 @@ def half(model: onnx.ModelProto, feeds: Feeds) -> onnx.ModelProto:
     del model.graph.value_info[:]  # of the graph before it was rewritten; types are inferred again
     # onnxruntime crashes on x86 at some that are float16 (onnxruntime#28392). They have no weights.
     blocked = [*DEFAULT_OP_BLOCK_LIST, "Transpose"]
-    halved = convert_float_to_float16(model, keep_io_types=True, op_block_list=blocked)  # type: ignore[no-untyped-call]
+    with quiet():
+        halved = convert_float_to_float16(model, keep_io_types=True, op_block_list=blocked)  # type: ignore[no-untyped-call]
     return ir.to_proto(TopologicalSortPass()(ir.from_proto(halved)).model)  # the casts of z were put last
 
 
@@ -69,7 +71,7 @@ def eight_bits(model: onnx.ModelProto, feeds: Feeds) -> onnx.ModelProto:
         node.name = f"{node.op_type}_{index}"  # nodes are excluded by their names
     before = list(_up_to_the_first_products(model.graph))
     norms = [node for node in model.graph.node if node.op_type in NORMS]
-    with tempfile.TemporaryDirectory() as directory, _quiet():
+    with tempfile.TemporaryDirectory() as directory, quiet():
         path = Path(directory) / "int8.onnx"
         try:
             quantize_static(
@@ -152,12 +154,20 @@ def _quantize_weights(graph: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> No
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """The quantiser recommends steps that are not needed here."""
+def quiet() -> Iterator[None]:
+    """Keep from the terminal what exporters and quantisers report of themselves: what matters is checked on the file.
+
+    They log and print their traces, and recommend steps that are not needed here.
+    """
     former = logging.root.manager.disable
-    logging.disable(logging.WARNING)
+    logging.disable(logging.CRITICAL)
     try:
-        with contextlib.redirect_stdout(io.StringIO()):
+        with (
+            contextlib.redirect_stdout(nothing := io.StringIO()),
+            contextlib.redirect_stderr(nothing),
+            warnings.catch_warnings(),
+        ):
+            warnings.simplefilter("ignore")
             yield
     finally:
         logging.disable(former)

@@ -9,9 +9,7 @@ weights, and sealed with its own SHA-256. The same run gives the same bytes.
 import contextlib
 import dataclasses
 import hashlib
-import logging
 import re
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -322,7 +320,7 @@ def _translated(
 ) -> onnx.ModelProto:
     batch = torch.export.Dim("batch", min=1)
     try:
-        with _quiet():
+        with conversion.quiet():
             program = torch.onnx.export(
                 fold(network),
                 tuple(inputs.values()),
@@ -348,21 +346,12 @@ def _translated(
         ) from error
     assert program is not None
     model: onnx.ModelProto = program.model_proto
+    if any(value.type.tensor_type.shape.dim[0].HasField("dim_value") for value in model.graph.input):
+        raise VerificationError(
+            f"{whose} cannot be translated: its forward takes the batch size for a constant, as len(x) and "
+            "int(x.shape[0]) do; write x.shape[0], or -1 in a view"
+        )
     return model
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """The exporter talks to itself through warnings and logs; what matters is checked on the file."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
 
 
 def _complete(model: onnx.ModelProto, form: Form, info: GeneratorInfo, about: dict[str, Any]) -> bytes:

@@ -95,12 +95,15 @@ class Pt2(Format):
 def _trace(network: "nn.Module", info: "GeneratorInfo", whose: str) -> "ExportedProgram":
     import torch
 
+    from ganzoo.exporting.conversion import quiet
+
     inputs = [torch.from_numpy(info.latents(0, 0, 2))]  # 2: a size of 0 or 1 would be taken for a constant
     if info.num_classes is not None:
         inputs.append(torch.arange(2) % info.num_classes)
     batch = torch.export.Dim("batch", min=0)
     try:
-        program = torch.export.export(network, tuple(inputs), dynamic_shapes=tuple({0: batch} for _ in inputs))
+        with quiet():
+            program = torch.export.export(network, tuple(inputs), dynamic_shapes=tuple({0: batch} for _ in inputs))
     except Exception as error:  # of torch's compiler, whose classes have no base of their own
         raise VerificationError(
             f"{whose} cannot be translated: {first_line(error)}; its forward must be torch operations alone, the same "
