@@ -37,7 +37,7 @@ from ganzoo.training.updates import Updates
 from ganzoo.zoo.batch import Batch, Noise
 from ganzoo.zoo.build import build_objective
 from ganzoo.zoo.networks.common import Dropout
-from ganzoo.zoo.networks.fused import ConvPool2d, FusedConv2d, UpsampleConv2d, fuse
+from ganzoo.zoo.networks.fused import ConvPool2d, FusedConv2d, PoolConv2d, UpsampleConv2d, fuse
 from ganzoo.zoo.objectives.base import Terms
 from ganzoo.zoo.terms.base import Term, Turn
 from ganzoo.zoo.terms.gradient import FlatCurvature
@@ -60,6 +60,10 @@ def test_the_layers_are_a_resampling_and_a_convolution() -> None:
     enlarged = x.repeat_interleave(2, 2).repeat_interleave(2, 3)
     torch.testing.assert_close(up(x), conv2d(enlarged, up.weight, up.bias, padding=1), rtol=0, atol=0)
     torch.testing.assert_close(interpolate(x, scale_factor=2), enlarged, rtol=0, atol=0)
+    averaged = PoolConv2d(3, 4)
+    fuse(averaged, False)
+    means = x[:, :, :4].unfold(2, 2, 2).unfold(3, 2, 2).mean((4, 5))
+    torch.testing.assert_close(averaged(x)[:, :, :2], conv2d(means, averaged.weight, averaged.bias))
     last = conv2d(x, down.weight, down.bias, padding=1)[:, :, 4:, :2]  # of an odd height: averages of 1 x 2
     torch.testing.assert_close(down(x)[:, :, 2, 0], last.mean((2, 3)))
 
@@ -77,7 +81,7 @@ def outcome(layer: nn.Module, x: Tensor) -> dict[str, Tensor]:
 
 @pytest.mark.slow
 @given(
-    kind=st.sampled_from([UpsampleConv2d, ConvPool2d]),
+    kind=st.sampled_from([UpsampleConv2d, ConvPool2d, PoolConv2d]),
     channels=st.tuples(st.integers(1, 5), st.integers(1, 5)),
     size=st.tuples(st.integers(1, 9), st.integers(1, 9)),
     bias=st.booleans(),
@@ -86,7 +90,7 @@ def outcome(layer: nn.Module, x: Tensor) -> dict[str, Tensor]:
 )
 @settings(max_examples=60)
 def test_two_layers_as_one_are_the_two(
-    kind: type[UpsampleConv2d | ConvPool2d],
+    kind: type[FusedConv2d],
     channels: tuple[int, int],
     size: tuple[int, int],
     bias: bool,

@@ -85,7 +85,7 @@ class Turned(Term):
 
 def test_a_head_that_nobody_builds_is_refused_with_those_who_do() -> None:
     discriminators.register("plain")(Plain)
-    those = "take dcgan, mlp, resize-conv, resnet"
+    those = "take dcgan, mlp, r3gan, resize-conv, resnet"
     settings = ["discriminator=plain"]
     refused(
         f"term 'classification' needs the head 'classes', which .* 'plain' does not build: {those}", "acgan", settings
@@ -111,7 +111,7 @@ def test_a_head_of_a_terms_own_is_built_in_the_size_that_it_asks_for() -> None:
 
 
 def test_what_is_not_asked_for_is_not_built() -> None:
-    for name in ("mlp", "dcgan", "resize-conv", "resnet"):
+    for name in ("mlp", "dcgan", "resize-conv", "resnet", "r3gan"):
         network = build_discriminator(config("gan", [f"discriminator={name}"]))
         assert not any(key.startswith(("heads.", "pair.")) for key in network.state_dict())
         assert isinstance(network(torch.zeros(2, *SHAPE)), Tensor)

@@ -18,6 +18,7 @@ from ganzoo.config import settings_of
 from ganzoo.errors import UsageError
 from ganzoo.registry import Registry, discriminators, generators
 from ganzoo.zoo.networks.common import LinearHeads, Output, as_output, logits_of, minibatch_std, pyramid
+from ganzoo.zoo.networks.r3gan import Block
 from ganzoo.zoo.networks.resnet import Norm, SelfAttention
 from ganzoo.zoo.objectives.base import mixes_samples
 
@@ -78,7 +79,7 @@ def awakened(network: nn.Module) -> nn.Module:
     with torch.no_grad():
         for key, parameter in network.named_parameters():
             if not key.endswith("bias") and not parameter.any():
-                parameter.uniform_(0.1, 0.2)
+                parameter.normal_(std=0.02)
     return network
 
 
@@ -271,6 +272,45 @@ def test_scales_for_each_class_need_batch_norm() -> None:
     with pytest.raises(UsageError, match=r"needs generator\.norm=batch"):
         generator("resnet", settings, CLASSES, MNIST_SHAPE)
     assert generator("resnet", {**settings, "width": 2}, None, MNIST_SHAPE)  # without classes nothing is asked for
+
+
+# R3GAN's networks
+
+
+@pytest.mark.parametrize("shape", [(3, 28, 28), pytest.param((3, 128, 128), marks=pytest.mark.slow)])
+@pytest.mark.parametrize("blocks", [1, 2])
+def test_at_first_a_block_changes_nothing_whatever_their_number(shape: Shape, blocks: int) -> None:
+    torch.manual_seed(0)
+    settings: dict[str, Any] = {"width": 8, "blocks": blocks}
+    network, x = discriminators["r3gan"](shape, None, **settings), torch.randn(N, *shape)
+    count = sum(isinstance(module, Block) for module in network.modules())
+    assert count == blocks * len(pyramid(*shape[1:], smallest=4))
+    with torch.no_grad():
+        for block in network.body:
+            y = block(x)
+            assert not isinstance(block, Block) or torch.equal(x, y)
+            x = y
+    images = generators["r3gan"](shape, LATENT_DIM, None, **settings)(torch.randn(64, LATENT_DIM))
+    assert 0.2 < images.std() < 0.8  # neither all grey, nor all black and white
+
+
+def test_a_blocks_convolutions_start_at_fixups_scale() -> None:
+    torch.manual_seed(0)
+    block = Block(64, expansion=2, group_size=16, blocks=16)
+    assert (block.mix.groups, block.mix.weight.shape) == (8, (128, 16, 3, 3))
+    x = torch.randn(8, 64, 9, 9)
+    for layer in (block.widen, block.mix):
+        with torch.no_grad():
+            y = nn.functional.leaky_relu(layer(x), 0.2)[:, :, 1:-1, 1:-1]
+        assert (y.square().mean() / x.square().mean()).sqrt().item() == pytest.approx(16**-0.25, rel=0.1)
+        x = nn.functional.pad(y, (1, 1, 1, 1), mode="circular")
+
+
+@given(st.integers(1, 24), st.integers(1, 4), st.integers(1, 20))
+def test_groups_divide_the_channels_of_any_width(channels: int, expansion: int, group_size: int) -> None:
+    block = Block(channels, expansion=expansion, group_size=group_size, blocks=1)
+    assert block.mix.weight.shape[1] <= group_size
+    assert block(torch.zeros(1, channels, 2, 2)).shape == (1, channels, 2, 2)
 
 
 # what every discriminator with linear heads can have

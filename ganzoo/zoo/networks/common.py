@@ -100,6 +100,8 @@ class LinearHeads(nn.Module):
         self.projection = projection_embedding(projected, features)
         self.head = nn.Linear(features, 1)
         self._normalise(self)
+        if self.spectral_norm and self.projection is not None:
+            spectral_norm(self.projection)
 
     def build_heads(self, sizes: Mapping[str, int | None]) -> None:
         """Build a linear head of each size; `features` has none."""
@@ -155,12 +157,12 @@ class LinearHeads(nn.Module):
 
 
 def normalise_spectrally(network: nn.Module) -> None:
-    """Have each weight of a network be divided by its largest singular value (Miyato et al. 2018, arXiv:1802.05957).
+    """Divide each layer's weight by its largest singular value (Miyato et al. 2018, arXiv:1802.05957, eq. 8 and 9).
 
-    A step of the power method for each pass follows it (algorithm 1); its vectors are buffers, so that a resumed run
-    has them.
+    A step of the power method for each pass follows that value (algorithm 1); its vectors are buffers, so that a
+    resumed run has them. Vectors for labels are left as they are: they are inputs, and would be made too small to see.
     """
-    layers = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d, nn.Embedding)
+    layers = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
     for module in list(network.modules()):
         if isinstance(module, layers) and not is_parametrized(module, "weight"):
             spectral_norm(module)

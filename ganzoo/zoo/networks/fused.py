@@ -1,6 +1,6 @@
 """Layers that are computed faster than they are written, and exactly: a convolution and what stands beside it as one.
 
-The weights are those of the plain 3 x 3 convolution. `fuse(network, False)` has every such layer of a network compute
+The weights are those of the plain convolution. `fuse(network, False)` has every such layer of a network compute
 what it is by definition.
 """
 
@@ -10,12 +10,13 @@ from torch.nn.functional import avg_pool2d, conv2d, conv_transpose2d, interpolat
 
 
 class FusedConv2d(nn.Conv2d):
-    """A 3 x 3 convolution, padded by 1, that has two ways to be computed."""
+    """A convolution that keeps the size, 3 x 3 unless stated, and that has two ways to be computed."""
 
     fused = True
+    size = 3
 
     def __init__(self, in_channels: int, out_channels: int, *, bias: bool = True) -> None:
-        super().__init__(in_channels, out_channels, 3, padding=1, bias=bias)
+        super().__init__(in_channels, out_channels, self.size, padding=self.size // 2, bias=bias)
 
 
 class UpsampleConv2d(FusedConv2d):
@@ -44,6 +45,21 @@ class ConvPool2d(FusedConv2d):
         if not self.fused or x.shape[2] % 2 or x.shape[3] % 2:
             return avg_pool2d(conv2d(x, weight, self.bias, padding=1), 2, ceil_mode=True)
         return conv2d(x, _laid_out(_widened(weight) / 4, weight), self.bias, stride=2, padding=1)
+
+
+class PoolConv2d(FusedConv2d):
+    """[N, in, H, W] -> [N, out, ceil(H / 2), ceil(W / 2)]: the average of every 2 x 2, then a 1 x 1 convolution.
+
+    Fused it is one convolution, 2 x 2 with stride 2, that reads the pixels once. Odd sizes are not fused, likewise.
+    """
+
+    size = 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.weight
+        if not self.fused or x.shape[2] % 2 or x.shape[3] % 2:
+            return conv2d(avg_pool2d(x, 2, ceil_mode=True), weight, self.bias)
+        return conv2d(x, _laid_out(weight.expand(-1, -1, 2, 2) / 4, weight), self.bias, stride=2)
 
 
 class ImageConv2d(FusedConv2d):

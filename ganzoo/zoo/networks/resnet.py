@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, interpolate, relu
+from torch.nn.functional import interpolate, relu
 
 from ganzoo.errors import UsageError
 from ganzoo.registry import discriminators, generators
@@ -28,7 +28,7 @@ from ganzoo.zoo.networks.common import (
     with_labels,
     with_plane,
 )
-from ganzoo.zoo.networks.fused import ConvPool2d, ImageConv2d, UpsampleConv2d
+from ganzoo.zoo.networks.fused import ConvPool2d, ImageConv2d, PoolConv2d, UpsampleConv2d
 
 ATTENDED = 16  # pixels of the largest resolution that attention is at: what it costs is the fourth power of them
 
@@ -93,7 +93,7 @@ class UpBlock(nn.Module):
         skip = interpolate(self.skip(x), scale_factor=2)  # copies of its pixels are what it makes of copies
         x = self.up(relu(self.first(x, labels)))
         changed: Tensor = self.conv(relu(self.second(x, labels)))
-        return skip + changed
+        return changed + skip
 
 
 class DownBlock(nn.Module):
@@ -105,17 +105,15 @@ class DownBlock(nn.Module):
     def __init__(self, fan_in: int, fan_out: int, *, first: bool = False, halve: bool = True) -> None:
         super().__init__()
         hidden = fan_out if first else fan_in
-        self.is_first, self.halve = first, halve
+        self.is_first = first
         self.conv = nn.Conv2d(fan_in, hidden, 3, padding=1)
         self.down = ConvPool2d(hidden, fan_out) if halve else nn.Conv2d(hidden, fan_out, 3, padding=1)
-        self.skip = nn.Conv2d(fan_in, fan_out, 1, bias=False) if halve or fan_in != fan_out else None
+        self.skip = PoolConv2d(fan_in, fan_out, bias=False) if halve else nn.Conv2d(fan_in, fan_out, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        skip = avg_pool2d(x, 2, ceil_mode=True) if self.halve else x
-        if self.skip is not None:
-            skip = self.skip(skip)
         changed: Tensor = self.down(relu(self.conv(x if self.is_first else relu(x))))
-        return skip + changed
+        skip: Tensor = self.skip(x)
+        return changed + skip
 
 
 def _attended(sizes: list[tuple[int, int]]) -> int:
@@ -184,7 +182,7 @@ class ResNetDiscriminator(LinearHeads):
         image_shape: ImageShape,
         num_classes: int | None,
         *,
-        width: PositiveInt = 32,
+        width: PositiveInt = 24,
         attention: bool = False,
         spectral_norm: bool = False,
         minibatch_std: bool = False,

@@ -1,0 +1,170 @@
+"""R3GAN's networks without any norm (Huang et al. 2024, arXiv:2501.05441, section 4 and appendix).
+
+At each resolution stand residual blocks, an inverted bottleneck around a grouped convolution. Between them the images
+are resampled bilinearly. What keeps the networks in scale is how their weights start (Zhang et al. 2019,
+arXiv:1901.09321). Meant for the relativistic loss with gradient penalties at real and generated images.
+"""
+
+import math
+from typing import Literal, TypeVar
+
+import torch
+from pydantic import PositiveInt
+from torch import Tensor, nn
+from torch.nn.functional import leaky_relu
+
+from ganzoo.registry import discriminators, generators
+from ganzoo.zoo.networks.common import (
+    LABEL_DIM,
+    ImageShape,
+    LinearHeads,
+    Output,
+    channels_at,
+    label_embedding,
+    pyramid,
+    with_labels,
+    with_plane,
+)
+from ganzoo.zoo.networks.fused import PoolConv2d
+
+SLOPE = 0.2  # of the leaky ReLUs
+
+Layer = TypeVar("Layer", nn.Linear, nn.Conv2d, PoolConv2d)
+
+
+def _started(layer: Layer, gain: float = 1.0) -> Layer:
+    """Start a layer so that its outputs have `gain` times the scale of its inputs, and return it."""
+    nn.init.normal_(layer.weight, std=gain / math.sqrt(layer.weight[0].numel()))
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+def _doubled(fan_in: int, fan_out: int) -> list[nn.Module]:
+    """Layers that double the resolution; the 1 x 1 convolution comes first, where there are fewer pixels."""
+    if fan_in == fan_out:
+        return [nn.Upsample(scale_factor=2, mode="bilinear")]
+    return [_started(nn.Conv2d(fan_in, fan_out, 1, bias=False)), nn.Upsample(scale_factor=2, mode="bilinear")]
+
+
+def _halved(fan_in: int, fan_out: int) -> nn.Module:
+    """A layer that halves the resolution, rounded up: what is halfway between pixels is their mean."""
+    if fan_in == fan_out:
+        return nn.AvgPool2d(2, ceil_mode=True)
+    return _started(PoolConv2d(fan_in, fan_out, bias=False))
+
+
+class Block(nn.Module):
+    """[N, C, H, W] -> [N, C, H, W]: to x is added what a wider grouped convolution between two 1 x 1 ones makes of it.
+
+    The last of the three starts at 0, the others the smaller, the more blocks a network has: at the scale that keeps
+    their input's, times `blocks` ** (-1/4), as Fixup has it for branches of three layers.
+    """
+
+    def __init__(self, channels: int, *, expansion: int, group_size: int, blocks: int) -> None:
+        super().__init__()
+        hidden = expansion * channels
+        groups = hidden // math.gcd(hidden, group_size)
+        gain = math.sqrt(2 / (1 + SLOPE**2)) * blocks**-0.25
+        self.widen = _started(nn.Conv2d(channels, hidden, 1), gain)
+        self.mix = _started(nn.Conv2d(hidden, hidden, 3, padding=1, groups=groups), gain)
+        self.narrow = _started(nn.Conv2d(hidden, channels, 1, bias=False), 0.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = leaky_relu(self.mix(leaky_relu(self.widen(x), SLOPE)), SLOPE)
+        changed: Tensor = self.narrow(hidden)
+        return x + changed
+
+
+class Basis(nn.Module):
+    """z [N, D] -> [N, C, H, W]: learned images of the lowest resolution, each as strong as a linear map of z says."""
+
+    def __init__(self, inputs: int, channels: int, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.images = nn.Parameter(torch.randn(channels, *size))
+        self.strengths = _started(nn.Linear(inputs, channels, bias=False))
+
+    def forward(self, z: Tensor) -> Tensor:
+        strengths: Tensor = self.strengths(z)
+        return self.images * strengths[:, :, None, None]
+
+
+@generators.register("r3gan")
+class R3GANGenerator(nn.Module):
+    """z [N, latent_dim] (and labels [N]) -> images [N, C, H, W] in [-1, 1], by residual blocks without norm."""
+
+    def __init__(
+        self,
+        image_shape: ImageShape,
+        latent_dim: int,
+        num_classes: int | None,
+        *,
+        width: PositiveInt = 16,
+        blocks: PositiveInt = 1,
+        expansion: PositiveInt = 2,
+        group_size: PositiveInt = 16,
+        conditioning: Literal["concat"] = "concat",
+    ) -> None:
+        super().__init__()
+        self.size = image_shape[1:]
+        self.labels = label_embedding(num_classes, LABEL_DIM)
+        sizes = pyramid(*self.size)
+        channels = [channels_at(width, stage) for stage in range(len(sizes))]
+        shape = {"expansion": expansion, "group_size": group_size, "blocks": blocks * len(sizes)}
+        layers: list[nn.Module] = [Basis(latent_dim + (LABEL_DIM if self.labels else 0), channels[-1], sizes[-1])]
+        for stage in reversed(range(len(sizes))):
+            layers += [Block(channels[stage], **shape) for _ in range(blocks)]
+            if stage > 0:
+                layers += _doubled(channels[stage], channels[stage - 1])
+        self.body = nn.Sequential(*layers, _started(nn.Conv2d(width, image_shape[0], 1)), nn.Tanh())
+
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        height, width = self.size
+        images: Tensor = self.body(with_labels(z, self.labels, labels))
+        return images[:, :, :height, :width]  # odd sizes were rounded up
+
+
+@discriminators.register("r3gan")
+class R3GANDiscriminator(LinearHeads):
+    """images [N, C, H, W] (and labels [N]) -> logits [N], the generator mirrored, down to at most 4 pixels.
+
+    Each channel of the last resolution becomes a feature, by weights for its pixels. With `spectral_norm` the blocks'
+    last convolutions start at random: a weight of zeros has no largest singular value to be divided by.
+    """
+
+    def __init__(
+        self,
+        image_shape: ImageShape,
+        num_classes: int | None,
+        *,
+        width: PositiveInt = 16,
+        blocks: PositiveInt = 1,
+        expansion: PositiveInt = 2,
+        group_size: PositiveInt = 16,
+        spectral_norm: bool = False,
+        minibatch_std: bool = False,
+        conditioning: Literal["concat", "projection"] | None = "projection",
+    ) -> None:
+        super().__init__(spectral_norm=spectral_norm, minibatch_std=minibatch_std)
+        sizes = pyramid(*image_shape[1:], smallest=4)
+        concat = num_classes is not None and conditioning == "concat"
+        self.concat = label_embedding(num_classes, math.prod(image_shape[1:])) if concat else None
+        channels = [channels_at(width, stage) for stage in range(len(sizes))]
+        shape = {"expansion": expansion, "group_size": group_size, "blocks": blocks * len(sizes)}
+        layers: list[nn.Module] = [_started(nn.Conv2d(image_shape[0] + concat, width, 1))]
+        for stage in range(len(sizes)):
+            if stage > 0:
+                layers.append(_halved(channels[stage - 1], channels[stage]))
+            layers += [Block(channels[stage], **shape) for _ in range(blocks)]
+        features = channels[-1]
+        last = _started(nn.Conv2d(features, features, sizes[-1], groups=features, bias=False))
+        self.body = nn.Sequential(*layers, last, nn.Flatten())
+        if spectral_norm:
+            for block in self.body.modules():
+                if isinstance(block, Block):
+                    _started(block.narrow)
+        self.build_logits(features, num_classes if conditioning == "projection" else None)
+
+    def forward(self, images: Tensor, labels: Tensor | None = None, z: Tensor | None = None) -> Tensor | Output:
+        features = self.body(with_plane(images, self.concat, labels))
+        return self.answer(features, labels, z, self.projection)
