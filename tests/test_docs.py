@@ -224,6 +224,7 @@ def test_commands_name_options_that_exist() -> None:
         "verify",
         "benchmark",
         "list",
+        "new",
     }
     for name in {words[0] for words in commands}:
         command = [sys.executable, "-m", "ganzoo_cli", name, "--help"]

@@ -26,6 +26,7 @@ TORCH_FREE += ["zoo.variants", "zoo.slots", "zoo.measured", "runtime", "runs.rec
 TORCH_FREE += ["exporting.parity", "exporting.conversion", "exporting.lean", "exporting.web"]
 TORCH_FREE += ["runs.format", "runs.resolving", "exporting.pagefiles"]
 TORCH_FREE += ["training.interruption", "training.progress", "studies.executors"]
+TORCH_FREE += ["testing.errors", "testing.pytest_plugin", "testing.scaffold"]
 
 
 def module_name(package: str, path: Path) -> str:

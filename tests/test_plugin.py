@@ -91,6 +91,18 @@ def test_it_is_listed_for_people_with_its_paper(environment: Environment) -> Non
     )
 
 
+CONFORMS = """
+from ganzoo.testing import check_part, check_variant
+for kind, name in (("generators", "resize"), ("terms", "mirrored"), ("objectives", "two-sided")):
+    check_part(kind, name)
+check_variant("resize-gan")
+"""
+
+
+def test_it_keeps_the_rules(environment: Environment) -> None:
+    environment.run("-c", CONFORMS)
+
+
 def test_it_trains_and_draws(environment: Environment, trained: Path) -> None:
     assert len(list((trained / "checkpoints").iterdir())) == 1
     metrics = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]

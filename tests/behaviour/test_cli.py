@@ -42,7 +42,7 @@ from ganzoo.runtime.forms import PRECISIONS
 from ganzoo.sealing import BLANK
 from ganzoo.training import prepare
 
-COMMANDS = ("train", "resume", "sample", "export", "info", "verify", "benchmark", "list")
+COMMANDS = ("train", "resume", "sample", "export", "info", "verify", "benchmark", "list", "new")
 SMALL = ["--steps", "6", "--batch-size", "16", "--set", "generator.width=8", "--set", "discriminator.width=8"]
 CADENCES = ["--set", "train.log_every=2", "--set", "train.checkpoint_every=3", "--sample-epochs", "1"]
 TRAIN = ["train", "--variant", "gan", "--dataset", "npz:plain.npz", "--steps", "1"]
@@ -783,6 +783,12 @@ OTHER_COMMANDS: list[Wrong] = [
     (["resume", "--steps", "9", "--minutes", "1"], "two budgets at once: steps and minutes"),
     (["resume", "--steps", "-3"], "train.steps = -3: must be greater than or equal to 0"),
     (["resume", "--minutes", "nan"], "train.minutes = nan: must be a finite number"),
+    (["new", "network", "my-net"], "ganzoo new network: expected ganzoo new variant NAME"),
+    (["new", "variant", "My GAN"], "'My GAN' is not a name for a variant: expected lower-case words .* as in my-gan"),
+    (["new", "variant", "class"], "'class' is not a name for a variant"),
+    (["new", "variant", "dcgan"], "the variant 'dcgan' is registered already: choose another name"),
+    (["new", "variant", "torch"], "'torch' would hide the installed module 'torch'"),
+    (["new", "variant", "my-gan", "--out", "runs"], "runs exists; a new package needs a directory of its own"),
     (["list", "variant"], r"no kind 'variant'; did you mean 'variants'\? \(one of variants, generators"),
 ]
 
