@@ -1,4 +1,4 @@
-"""The conditional DCGAN: the networks of Radford et al. 2016 (arXiv:1511.06434), given labels as in cGAN."""
+"""Conditional DCGAN (Radford et al. 2016, arXiv:1511.06434): its networks are given the label, as in `cgan`."""
 
 from ganzoo.plugin import Adam, Spec, Variant, variants
 

@@ -9,7 +9,7 @@ def clustergan() -> Variant:
         family="structured",
         latent_dim=30,
         codes=(Code(name="cluster", kind="categorical", size=10),),
-        objective=Spec("clustering"),
+        objective=Spec("clustering", latent_weight=1.0, code_weight=0.1),
         generator=Spec("mlp"),
         discriminator=Spec("mlp"),
         encoder=Spec("mlp"),

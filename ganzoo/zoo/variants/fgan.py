@@ -9,7 +9,7 @@ def fgan() -> Variant:
         family="game",
         generator=Spec("dcgan"),
         discriminator=Spec("dcgan"),
-        loss=Spec("f-divergence", divergence="squared-hellinger"),
+        loss=Spec("f-divergence", divergence="jensen-shannon"),
         terms=(Spec("gradient", at="real", weight=0.1, every=16),),
         generator_optimizer=Adam(lr=0.002, betas=(0.0, 0.99)),
         discriminator_optimizer=Adam(lr=0.002, betas=(0.0, 0.99)),

@@ -1,4 +1,4 @@
-"""The hinge game (Lim & Ye 2017, arXiv:1705.02894): the discriminator has no use for logits beyond its margin."""
+"""Hinge GAN (Lim & Ye 2017, arXiv:1705.02894): logits beyond a margin of 1 teach the discriminator nothing more."""
 
 from ganzoo.plugin import Adam, Spec, Variant, variants
 

@@ -1,4 +1,4 @@
-"""The minimax game (Goodfellow et al. 2014, arXiv:1406.2661, eq. 1), as it is analysed and rarely trained."""
+"""Minimax GAN (Goodfellow et al. 2014, arXiv:1406.2661, eq. 1): the game as it is analysed, and rarely trained."""
 
 from ganzoo.plugin import Adam, Spec, Variant, variants
 
