@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 import ganzoo
 from ganzoo import registry
+from ganzoo.compute.distributed import ALONE, World
 from ganzoo.runs.run import Run
 from ganzoo.runtime.images import save_npz
 from ganzoo.testing.trials import BATCH_SIZE as BATCH_SIZE
@@ -26,6 +27,8 @@ from ganzoo.testing.trials import BATCHES_PER_EPOCH as BATCHES_PER_EPOCH
 from ganzoo.testing.trials import bits_of as bits_of
 from ganzoo.testing.trials import make_images as make_images
 from ganzoo.testing.trials import tensors_of as tensors_of
+from ganzoo.training.prepare import configure
+from ganzoo.training.trainer import start
 from ganzoo.zoo.batch import Batch
 from ganzoo.zoo.objectives.base import Objective, Terms
 from ganzoo.zoo.slots import narrow as narrow
@@ -82,10 +85,22 @@ def supervised(registries: None) -> None:
     exec(SUPERVISED, {"__name__": "supervised"})
 
 
-def train_tiny(variant: str, images: Any, out: Path, *, settings: Sequence[str] = (), **options: Any) -> Run:
-    """A run of a few small steps on one thread."""
-    options = {"batch_size": BATCH_SIZE, "progress": False, **options}
-    return ganzoo.train(variant, images, out=out, settings=[*narrow(variant), "train.threads=1", *settings], **options)
+def train_tiny(
+    variant: str,
+    images: Any,
+    out: Path,
+    *,
+    settings: Sequence[str] = (),
+    horizon: int | None = None,
+    progress: bool = False,
+    world: World = ALONE,
+    **options: Any,
+) -> Run:
+    """A run of a few small steps on one thread; schedules end after `horizon` steps, or with the budget."""
+    settings = [*narrow(variant), "train.threads=1", *settings]
+    config = configure(variant, images, settings=settings, **{"batch_size": BATCH_SIZE, **options})
+    config = config if horizon is None else config.with_horizon(horizon)
+    return start(config, images, out=out, progress=progress, world=world)
 
 
 def terms_of(objective: Objective, player: PlayerName, batch: Batch, drawn: Drawn | None = None) -> Terms:

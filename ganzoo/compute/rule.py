@@ -29,6 +29,7 @@ EXAMPLES = 2  # that the networks are called on: batch norm needs two
 WORK_PER_THREAD = 12e6
 
 
+@torch.inference_mode(False)  # the networks are differentiated, wherever this is called from
 def choose(config: RunConfig, device: torch.device, processors: int | None, share: int = 1) -> Compute:
     """Return how a run computes.
 

@@ -65,7 +65,7 @@ class Whole:
 def whole(request: pytest.FixtureRequest, tiny_images: Images, tmp_path_factory: pytest.TempPathFactory) -> Whole:
     variant, settings = CASES[request.param]
     out = tmp_path_factory.mktemp("whole") / "run"
-    run = train_tiny(variant, tiny_images, out, steps=10, settings=[*EVENTS, *settings])
+    run = train_tiny(variant, tiny_images, out, steps=10, horizon=10, settings=[*EVENTS, *settings])
     return Whole(variant, settings, bits_of(run))
 
 
@@ -74,7 +74,9 @@ def resumed(run: Run, images: Images, **budget: Any) -> Run:
 
 
 def test_five_and_five_steps_are_ten(whole: Whole, tiny_images: Images, tmp_path: Path) -> None:
-    run = train_tiny(whole.variant, tiny_images, tmp_path / "run", steps=5, settings=[*EVENTS, *whole.settings])
+    run = train_tiny(
+        whole.variant, tiny_images, tmp_path / "run", steps=5, horizon=10, settings=[*EVENTS, *whole.settings]
+    )
     assert run.latest_checkpoint().step == 5
     resumed(run, tiny_images, steps=10)
     bits = bits_of(run)
@@ -88,7 +90,9 @@ def test_five_and_five_steps_are_ten(whole: Whole, tiny_images: Images, tmp_path
 
 
 def test_three_sittings_are_one(whole: Whole, tiny_images: Images, tmp_path: Path) -> None:
-    run = train_tiny(whole.variant, tiny_images, tmp_path / "run", steps=3, settings=[*EVENTS, *whole.settings])
+    run = train_tiny(
+        whole.variant, tiny_images, tmp_path / "run", steps=3, horizon=10, settings=[*EVENTS, *whole.settings]
+    )
     resumed(run, tiny_images, steps=7)
     resumed(run, tiny_images, steps=10)
     assert bits_of(run) == whole.bits
@@ -121,7 +125,7 @@ def test_labelled_batches_go_on_where_they_were(
     settings = [*EVENTS, 'terms=["supervised"]', "critic_steps=2"]
 
     def train(name: str, steps: int, seed: int = 0) -> Run:
-        options = {"labels_per_class": labels_per_class, "seed": seed}
+        options: dict[str, Any] = {"labels_per_class": labels_per_class, "seed": seed}
         return train_tiny("gan", tiny_images, tmp_path / name, steps=steps, settings=settings, **options)
 
     whole = train("whole", 7)

@@ -42,7 +42,7 @@ def refused(message: str, *arguments: Any, **data: Any) -> None:
 
 @pytest.mark.parametrize("name", variants.names())
 def test_every_network_owns_its_parameters_and_shared_heads_have_two_owners(name: str) -> None:
-    objective = build_objective(config(name))
+    objective = build_objective(config(name).with_horizon(5))
     everything = dict(objective.named_parameters())
     owned = {player: objective.owned_by(player) for player in ("discriminator", "generator")}
     assert {key: id(value) for player in owned.values() for key, value in player.items()} == {
