@@ -28,7 +28,7 @@ class Bidirectional(Objective):
         if wrong:
             raise UsageError(
                 f"the term '{wrong[0]}' asks for the logits of images that belong to no latent, and the objective "
-                "'bidirectional' sees pairs: take the penalty at the real images (at = 'real')"
+                "'bidirectional' sees pairs: take the penalty at the real images, --set terms.N.at=real"
             )
 
     def draw(self, batch: Batch) -> Drawn:
