@@ -29,7 +29,7 @@ class Bidirectional(Objective):
                 raise UsageError(
                     f"the term '{name}' asks for the logits of images that belong to no latent, and the objective "
                     "'bidirectional' sees pairs: take one that reads those of the real images alone, such as the "
-                    "gradient penalty with at = 'real'"
+                    "gradient penalty with --set terms.N.at=real"
                 )
 
     def draw(self, batch: Batch) -> Drawn:
