@@ -476,6 +476,34 @@ def precisions_table() -> str:
     return "\n".join(lines)
 
 
+def other_runtimes_table() -> str:
+    """Return what benchmarks/other_runtimes.py found: each runtime, and how near its images are in each form."""
+    found = _results("other_runtimes")
+    forms = list(dict.fromkeys((row["variant"], row["precision"]) for row in found["rows"]))
+    heads = " | ".join(f"`{variant}`, {precision}" for variant, precision in forms)
+    lines, notes = [f"| runtime | {heads} |", f"|---|{'---|' * len(forms)}"], []
+    for name, version in found["versions"].items():
+        rows = {(row["variant"], row["precision"]): row for row in found["rows"] if row["runtime"] == name}
+        cells = [_distance(rows[form], notes) for form in forms]
+        remark = next((row["remark"] for row in rows.values() if row.get("remark")), "")
+        title = " ".join(filter(None, [name, version, f"({remark})" if remark else ""]))
+        lines.append(f"| {title} | {' | '.join(cells)} |")
+    reasons = [f"{number}. {note}" for number, note in enumerate(notes, 1)]
+    return "\n\n".join([_with_source(lines, found), "\n".join(reasons)]) if notes else _with_source(lines, found)
+
+
+def _distance(row: dict[str, Any], notes: list[str]) -> str:
+    """Return a difference, or the number of the note that has the reason why there is none."""
+    error = row.get("error")
+    if error is None:
+        return f"{row['difference']:.1g}"
+    if error == "not installed":
+        return error
+    if error not in notes:
+        notes.append(error)
+    return f"no ({notes.index(error) + 1})"
+
+
 def forms_table() -> str:
     """Return what benchmarks/forms.py found of each variant in each form: a row per precision, and each failure."""
     found = _results("forms")
@@ -602,6 +630,7 @@ TABLES = {
     "layouts": layouts_table,
     "precisions": precisions_table,
     "forms": forms_table,
+    "other_runtimes": other_runtimes_table,
     "graphs": graphs_table,
     "judge": judge_table,
     "figures": figures_table,

@@ -45,8 +45,7 @@ def check_variant(
         raise UsageError(f"no rule '{unknown[0]}': expected some of {', '.join(RULES)}")
     trials = Trials(image_size)
     with tempfile.TemporaryDirectory() as directory:
-        config = trials.configure(name, settings).with_horizon(STEPS)  # else two steps and four had other schedules
-        subject = Subject(registry.variants.canonical(name), trials, config, Path(directory))
+        subject = Subject(registry.variants.canonical(name), trials, trials.configure(name, settings), Path(directory))
         for rule in chosen:
             try:
                 RULES[rule](subject)

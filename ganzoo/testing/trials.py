@@ -26,6 +26,7 @@ from ganzoo.zoo.slots import narrow
 
 BATCH_SIZE = 8
 BATCHES_PER_EPOCH = 5  # and three images over, which every epoch drops
+HORIZON = 4  # steps of schedules without one of their own
 SMALL = ("train.threads=1", "train.device=cpu", "train.log_every=1")
 CLOCKS = ("seconds", "images_per_s")
 
@@ -61,9 +62,13 @@ class Trials:
         return Trials(2 * self.image_size)
 
     def configure(self, variant: str | Variant, settings: Sequence[str] = ()) -> RunConfig:
-        """Return a variant's configuration with small networks and batches, on one thread of the CPU."""
+        """Return a variant's configuration with small networks and batches, on one thread of the CPU.
+
+        Its schedules end after a few steps, whatever the budget: else training in two parts would be something else.
+        """
         flags = {"data": {"source": IN_MEMORY, "batch_size": BATCH_SIZE}}
-        return assemble(variant, settings=[*narrow(variant), *SMALL, *settings], flags=flags)
+        config = assemble(variant, settings=[*narrow(variant), *SMALL, *settings], flags=flags)
+        return config.with_horizon(HORIZON)
 
     def prepare(self, config: RunConfig, steps: int) -> Training:
         """Return a training of so many steps that can begin."""

@@ -333,7 +333,7 @@ class Branching(Network):
 
 UNFAITHFUL = {
     "moody": (Moody, r"differs from the run's by \d.*grey levels"),
-    "noisy": (Noisy, r"cannot be used: .*it draws noise of its own \(RandomUniformLike\)"),
+    "noisy": (Noisy, "generator 'noisy' draws noise of its own in its forward.*--noise constant"),
     "broken": (Broken, "NaN or infinity"),
     "counting": (
         Counting,
