@@ -115,7 +115,7 @@ def build_objective(config: RunConfig) -> Objective:
     if getattr(objective_class, "encodes_code", False) and variant.categorical_code is None:
         raise UsageError(
             f"the objective '{variant.objective.name}' needs a categorical code, whose values are its clusters: "
-            'codes=[{name="cluster", kind="categorical", size=10}]'
+            '--set \'codes=[{name="cluster", kind="categorical", size=10}]\''
         )
     if variant.encoder is not None and not encodes:
         raise UsageError(
@@ -236,7 +236,7 @@ def _heads(config: RunConfig, terms: Sequence[Term]) -> dict[str, int | None]:
                 what = (
                     "classes in the data"
                     if name == "classes"
-                    else "codes: name some with codes=[{name=..., kind=..., size=...}]"
+                    else 'codes: --set \'codes=[{name="style", kind="uniform", size=2}]\''
                 )
                 raise UsageError(f"the term '{term.term}' needs the head '{name}', and there are no {what}")
             if name in heads and heads[name] != size:
@@ -262,7 +262,7 @@ def _check_head(name: str, size: int | None, config: RunConfig, network: nn.Modu
 def _check_class_logits(config: RunConfig, network: nn.Module, heads: Mapping[str, int | None]) -> None:
     whose = f"the objective '{config.variant.objective.name}'"
     if "classes" not in heads:
-        raise UsageError(f"{whose} needs a term that trains the class head, such as supervision: add it to the terms")
+        raise UsageError(f"{whose} needs a term that trains the head 'classes': --set 'terms=[\"supervision\"]'")
     if config.variant.conditional:
         raise UsageError(f"{whose} finds the class, which a conditional variant is given: --set conditional=false")
     if not hasattr(network, "use_class_logits"):

@@ -92,9 +92,9 @@ def test_a_run_learns_the_classes_from_two_labels_of_each(tiny_images: Images, t
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (["terms=[]"], "needs a term that trains the class head, such as supervision"),
+        (["terms=[]"], "needs a term that trains the head 'classes': --set"),
         (["conditional=true", "discriminator.conditioning=none"], "--set conditional=false"),
-        (["discriminator=autoencoder", "terms=['feature-matching']"], "class head"),
+        (["discriminator=autoencoder", "terms=['feature-matching']"], "head 'classes'"),
     ],
 )
 def test_what_cannot_work_is_refused(settings: list[str], message: str) -> None:
