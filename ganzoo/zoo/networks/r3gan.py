@@ -91,7 +91,10 @@ class Basis(nn.Module):
 
 @generators.register("r3gan")
 class R3GANGenerator(nn.Module):
-    """z [N, latent_dim] (and labels [N]) -> images [N, C, H, W] in [-1, 1], by residual blocks without norm."""
+    """z [N, latent_dim] (and labels [N]) -> images [N, C, H, W] in [-1, 1], by residual blocks without norm.
+
+    While it is trained they may leave [-1, 1]: without a norm a tanh soon has no slope left to learn by.
+    """
 
     def __init__(
         self,
@@ -116,12 +119,12 @@ class R3GANGenerator(nn.Module):
             layers += [Block(channels[stage], **shape) for _ in range(blocks)]
             if stage > 0:
                 layers += _doubled(channels[stage], channels[stage - 1])
-        self.body = nn.Sequential(*layers, _started(nn.Conv2d(width, image_shape[0], 1)), nn.Tanh())
+        self.body = nn.Sequential(*layers, _started(nn.Conv2d(width, image_shape[0], 1)))
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         height, width = self.size
-        images: Tensor = self.body(with_labels(z, self.labels, labels))
-        return images[:, :, :height, :width]  # odd sizes were rounded up
+        images: Tensor = self.body(with_labels(z, self.labels, labels))[:, :, :height, :width]  # odd sizes: rounded up
+        return images if self.training else images.clamp(-1, 1)
 
 
 @discriminators.register("r3gan")
