@@ -108,7 +108,7 @@ def _draw(subject: Subject) -> None:
         config = subject.config.model_copy(update={"variant": variant})
         try:
             config = Trials(subject.trials.image_size, channels).prepare(config, 1).config
-            objective = build_objective(config)
+            objective = build_objective(config).eval()
         except UsageError:
             if as_it_is:
                 raise
@@ -117,7 +117,7 @@ def _draw(subject: Subject) -> None:
         with torch.no_grad():
             images = objective.generator(torch.randn(IMAGES, config.variant.z_dim), *inputs[1:])
         if not images.abs().max() <= 1:
-            raise ConformanceError(f"its images reach {images.abs().max():.3g}: end the generator with a tanh")
+            raise ConformanceError(f"its images reach {images.abs().max():.3g}: end the generator with a tanh, or clamp")
 
 
 def _train(subject: Subject) -> None:
