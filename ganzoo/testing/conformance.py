@@ -117,7 +117,9 @@ def _draw(subject: Subject) -> None:
         with torch.no_grad():
             images = objective.generator(torch.randn(IMAGES, config.variant.z_dim), *inputs[1:])
         if not images.abs().max() <= 1:
-            raise ConformanceError(f"its images reach {images.abs().max():.3g}: end the generator with a tanh, or clamp")
+            raise ConformanceError(
+                f"its images reach {images.abs().max():.3g}: end the generator with a tanh, or clamp"
+            )
 
 
 def _train(subject: Subject) -> None:

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -221,7 +222,12 @@ def with_budget(config: RunConfig, budget: Mapping[str, float | None], seconds: 
 
 
 def recipe(config: RunConfig) -> str:
-    """All of a configuration that runs have in common if they are repetitions of one another."""
+    """Return all of a configuration that runs have in common if they are repetitions of one another.
+
+    Settings that parts have gained since a run was made have their defaults, unless its plug-in is gone.
+    """
+    with suppress(UsageError):
+        config = config.resolve()
     train = config.train.model_dump(mode="json", include={*BUDGETS, "ema"})
     # Memory and note may depend on how much was free that day.
     data = config.data.model_dump(mode="json", exclude={"memory"})

@@ -145,7 +145,10 @@ def build_objective(config: RunConfig) -> Objective:
     )
     _check_shapes(objective, config, terms)
     if config.data.batch_size == 1 and mixes_samples(objective):
-        raise UsageError("data.batch_size = 1: batch norm needs at least 2 images; drop it with generator.norm=none")
+        raise UsageError(
+            "data.batch_size = 1: batch norm needs at least 2 images, and so does minibatch standard deviation; drop "
+            "them with generator.norm=none, discriminator.minibatch_std=false"
+        )
     return objective
 
 
