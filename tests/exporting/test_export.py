@@ -18,6 +18,7 @@ import pytest
 import torch
 from conftest import narrow
 from numpy.typing import NDArray
+from onnx.reference import ReferenceEvaluator
 from torch import Tensor, nn
 
 import ganzoo
@@ -503,6 +504,16 @@ def test_8_bits_are_used_where_they_pay(files: Files) -> None:
         assert types[made_by[node.input[1]].input[0]] == onnx.TensorProto.INT8
     quantized = [made_by.get(node.input[0]) for node in products]
     assert [node is not None and node.op_type == "DequantizeLinear" for node in quantized] == [False, True, True, True]
+
+
+@pytest.mark.slow
+def test_8_bits_are_of_an_opset_that_onnxs_own_evaluator_runs(digits: Run, files: Files, tmp_path: Path) -> None:
+    exported = files("int8", "float")
+    z, labels = seeds.latents(9, 64, 0, 3), np.arange(3)
+    drawn: Any = ReferenceEvaluator(str(exported.path)).run(None, {"z": z, "labels": labels})
+    np.testing.assert_allclose(drawn[0], runtime.load(exported.path).generate(z, labels), atol=1e-4)
+    assert exported.opset == onnx.load(exported.path).opset_import[0].version == 21
+    assert export(digits, tmp_path / "x.onnx", precision="int8", opset=18).opset == 18  # if it is asked for
 
 
 @pytest.mark.slow
