@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 import ganzoo
 from ganzoo import registry
 from ganzoo.compute.distributed import ALONE, World
+from ganzoo.config import Variant
 from ganzoo.runs.run import Run
 from ganzoo.runtime.images import save_npz
 from ganzoo.testing.trials import BATCH_SIZE as BATCH_SIZE
@@ -83,6 +84,24 @@ def registries() -> Iterator[None]:
 def supervised(registries: None) -> None:
     """The term `supervised` is registered meanwhile."""
     exec(SUPERVISED, {"__name__": "supervised"})
+
+
+def one_of_each(kind: Callable[[Variant], object]) -> list[str]:
+    """The first variant of each kind: what depends on nothing else is tested of these, and not of all."""
+    return list({repr(kind(registry.variants[name]())): name for name in reversed(registry.variants.names())}.values())
+
+
+def generator_kind(variant: Variant) -> object:
+    """What a generator is, but for its sizes: its network, the ways that it takes, and what its labels are."""
+    settings = variant.generator.settings.items()
+    ways = [(key, value) for key, value in settings if isinstance(value, bool | str)]
+    return variant.generator.name, ways, variant.conditional, [code.kind for code in variant.codes]
+
+
+def game_kind(variant: Variant) -> object:
+    """What two players are: the networks, whether they take labels, and who plays what."""
+    networks = generator_kind(variant), variant.discriminator.name, variant.encoder and variant.encoder.name
+    return networks, variant.objective.name
 
 
 def train_tiny(

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ganzoo.registry import formats
-from ganzoo.runs.format import NOISES
-from ganzoo.runtime.forms import LAYOUTS, OPSETS, PRECISIONS, Form
+from ganzoo.runtime.forms import LAYOUTS, NOISES, OPSETS, PRECISIONS, Form
 
 from .app import RunArgument, chosen_run, command, print_json, say
 

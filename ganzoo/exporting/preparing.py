@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 from ganzoo.config import RunConfig
 from ganzoo.errors import UsageError, VerificationError
 from ganzoo.registry import nearest
-from ganzoo.runs.format import NOISES
+from ganzoo.runtime.forms import NOISES
 from ganzoo.seeds import derive
 from ganzoo.zoo.build import example_inputs
 

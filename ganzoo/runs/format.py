@@ -19,8 +19,6 @@ if TYPE_CHECKING:  # a format is recognised, and most are loaded, without what t
     from ganzoo.runs.run import Run
     from ganzoo.runtime.onnxfile import Contents
 
-NOISES = ("constant", "none")  # what becomes of noise that a network draws itself: one draw of it, or its mean
-
 # Of some formats, with their defaults.
 OPTIONS: Mapping[str, Any] = {**dataclasses.asdict(Form()), "noise": None, "ort_web": None}
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 ImageShape: TypeAlias = tuple[int, int, int]  # (C, H, W)
 
 OPSETS = range(17, 24)  # of the standard operators
+NOISES = ("constant", "none")  # what becomes of noise that a network draws itself: one draw of it, or its mean
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,7 +34,7 @@ from onnx import TensorProto, helper
 from PIL import Image
 
 import ganzoo
-from ganzoo.config import RunConfig, assemble
+from ganzoo.config import SCHEMA, RunConfig, assemble
 from ganzoo.registry import REGISTRIES, losses
 from ganzoo.runs.run import Run
 from ganzoo.runtime import onnxfile
@@ -352,7 +352,8 @@ def test_parts_are_exchanged_by_settings(call: Call) -> None:
     variant = resolved(call, *[word for setting in exchanged for word in ("--set", setting)])["variant"]
     assert variant["loss"] == {"name": "wasserstein"}
     (only,) = variant["terms"]
-    assert only == {"name": "gradient", "at": "interpolates", "target": 1.0, "weight": 10.0, "every": 1}
+    expected = {"at": "interpolates", "target": 1.0, "power": 2.0, "one_sided": False, "weight": 10.0, "every": 1}
+    assert only == {"name": "gradient", **expected}
     assert variant["generator"]["name"] == "dcgan"
     assert "depth" not in variant["generator"]  # that was the old one's
     assert resolved(call, "--set", "penalties=[]")["variant"]["terms"] == []
@@ -608,7 +609,8 @@ def test_everything_registered_is_listed(call: Call) -> None:
         assert entry.keys() == {"name", "aliases", "summary", "owner", "settings"} | more
         assert entry["summary"]
     (gradient,) = [entry for entry in listing["terms"] if entry["name"] == "gradient"]
-    assert gradient["settings"] == {"at": "(required)", "target": 0.0, "weight": 1.0, "every": 1}
+    expected = {"target": 0.0, "power": 2.0, "one_sided": False, "weight": 1.0, "every": 1}
+    assert gradient["settings"] == {"at": "(required)", **expected}
     assert succeeded(call("list", "penalties")).out == succeeded(call("list", "terms")).out
     text = succeeded(call("list")).out
     for kind, entries in listing.items():
@@ -1024,9 +1026,9 @@ BAD_CONFIGURATIONS: dict[str, tuple[Change, int, str]] = {
     "broken": (lambda path: path.write_text("[train\nseed = 1"), 3, r"c\.toml is not a readable TOML file: .*line 1"),
     "binary": (lambda path: path.write_bytes(b"\xff\xfe\0"), 3, "c.toml is not a readable TOML file"),
     "newer": (
-        lambda path: path.write_text("[run]\nschema_version = 4"),
+        lambda path: path.write_text(f"[run]\nschema_version = {SCHEMA + 1}"),
         3,
-        "c.toml has schema 4, this ganzoo reads up to 3: upgrade ganzoo",
+        f"c.toml has schema {SCHEMA + 1}, this ganzoo reads up to {SCHEMA}: upgrade ganzoo",
     ),
     "unknown table": (
         lambda path: path.write_text("[trian]\nseed = 1"),

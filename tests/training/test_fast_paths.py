@@ -15,7 +15,17 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import BATCH_SIZE, ROOT, Images, narrow, tensors_of, terms_of, train_tiny
+from conftest import (
+    BATCH_SIZE,
+    ROOT,
+    Images,
+    game_kind,
+    narrow,
+    one_of_each,
+    tensors_of,
+    terms_of,
+    train_tiny,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -27,7 +37,7 @@ from ganzoo.compute import rule
 from ganzoo.compute.device import torch_settings
 from ganzoo.config import Adam, Compute, assemble, read_toml
 from ganzoo.errors import MachineError, UsageError
-from ganzoo.registry import discriminators, generators, variants
+from ganzoo.registry import discriminators, generators
 from ganzoo.runs.opening import load_network
 from ganzoo.training import tuning
 from ganzoo.training.graphs import copy_into
@@ -351,7 +361,7 @@ def test_another_seed_is_another_mask() -> None:
 # precision and layout
 
 
-@pytest.mark.parametrize("name", variants.names())
+@pytest.mark.parametrize("name", one_of_each(game_kind))
 def test_bfloat16_is_float32_but_for_its_rounding(name: str, tiny_images: Images) -> None:
     """bfloat16 keeps 8 bits, 0.4 %, of every product's factors; losses are differences, of logits around 1.
 
@@ -369,7 +379,7 @@ def test_bfloat16_is_float32_but_for_its_rounding(name: str, tiny_images: Images
     assert difference(moved, plainly) < 0.6
 
 
-@pytest.mark.parametrize("name", variants.names())
+@pytest.mark.parametrize("name", one_of_each(game_kind))
 def test_channels_last_is_the_same_arithmetic(name: str, tiny_images: Images) -> None:
     one, other = (
         Begun(name, tiny_images, "train.precision=float32", f"train.channels_last={value}")
@@ -628,7 +638,7 @@ def test_threads_are_a_power_of_two_up_to_the_free_processors(work: float, free:
     assert rule.choose_threads(work, free) <= rule.choose_threads(2 * work, free)
 
 
-@pytest.mark.parametrize("variant", variants.names())
+@pytest.mark.parametrize("variant", one_of_each(game_kind))
 def test_the_work_is_that_of_the_layers(variant: str) -> None:
     """A batch twice as large is twice the work; a product of a weight with a vector counts twice its size at least."""
     facts = {"image_shape": (1, 28, 28), "num_classes": 10}
