@@ -351,7 +351,16 @@ def _translated(
             f"{whose} cannot be translated: its forward takes the batch size for a constant, as len(x) and "
             "int(x.shape[0]) do; write x.shape[0], or -1 in a view"
         )
+    _drop_allowzero(model.graph)
     return model
+
+
+def _drop_allowzero(graph: onnx.GraphProto) -> None:
+    """Remove an attribute of Reshape where it means nothing, as no size is 0: onnx2torch reads no graph that has it."""
+    shapes = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer if len(tensor.dims) == 1}
+    for node in graph.node:
+        if node.op_type == "Reshape" and node.input[1] in shapes and shapes[node.input[1]].all():
+            del node.attribute[:]
 
 
 def _complete(model: onnx.ModelProto, form: Form, info: GeneratorInfo, about: dict[str, Any]) -> bytes:

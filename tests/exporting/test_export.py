@@ -161,6 +161,12 @@ def test_the_graph_has_nothing_to_spare(case: Outcome) -> None:
     assert not operators & spare
 
 
+def test_no_reshape_has_an_attribute_that_onnx2torch_does_not_read(case: Outcome) -> None:
+    reshapes = [node for node in case.model.graph.node if node.op_type == "Reshape"]
+    assert reshapes
+    assert not any(node.attribute for node in reshapes)
+
+
 def test_every_batch_size_runs_in_plain_onnxruntime(case: Outcome) -> None:
     session: Any = ort.InferenceSession(case.exported.path, providers=["CPUExecutionProvider"])
     for size in BATCHES:
