@@ -26,6 +26,7 @@ from ganzoo.registry import nearest
 from ganzoo.runs.run import Run
 from ganzoo.training.options import Options, tables_of
 from ganzoo.zoo.batch import Batches
+from ganzoo.zoo.build import build_terms
 from ganzoo.zoo.objectives.base import Objective
 
 PROVISIONAL = 10**9  # steps of schedules while their horizon is not known yet
@@ -79,12 +80,14 @@ class Training:
 
     @property
     def labels_note(self) -> str | None:
-        """One line on labels that are hidden; None if that was not asked for."""
+        """A line on labels that are hidden; None if that was not asked for."""
         per_class, shown = self.config.data.labels_per_class, self.loader.labelled
         if per_class is None or shown is None:
             return None
         counts = f"{len(shown):,} of {len(self.dataset):,}"
-        return f"labels: {per_class:,} of each class ({counts}); the other images count as unlabelled"
+        readers = [term for term in build_terms(self.config) if term.needs_labels or term.needs_labelled]
+        unread = "" if readers else "; no term of this variant reads any"
+        return f"labels: {per_class:,} of each class ({counts}); the other images count as unlabelled{unread}"
 
     @property
     def total_steps(self) -> int | None:

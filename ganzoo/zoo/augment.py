@@ -75,7 +75,7 @@ class Translation(Augmentation):
 class InstanceNoise(Augmentation):
     """Normal noise on every value, of the standard deviation `strength`; a schedule may let it fall to 0.
 
-    Soenderby et al. 2017 (arXiv:1610.04490, section 3.1) and Arjovsky & Bottou 2017 (arXiv:1701.04862, section 3).
+    Sønderby et al. 2017 (arXiv:1610.04490, section 3.1) and Arjovsky & Bottou 2017 (arXiv:1701.04862, section 3).
     """
 
     strength: NonNegativeFloat = 0.1

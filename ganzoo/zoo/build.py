@@ -6,13 +6,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ganzoo import registry
 from ganzoo.config import RunConfig, Spec, settings_at
 from ganzoo.errors import UsageError
 from ganzoo.registry import Registry
 from ganzoo.zoo.networks.common import ImageShape, Output, as_output, logits_of
-from ganzoo.zoo.objectives.base import Objective, Parts, head_names, mixes_samples
+from ganzoo.zoo.objectives.base import Objective, Parts, head_names
 from ganzoo.zoo.terms.base import PenaltyTerm, Term, as_term
 
 
@@ -144,11 +145,8 @@ def build_objective(config: RunConfig) -> Objective:
         **variant.objective.settings,
     )
     _check_shapes(objective, config, terms)
-    if config.data.batch_size == 1 and mixes_samples(objective):
-        raise UsageError(
-            "data.batch_size = 1: batch norm needs at least 2 images, and so does minibatch standard deviation; drop "
-            "them with generator.norm=none, discriminator.minibatch_std=false"
-        )
+    if config.data.batch_size == 1 and any(isinstance(module, _BatchNorm) for module in objective.modules()):
+        raise UsageError("data.batch_size = 1: batch norm needs at least 2 images; drop it with generator.norm=none")
     return objective
 
 
@@ -314,6 +312,17 @@ def _check_terms(terms: Sequence[Term], config: RunConfig) -> None:
             raise UsageError(
                 f"the term '{term.term}' reads labels, and {config.data.source} has none: use a folder per class, or "
                 "`labels` in an .npz file"
+            )
+        code = variant.categorical_code
+        if term.finds_classes and term.needs_fake_labels and code is not None:
+            raise UsageError(
+                f"the term '{term.term}' reads classes, and the generator is asked for values of the code "
+                f"'{code.name}', which are none: --set codes=[]"
+            )
+        if term.needs_fake_labels and getattr(registry.objectives[variant.objective.name], "class_logits", False):
+            raise UsageError(
+                f"the term '{term.term}' reads the labels that the generator is asked for, and the objective "
+                f"'{variant.objective.name}' asks for none, as it finds the classes of real images: take supervision"
             )
         if term.needs_fake_labels and generator_labels(config) is None:
             raise UsageError(

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from ganzoo.config import Spec, Variant, assemble
 from ganzoo.errors import UsageError
-from ganzoo.registry import augmentations, discriminators, encoders, generators, losses, penalties
+from ganzoo.registry import augmentations, discriminators, encoders, generators, losses, penalties, terms
 from ganzoo.training.state import Player
 from ganzoo.zoo.batch import Batch, Draw, Noise
-from ganzoo.zoo.build import build_objective
+from ganzoo.zoo.build import build_objective, scheduled_parts
 from ganzoo.zoo.losses import Loss
 from ganzoo.zoo.networks.common import Output
 from ganzoo.zoo.objectives.adversarial import Adversarial
@@ -482,3 +482,46 @@ def test_a_clustering_encoder_finds_latents_and_code_of_what_was_drawn() -> None
     assert values["code"].item() == pytest.approx(2 * math.log(CLASSES))
     assert terms_of(made, "discriminator", given).keys() == {"adversarial"}
     assert "encoder.z" in made.owned_by("generator")
+
+
+def test_balanced_consistency_stands_behind_one_draw_of_the_augmentations() -> None:
+    """With T that changes nothing the term is 0, whatever stands in front of the discriminator."""
+    made = Adversarial(
+        Parts(
+            generator=generators["mlp"](SHAPE, LATENT_DIM, None, width=4),
+            discriminator=discriminators["mlp"](SHAPE, None, width=4),
+            loss=losses["hinge"](),
+            terms=[as_term(terms["consistency"](weight=0.0, fake_weight=1.0))],
+            augmentations=[augmentations["instance-noise"](strength=1.0)],
+        )
+    )
+    given = unconditional()
+    draw = torch.Generator().manual_seed(0)
+    noise = {
+        name: torch.full((6, 2), 0.5) if "consistency" in name else torch.randn(6, *SHAPE, generator=draw)
+        for name in made.noise
+    }
+    values = terms_of(made, "discriminator", replace(given, noise=Noise(noise)))
+    assert values["consistency"].item() == pytest.approx(0, abs=1e-8)
+
+
+@pytest.mark.parametrize("ends", [(0.0, 10.0), (10.0, 0.0)])
+def test_a_weight_of_consistency_may_follow_a_schedule_from_or_to_0(ends: tuple[float, float]) -> None:
+    settings = [f"terms=[{{name='consistency', fake_weight={{from={ends[0]}, to={ends[1]}, over=4}}}}]"]
+    config = assemble("gan", settings=["train.steps=5", "data.source=array", *settings])
+    config = config.with_facts(image_shape=SHAPE, num_classes=CLASSES)
+    made = build_objective(config)
+    parts = scheduled_parts(config, made)
+    for step in (0, 2, 4):
+        for part in parts:
+            part.apply(step, torch.device("cpu"))
+        noise = Noise({name: torch.rand(6, *draw.shape) for name, draw in made.noise.items() if draw.shape != "image"})
+        given = replace(unconditional(), z=torch.randn(6, 64), noise=noise)
+        assert terms_of(made, "discriminator", given)["consistency"].isfinite()
+
+
+def test_the_best_of_a_batch_are_those_of_a_process() -> None:
+    made = objective(num_classes=None)
+    parts = Parts(generator=made.generator, discriminator=made.discriminator, loss=made.loss)
+    assert "top-k" in Adversarial(parts, top_k=0.5).mixing
+    assert "top-k" not in Adversarial(parts).mixing

@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from ganzoo.registry import losses, terms
+from ganzoo.errors import UsageError
+from ganzoo.registry import augmentations, losses, terms
+from ganzoo.zoo.augment import Augmentation
 from ganzoo.zoo.batch import Batch, Noise
 from ganzoo.zoo.networks.common import Output
 from ganzoo.zoo.terms.base import PlayerName, Term, Turn, as_term
@@ -245,19 +247,33 @@ def test_consistency_is_the_squared_change_of_logits_by_an_augmentation() -> Non
     seen = replace(seen, batch=batch, drawn={"fake": fake}, discriminator=judge)
     changes = [(0.1 * judge(value)).square().mean().item() for value in noise.values()]
     assert value_of(made, seen) == pytest.approx(10 * changes[0] + 3 * changes[1], rel=1e-4)
-    assert set(term("consistency").noise) == {"consistency real move"}  # generated images are left out by default
+    assert not term("consistency").judges_others  # generated images are left out by default
+
+
+def test_consistency_takes_no_augmentation_with_state() -> None:
+    class Adaptive(Augmentation, nn.Module):
+        def __init__(self) -> None:
+            nn.Module.__init__(self)
+
+    name = "adaptive-for-consistency"
+    augmentations.register(name)(Adaptive)
+    try:
+        with pytest.raises(UsageError, match="takes an augmentation without state"):
+            assert term("consistency", augmentation=name).noise
+    finally:
+        del augmentations._entries[name]
 
 
 def test_lecam_keeps_logits_near_the_averages_of_the_other_kind() -> None:
     made = terms["lecam"](weight=2.0, decay=0.9)
-    average = {"real": 0.0, "fake": 0.0}
+    average: dict[str, float] = {}
     for step in range(3):
         real, fake = random(N, seed=step) + 1, random(N, seed=step + 10) - 1
-        average["real"] = 0.9 * average["real"] + 0.1 * real.mean().item()
-        average["fake"] = 0.9 * average["fake"] + 0.1 * fake.mean().item()
+        for name, mean in (("real", real.mean().item()), ("fake", fake.mean().item())):
+            average[name] = 0.9 * average.get(name, mean) + 0.1 * mean  # they begin at the first batch's
         expected = (real - average["fake"]).square().mean() + (fake - average["real"]).square().mean()
         assert value_of(made, turn(logits=fake, real_logits=real)) == pytest.approx(2 * expected.item(), rel=1e-5)
-    assert set(made.state_dict()) == {"real", "fake"}
+    assert set(made.state_dict()) == {"real", "fake", "begun"}
 
 
 def test_historical_averaging_is_the_distance_from_the_mean_of_all_former_weights() -> None:

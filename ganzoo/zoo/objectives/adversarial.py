@@ -12,6 +12,8 @@ from ganzoo.zoo.networks.common import Output
 from ganzoo.zoo.objectives.base import Objective, Parts, Terms
 from ganzoo.zoo.terms.base import Drawn, PlayerName
 
+Share = Annotated[float, Field(gt=0, le=1)]
+
 
 @objectives.register("adversarial")
 class Adversarial(Objective):
@@ -27,11 +29,16 @@ class Adversarial(Objective):
         parts: Parts,
         *,
         generator_weight: NonNegativeFloat = 1.0,
-        top_k: Annotated[float, Field(gt=0, le=1)] = 1.0,
+        top_k: Share = 1.0,
     ) -> None:
         super().__init__(parts)
         self.generator_weight = generator_weight
         self.top_k = top_k
+
+    @property
+    def mixing(self) -> list[str]:
+        """What makes one sample's terms depend on the others: with `top_k`, which of them are the best."""
+        return super().mixing + (["top-k"] if self.top_k < 1 else [])
 
     def terms(self, player: PlayerName, batch: Batch, drawn: Drawn, due: tuple[str, ...]) -> Terms:
         if player == "discriminator":

@@ -7,7 +7,7 @@ from torch.nn.functional import cross_entropy
 from ganzoo.errors import UsageError
 from ganzoo.registry import objectives
 from ganzoo.zoo.batch import Batch
-from ganzoo.zoo.objectives.adversarial import Adversarial
+from ganzoo.zoo.objectives.adversarial import Adversarial, Share
 from ganzoo.zoo.objectives.base import Parts, Terms
 from ganzoo.zoo.terms.base import Drawn, PlayerName
 
@@ -16,17 +16,24 @@ from ganzoo.zoo.terms.base import Drawn, PlayerName
 class Clustering(Adversarial):
     """The adversarial game, in which generator and encoder together also minimise the errors of E(G(z, c)).
 
-    `latent_weight` is that of the mean squared error of z, `code_weight` that of the cross-entropy of the categorical
-    code c, whose values become the clusters. The encoder has the code's logits as its last columns.
+    Its settings are those of `adversarial`, and two more: the weights of the mean squared error of z and of the
+    cross-entropy of the categorical code c, whose values become the clusters. The encoder has the code's logits as its
+    last columns.
     """
 
     encodes = True
     encodes_code = True
 
     def __init__(
-        self, parts: Parts, *, latent_weight: NonNegativeFloat = 10.0, code_weight: NonNegativeFloat = 10.0
+        self,
+        parts: Parts,
+        *,
+        latent_weight: NonNegativeFloat = 10.0,
+        code_weight: NonNegativeFloat = 10.0,
+        generator_weight: NonNegativeFloat = 1.0,
+        top_k: Share = 1.0,
     ) -> None:
-        super().__init__(parts)
+        super().__init__(parts, generator_weight=generator_weight, top_k=top_k)
         self.latent_weight = latent_weight
         self.code_weight = code_weight
 

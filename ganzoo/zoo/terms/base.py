@@ -104,7 +104,8 @@ class Term:
 class Penalty(Protocol):
     """The simple form of a term for the discriminator alone, called with `(D, batch, fake)`.
 
-    It needs no base class: `term`, `every`, `noise` (names, or draws by name) and `per_sample` are read where given.
+    It needs no base class: `term`, `every`, `noise` (names, or draws by name), `per_sample`, `mixes_samples`,
+    `judges_others` and `equation` mean what they mean of a `Term`, and may be left out but for the first.
     """
 
     @property

@@ -6,8 +6,11 @@ from typing import Any
 
 from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor
+from torch.nn import Module
 
 from ganzoo import registry
+from ganzoo.config import settings_of
+from ganzoo.errors import UsageError
 from ganzoo.zoo.batch import Draw
 from ganzoo.zoo.networks.common import logits_of
 from ganzoo.zoo.terms.base import Term, Turn
@@ -18,7 +21,7 @@ from ganzoo.zoo.terms.base import Term, Turn
 class Consistency(Term):
     """Logits do not change with an augmentation T of the images: of real ones (CR), and of generated ones too (bCR).
 
-    `augmentation` is the name of a registered one, which is taken with its default settings.
+    `augmentation` is the name of a registered one without state, which is taken with its default settings.
     """
 
     weight: NonNegativeFloat = 10.0
@@ -31,27 +34,36 @@ class Consistency(Term):
 
     @cached_property
     def change(self) -> Any:
-        """The augmentation."""
-        return registry.augmentations[self.augmentation]()
+        """The augmentation. Raises UsageError for one that keeps state or has no defaults."""
+        part = registry.augmentations[self.augmentation]
+        if any(field.is_required() for field in settings_of(part).model_fields.values()) or isinstance(part(), Module):
+            raise UsageError(
+                f"the term 'consistency' takes an augmentation without state and with a default for each setting, and "
+                f"'{self.augmentation}' is not one: --set terms.N.augmentation=translation"
+            )
+        return part()
 
     @property
     def noise(self) -> dict[str, Draw]:  # type: ignore[override]  # it depends on the augmentation
-        halves = ("real", "fake") if self.fake_weight else ("real",)
-        return {f"consistency {half} {key}": draw for half in halves for key, draw in self.change.noise.items()}
+        return {
+            f"consistency {half} {key}": draw for half in ("real", "fake") for key, draw in self.change.noise.items()
+        }
 
     def __call__(self, turn: Turn) -> Tensor:
         value = self.weight * self._change(turn, "real", turn.batch.real, turn.batch.labels, turn.real_output.logits)
-        if self.fake_weight:
+        if self.judges_others:
             fake, labels = turn.drawn["fake"], turn.batch.fake_labels
-            value = value + self.fake_weight * self._change(turn, "fake", fake, labels, turn.fake.logits)
+            # Judged again, as both sides have to stand behind the same draws of the variant's augmentations.
+            before = logits_of(turn.discriminator(fake, labels))
+            value = value + self.fake_weight * self._change(turn, "fake", fake, labels, before)
         return value
 
     @property
     def judges_others(self) -> bool:  # type: ignore[override]
-        return self.fake_weight > 0
+        return isinstance(self.fake_weight, Tensor) or self.fake_weight > 0  # a tensor follows a schedule
 
     def _change(self, turn: Turn, half: str, images: Tensor, labels: Tensor | None, logits: Tensor) -> Tensor:
-        """The mean squared change of the logits."""
+        """Return the mean squared change of the logits."""
         draws = {key: turn.batch.noise[f"consistency {half} {key}"] for key in self.change.noise}
         changed = logits_of(turn.discriminator(self.change(images, draws), labels))
         return (logits - changed).square().mean()
