@@ -314,8 +314,8 @@ class Spread(Kind):
         return x + torch.randn(x.shape[0] * CHANNELS).view(-1, CHANNELS, 1, 1)
 
 
-@pytest.fixture(scope="module")
-def noisy(tmp_path_factory: pytest.TempPathFactory) -> Run:
+@pytest.fixture
+def noisy(registries: None, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return train("noisy", Noisy, tmp_path_factory.mktemp("noisy") / "run")
 
 
