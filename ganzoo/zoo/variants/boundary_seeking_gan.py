@@ -1,4 +1,8 @@
-"""Boundary-seeking GAN (Hjelm et al. 2018, arXiv:1702.08431): the generator aims at where D is undecided."""
+"""Boundary-seeking GAN (Hjelm et al. 2018, arXiv:1702.08431): the generator aims at where D is undecided.
+
+`dcgan`'s networks and settings; the form for continuous data. R1 at every 16th update, which the paper does not have,
+holds the discriminator: without it short runs swing.
+"""
 
 from ganzoo.plugin import Adam, Spec, Variant, variants
 

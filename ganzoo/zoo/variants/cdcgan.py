@@ -1,4 +1,8 @@
-"""Conditional DCGAN (Radford et al. 2016, arXiv:1511.06434): its networks are given the label, as in `cgan`."""
+"""Conditional DCGAN (Radford et al. 2016, arXiv:1511.06434): its networks are given the label, as in `cgan`.
+
+`dcgan`'s networks and settings; the label is a plane beside the image in the discriminator and a vector beside the
+latents in the generator.
+"""
 
 from ganzoo.plugin import Adam, Spec, Variant, variants
 

@@ -1,4 +1,9 @@
-"""ClusterGAN (Mukherjee et al. 2019, arXiv:1809.03627, eq. 3): an encoder finds latents and cluster again."""
+"""ClusterGAN (Mukherjee et al. 2019, arXiv:1809.03627, eq. 3): an encoder finds latents and cluster again.
+
+`gan`'s networks and game in place of WGAN-GP. The code is a learned vector beside normal latents of deviation 1, where
+the paper has a one-hot vector beside 0.1, so that weights of 10 for latents and code leave nothing for the game: 1 and
+0.1 here.
+"""
 
 from ganzoo.plugin import Adam, Code, Spec, Variant, variants
 

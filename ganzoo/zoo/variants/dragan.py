@@ -1,4 +1,8 @@
-"""DRAGAN (Kodali et al. 2017, arXiv:1705.07215, algorithm 1): gradients of norm 1 around the real images."""
+"""DRAGAN (Kodali et al. 2017, arXiv:1705.07215, algorithm 1): gradients of norm 1 around the real images.
+
+`dcgan`'s networks and settings; the paper's weight of 10 at real images that are perturbed by half their standard
+deviation.
+"""
 
 from ganzoo.plugin import Adam, Spec, Variant, variants
 

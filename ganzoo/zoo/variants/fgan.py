@@ -1,4 +1,9 @@
-"""f-GAN (Nowozin et al. 2016, arXiv:1606.00709, eq. 6): any f-divergence of real and generated images."""
+"""f-GAN (Nowozin et al. 2016, arXiv:1606.00709, eq. 6): any f-divergence of real and generated images.
+
+`dcgan`'s networks and settings; the divergence of Jensen and Shannon, as its conjugate does not grow exponentially; the
+others are `loss.divergence`. R1 at every 16th update, which the paper does not have, holds the discriminator: without
+it short runs swing.
+"""
 
 from ganzoo.plugin import Adam, Spec, Variant, variants
 

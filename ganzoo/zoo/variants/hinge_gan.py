@@ -1,4 +1,8 @@
-"""Hinge GAN (Lim & Ye 2017, arXiv:1705.02894): logits beyond a margin of 1 teach the discriminator nothing more."""
+"""Hinge GAN (Lim & Ye 2017, arXiv:1705.02894): logits beyond a margin of 1 teach the discriminator nothing more.
+
+`dcgan`'s networks and settings; the paper's discriminator has no penalty. R1 at every 16th update, which the paper does
+not have, holds the discriminator: without it short runs swing.
+"""
 
 from ganzoo.plugin import Adam, Spec, Variant, variants
 

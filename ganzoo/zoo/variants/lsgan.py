@@ -1,4 +1,8 @@
-"""LSGAN (Mao et al. 2017, arXiv:1611.04076, eq. 9): least squares in place of the cross-entropy."""
+"""LSGAN (Mao et al. 2017, arXiv:1611.04076, eq. 9): least squares in place of the cross-entropy.
+
+`dcgan`'s networks and settings; R1 at every 16th update, which the paper does not have, holds the discriminator:
+without it short runs swing.
+"""
 
 from ganzoo.plugin import Adam, Spec, Variant, variants
 

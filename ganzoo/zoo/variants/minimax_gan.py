@@ -1,4 +1,8 @@
-"""Minimax GAN (Goodfellow et al. 2014, arXiv:1406.2661, eq. 1): the game as it is analysed, and rarely trained."""
+"""Minimax GAN (Goodfellow et al. 2014, arXiv:1406.2661, eq. 1): the game as it is analysed, and rarely trained.
+
+`dcgan`'s networks and settings; R1 at every 16th update, which the paper does not have, keeps the discriminator from
+the certainty at which this game's generator has no gradient.
+"""
 
 from ganzoo.plugin import Adam, Spec, Variant, variants
 

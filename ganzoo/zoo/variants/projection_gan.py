@@ -1,4 +1,7 @@
-"""Projection cGAN (Miyato & Koyama 2018, arXiv:1802.05637, eq. 3): a label is a direction of the features."""
+"""Projection cGAN (Miyato & Koyama 2018, arXiv:1802.05637, eq. 3): a label is a direction of the features.
+
+`dcgan`'s networks and settings; the paper has residual networks and spectral norm in place of R1.
+"""
 
 from ganzoo.plugin import Adam, Spec, Variant, variants
 

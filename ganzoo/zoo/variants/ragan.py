@@ -1,4 +1,8 @@
-"""RaGAN (Jolicoeur-Martineau 2018, arXiv:1807.00734, section 4.3): real against the mean of the generated."""
+"""RaGAN (Jolicoeur-Martineau 2018, arXiv:1807.00734, section 4.3): real against the mean of the generated.
+
+`dcgan`'s networks and settings; R1 at every 16th update, which the paper does not have, holds the discriminator:
+without it short runs swing.
+"""
 
 from ganzoo.plugin import Adam, Spec, Variant, variants
 

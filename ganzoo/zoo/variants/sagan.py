@@ -1,4 +1,8 @@
-"""SAGAN (Zhang et al. 2019, arXiv:1805.08318, section 3): self-attention, and spectral norm in both networks."""
+"""SAGAN (Zhang et al. 2019, arXiv:1805.08318, section 3): self-attention, and spectral norm in both networks.
+
+`sngan`'s networks with attention at 14 pixels. One discriminator step as in the paper, and one learning rate of 0.002
+for both players in place of 0.0001 and 0.0004, as a run of minutes has few steps.
+"""
 
 from ganzoo.plugin import Adam, Spec, Variant, variants
 

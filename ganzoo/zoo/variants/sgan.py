@@ -1,4 +1,9 @@
-"""SGAN (Salimans et al. 2016, arXiv:1606.03498, section 5): K + 1 classes, learnt from a few labels and all images."""
+"""SGAN (Salimans et al. 2016, arXiv:1606.03498, section 5): K + 1 classes, learnt from a few labels and all images.
+
+`gan`'s generator and a deeper perceptron with dropout, in place of the paper's with noise and weight norm. The
+generator learns by feature matching alone, as in the paper: it draws plain digits, and the classifier is what it is
+for. Hide labels with `--labels-per-class`; without it all are used.
+"""
 
 from ganzoo.plugin import Adam, Spec, Variant, variants
 

@@ -1,4 +1,8 @@
-"""SNGAN (Miyato et al. 2018, arXiv:1802.05957, eqs. 8-9): residual networks, spectral norm, the hinge game."""
+"""SNGAN (Miyato et al. 2018, arXiv:1802.05957, eqs. 8-9): residual networks, spectral norm, the hinge game.
+
+The paper's residual networks at a quarter of their width or less; one discriminator step in place of five and a
+learning rate of 0.002 in place of 0.0002, as a run of minutes has few steps.
+"""
 
 from ganzoo.plugin import Adam, Spec, Variant, variants
 

@@ -1,4 +1,8 @@
-"""Softmax GAN (Lin 2017, arXiv:1704.06191, section 3): a softmax over the images of a batch."""
+"""Softmax GAN (Lin 2017, arXiv:1704.06191, section 3): a softmax over the images of a batch.
+
+`dcgan`'s networks and settings; R1 at every 16th update, which the paper does not have, holds the discriminator:
+without it short runs swing.
+"""
 
 from ganzoo.plugin import Adam, Spec, Variant, variants
 

@@ -1,4 +1,8 @@
-"""SS-GAN (Chen et al. 2019, arXiv:1811.11212, eqs. 5-6): the discriminator also finds how images were rotated."""
+"""SS-GAN (Chen et al. 2019, arXiv:1811.11212, eqs. 5-6): the discriminator also finds how images were rotated.
+
+`dcgan`'s networks and settings; each image is rotated once, where the paper rotates a quarter of the batch in all four
+ways; its weights of 1 and 0.2.
+"""
 
 from ganzoo.plugin import Adam, Spec, Variant, variants
 
