@@ -8,6 +8,7 @@ any other tree, `--trial FILE` writes the result elsewhere.
 import argparse
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ ROOT = Path(__file__).parent.parent
 WRITTEN = (
     "benchmarks/results",
     "docs/images",
+    "ganzoo/zoo/measured.json",
 )  # by benchmarks: a result must not keep the next one from being recorded
 SHOWN = 5  # changed files that a message names
 
@@ -40,10 +42,10 @@ class Record:
         """Replace the result's file by the facts and these results."""
         write_json(self.path, {**self.facts, **results})
 
-    def write_picture(self, name: str, data: bytes) -> None:
-        """Replace docs/images/`name`; a trial leaves it as it is."""
+    def publish(self, path: str, data: bytes) -> None:
+        """Replace the file at `path` below the root, one of `WRITTEN`; a trial leaves it as it is."""
         if not self.trial:
-            atomic_write(ROOT / "docs" / "images" / name, data)
+            atomic_write(ROOT / path, data)
 
     def claim(self, folder: Path) -> None:
         """Reserve a folder of unfinished measurements for this commit. Exits with 2 if it is another commit's."""
@@ -51,7 +53,7 @@ class Record:
         former = read_json(owner) or {}
         commit = former.get("commit", "that is not recorded")
         if commit != self.facts["commit"] and folder.exists() and any(folder.iterdir()):
-            _exit(UsageError(f"{folder} has measurements of a commit {commit}: choose another folder, or delete it"))
+            leave(UsageError(f"{folder} has measurements of a commit {commit}: choose another folder, or delete it"))
         write_json(owner, {"commit": self.facts["commit"]})
 
 
@@ -85,7 +87,7 @@ def begin(
                 "commit them, or write elsewhere with --trial FILE"
             )
     except GanzooError as error:
-        _exit(error)
+        leave(error)
     words = ["PATH" if hidden is not None and word == str(hidden) else word for word in sys.argv[1:]]
     facts = {
         "command": shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *words]),
@@ -117,6 +119,8 @@ def _git(root: Path, *words: str) -> str:
     return subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=True).stdout
 
 
-def _exit(error: GanzooError) -> NoReturn:
-    print(f"error: {error}", file=sys.stderr)
-    raise SystemExit(error.exit_code)
+def leave(error: GanzooError | KeyboardInterrupt) -> NoReturn:
+    """Print what went wrong in one line, and exit with its code."""
+    text = str(error) or "interrupted"
+    print(f"error: {text}" if isinstance(error, GanzooError) else f"{text}; the same command goes on", file=sys.stderr)
+    raise SystemExit(getattr(error, "exit_code", 128 + signal.SIGINT))

@@ -133,7 +133,7 @@ def main() -> None:
             found[part] = {**record.facts, "busy": busy(), **measures[part]()}
             write_json(record.path, found)
     if "speed" in arguments.parts.split(","):
-        record.write_picture("runtime.png", plot(BenchmarkRecord.model_validate(found["speed"])))
+        record.publish("docs/images/runtime.png", plot(BenchmarkRecord.model_validate(found["speed"])))
 
 
 if __name__ == "__main__":

@@ -2,63 +2,190 @@
 
 import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from ganzoo.config import Spec, Variant
+from ganzoo.config import Code, Spec, Variant
 from ganzoo.evaluation.judge import MNIST_SOURCES, load_judge
 from ganzoo.evaluation.metrics import FIGURES, title_of
-from ganzoo.registry import formats, variants
+from ganzoo.registry import Registry, augmentations, formats, losses, objectives, terms, variants
 from ganzoo.runtime.forms import LAYOUTS, PRECISIONS
 
 ROOT = Path(__file__).parent.parent
 MNIST_IMAGES = 60_000
 BUSY = 0.1  # of the machine's time, used by others: its timings say nothing
+MEASURED = ("fid", "coverage", "label_accuracy")  # what stands of a variant's figures in tables
 DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 
 
 def variants_table() -> str:
-    """The built-in variants, from the registry."""
-    rows = [
-        _row(name, variants[name](), variants.summary(name))
-        for name in variants
-        if variants.owner(name).startswith("ganzoo.")
-    ]
-    return "\n".join(["| variant | networks | loss | terms | what it is |", "|---|---|---|---|---|", *rows])
+    """Return the built-in variants, from the registry, each with its distance if that was measured."""
+    measured = _measured()
+    heads = "| variant | family | year | networks | loss | terms | what it is | FID-MNIST |"
+    return "\n".join([heads, f"|{'---|' * 8}", *(_row(name, measured.get(name)) for name in _built_in())])
 
 
-def quality_table() -> str:
-    """Return what benchmarks/quality.py measured of ours, the floor first."""
-    found = _results("quality")
-    rows = [row for row in found["ours"] if row["status"] == "done"]
-    shown = ("fid", "label_accuracy", "cas", "precision", "coverage")
-    floors = {key: next((row["floors"][key] for row in rows if key in row["floors"]), None) for key in shown}
-    heads = [title_of(key, "MNIST") for key in shown]
-    lines = [
-        f"| variant | minutes | threads | {' | '.join(heads)} | images/s | epochs | verdict |",
-        f"|---|---|---|{'---|' * len(shown)}---|---|---|",
-        f"| real images | | | {' | '.join(_shown(key, floors[key]) for key in shown)} | | | |",
+def variant_names_list() -> str:
+    """Return the names of the built-in variants, by family."""
+    families: dict[str, list[str]] = {}
+    for name in _built_in():
+        families.setdefault(variants[name]().family, []).append(f"`{name}`")
+    return "\n".join(f"- {family}: {', '.join(names)}" for family, names in sorted(families.items()))
+
+
+def variant_sections() -> str:
+    """Return a section for each built-in variant: what it is, its picture, its formulas, its recipe, its figures."""
+    measured = _measured()
+    return "\n\n".join(_section(name, measured.get(name)) for name in _built_in())
+
+
+def measured_table() -> str:
+    """Return what benchmarks/variants.py measured, the floor first."""
+    found = _results("variants")
+    floors: dict[str, float] = next((row["floors"] for row in found["variants"] if row["seeds"]), {})
+    heads = (
+        "variant", *(title_of(key, "MNIST") for key in MEASURED), "verdict", "good after, minutes", "images/s",
+        "parameters of G and D", "ONNX, KiB", "ms for 1 image", "ms for 64", "seeds", "revision",
+    )  # fmt: skip
+    real = ["real images", *(_shown(key, floors.get(key)) for key in MEASURED)]
+    lines = [_cells(heads), f"|{'---|' * len(heads)}", _cells([*real, *[""] * (len(heads) - len(real))])]
+    lines += [_cells(_measured_cells(row)) for row in found["variants"]]
+    machines = "; ".join(dict.fromkeys(row["machine"] for row in found["variants"] if row["seeds"]))
+    how = f"{found['minutes']:g} minutes of training for each run, source `{found['dataset']}`; {machines}."
+    good = f"Good: FID-MNIST {found['good']:g} or less, the median over the seeds."
+    return "\n".join([*lines, "", f"`python benchmarks/variants.py`: {how} {good}"])
+
+
+def _measured_cells(row: dict[str, Any]) -> list[str]:
+    if not row["seeds"]:
+        return [f"`{row['variant']}`", f"failed: {row['error']}"]
+    latency = [f"{row['latency_ms'][batch]:.3g}" for batch in ("1", "64")]
+    return [
+        f"[`{row['variant']}`](variants.md#{row['variant']})",
+        *(_range(key, row["figures"].get(key)) for key in MEASURED),
+        row["verdict"],
+        "never" if row["minutes_to_good"] is None else f"{row['minutes_to_good']:.2g}",
+        f"{row['images_per_s']:,.0f}",
+        f"{row['generator_parameters']:,} + {row['discriminator_parameters']:,}",
+        f"{row['onnx_bytes'] / 1024:,.0f}",
+        *latency,
+        f"{row['seeds']}" + (f", {row['failed']} failed" if row["failed"] else ""),
+        row["revision"],
     ]
-    for row in rows:
-        figures = " | ".join(_shown(key, row["figures"].get(key)) for key in shown)
-        lines.append(
-            f"| `{row['variant']}` | {row['minutes']:g} | {row['threads']} | {figures} | {row['images_per_s']:,.0f} "
-            f"| {row['epochs']:.1f} | {row['verdict']['word']} |"
-        )
-    return _with_source(lines, found)
+
+
+def _cells(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _range(key: str, value: dict[str, float] | None) -> str:
+    """Return a figure's mean, and the least and the greatest if they differ."""
+    if value is None:
+        return ""
+    mean, least, greatest = (_shown(key, value[part]) for part in ("mean", "least", "greatest"))
+    return mean if least == greatest else f"{mean} ({least} to {greatest})"
+
+
+def _measured() -> dict[str, dict[str, Any]]:
+    """Return what benchmarks/variants.py measured, by variant; nothing before it was run."""
+    try:
+        return {row["variant"]: row for row in _results("variants")["variants"] if row["seeds"]}
+    except FileNotFoundError:
+        return {}
+
+
+def _built_in() -> list[str]:
+    return [name for name in variants if variants.owner(name).startswith("ganzoo.")]
+
+
+def _row(name: str, measured: dict[str, Any] | None) -> str:
+    variant, cited = variants[name](), variants.citation(name)
+    specs = (variant.generator, variant.discriminator, variant.encoder)
+    networks = dict.fromkeys(f"`{spec.name}`" for spec in specs if spec is not None)  # each once, in order
+    cells = [
+        f"[`{name}`](#{name})",
+        variant.family,
+        str(cited.year) if cited else "",
+        ", ".join(networks) + (", conditional" if variant.conditional else ""),
+        f"`{variant.loss.name}`",
+        ", ".join(f"`{term.name}`" for term in variant.terms) or "none",
+        variants.summary(name).partition("): ")[2] or variants.summary(name),
+        _range("fid", measured["figures"].get("fid")) if measured else "",
+    ]
+    return _cells(cells)
+
+
+def _section(name: str, measured: dict[str, Any] | None) -> str:
+    """Return a variant's section; its anchor is its name."""
+    variant = variants[name]()
+    what, *rest = variants.description(name).split("\n\n")
+    blocks = [f"### {name}", _with_links(what)]
+    picture = Path("images") / "variants" / f"{name}.png"
+    if (ROOT / "docs" / picture).exists():
+        blocks.append(f"![Digits drawn by the variant {name}]({picture.as_posix()})")
+    parts = [(losses, "Loss", variant.loss), *((terms, "Term", spec) for spec in variant.terms)]
+    if variant.objective.name != Variant.model_fields["objective"].default.name:
+        parts.insert(0, (objectives, "Objective", variant.objective))
+    parts += [(augmentations, "Augmentation", spec) for spec in variant.augmentations]
+    blocks += [_formula(*part) for part in parts]
+    return "\n\n".join([*blocks, _recipe(variant), *map(_with_links, rest), _figures(measured)])
+
+
+def _formula(registry: Registry[Any], kind: str, spec: Spec) -> str:
+    """Return what a part computes: its `equation`, in GitHub's mathematics, else its docstring's first paragraph."""
+    part, head = registry[spec.name], f"{kind} {_short(spec)}"
+    equation = getattr(part, "equation", None)
+    if equation is not None:
+        return f"{head}:\n\n```math\n{equation}\n```"
+    paragraph = registry.description(spec.name).partition("\n\n")[0].replace("\n", " ")
+    return f"{head}: {_with_links(paragraph.rstrip(':.'))}."
+
+
+def _recipe(variant: Variant) -> str:
+    """Return the parts and settings of a recipe that are not defaults, and its networks."""
+    rows = {}
+    for key, field in Variant.model_fields.items():
+        value = getattr(variant, key)
+        if key not in ("family", "defaults", "loss", "terms") and value != field.get_default(call_default_factory=True):
+            rows[key] = ", ".join(map(_short, value if isinstance(value, tuple) else (value,)))
+    rows |= {path: _short(value) for path, value in variant.defaults.items()}
+    return "\n".join(["| recipe | |", "|---|---|", *(f"| `{key}` | {text} |" for key, text in rows.items())])
+
+
+def _figures(row: dict[str, Any] | None) -> str:
+    """Return a variant's figures in words."""
+    if row is None:
+        return "*Not measured yet: `python benchmarks/variants.py` does it.*"
+    figures = [
+        f"{title_of(key, 'MNIST')} {_range(key, row['figures'][key])}"
+        + (f" (real images {_shown(key, row['floors'][key])})" if key in row["floors"] else "")
+        for key in (*MEASURED, "classifier_accuracy")
+        if key in row["figures"]
+    ]
+    good = "never" if row["minutes_to_good"] is None else f"after {row['minutes_to_good']:.2g} minutes"
+    text = f"Measured: {', '.join(figures)}; {row['verdict']}; good {good}; {row['images_per_s']:,.0f} images/s."
+    if not row["codes"]:
+        return text
+    codes = ", ".join(f"{code['value']}: {code['class']} ({code['share']:.0%})" for code in row["codes"])
+    return f"{text} What each value of the code mostly draws: {codes}."
+
+
+def _with_links(text: str) -> str:
+    """Return a docstring's text with its papers as links."""
+    text = re.sub(r"arXiv:(\d{4}\.\d{4,5})", r"[arXiv:\1](https://arxiv.org/abs/\1)", text)
+    return re.sub(r"doi:(10\.[^\s,;)]+)", r"[doi:\1](https://doi.org/\1)", text)
 
 
 def peers_table() -> str:
-    """Return what benchmarks/quality.py --peer measured of PyTorch-GAN's scripts."""
-    peers = _results("quality")["peers"]
-    if not peers:
-        return "*No result is recorded: `python benchmarks/quality.py --peer CHECKOUT` measures it.*"
+    """Return what benchmarks/peers.py measured of PyTorch-GAN's scripts."""
+    found = _results("peers")
     lines = ["| script | minutes | FID-MNIST | label accuracy | images/s |", "|---|---|---|---|---|"]
-    for row in peers:
+    for row in found["peers"]:
         fid, accuracy = (_shown(key, row["figures"].get(key)) for key in ("fid", "label_accuracy"))
         lines.append(f"| `{row['script']}` | {row['minutes']:g} | {fid} | {accuracy} | {row['images_per_s']:,} |")
-    return "\n".join(lines)
+    return _with_source(lines, found)
 
 
 def verdicts_table() -> str:
@@ -87,43 +214,6 @@ def augmentation_table() -> str:
             f"| {row['seeds']} |"
         )
     return _with_source(lines, found)
-
-
-def time_to_quality_table() -> str:
-    """Return what benchmarks/time_to_quality.py measured: seconds to a distance, a column per variant; and how."""
-    found = _results("time_to_quality")
-    names = list(dict.fromkeys(row["variant"] for row in found["rows"]))
-    lines = [
-        f"| FID-MNIST at or under | where it is from | {' | '.join(f'`{name}`' for name in names)} |",
-        f"|---|---|{'---|' * len(names)}",
-    ]
-    for start in range(0, len(found["rows"]), len(names)):
-        rows = found["rows"][start : start + len(names)]
-        peer = rows[0]["peer"]
-        source = "" if peer is None else f"PyTorch-GAN's `{peer}` after {rows[0]['peer_seconds']:g} s"
-        lines.append(f"| {rows[0]['distance']:.1f} | {source} | {' | '.join(map(_seconds, rows))} |")
-    how = (
-        f"{found['minutes']:g} minutes of training, {found['seeds']} seeds, source `{found['dataset']}`, "
-        f"{found['n']:,} images per evaluation, {found['threads']} threads."
-    )
-    picture = "![FID-MNIST against seconds of training](images/time_to_quality.png)"
-    return f"{_with_source(lines, found)} {how}\n\n{picture}"
-
-
-def _seconds(row: dict[str, Any]) -> str:
-    """8.1 ± 0.2 s, 37.0 ± 0.9 times sooner; of the runs that got there"""
-    if row["seconds"] is None:
-        return "never"
-    parts = [f"{_spread(row['seconds'], row['reached'])} s"]
-    if "times_sooner" in row:
-        parts.append(f"{_spread(row['times_sooner'], row['reached'])} times sooner")
-    if row["reached"] < row["runs"]:
-        parts.append(f"{row['reached']} of {row['runs']} runs")
-    return ", ".join(parts)
-
-
-def _spread(value: dict[str, float], runs: int) -> str:
-    return f"{value['mean']:.1f} ± {value['deviation']:.1f}" if runs > 1 else f"{value['mean']:.1f}"
 
 
 def speed_table() -> str:
@@ -386,6 +476,34 @@ def precisions_table() -> str:
     return "\n".join(lines)
 
 
+def other_runtimes_table() -> str:
+    """Return what benchmarks/other_runtimes.py found: each runtime, and how near its images are in each form."""
+    found = _results("other_runtimes")
+    forms = list(dict.fromkeys((row["variant"], row["precision"]) for row in found["rows"]))
+    heads = " | ".join(f"`{variant}`, {precision}" for variant, precision in forms)
+    lines, notes = [f"| runtime | {heads} |", f"|---|{'---|' * len(forms)}"], []
+    for name, version in found["versions"].items():
+        rows = {(row["variant"], row["precision"]): row for row in found["rows"] if row["runtime"] == name}
+        cells = [_distance(rows[form], notes) for form in forms]
+        remark = next((row["remark"] for row in rows.values() if row.get("remark")), "")
+        title = " ".join(filter(None, [name, version, f"({remark})" if remark else ""]))
+        lines.append(f"| {title} | {' | '.join(cells)} |")
+    reasons = [f"{number}. {note}" for number, note in enumerate(notes, 1)]
+    return "\n\n".join([_with_source(lines, found), "\n".join(reasons)]) if notes else _with_source(lines, found)
+
+
+def _distance(row: dict[str, Any], notes: list[str]) -> str:
+    """Return a difference, or the number of the note that has the reason why there is none."""
+    error = row.get("error")
+    if error is None:
+        return f"{row['difference']:.1g}"
+    if error == "not installed":
+        return error
+    if error not in notes:
+        notes.append(error)
+    return f"no ({notes.index(error) + 1})"
+
+
 def forms_table() -> str:
     """Return what benchmarks/forms.py found of each variant in each form: a row per precision, and each failure."""
     found = _results("forms")
@@ -461,7 +579,9 @@ def _results(name: str) -> Any:
 
 
 def _shown(key: str, value: float | None) -> str:
-    return "" if value is None else FIGURES[key].show(value)
+    if value is None:
+        return ""
+    return FIGURES[key].show(value) if key in FIGURES else f"{value:.4g}"
 
 
 def judge_table() -> str:
@@ -490,7 +610,9 @@ def figures_table() -> str:
 TABLES = {
     "formats": formats_table,
     "variants": variants_table,
-    "quality": quality_table,
+    "variant_names": variant_names_list,
+    "variant_sections": variant_sections,
+    "measured": measured_table,
     "peers": peers_table,
     "verdicts": verdicts_table,
     "augmentation": augmentation_table,
@@ -502,13 +624,13 @@ TABLES = {
     "overheads": overheads_table,
     "large_data": large_data_table,
     "scaling": scaling_table,
-    "time_to_quality": time_to_quality_table,
     "runtime": runtime_table,
     "runtime_files": runtime_files_table,
     "runtime_targets": runtime_targets_table,
     "layouts": layouts_table,
     "precisions": precisions_table,
     "forms": forms_table,
+    "other_runtimes": other_runtimes_table,
     "graphs": graphs_table,
     "judge": judge_table,
     "figures": figures_table,
@@ -533,16 +655,18 @@ def _table(name: str) -> str:
         return f"*No result is recorded: `python benchmarks/{Path(missing.filename).stem}.py` measures it.*"
 
 
-def _row(name: str, variant: Variant, summary: str) -> str:
-    terms = ", ".join(_short(term) for term in variant.terms) or "none"
-    specs = (variant.generator, variant.discriminator, variant.encoder)
-    names = dict.fromkeys(f"`{spec.name}`" for spec in specs if spec is not None)  # each once, in order
-    networks = ", ".join(names) + (", conditional" if variant.conditional else "")
-    return f"| `{name}` | {networks} | `{variant.loss.name}` | {terms} | {summary} |"
+def _short(value: object) -> str:
+    """Return a part with its settings, a code with its size, or a plain value."""
+    if isinstance(value, Code):
+        return f"`{value.name}` ({value.kind}, {value.size})"
+    if not isinstance(value, Spec):
+        return f"`{json.dumps(value) if isinstance(value, bool) else value}`"
+    settings = ", ".join(f"{key} {'none' if item is None else _setting(item)}" for key, item in value.settings.items())
+    return f"`{value.name}` ({settings})" if settings else f"`{value.name}`"
 
 
-def _short(spec: Spec) -> str:
-    return f"`{spec.name}` ({', '.join(f'{key} {value}' for key, value in spec.settings.items())})"
+def _setting(value: object) -> str:
+    return f"({', '.join(map(str, value))})" if isinstance(value, tuple) else str(value)
 
 
 if __name__ == "__main__":

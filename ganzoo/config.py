@@ -21,6 +21,7 @@ import tomllib
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from operator import attrgetter
 from pathlib import Path
@@ -185,6 +186,9 @@ class Code(_Value):
 class Variant(_Value):
     """A GAN variant: networks x conditioning x objective x loss x terms x augmentation x schedule."""
 
+    # What kind of variant it is, for lists: "game", "network", "conditional", "structured" or a word of one's own. Like
+    # `defaults`, a resolved configuration does not contain it.
+    family: str = Field(default="", exclude=True)
     latent_dim: PositiveInt = 64  # normal columns of z; uniform codes are further columns
     codes: tuple[Code, ...] = Field(default=(), strict=False)
     conditional: bool = False  # whether the networks are given labels; how they use them is their own setting
@@ -243,6 +247,7 @@ class DataConfig(_Value):
     image_size: PositiveInt | None = None
     channels: Literal[1, 3] | None = None
     batch_size: PositiveInt = 64
+    labels_per_class: PositiveInt | None = None  # labels that are shown of each class, by the run's seed; None: all
     memory: PositiveInt | None = None  # MB that images may take, else they stay on disk; None: half of what is free
 
 
@@ -341,7 +346,7 @@ class RunConfig(_Value):
     @field_validator("variant", mode="after")
     @classmethod
     def _drop_defaults(cls, variant: Variant) -> Variant:
-        return variant.model_copy(update={"defaults": {}})  # `assemble` has applied them
+        return variant.model_copy(update={"defaults": {}, "family": ""})  # `assemble` has applied them
 
     def resolve(self) -> Self:
         """Check every component's settings and write its defaults out. Raises UsageError with the setting's path."""
@@ -467,6 +472,8 @@ def assemble(
     name = variant if isinstance(variant, str) else "custom" if variant else _table(file, "run").get("variant")
     if not isinstance(name, str):
         raise UsageError("no variant: name one with --variant (ganzoo list variants)")
+    if name in registry.variants:
+        name = registry.variants.canonical(name)
     complete = variant is None and "generator" in _table(file, "variant")
     merged = _base(variant or name, complete=complete)
     records = ("run", "facts", "compute")
@@ -533,6 +540,7 @@ def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
     return tables
 
 
+@cache  # making a model takes a millisecond, and a configuration has ten
 def settings_of(component: Callable[..., Any]) -> type[BaseModel]:
     """A component's settings, its keyword-only arguments, as a pydantic model."""
     function = component.__init__ if inspect.isclass(component) else component
@@ -572,7 +580,7 @@ def _resolve(spec: Spec, parts: Registry[Callable[..., Any]], path: str, *, sche
     for key, schedule in schedules.items():
         _check_shape(schedule, f"{path}.{key}")
     resolved = {key: _with_schedules(value, spec.settings.get(key)) for key, value in ends[0].items()}
-    return Spec(spec.name, **resolved)
+    return Spec(parts.canonical(spec.name), **resolved)
 
 
 def _schedules_in(value: Any, path: str = "", key: str = "") -> Iterator[tuple[str, Schedule]]:

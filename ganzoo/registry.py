@@ -5,6 +5,8 @@
 
     losses["hinge"]          # the class; an unknown name answers with the nearest match
 
+A part may have other names too, `@variants.register("rpgan", aliases=("rgan",))`: they are found, and not listed.
+
 The built-in parts register when a registry is first looked into; so do plug-ins, the modules that other
 distributions name under the entry-point group `ganzoo.plugins`.
 """
@@ -12,11 +14,14 @@ distributions name under the entry-point group `ganzoo.plugins`.
 import difflib
 import importlib
 import importlib.metadata
+import inspect
 import pkgutil
+import re
 import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from ganzoo.errors import UsageError
@@ -30,6 +35,24 @@ def nearest(word: str, choices: list[str]) -> str:
     """`; did you mean 'x'?` for the choice nearest to `word`, or an empty string where none is near."""
     matches = difflib.get_close_matches(word, choices, n=1, cutoff=0.5)
     return f"; did you mean '{matches[0]}'?" if matches else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Citation:
+    """What a docstring's first line cites: `(Radford et al. 2016, arXiv:1511.06434)`, or `(own, 2026)`."""
+
+    authors: str  # "own" for the author's own work
+    year: int
+    paper: str | None = None  # such as arXiv:1511.06434
+
+
+_CITATION = re.compile(r"\((?P<authors>[^()]*?[^(),\s]),? (?P<year>(?:19|20)\d\d)(?:, (?P<paper>[^\s(),;]+))?[),; ]")
+
+
+def read_citation(line: str) -> Citation | None:
+    """Return the first citation in a line, if there is one."""
+    found = _CITATION.search(line)
+    return found and Citation(authors=found["authors"], year=int(found["year"]), paper=found["paper"])
 
 
 def import_submodules(package: str, path: Iterable[str]) -> None:
@@ -47,31 +70,45 @@ class Registry(Generic[T]):
         self.package = package
         self._loaded = False
         self._entries: dict[str, T] = {}
+        self._aliases: dict[str, str] = {}  # other names, each with the one that is listed
 
-    def register(self, name: str) -> Callable[[T], T]:
+    def register(self, name: str, aliases: tuple[str, ...] = ()) -> Callable[[T], T]:
         """Decorate a class or function to register it under `name`; a name that is taken is an error.
+
+        It is found by each of the `aliases` too.
 
         Only `__main__` (a notebook, a script) may define a name of its own anew, as when a cell is run twice.
         """
 
         def add(entry: T) -> T:
             with _lock:
-                taken = self._entries.get(name)
-                rerun = taken is not None and _owner(taken) == _owner(entry) and _owner(entry).startswith("__main__.")
-                if taken is not None and not rerun:
-                    raise UsageError(
-                        f"{self.kind} '{name}' is registered twice: by {_owner(taken)} and by {_owner(entry)}"
-                    )
+                own = _owner(entry)
+                for word in (name, *aliases):
+                    taken = self._entries.get(self._aliases.get(word, word))
+                    if taken is not None and not (_owner(taken) == own and own.startswith("__main__.")):
+                        raise UsageError(f"{self.kind} '{word}' is registered twice: by {_owner(taken)} and by {own}")
                 self._entries[name] = entry
+                self._aliases |= dict.fromkeys(aliases, name)
             return entry
 
         return add
 
     def __getitem__(self, name: str) -> T:
+        return self._entries[self.canonical(name)]
+
+    def canonical(self, name: str) -> str:
+        """Return the name that is listed, of this name or alias. Raises UsageError for an unknown one."""
         self._load()
-        if name not in self._entries:
-            raise UsageError(f"no {self.kind} '{name}'{nearest(name, self.names())} (ganzoo list {self.plural})")
-        return self._entries[name]
+        listed = self._aliases.get(name, name)
+        if listed not in self._entries:
+            known = [*self.names(), *self._aliases]
+            raise UsageError(f"no {self.kind} '{name}'{nearest(name, known)} (ganzoo list {self.plural})")
+        return listed
+
+    def aliases(self, name: str) -> list[str]:
+        """Return the other names of an entry, sorted."""
+        listed = self.canonical(name)
+        return sorted(alias for alias, meant in self._aliases.items() if meant == listed)
 
     def find(self, accepts: Callable[[T], bool]) -> tuple[str, T] | None:
         """Return the first entry that `accepts`, with its name. Plug-ins are loaded only if no built-in part does."""
@@ -84,21 +121,29 @@ class Registry(Generic[T]):
 
     def __contains__(self, name: object) -> bool:
         self._load()
-        return name in self._entries
+        return name in self._entries or name in self._aliases
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names())
 
     def names(self) -> list[str]:
-        """All registered names, sorted."""
+        """All registered names, sorted; without aliases."""
         self._load()
         return sorted(self._entries)
 
-    def summary(self, name: str) -> str:
-        """The first line of the entry's docstring, or of its module's."""
+    def description(self, name: str) -> str:
+        """Return the entry's docstring, or its module's, without its indentation."""
         entry = self[name]
         text = getattr(entry, "__doc__", None) or getattr(sys.modules.get(entry.__module__), "__doc__", None) or ""
-        return text.strip().partition("\n")[0]
+        return inspect.cleandoc(text)
+
+    def summary(self, name: str) -> str:
+        """Return the first line of the description."""
+        return self.description(name).partition("\n")[0]
+
+    def citation(self, name: str) -> Citation | None:
+        """What the summary cites: an entry's paper and its year."""
+        return read_citation(self.summary(name))
 
     def owner(self, name: str) -> str:
         """Where the entry was defined: `module.qualname`."""

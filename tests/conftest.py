@@ -1,6 +1,5 @@
 """What the tests share: images that are easy to learn, tiny runs of them, registries that forget what was added."""
 
-import hashlib
 import importlib
 import os
 import signal
@@ -14,19 +13,26 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import settings as hypothesis_settings
 from numpy.typing import NDArray
 from typer.testing import CliRunner
 
 import ganzoo
 from ganzoo import registry
-from ganzoo.config import assemble
-from ganzoo.runs.checkpoint import Checkpoint
+from ganzoo.compute.distributed import ALONE, World
+from ganzoo.config import Variant
 from ganzoo.runs.run import Run
 from ganzoo.runtime.images import save_npz
+from ganzoo.testing.trials import BATCH_SIZE as BATCH_SIZE
+from ganzoo.testing.trials import BATCHES_PER_EPOCH as BATCHES_PER_EPOCH
+from ganzoo.testing.trials import bits_of as bits_of
+from ganzoo.testing.trials import make_images as make_images
+from ganzoo.testing.trials import tensors_of as tensors_of
+from ganzoo.training.prepare import configure
+from ganzoo.training.trainer import start
 from ganzoo.zoo.batch import Batch
 from ganzoo.zoo.objectives.base import Objective, Terms
+from ganzoo.zoo.slots import narrow as narrow
 from ganzoo.zoo.terms.base import Drawn, PlayerName
 
 hypothesis_settings.register_profile("ganzoo", deadline=None)  # a shared machine may be slow at any moment
@@ -36,19 +42,6 @@ ROOT = Path(ganzoo.__path__[0]).parent
 Call = Callable[..., tuple[int, str, str]]
 Images = tuple[NDArray[np.uint8], NDArray[np.int64]]
 PATIENCE = 600  # seconds until a process counts as hung, on however slow a machine
-BATCH_SIZE = 8
-BATCHES_PER_EPOCH = 5  # and three images over, which every epoch drops
-
-
-def make_images(size: int = 8, count: int = BATCH_SIZE * BATCHES_PER_EPOCH + 3) -> Images:
-    """Grey images of three classes: the bright half is above, below or to the left."""
-    labels = np.arange(count) % 3
-    images = np.random.default_rng(0).integers(0, 60, (count, size, size), dtype=np.uint8)
-    half = size // 2
-    images[labels == 0, :half] += 190
-    images[labels == 1, half:] += 190
-    images[labels == 2, :, :half] += 190
-    return images, labels
 
 
 @pytest.fixture(scope="session")
@@ -56,52 +49,77 @@ def tiny_images() -> Images:
     return make_images()
 
 
+# A term that learns from labelled batches: a plug-in's source, as other processes have to import it too.
+SUPERVISED = """
+from torch.nn.functional import cross_entropy
+
+from ganzoo.plugin import Term, as_output, terms
+
+
+@terms.register("supervised")
+class Supervised(Term):
+    '''Cross-entropy of the class head on labelled images.'''
+
+    term = "supervised"
+    heads = ("classes",)
+    needs_labelled = True
+
+    def __call__(self, turn):
+        images, labels = turn.labelled
+        return cross_entropy(as_output(turn.discriminator(images, None))["classes"].float(), labels)
+"""
+
+
 @pytest.fixture
 def registries() -> Iterator[None]:
     """What is registered meanwhile is forgotten afterwards."""
     kinds = registry.REGISTRIES.values()
-    before = [{name: kind[name] for name in kind.names()} for kind in kinds]
+    before = [({name: kind[name] for name in kind.names()}, dict(kind._aliases)) for kind in kinds]
     yield
-    for kind, entries in zip(kinds, before, strict=True):
-        kind._entries = entries
+    for kind, (entries, aliases) in zip(kinds, before, strict=True):
+        kind._entries, kind._aliases = entries, aliases
 
 
-def narrow(variant: str) -> list[str]:
-    """Settings that make a variant's networks small, where they have a width."""
-    recipe = assemble(variant).variant
-    networks = {"generator": recipe.generator, "discriminator": recipe.discriminator}
-    return [f"{player}.width=8" for player, network in networks.items() if "width" in network.settings]
+@pytest.fixture
+def supervised(registries: None) -> None:
+    """The term `supervised` is registered meanwhile."""
+    exec(SUPERVISED, {"__name__": "supervised"})
 
 
-def train_tiny(variant: str, images: Any, out: Path, *, settings: Sequence[str] = (), **options: Any) -> Run:
-    """A run of a few small steps on one thread."""
-    options = {"batch_size": BATCH_SIZE, "progress": False, **options}
-    return ganzoo.train(variant, images, out=out, settings=[*narrow(variant), "train.threads=1", *settings], **options)
+def one_of_each(kind: Callable[[Variant], object]) -> list[str]:
+    """The first variant of each kind: what depends on nothing else is tested of these, and not of all."""
+    return list({repr(kind(registry.variants[name]())): name for name in reversed(registry.variants.names())}.values())
 
 
-def tensors_of(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
-    """Every tensor of every part, as `part/name`."""
-    return {
-        f"{file.stem}/{name}": tensor
-        for file in sorted(checkpoint.path.glob("*.safetensors"))
-        for name, tensor in checkpoint.tensors(file.stem).items()
-    }
+def generator_kind(variant: Variant) -> object:
+    """What a generator is, but for its sizes: its network, the ways that it takes, and what its labels are."""
+    settings = variant.generator.settings.items()
+    ways = [(key, value) for key, value in settings if isinstance(value, bool | str)]
+    return variant.generator.name, ways, variant.conditional, [code.kind for code in variant.codes]
 
 
-def bits_of(run: Run) -> dict[str, Any]:
-    """All of a run that is a function of its configuration, bit by bit; wall-clock times are not."""
-    bits: dict[str, Any] = {"config": run.config}
-    for checkpoint in run.checkpoints():
-        for name, tensor in tensors_of(checkpoint).items():
-            digest = hashlib.sha256(tensor.numpy().tobytes()).hexdigest()
-            bits[f"{checkpoint.path.name}/{name}"] = (tensor.dtype, tuple(tensor.shape), digest)
-        state = checkpoint.state()
-        bits[f"{checkpoint.path.name}/state"] = (state["step"], state["final"], state["logs"])
-    for picture in sorted(run.samples.iterdir()):
-        bits[picture.name] = hashlib.sha256(picture.read_bytes()).hexdigest()
-    clocks = ("seconds", "images_per_s")
-    bits["metrics"] = [{key: value for key, value in line.items() if key not in clocks} for line in run.metrics()]
-    return bits
+def game_kind(variant: Variant) -> object:
+    """What two players are: the networks, whether they take labels, and who plays what."""
+    networks = generator_kind(variant), variant.discriminator.name, variant.encoder and variant.encoder.name
+    return networks, variant.objective.name
+
+
+def train_tiny(
+    variant: str,
+    images: Any,
+    out: Path,
+    *,
+    settings: Sequence[str] = (),
+    horizon: int | None = None,
+    progress: bool = False,
+    world: World = ALONE,
+    **options: Any,
+) -> Run:
+    """A run of a few small steps on one thread; schedules end after `horizon` steps, or with the budget."""
+    settings = [*narrow(variant), "train.threads=1", *settings]
+    config = configure(variant, images, settings=settings, **{"batch_size": BATCH_SIZE, **options})
+    config = config if horizon is None else config.with_horizon(horizon)
+    return start(config, images, out=out, progress=progress, world=world)
 
 
 def terms_of(objective: Objective, player: PlayerName, batch: Batch, drawn: Drawn | None = None) -> Terms:

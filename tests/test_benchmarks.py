@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from importlib import import_module
@@ -11,12 +12,25 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from conftest import ended, environment, make_images, start_process, wait_until
+from PIL import Image
+
+from ganzoo import registry
+from ganzoo.errors import UsageError
+from ganzoo.evaluation import evaluator
+from ganzoo.evaluation.judge import fit_judge, judge_path
+from ganzoo.evaluation.reference import load_splits
+from ganzoo.runtime.images import save_npz
 
 ROOT = Path(__file__).parent.parent
 BENCHMARKS = ROOT / "benchmarks"
 WITHOUT_RESULTS = {"provenance", "peer", "train_judge", "train_pretrained"}
 NAMES = sorted({path.stem for path in BENCHMARKS.glob("*.py")} - WITHOUT_RESULTS)
-WORDS = {"against": ["CHECKOUT"], "large_data": ["--place", "PLACE"]}  # that a benchmark cannot do without
+WORDS = {
+    "against": ["CHECKOUT"],
+    "peers": ["CHECKOUT"],
+    "large_data": ["--place", "PLACE"],
+}  # that a benchmark cannot do without
 FACTS = {"command", "machine", "cores", "torch", "commit"}
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
@@ -83,7 +97,7 @@ def test_a_trial_is_written_elsewhere_from_any_tree(provenance: ModuleType, tree
     (tree / "ganzoo" / "file").write_text("changed")
     record = provenance.begin("some", tmp_path / "build" / "trial.json")
     record.write({})
-    record.write_picture("curve.png", b"picture")
+    record.publish("docs/images/curve.png", b"picture")
     assert json.loads((tmp_path / "build" / "trial.json").read_text())["commit"].endswith("-dirty")
     assert not (tree / "docs" / "images" / "curve.png").exists()
     with pytest.raises(SystemExit) as exit_:
@@ -129,9 +143,11 @@ def test_every_benchmark_refuses_a_changed_tree_before_it_measures(
 
 
 def records(result: Path) -> list[dict[str, Any]]:
-    """Return a result's records: the file is one, or has one per part that can be measured alone."""
+    """Return a result's records: the file is one, or has one per row, or one per part that can be measured alone."""
     document = json.loads(result.read_text(encoding="utf-8"))
-    return [document] if "commit" in document else list(document.values())
+    if "commit" in document:
+        return [document]
+    return list(document["rows"] if "rows" in document else document.values())
 
 
 RESULTS = sorted((BENCHMARKS / "results").glob("*.json"))
@@ -162,3 +178,158 @@ def test_each_result_is_of_a_commit_in_the_history(result: Path) -> None:
         command = ["git", "-C", str(ROOT), "merge-base", "--is-ancestor", record["commit"], "HEAD"]
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 0, f"{record['commit']} is not in the history: measure {result.stem} again"
+
+
+# The benchmark of all variants
+
+
+@pytest.fixture
+def variants(provenance: ModuleType) -> ModuleType:
+    return import_module("variants")
+
+
+@pytest.fixture(scope="session")
+def judged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Small images of three classes, in a file beside their judge."""
+    path = tmp_path_factory.mktemp("judged") / "halves.npz"
+    images, labels = make_images(16, 96)
+    save_npz(path, images[..., None], labels)
+    splits = load_splits(f"npz:{path}")
+    fit_judge("halves", splits.train, splits.test, judge_path(f"npz:{path}"), epochs=1)
+    return path
+
+
+def entry(seed: int, curve: dict[float, float], **changes: Any) -> dict[str, Any]:
+    """An entry with FID-MNIST by seconds of training; the distance at the end is the last of the curve."""
+    facts = {"cores": 2, "machine": "AMD", "torch": "2.13", "commit": "a" * 40}
+    numbers = {"images_per_s": 100.0 * (1 + seed), "epochs": 1.0, "onnx_bytes": 10, "latency_ms": {"1": 1.0 + seed}}
+    return {
+        "variant": "gan",
+        "seed": seed,
+        "status": "done",
+        "figures": {"fid": list(curve.values())[-1], "coverage": 0.5},
+        "curve": [{"seconds": seconds, "fid": fid} for seconds, fid in curve.items()],
+        "verdict": {"word": "healthy", "sentence": "healthy"},
+        "generator_parameters": 7,
+        "discriminator_parameters": 5,
+        "codes": [],
+        "floors": {"fid": 1.3},
+        **numbers,
+        **facts,
+        **changes,
+    }
+
+
+def test_the_first_seed_of_all_comes_before_the_others_of_the_most_used(variants: ModuleType) -> None:
+    assert variants.list_entries(["began", "gan"]) == [("began", 0), ("gan", 0), ("gan", 1), ("gan", 2)]
+    assert set(variants.REPEATED) <= set(registry.variants.names())
+
+
+def test_a_variants_row_is_over_its_seeds(variants: ModuleType) -> None:
+    entries = [
+        entry(0, {30.0: 50.0, 60.0: 20.0, 90.0: 25.0}),  # good at 60 s, and worse again
+        entry(1, {30.0: 19.0, 60.0: 10.0}, commit="b" * 40),
+        entry(2, {30.0: 90.0, 60.0: 40.0}, verdict={"word": "collapsed", "sentence": "collapsed"}),
+    ]
+    row = variants.summarise(entries)
+    assert row["figures"]["fid"] == {"mean": 25.0, "least": 10.0, "greatest": 40.0}
+    assert row["minutes_to_good"] == 1.0  # of 1, 0.5 and never the one in the middle
+    assert variants.minutes_to_good([one["curve"] for one in entries[1:]]) is None
+    assert (row["images_per_s"], row["latency_ms"]) == (200.0, {"1": 2.0})
+    assert row["verdict"] == "healthy 2, collapsed 1"
+    assert row["revision"] == "aaaaaaa, bbbbbbb"
+    packaged = variants.package_summary([row], {"minutes": 5})
+    assert packaged["about"] == {"machine": "2 cores of AMD, torch 2.13", "minutes": 5}
+    assert packaged["variants"]["gan"]["fid"] == 25.0
+    assert packaged["variants"]["gan"]["label_accuracy"] is None
+
+
+def test_a_variant_that_failed_is_a_row_and_not_in_the_package(variants: ModuleType) -> None:
+    row = variants.summarise([{"variant": "gan", "seed": 0, "status": "failed", "error": "step 2: nan"}])
+    assert row == {"variant": "gan", "seeds": 0, "failed": 1, "error": "step 2: nan"}
+    assert variants.package_summary([row], {})["variants"] == {}
+
+
+def test_what_is_measured_is_measured_again_only_on_request(
+    variants: ModuleType, provenance: ModuleType, tree: Path, judged: Path
+) -> None:
+    record, source = provenance.begin("variants"), f"npz:{judged}"
+    results = variants.Results(record, 5.0, source)
+    results.add(entry(0, {1.0: 2.0}))
+    results.add({"variant": "dcgan", "seed": 0, "status": "failed", "error": "nan"})
+    results = variants.Results(record, 5.0, source)
+    here = {"named": False, "again": False}
+    assert not results.is_due("gan", 0, **here)
+    assert not results.is_due("gan", 0, **{**here, "named": True})
+    assert results.is_due("gan", 0, **{**here, "again": True})
+    assert results.is_due("gan", 1, **here)
+    assert results.is_due("dcgan", 0, **here)
+
+    git(tree, "commit", "--quiet", "--allow-empty", "--message", "Go on")
+    later = variants.Results(provenance.begin("variants"), 5.0, source)
+    assert not later.is_due("gan", 0, **here)
+    assert later.is_due("gan", 0, **{**here, "named": True})
+    with pytest.raises(UsageError, match="entries of another minutes"):
+        variants.Results(record, 6.0, source)
+
+
+@pytest.mark.slow
+def test_variants_are_trained_and_written_where_they_are_read(
+    variants: ModuleType, tree: Path, judged: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tree / "build" / "cache"))
+    monkeypatch.setattr(evaluator, "CAS_STEPS", 1)
+    monkeypatch.setattr(variants, "REPEATED", ("cgan",))
+    monkeypatch.setattr(variants, "SEEDS", 2)
+    words = ["--variants", "gan,cgan", "--minutes", "0.005", "--dataset", f"npz:{judged}"]
+    monkeypatch.setattr(sys, "argv", ["benchmarks/variants.py", *words, "--runs", str(tree / "build" / "variants")])
+    variants.main()
+    result = tree / "benchmarks" / "results" / "variants.json"
+    document = json.loads(result.read_text())
+    rows = document["rows"]
+    assert [(row["variant"], row["seed"], row["status"]) for row in rows] == [
+        ("cgan", 0, "done"),
+        ("cgan", 1, "done"),
+        ("gan", 0, "done"),
+    ]
+    for row in records(result):
+        assert row.keys() >= FACTS | {"date"}
+        assert row["commit"] == git(tree, "rev-parse", "HEAD").strip()
+        assert row["discriminator_parameters"] > 0
+        assert set(row["latency_ms"]) == {"1", "64"}
+    assert ["label_accuracy" in row["figures"] for row in rows] == [True, True, False]
+    packaged = json.loads((tree / variants.SUMMARY).read_text())
+    assert packaged["about"]["minutes"] == 0.005
+    assert packaged["variants"].keys() == {"gan", "cgan"}
+    for name, size in {"gan": (10 * 18 - 2, 5 * 18 - 2), "cgan": (5 * 18 - 2, 3 * 18 - 2)}.items():
+        with Image.open(tree / "docs" / "images" / "variants" / f"{name}.png") as picture:
+            assert picture.size == size
+
+    before = result.read_bytes()
+    variants.main()
+    assert result.read_bytes() == before
+    monkeypatch.setattr(sys, "argv", [*sys.argv, "--variants", "gan", "--again", "gan"])
+    variants.main()
+    again = {(row["variant"], row["seed"]): row for row in json.loads(result.read_text())["rows"]}
+    assert again["gan", 0] != rows[2]
+    assert again["cgan", 1] == rows[1]
+
+
+@pytest.mark.slow
+def test_what_was_finished_is_kept_where_it_is_stopped(tmp_path: Path, judged: Path) -> None:
+    result = tmp_path / "trial.json"
+    command = [sys.executable, str(BENCHMARKS / "variants.py"), "--variants", "began,bigan", "--minutes", "0.005"]
+    command += ["--dataset", f"npz:{judged}", "--trial", str(result), "--runs", str(tmp_path / "runs")]
+    process = start_process(command)
+    wait_until(result.exists, process)
+    process.send_signal(signal.SIGINT)
+    errors = ended(process)
+    assert process.returncode == 130, errors
+    assert "the same command goes on" in errors
+    assert "Traceback" not in errors
+    (first,) = records(result)
+    assert first["variant"] == "began"
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert [row["variant"] for row in records(result)] == ["began", "bigan"]
+    assert records(result)[0] == first

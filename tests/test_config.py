@@ -86,6 +86,7 @@ DATA = st.builds(
     image_size=optional(COUNTS),
     channels=st.sampled_from([None, 1, 3]),
     batch_size=COUNTS,
+    labels_per_class=optional(COUNTS),
 )
 FACTS = st.builds(
     DataFacts,
@@ -428,7 +429,7 @@ def saved(tmp_path: Path, text: str) -> Path:
 @pytest.mark.parametrize("name", variants.names())
 def test_a_runs_own_file_repeats_the_run_without_naming_a_variant(tmp_path: Path, name: str) -> None:
     facts: dict[str, Any] = {"sha256": "00", "images": 9, "image_shape": (1, 2, 3), "num_classes": 3}
-    config = assemble(name, settings=["train.steps=9", "train.seed=3", "generator.norm=none"])
+    config = assemble(name, settings=["train.steps=9", "train.seed=3", "latent_dim=9"])
     path = saved(tmp_path, config.with_facts(**facts, class_names=("a", "none", "c")).to_toml())
     again = assemble(file=read_toml(path))
     assert again == config  # what was found out about the data is found out anew

@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import json
 import re
 import shlex
 import subprocess
@@ -11,6 +12,9 @@ from types import ModuleType
 
 import pytest
 from conftest import environment
+
+from ganzoo.config import Spec
+from ganzoo.registry import losses, variants
 
 ROOT = Path(__file__).parent.parent
 USES_CODES = 'codes=[{name="code", kind="categorical", size=3}]'
@@ -37,7 +41,97 @@ def test_tables_are_what_the_registries_and_results_say() -> None:
     for document in module.DOCUMENTS:
         text = document.read_text(encoding="utf-8")
         assert module.updated(text) == text, f"{document.name}: run make docs"
-    assert "| `wgan-gp` |" in module.variants_table()
+
+
+def test_each_built_in_variant_has_a_section() -> None:
+    module, text = _update_tables(), (ROOT / "docs" / "variants.md").read_text(encoding="utf-8")
+    sections = {part.partition("\n")[0]: part for part in text.split("\n### ")[1:]}
+    assert list(sections) == module._built_in()
+    for name, section in sections.items():
+        variant = variants[name]()
+        assert f"| [`{name}`](#{name}) |" in text  # GitHub's anchor of a heading is its text
+        for spec in (variant.generator, variant.loss, *variant.terms):
+            assert f"`{spec.name}`" in section
+        cited = variants.citation(name)
+        if cited is not None and (cited.paper or "").startswith("arXiv:"):
+            assert f"https://arxiv.org/abs/{str(cited.paper).removeprefix('arXiv:')}" in section
+
+
+MEASURED = {
+    "minutes": 5.0,
+    "dataset": "mnist",
+    "good": 20.0,
+    "variants": [
+        {"variant": "doomed", "seeds": 0, "failed": 1, "error": "step 2: nan"},
+        {
+            "variant": "infogan",
+            "seeds": 2,
+            "failed": 1,
+            "figures": {
+                "fid": {"mean": 12.0, "least": 11.0, "greatest": 13.0},
+                "coverage": {"mean": 0.8, "least": 0.8, "greatest": 0.8},
+                "classifier_accuracy": {"mean": 0.98765, "least": 0.98765, "greatest": 0.98765},
+            },
+            "floors": {"fid": 1.3, "coverage": 0.946},
+            "images_per_s": 9000.4,
+            "epochs": 40.0,
+            "onnx_bytes": 1024 * 1200,
+            "generator_parameters": 300_000,
+            "discriminator_parameters": 100_000,
+            "codes": [{"value": 0, "class": "seven", "share": 0.9}],
+            "latency_ms": {"1": 0.0612, "64": 0.479},
+            "minutes_to_good": None,
+            "verdict": "healthy",
+            "revision": "abc1234",
+            "machine": "2 cores of AMD, torch 2.13",
+        },
+    ],
+}
+
+
+def test_what_was_measured_is_shown_beside_each_variant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = _update_tables()
+    monkeypatch.setattr(module, "ROOT", tmp_path)
+    assert module._table("measured").startswith("*No result is recorded: `python benchmarks/variants.py`")
+    for place, data in (
+        ("benchmarks/results/variants.json", json.dumps(MEASURED).encode()),
+        ("docs/images/variants/infogan.png", b"PNG"),
+    ):
+        (tmp_path / place).parent.mkdir(parents=True)
+        (tmp_path / place).write_bytes(data)
+    table = module.measured_table()
+    assert "| real images | 1.30 | 0.946 |" in table
+    assert "| `doomed` | failed: step 2: nan |" in table
+    assert "| 12.00 (11.00 to 13.00) | 0.800 |  | healthy | never | 9,000 | 300,000 + 100,000 | 1,200 |" in table
+    assert "| 0.0612 | 0.479 | 2, 1 failed | abc1234 |" in table
+    sections = {part.partition("\n")[0]: part for part in module.variant_sections().split("### ")}
+    assert "![Digits drawn by the variant infogan](images/variants/infogan.png)" in sections["infogan"]
+    assert "FID-MNIST 12.00 (11.00 to 13.00) (real images 1.30)" in sections["infogan"]
+    assert "classifier accuracy 98.77 %" in sections["infogan"]
+    assert "What each value of the code mostly draws: 0: seven (90%)." in sections["infogan"]
+    assert "Not measured yet" in sections["gan"]
+    assert "images/variants" not in sections["gan"]
+
+
+@pytest.mark.usefixtures("registries")
+def test_an_equation_is_shown_in_place_of_the_docstring() -> None:
+    module = _update_tables()
+
+    @losses.register("square")
+    class Square:
+        """The square (arXiv:1234.56789, eq. 1),
+        of two lines:
+
+        and more."""
+
+    described = module._formula(losses, "Loss", Spec("square", weight=0.5))
+    assert described == (
+        "Loss `square` (weight 0.5): The square ([arXiv:1234.56789](https://arxiv.org/abs/1234.56789), eq. 1), "
+        "of two lines."
+    )
+    Square.equation = r"\mathbb{E}[D(x)^2]"  # type: ignore[attr-defined]
+    described = module._formula(losses, "Loss", Spec("square"))
+    assert described == "Loss `square`:\n\n```math\n\\mathbb{E}[D(x)^2]\n```"
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
@@ -130,6 +224,7 @@ def test_commands_name_options_that_exist() -> None:
         "verify",
         "benchmark",
         "list",
+        "new",
     }
     for name in {words[0] for words in commands}:
         command = [sys.executable, "-m", "ganzoo_cli", name, "--help"]

@@ -15,17 +15,18 @@ PACKAGES = {"ganzoo": ROOT / "ganzoo", "ganzoo_cli": ROOT / "cli" / "ganzoo_cli"
 # A file imports from its own room and from those before it. What stands in no folder is the contract, the first room.
 CONTRACT = "contract"
 ROOMS = [CONTRACT, "data", "zoo", "compute", "runtime", "runs", "evaluation", "training", "exporting", "synthetic"]
-ROOMS += ["report", "studies", "applications"]
+ROOMS += ["report", "studies", "applications", "testing"]
 FACADES = {
     "ganzoo",
     "ganzoo.plugin",
     "ganzoo.distributed",
 }  # and the `__init__` of each room: lazy, of any room's names
 TORCH_FREE = ["errors", "lazy", "moved", "seeds", "files", "sealing", "records", "registry", "config", "plugin"]
-TORCH_FREE += ["zoo.variants", "runtime", "runs.records"]
+TORCH_FREE += ["zoo.variants", "zoo.slots", "zoo.measured", "runtime", "runs.records"]
 TORCH_FREE += ["exporting.parity", "exporting.conversion", "exporting.lean", "exporting.web"]
 TORCH_FREE += ["runs.format", "runs.resolving", "exporting.pagefiles"]
 TORCH_FREE += ["training.interruption", "training.progress", "studies.executors"]
+TORCH_FREE += ["testing.errors", "testing.pytest_plugin", "testing.scaffold"]
 
 
 def module_name(package: str, path: Path) -> str:

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -85,8 +86,21 @@ def test_installing_it_is_what_registers_it(environment: Environment) -> None:
 
 
 def test_it_is_listed_for_people_with_its_paper(environment: Environment) -> None:
-    assert "resize-gan" in (listing := environment.ganzoo("list", "variants").stdout)
-    assert "Odena et al. 2016" in listing
+    assert re.search(
+        r"^resize-gan +network +2016 +doi:10\.23915/distill", environment.ganzoo("list", "variants").stdout, re.M
+    )
+
+
+CONFORMS = """
+from ganzoo.testing import check_part, check_variant
+for kind, name in (("generators", "resize"), ("terms", "mirrored"), ("objectives", "two-sided")):
+    check_part(kind, name)
+check_variant("resize-gan")
+"""
+
+
+def test_it_keeps_the_rules(environment: Environment) -> None:
+    environment.run("-c", CONFORMS)
 
 
 def test_it_trains_and_draws(environment: Environment, trained: Path) -> None:

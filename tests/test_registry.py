@@ -11,8 +11,9 @@ import pytest
 from conftest import distribution, environment
 
 from ganzoo import registry
+from ganzoo.config import assemble
 from ganzoo.errors import UsageError
-from ganzoo.registry import Registry
+from ganzoo.registry import Citation, Registry, read_citation
 
 
 def things() -> Registry[Callable[[], Any]]:
@@ -79,6 +80,69 @@ def test_a_script_may_define_its_own_name_anew_and_no_other() -> None:
     with pytest.raises(UsageError, match="registered twice"):
         registry.register("mine")(foreign)
     assert registry["mine"]() == 2
+
+
+def test_an_alias_is_found_and_not_listed() -> None:
+    registry = things()
+
+    @registry.register("paired", aliases=("rgan", "rpgan"))
+    def paired() -> None: ...
+
+    assert registry["rgan"] is registry["paired"] is paired
+    assert "rpgan" in registry
+    assert registry.names() == ["paired"]
+    assert registry.aliases("rgan") == registry.aliases("paired") == ["rgan", "rpgan"]
+    assert (registry.canonical("rgan"), registry.canonical("paired")) == ("paired", "paired")
+    with pytest.raises(UsageError, match="no thing 'rpgam'; did you mean 'rpgan'"):
+        registry.canonical("rpgam")
+
+
+def test_an_alias_takes_no_name_and_lets_none_be_taken() -> None:
+    registry = things()
+
+    def first() -> None: ...
+    def second() -> None: ...
+
+    registry.register("one", aliases=("two",))(first)
+    for name, aliases in (("two", ()), ("three", ("one",)), ("three", ("two",))):
+        with pytest.raises(UsageError, match=r"thing '(one|two)' is registered twice"):
+            registry.register(name, aliases)(second)
+    assert registry.names() == ["one"]
+    assert "three" not in registry
+
+
+@pytest.mark.usefixtures("registries")
+def test_a_configuration_has_the_name_that_is_listed() -> None:
+    registry.variants.register("the-first", aliases=("vanilla",))(registry.variants["gan"])
+    registry.losses.register("svm", aliases=("margin",))(registry.losses["hinge"])
+    config = assemble("vanilla", settings=["loss=margin"])
+    assert (config.run.variant, config.variant.loss.name) == ("the-first", "svm")
+    file = {"run": {"variant": "vanilla"}}
+    assert assemble(file=file).run.variant == "the-first"
+
+
+@pytest.mark.parametrize(
+    ("line", "authors", "year", "paper"),
+    [
+        ("DCGAN (Radford et al. 2016, arXiv:1511.06434): convolutions.", "Radford et al.", 2016, "arXiv:1511.06434"),
+        ("WGAN (Arjovsky et al. 2017, arXiv:1701.07875, alg. 1): x.", "Arjovsky et al.", 2017, "arXiv:1701.07875"),
+        ("The game (Lim & Ye 2017, arXiv:1705.02894; others).", "Lim & Ye", 2017, "arXiv:1705.02894"),
+        (
+            "Resize (2 x) (Odena et al. 2016, doi:10.23915/distill.00003): y",
+            "Odena et al.",
+            2016,
+            "doi:10.23915/distill.00003",
+        ),
+        ("RMSprop (Tieleman & Hinton 2012): gradients.", "Tieleman & Hinton", 2012, None),
+        ("Digits from noise (own, 2026): mine.", "own", 2026, None),
+    ],
+)
+def test_a_citation_is_read_from_a_first_line(line: str, authors: str, year: int, paper: str | None) -> None:
+    assert read_citation(line) == Citation(authors=authors, year=year, paper=paper)
+
+
+def test_a_line_without_a_year_cites_nothing() -> None:
+    assert read_citation("The game (arXiv:1406.2661, eq. 1) of 2014 (see there).") is None
 
 
 @pytest.mark.parametrize("kind", registry.REGISTRIES)

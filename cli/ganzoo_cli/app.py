@@ -30,6 +30,7 @@ COMMANDS = [
     "verify",
     "benchmark",
     "list_",
+    "new",
 ]  # as in --help
 P = ParamSpec("P")
 RunArgument = typer.Argument(show_default="the newest under runs/", metavar="RUN", help="A run's directory.")

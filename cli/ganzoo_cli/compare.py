@@ -109,8 +109,9 @@ def _show(results: "ComparisonResults") -> None:
     from ganzoo.evaluation.metrics import FIGURES, title_of
 
     if results.judge is not None:
-        shown = [key for key in ("fid", "label_accuracy", "cas") if key in results.floors]
+        shown = [key for key in ("fid", "label_accuracy", "cas", "classifier_accuracy") if key in results.floors]
         heads = {"fid": title_of("fid", results.judge.name), "label_accuracy": "labels right", "cas": "CAS"}
+        heads |= {"classifier_accuracy": "classifier"}
         table = Table(box=None, pad_edge=False)
         table.add_column("variant", no_wrap=True)
         for heading in [*(heads[key] for key in shown), "images/s", "parameters", "ONNX", "ms for 1", "for 64"]:

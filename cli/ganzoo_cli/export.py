@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ganzoo.registry import formats
-from ganzoo.runtime.forms import LAYOUTS, OPSETS, PRECISIONS, Form
+from ganzoo.runtime.forms import LAYOUTS, NOISES, OPSETS, PRECISIONS, Form
 
 from .app import RunArgument, chosen_run, command, print_json, say
 
@@ -45,8 +45,20 @@ def export(
         int | None,
         typer.Option(
             metavar="N",
-            show_default=str(Form().opset),
+            show_default=", ".join(
+                f"{row.opset} in {name}" if row.opset != Form().opset else str(row.opset)
+                for name, row in PRECISIONS.items()
+                if name == Form().precision or row.opset != Form().opset
+            ),
             help=f"The version of the operators, {OPSETS.start} to {OPSETS.stop - 1}.",
+        ),
+    ] = None,
+    noise: Annotated[
+        str | None,
+        typer.Option(
+            metavar="|".join(NOISES),
+            show_default="refuse",
+            help="What becomes of noise that the generator itself draws: one draw of it for all images, or its mean.",
         ),
     ] = None,
     weights: Annotated[str, typer.Option(metavar="ema|raw", help="The averaged weights, or the last ones.")] = "ema",
@@ -66,7 +78,9 @@ def export(
     <FILE>-encoder.onnx.
     """
     form: dict[str, Any] = {"precision": precision, "layout": layout, "opset": opset}
-    given: dict[str, Any] = {name: value for name, value in {**form, "ort_web": ort_web}.items() if value is not None}
+    given: dict[str, Any] = {
+        name: value for name, value in {**form, "noise": noise, "ort_web": ort_web}.items() if value is not None
+    }
     Form(**{name: value for name, value in given.items() if name in form})  # an unknown one is refused first
     jobs = _jobs(format_, onnx, web, out, given)
     chosen = chosen_run(run, "export")

@@ -13,6 +13,7 @@ from ganzoo.errors import MachineError
 
 _WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of glibc's mallopt
+NO_KERNEL = "not implemented for 'BFloat16'"  # what torch says of an operator that it cannot compute in bfloat16
 SELF_TEST_TOLERANCE = 0.05  # bfloat16 keeps 8 bits: a right convolution errs by less than 1 %
 
 

@@ -1,6 +1,7 @@
 """How a run computes: a rule of its networks, its machine and the processors that are free, not of the clock.
 
-    precision      bfloat16 if the processor has it and computes a convolution correctly in it, else float32
+    precision      bfloat16 if the processor has it and computes a convolution correctly in it, and torch has all
+                   operators of the networks in it, else float32
     channels_last  if there are convolutions
     fused          always: two layers that are one convolution are computed as one
     threads        a power of two, by the work of a step, of the processors that other programs leave free and of the
@@ -16,10 +17,11 @@ import math
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from ganzoo.compute.device import choose_matmul, choose_precision
+from ganzoo.compute.device import NO_KERNEL, autocast, choose_matmul, choose_precision
 from ganzoo.compute.processors import available
 from ganzoo.config import Compute, RunConfig
 from ganzoo.zoo.build import build_objective, example_inputs
+from ganzoo.zoo.networks.common import logits_of
 from ganzoo.zoo.objectives.base import Objective
 
 EXAMPLES = 2  # that the networks are called on: batch norm needs two
@@ -27,6 +29,7 @@ EXAMPLES = 2  # that the networks are called on: batch norm needs two
 WORK_PER_THREAD = 12e6
 
 
+@torch.inference_mode(False)  # the networks are differentiated, wherever this is called from
 def choose(config: RunConfig, device: torch.device, processors: int | None, share: int = 1) -> Compute:
     """Return how a run computes.
 
@@ -43,9 +46,12 @@ def choose(config: RunConfig, device: torch.device, processors: int | None, shar
     on_cpu = device.type == "cpu"  # elsewhere threads only prepare work, and networks may need the device
     work = work_of(config, objective) if on_cpu and train.threads is None else math.inf
     threads = train.threads or choose_threads(work, (processors or 1) // share)
+    precision = "float32" if plain else choose_precision(train.precision, device)
+    if on_cpu and train.precision == "auto" and precision == "bfloat16" and not computes_in_bfloat16(config, objective):
+        precision = "float32"
     return Compute(
         device=device.type,
-        precision="float32" if plain else choose_precision(train.precision, device),
+        precision=precision,
         matmul="highest" if plain and train.matmul == "auto" else choose_matmul(train.matmul, device),
         channels_last=_first(train.channels_last, not plain and has_convolutions(objective)),
         fused=_first(train.fused, not plain),
@@ -80,6 +86,23 @@ def work_of(config: RunConfig, objective: Objective) -> float:
         for role, network in objective.eval().networks.items():
             network(*example_inputs(config, role, EXAMPLES))
     return float(counter.get_total_flops()) * config.data.batch_size / EXAMPLES
+
+
+def computes_in_bfloat16(config: RunConfig, objective: Objective) -> bool:
+    """Return False if torch cannot compute an operator of the networks in bfloat16 on a CPU, forwards or backwards."""
+    cpu = torch.device("cpu")
+    try:
+        with torch.random.fork_rng(devices=[]), torch.enable_grad():
+            for role, network in objective.train().networks.items():
+                with autocast(cpu, "bfloat16"):
+                    answer = network(*example_inputs(config, role, EXAMPLES))
+                values = answer if isinstance(answer, tuple) else [logits_of(answer)]
+                torch.autograd.backward([value.float().sum() for value in values])
+    except RuntimeError as error:
+        if NO_KERNEL not in str(error):
+            raise
+        return False
+    return True
 
 
 def describe(config: RunConfig, *, repeated: bool = False) -> str:

@@ -72,7 +72,11 @@ class ImageFile:
             file = FileIO(self.path)
         except OSError as error:
             raise FileError(f"{self.path} cannot be read any more: {error.strerror}") from None
-        self.check(file)
+        try:
+            self.check(file)
+        except FileError:
+            file.close()
+            raise
         return file
 
     def check(self, file: FileIO) -> None:

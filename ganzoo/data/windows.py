@@ -75,6 +75,17 @@ class Windows:
             rows.append(window.rows[chosen])
         return self._file.arranged(torch.cat(images)), torch.cat(rows)
 
+    def read(self, numbers: Tensor) -> Tensor:
+        """The images uint8 [n, C, H, W] of these numbers int64 [n], wherever they lie in the file.
+
+        Raises FileError where the file was changed meanwhile.
+        """
+        images = np.empty((len(numbers), *self._file.stored_shape), np.uint8)
+        with self._file.open() as file:  # the other one may be in use by the thread that reads windows
+            for place, number in enumerate(numbers.tolist()):
+                self._file.fill(file, images[place : place + 1], number)
+        return self._file.arranged(torch.from_numpy(images))
+
     def settle(self) -> None:
         """Wait until what is being read ahead is there."""
         for read in self._reads.values():

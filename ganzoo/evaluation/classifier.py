@@ -1,7 +1,7 @@
-"""The classifiers: the case study's feed-forward network, and the convolutional one that judges generators.
+"""The classifiers: the case study's feed-forward network, the convolutional one that judges generators, class heads.
 
-Both take images uint8 [N, C, H, W] as a data set holds them, scale them to [-1, 1] themselves, and offer `features`,
-the activations before the last layer. `fit` trains either; everything it draws is a function of its seed.
+The first two offer `features`, the activations before the last layer. `fit` trains either on images uint8 [N, C, H, W]
+as a data set holds them; everything it draws is a function of its seed.
 """
 
 import math
@@ -13,9 +13,11 @@ from torch import Tensor, nn
 from torch.nn.functional import affine_grid, cross_entropy, grid_sample
 
 from ganzoo.compute.device import autocast, choose_precision
-from ganzoo.data import normalize
+from ganzoo.config import RunConfig
+from ganzoo.data import Dataset, normalize
 from ganzoo.errors import UsageError
 from ganzoo.seeds import derive
+from ganzoo.zoo.networks.common import as_output
 
 MIN_SIZE = 16  # pixels: below, the convolutions run out of image
 FEATURES = 64
@@ -63,6 +65,30 @@ class CNNClassifier(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.head(self.features(images))
         return logits
+
+
+class ClassHead(nn.Module):
+    """The class head of a trained discriminator as a classifier, which sees no label.
+
+    If the discriminator takes labels it is given the first class for each image: the head is not to read them.
+    """
+
+    def __init__(self, discriminator: nn.Module, config: RunConfig) -> None:
+        super().__init__()
+        self.discriminator = discriminator
+        self.conditional = config.variant.conditional
+        self.facts = config.facts
+
+    def knows(self, dataset: Dataset) -> bool:
+        """Return whether it can be asked about these images: of the shape and the classes that it was trained on."""
+        same_shape = dataset.image_shape == self.facts.image_shape
+        names = {dataset.class_names, self.facts.class_names} - {None}
+        return same_shape and dataset.num_classes == self.facts.num_classes and len(names) <= 1
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits float [N, K] of images float32 [N, C, H, W] in [-1, 1]."""
+        labels = torch.zeros(len(images), dtype=torch.int64) if self.conditional else None
+        return as_output(self.discriminator(images, labels))["classes"]
 
 
 Classifier = MLPClassifier | CNNClassifier

@@ -11,20 +11,24 @@ import torch
 from torch import Tensor
 
 from ganzoo import data
+from ganzoo.config import RunConfig
 from ganzoo.data import Dataset
 from ganzoo.errors import FileError, UsageError
 from ganzoo.evaluation import judge as judges
 from ganzoo.evaluation import metrics
-from ganzoo.evaluation.classifier import CNNClassifier, evaluate_classifier, fit
+from ganzoo.evaluation.classifier import ClassHead, CNNClassifier, evaluate_classifier, fit
 from ganzoo.evaluation.intervals import mean_and_deviation
 from ganzoo.evaluation.judge import MNIST_SOURCES, Judge, Reading, judge_path, load_judge, to_tensor
 from ganzoo.evaluation.metrics import FIGURES
 from ganzoo.evaluation.reference import Reference, Splits, hold_out, load_splits
 from ganzoo.evaluation.verdict import Verdict, verdict
+from ganzoo.registry import objectives
 from ganzoo.runs.records import SCHEMA, CodeRecord, EvaluatedData, EvaluationRecord, FigureRecord, VerdictRecord
 from ganzoo.runs.resolving import Source, resolve
 from ganzoo.runtime.generator import Generator
 from ganzoo.seeds import derive
+from ganzoo.zoo.build import build_terms
+from ganzoo.zoo.objectives.base import head_names
 
 if TYPE_CHECKING:
     from ganzoo.runs.run import Run
@@ -32,6 +36,7 @@ if TYPE_CHECKING:
 N, SEEDS = 10_000, 3
 QUICK = ("fid", "entropy", "classes", "confidence", "diversity", "sharpness", "label_accuracy")  # while training
 LABELLED = ("label_accuracy", "cas")  # figures about the labels that images were asked for
+CLASSIFIED = "classifier_accuracy"  # the figure about the discriminator, and not about images
 NEIGHBOURHOODS = ("precision", "recall", "density", "coverage")
 CAS_STEPS = 500  # of the classification accuracy score's classifier
 
@@ -57,6 +62,7 @@ class Subject:
     variant: str | None = None
     step: int | None = None
     run: "Run | None" = None
+    classifier: ClassHead | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,10 +208,8 @@ def evaluate_subject(
     if count < 2:
         raise UsageError(f"{subject.name} has {count} image: expected at least 2")
     draws = range(seeds if subject.available is None or subject.available > count else 1)
-    unavailable = dict.fromkeys(
-        (key for key in figures if key in LABELLED and not subject.conditional),
-        "the images were asked for by no label" if subject.code is None else "labels ask for a code, not for a class",
-    )
+    reasons = _reasons(subject, reference)
+    unavailable = {key: reasons[key] for key in figures if key in reasons}
     keys = [key for key in figures if key not in unavailable]
     values: dict[str, list[float]] = {key: [] for key in keys}
     codes: list[dict[str, Any]] = []
@@ -214,9 +218,13 @@ def evaluate_subject(
         samples = read(subject.draw(seed, count), reference)
         if subject.code is not None and seed == 0:
             codes = classes_of_codes(samples, reference.judge.class_names)
-        measured = measure(samples, reference, keys, seed)
-        for key in keys:
+        measured = measure(samples, reference, [key for key in keys if key != CLASSIFIED], seed)
+        for key in measured:
             values[key].append(measured[key])
+    if CLASSIFIED in keys:
+        assert subject.classifier is not None
+        test = reference.splits.test
+        values[CLASSIFIED] = [evaluate_classifier(subject.classifier, test.images, _given(test.labels))[1]] * len(draws)
     say("what as many real images score")
     return Evaluation(
         subject=subject,
@@ -231,6 +239,20 @@ def evaluate_subject(
         notes=notes,
         codes=codes,
     )
+
+
+def _reasons(subject: Subject, reference: Reference) -> dict[str, str]:
+    """Why a figure cannot be measured, for each that cannot."""
+    reasons = {}
+    if not subject.conditional:
+        code = subject.code is not None
+        why = "labels ask for a code, not for a class" if code else "the images were asked for by no label"
+        reasons = dict.fromkeys(LABELLED, why)
+    if subject.classifier is None:
+        reasons[CLASSIFIED] = "only a run whose discriminator has a class head can classify"
+    elif not subject.classifier.knows(reference.splits.test):
+        reasons[CLASSIFIED] = "the run was trained on other classes, or images of another shape"
+    return reasons
 
 
 def classes_of_codes(samples: Samples, class_names: Sequence[str]) -> list[dict[str, Any]]:
@@ -286,7 +308,7 @@ def floors(reference: Reference, n: int, seeds: Sequence[int], keys: Sequence[st
 
 def _floors_of_draw(reference: Reference, n: int, seed: int, keys: Sequence[str]) -> dict[str, float]:
     """The floors of one seed; those that were kept are not measured again."""
-    names = {key: key if key == "memorised" else f"{key}/{n}/{seed}" for key in keys}
+    names = {key: key if key in ("memorised", CLASSIFIED) else f"{key}/{n}/{seed}" for key in keys}
     missing = [key for key in keys if names[key] not in reference.floors]
     if missing:
         measured = _measure_floors(reference, n, seed, missing)
@@ -301,9 +323,11 @@ def _measure_floors(reference: Reference, n: int, seed: int, keys: Sequence[str]
     reading = Reading(reference.train.features[rows], reference.train.probabilities[rows])
     labels = None if splits.train.labels is None else splits.train.labels[rows]
     samples = Samples(splits.train.images[rows], labels, reading)
-    measured = measure(samples, reference, [key for key in keys if key != "memorised"], seed)
+    measured = measure(samples, reference, [key for key in keys if key not in ("memorised", CLASSIFIED)], seed)
     if "memorised" in keys:  # training images would all be copies of themselves: test images stand in
         measured["memorised"] = metrics.memorised(splits.test.images, splits.train.images)
+    if CLASSIFIED in keys:  # the judge classifies the same images
+        measured[CLASSIFIED] = reference.test.labels.eq(_given(splits.test.labels)).double().mean().item()
     return measured
 
 
@@ -377,7 +401,21 @@ def _open_run(
     if dataset is None and splits.sha256 != whole.facts.sha256:
         raise FileError(f"{config.source} is not what {run.path} was trained on (another SHA-256)")
     subject = as_subject(load(run, best=best), str(run.path), checkpoint.step)
-    return replace(subject, run=run), splits
+    return replace(subject, run=run, classifier=_class_head(run, whole, checkpoint.step)), splits
+
+
+def _class_head(run: "Run", config: RunConfig, step: int) -> ClassHead | None:
+    """The class head of a run's discriminator; None if it has none, or sees pairs of an image and a latent."""
+    from ganzoo.runs.opening import load_network
+
+    try:
+        heads = {name for term in build_terms(config) for name in head_names(term)}
+        if "classes" not in heads or getattr(objectives[config.variant.objective.name], "sees_pairs", False):
+            return None
+        discriminator, _, _ = load_network(run, weights="raw", step=step, role="discriminator")
+    except UsageError:  # of a plug-in that is no longer here
+        return None
+    return ClassHead(discriminator, config)
 
 
 def _open_exported(found: Source, dataset: str | Dataset | None, data_dir: str | Path | None) -> tuple[Subject, Splits]:

@@ -137,6 +137,14 @@ FIGURES: dict[str, Figure] = {
         meaning="accuracy on real test images of a classifier trained on generated images alone "
         "(Ravuri & Vinyals 2019, arXiv:1905.10887)",
     ),
+    "classifier_accuracy": Figure(
+        title="classifier accuracy",
+        better="higher",
+        decimals=2,
+        percent=True,
+        meaning="share of real test images that the class head of the run's discriminator puts into the right class, "
+        "beside the share that the judge does",
+    ),
 }
 
 

@@ -8,6 +8,7 @@ import contextlib
 import io
 import logging
 import tempfile
+import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -17,11 +18,13 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from ganzoo.errors import VerificationError, first_line
 from ganzoo.runtime.forms import ImageShape, Layout
 
 Feeds: TypeAlias = Iterable[dict[str, NDArray[Any]]]  # a session's inputs, a batch each
 
 PRODUCTS = ("Gemm", "MatMul", "Conv", "ConvTranspose")
+NORMS = ("LayerNormalization", "InstanceNormalization", "GroupNormalization")  # not in 8 bits: their scales are few
 LEVELS = 127  # of a weight's sign and 7 bits
 
 
@@ -32,11 +35,15 @@ def as_it_is(model: onnx.ModelProto, feeds: Feeds) -> onnx.ModelProto:
 
 def half(model: onnx.ModelProto, feeds: Feeds) -> onnx.ModelProto:
     """Weights and arithmetic in float16; latents and images stay float32."""
-    from onnxruntime.transformers.float16 import convert_float_to_float16
+    from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
     from onnxscript import ir
     from onnxscript.ir.passes.common import TopologicalSortPass
 
-    halved = convert_float_to_float16(model, keep_io_types=True, disable_shape_infer=True)  # type: ignore[no-untyped-call]
+    del model.graph.value_info[:]  # of the graph before it was rewritten; types are inferred again
+    # onnxruntime crashes on x86 at some that are float16 (onnxruntime#28392). They have no weights.
+    blocked = [*DEFAULT_OP_BLOCK_LIST, "Transpose"]
+    with quiet():
+        halved = convert_float_to_float16(model, keep_io_types=True, op_block_list=blocked)  # type: ignore[no-untyped-call]
     return ir.to_proto(TopologicalSortPass()(ir.from_proto(halved)).model)  # the casts of z were put last
 
 
@@ -63,18 +70,24 @@ def eight_bits(model: onnx.ModelProto, feeds: Feeds) -> onnx.ModelProto:
     for index, node in enumerate(model.graph.node):
         node.name = f"{node.op_type}_{index}"  # nodes are excluded by their names
     before = list(_up_to_the_first_products(model.graph))
-    with tempfile.TemporaryDirectory() as directory, _quiet():
+    norms = [node for node in model.graph.node if node.op_type in NORMS]
+    with tempfile.TemporaryDirectory() as directory, quiet():
         path = Path(directory) / "int8.onnx"
-        quantize_static(
-            model,
-            path,
-            Reader(),
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            per_channel=True,
-            reduce_range=True,
-            nodes_to_exclude=[node.name for node in before],
-        )
+        try:
+            quantize_static(
+                model,
+                path,
+                Reader(),
+                activation_type=QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+                per_channel=True,
+                reduce_range=True,
+                nodes_to_exclude=[node.name for node in before + norms],
+            )
+        except Exception as error:  # of any class, such as ValueError for an operator that it does not know well
+            raise VerificationError(
+                f"onnxruntime cannot compute this graph in 8 bits ({first_line(error)}): take --precision fp32 or fp16"
+            ) from error
         quantized = onnx.load(path)
     names = {node.name for node in before if node.op_type in PRODUCTS}
     _quantize_weights(quantized.graph, [node for node in quantized.graph.node if node.name in names])
@@ -141,12 +154,20 @@ def _quantize_weights(graph: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> No
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """The quantiser recommends steps that are not needed here."""
+def quiet() -> Iterator[None]:
+    """Keep from the terminal what exporters and quantisers report of themselves: what matters is checked on the file.
+
+    They log and print their traces, and recommend steps that are not needed here.
+    """
     former = logging.root.manager.disable
-    logging.disable(logging.WARNING)
+    logging.disable(logging.CRITICAL)
     try:
-        with contextlib.redirect_stdout(io.StringIO()):
+        with (
+            contextlib.redirect_stdout(nothing := io.StringIO()),
+            contextlib.redirect_stderr(nothing),
+            warnings.catch_warnings(),
+        ):
+            warnings.simplefilter("ignore")
             yield
     finally:
         logging.disable(former)

@@ -9,8 +9,7 @@ weights, and sealed with its own SHA-256. The same run gives the same bytes.
 import contextlib
 import dataclasses
 import hashlib
-import logging
-import warnings
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -26,18 +25,20 @@ from torch import nn
 from ganzoo import runtime
 from ganzoo.config import RunConfig
 from ganzoo.errors import FileError, GanzooError, MachineError, ModelError, VerificationError, first_line
-from ganzoo.exporting import conversion
+from ganzoo.exporting import conversion, trial
 from ganzoo.exporting.lean import lean
 from ganzoo.exporting.parity import (
     BATCHES,
     LATENTS,
     Difference,
     compare_encoders,
+    draws_nothing,
     precision_of,
     probe,
     probe_encoder,
     prove,
 )
+from ganzoo.exporting.preparing import fix_noise, fold
 from ganzoo.exporting.web import write as write_page
 from ganzoo.files import atomic_write
 from ganzoo.registry import formats
@@ -51,6 +52,7 @@ from ganzoo.runs.vouching import sign
 from ganzoo.runtime.encoder import Encoder
 from ganzoo.runtime.forms import LAYOUTS, PRECISIONS, Form
 from ganzoo.runtime.generator import CHUNK, Generator, GeneratorInfo
+from ganzoo.runtime.guard.onnxgraph import Refused
 from ganzoo.runtime.onnxfile import METADATA_KEY, metadata, seal
 from ganzoo.seeds import derive
 from ganzoo.zoo.networks.fused import fuse
@@ -58,6 +60,7 @@ from ganzoo.zoo.networks.fused import fuse
 OPSET = Form().opset
 CALIBRATION_LATENTS = 1024
 FIGURE_IMAGES = 5000
+GROUPED = re.compile(r"target=torch\.ops\.aten\._?conv.*, %\w+\), kwargs")  # whose last argument, groups, is computed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +83,7 @@ def export(
     precision: str | None = None,
     layout: str | None = None,
     opset: int | None = None,
+    noise: str | None = None,
     weights: str = "ema",
     best: bool = False,
     license: str | None = None,  # noqa: A002  # as the metadata call it
@@ -95,7 +99,9 @@ def export(
         format: a name of `ganzoo list formats`.
         precision: what the file computes with, one of `ganzoo.runtime.forms.PRECISIONS`.
         layout: what its images are, one of `ganzoo.runtime.forms.LAYOUTS`.
-        opset: the version of the standard operators.
+        opset: the version of the standard operators, by default 18, and 21 in int8.
+        noise: what becomes of noise that the generator draws in its forward: `constant`, one draw of it for all images,
+            or `none`, its mean. Such a generator is refused without it; for others it changes nothing.
         weights: `ema`, the averaged ones, or `raw`, the last ones.
         best: the best evaluated checkpoint instead of the newest.
         license: under which the weights are given to others, for the metadata.
@@ -105,7 +111,7 @@ def export(
     (nothing is written then), UsageError for an unknown format or form, MachineError for a path that cannot be written.
     """
     row = formats[format]()
-    given = {"precision": precision, "layout": layout, "opset": opset, "ort_web": ort_web}
+    given = {"precision": precision, "layout": layout, "opset": opset, "noise": noise, "ort_web": ort_web}
     options = {name: value for name, value in given.items() if value is not None}
     check_options(format, row, options)
     run = run if isinstance(run, Run) else Run.open(run)
@@ -124,6 +130,7 @@ def export_web(
     *,
     precision: str | None = None,
     opset: int | None = None,
+    noise: str | None = None,
     weights: str = "ema",
     best: bool = False,
     license: str | None = None,  # noqa: A002
@@ -136,6 +143,7 @@ def export_web(
         format="web",
         precision=precision,
         opset=opset,
+        noise=noise,
         weights=weights,
         best=best,
         license=license,
@@ -147,6 +155,7 @@ def write_onnx(
     run: Run,
     path: Path | None,
     *,
+    noise: str | None = None,
     weights: str = "ema",
     best: bool = False,
     license: str | None = None,  # noqa: A002
@@ -155,7 +164,7 @@ def write_onnx(
     """Write one .onnx file; `options` are those of a `Form`."""
     form = Form(**options)
     target = path or run.path / f"{run.config.run.variant}{form.suffix}.onnx"
-    rendered = render(run, form, weights=weights, best=best, license=license)
+    rendered = render(run, form, noise=noise, weights=weights, best=best, license=license)
     atomic_write(target, rendered.data)
     return _exported(rendered, form, target)
 
@@ -164,6 +173,7 @@ def write_web(
     run: Run,
     directory: Path,
     *,
+    noise: str | None = None,
     weights: str = "ema",
     best: bool = False,
     license: str | None = None,  # noqa: A002
@@ -172,7 +182,7 @@ def write_web(
 ) -> Exported:
     """Write a page that draws in the browser; see `ganzoo.exporting.web.write`."""
     form = Form(layout="uint8", **options)
-    rendered = render(run, form, weights=weights, best=best, license=license)
+    rendered = render(run, form, noise=noise, weights=weights, best=best, license=license)
     return _exported(rendered, form, write_page(directory, rendered.data, ort_web=ort_web))
 
 
@@ -181,6 +191,7 @@ def export_encoder(
     path: str | Path | None = None,
     *,
     opset: int = OPSET,
+    noise: str | None = None,
     weights: str = "ema",
     best: bool = False,
     license: str | None = None,  # noqa: A002
@@ -192,17 +203,19 @@ def export_encoder(
     """
     run = run if isinstance(run, Run) else Run.open(run)
     network, config, step = load_network(run, best=best, weights=weights, role="encoder")
+    whose = f"the encoder of '{config.run.variant}'"
+    network = fix_noise(network, config, "encoder", noise, whose)
     original = as_encoder(network, config, torch.device("cpu"))
     info = original.info
     inputs = {"images": torch.zeros(2, *info.image_shape)}
     if info.has_classes:
         inputs["labels"] = torch.arange(2) % (info.num_classes or 1)
-    model = _translated(network, inputs, "z", opset, f"the encoder of '{config.run.variant}'")
-    about = {**describe(run, config, step, weights, license), "part": "encoder"}
-    try:
-        file = runtime.load_encoder(_complete(model, Form(opset=opset), info, about))
-    except FileError as error:
-        raise VerificationError(f"the exported encoder cannot be used: {error}; nothing was written") from error
+    model = _translated(network, inputs, "z", opset, whose)
+    about = {**describe(run, config, step, weights, license, noise), "part": "encoder"}
+    data = _complete(model, Form(opset=opset), info, about)
+    _tried_out(model, data)
+    with _refused("encoder"):
+        file = runtime.load_encoder(data)
     difference = compare_encoders(file, original, config.train.seed)
     parity = {"batches": list(BATCHES), "images": LATENTS, "difference": difference}
     proof = {"parity": parity, "probe": probe_encoder(file)}
@@ -241,6 +254,7 @@ def render(
     run: Run,
     form: Form,
     *,
+    noise: str | None = None,
     weights: str = "ema",
     best: bool = False,
     license: str | None = None,  # noqa: A002
@@ -252,9 +266,10 @@ def render(
     Args:
         judged: whether a judge is asked what fewer bits cost.
         rewrite: whether the graph is rewritten (`ganzoo.exporting.lean`). The benchmark compares it with one that is
-            not, which is verified alike, but need not draw an empty batch.
+            not, which is verified alike.
     """
     network, config, step = load_network(run, best=best, weights=weights)
+    network = fix_noise(network, config, "generator", noise, _name(config))
     fuse(network, False)  # layers as they are defined: what is computed as one is decided in the graph
     original = as_generator(network, config, torch.device("cpu"))
     exact = translate(network, config, form.opset)
@@ -263,15 +278,15 @@ def render(
     model.CopyFrom(exact)
     model = getattr(conversion, PRECISIONS[form.precision].convert)(model, _calibration(original.info))
     conversion.lay_out(model, LAYOUTS[form.layout], original.info.image_shape)
-    plain, about = Form(opset=form.opset), describe(run, config, step, weights, license)
-    file = _opened(_complete(exact, plain, original.info, about))
-    parity = prove(file, original, PRECISIONS["fp32"], config.train.seed, empty=rewrite)
+    plain, about = Form(opset=form.opset), describe(run, config, step, weights, license, noise)
+    file, empty = _opened(exact, _complete(exact, plain, original.info, about))
+    parity = prove(file, original, PRECISIONS["fp32"], config.train.seed)
     if form != plain:  # what was translated is right; now what was made of it
-        file = _opened(_complete(model, form, original.info, about))
-        parity = prove(file, original, PRECISIONS[form.precision], config.train.seed, empty=rewrite)
+        file, empty = _opened(model, _complete(model, form, original.info, about))
+        parity = prove(file, original, PRECISIONS[form.precision], config.train.seed)
     figure = _figure(config, original, file) if judged and form.precision != "fp32" else None
     proof = {
-        "parity": {"batches": list(BATCHES), "latents": LATENTS, **dataclasses.asdict(parity)},
+        "parity": {"batches": list(BATCHES), "latents": LATENTS, "empty": empty, **dataclasses.asdict(parity)},
         "probe": probe(file),
     }
     return Rendered(
@@ -293,7 +308,11 @@ def translate(network: nn.Module, config: RunConfig, opset: int) -> onnx.ModelPr
     inputs = {"z": torch.from_numpy(info.latents(0, 0, 2))}  # 2: a size of 1 would be taken for a constant
     if info.num_classes is not None:
         inputs["labels"] = torch.arange(2) % info.num_classes
-    return _translated(network, inputs, "images", opset, f"generator '{config.variant.generator.name}'")
+    return _translated(network, inputs, "images", opset, _name(config))
+
+
+def _name(config: RunConfig) -> str:
+    return f"generator '{config.variant.generator.name}'"
 
 
 def _translated(
@@ -301,9 +320,9 @@ def _translated(
 ) -> onnx.ModelProto:
     batch = torch.export.Dim("batch", min=1)
     try:
-        with _quiet():
+        with conversion.quiet():
             program = torch.onnx.export(
-                network,
+                fold(network),
                 tuple(inputs.values()),
                 dynamo=True,
                 opset_version=opset,
@@ -315,27 +334,33 @@ def _translated(
             )
     except torch.onnx.OnnxExporterError as error:
         reason = first_line(error.__cause__ or error)
+        if GROUPED.search(reason):
+            raise VerificationError(
+                f"{whose} cannot be translated: it has a convolution in as many groups as there are images, and in "
+                "ONNX that number is fixed; scale the activations in place of the weights, conv(x * style, weight) * "
+                "demodulation, which draws the same, or take --format pt2"
+            ) from error
         raise VerificationError(
             f"{whose} cannot be translated: {reason}; its forward must be torch operations alone, the same ones "
             "whatever the values and the batch size"
         ) from error
     assert program is not None
     model: onnx.ModelProto = program.model_proto
+    if any(value.type.tensor_type.shape.dim[0].HasField("dim_value") for value in model.graph.input):
+        raise VerificationError(
+            f"{whose} cannot be translated: its forward takes the batch size for a constant, as len(x) and "
+            "int(x.shape[0]) do; write x.shape[0], or -1 in a view"
+        )
+    _drop_allowzero(model.graph)
     return model
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """The exporter talks to itself through warnings and logs; what matters is checked on the file."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
+def _drop_allowzero(graph: onnx.GraphProto) -> None:
+    """Remove an attribute of Reshape where it means nothing, as no size is 0: onnx2torch reads no graph that has it."""
+    shapes = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer if len(tensor.dims) == 1}
+    for node in graph.node:
+        if node.op_type == "Reshape" and node.input[1] in shapes and shapes[node.input[1]].all():
+            del node.attribute[:]
 
 
 def _complete(model: onnx.ModelProto, form: Form, info: GeneratorInfo, about: dict[str, Any]) -> bytes:
@@ -373,7 +398,14 @@ def _calibration(info: GeneratorInfo) -> Iterator[dict[str, NDArray[Any]]]:
 # What the file tells
 
 
-def describe(run: Run, config: RunConfig, step: int, weights: str, license: str | None) -> dict[str, Any]:  # noqa: A002
+def describe(
+    run: Run,
+    config: RunConfig,
+    step: int,
+    weights: str,
+    license: str | None,  # noqa: A002
+    noise: str | None,
+) -> dict[str, Any]:
     """Return what the metadata record, except what running the file finds out; of a path only the last part."""
     source, colon, argument = config.data.source.partition(":")
     public = config.with_data(source=source + colon + PurePath(argument).name, data_dir=None).with_facts(note=None)
@@ -382,6 +414,7 @@ def describe(run: Run, config: RunConfig, step: int, weights: str, license: str 
         "weights": weights,
         "step": step,
         "license": license,
+        **({} if noise is None else {"noise": noise}),
         "data": {"source": public.data.source, "sha256": public.facts.sha256, "images": public.facts.images},
         "versions": {"ganzoo": version("torch-ganzoo"), "torch": torch.__version__, "onnx": onnx.__version__},
         "evaluation": _evaluation(run, step, weights),
@@ -418,12 +451,27 @@ def _evaluation(run: Run, step: int, weights: str) -> dict[str, Any] | None:
 # The proof
 
 
-def _opened(data: bytes) -> Generator:
-    """The file as anybody would open it."""
+def _opened(model: onnx.ModelProto, data: bytes) -> tuple[Generator, bool]:
+    """Return the file as anybody would open it, and True if its graph draws an empty batch too."""
+    empty = _tried_out(model, data)
+    with _refused("generator"):
+        file = runtime.load(data)
+    return file, draws_nothing(file) if empty is None else empty
+
+
+def _tried_out(model: onnx.ModelProto, data: bytes) -> bool | None:
+    """Return what `trial.try_out` finds of a graph that may crash onnxruntime; None if it is not needed."""
+    return None if trial.is_harmless(model) else trial.try_out(data)
+
+
+@contextlib.contextmanager
+def _refused(part: str) -> Iterator[None]:
+    """Have an error of the runtime be one of the export, without the runtime's advice."""
     try:
-        return runtime.load(data)
+        yield
     except FileError as error:
-        raise VerificationError(f"the exported generator cannot be used: {error}; nothing was written") from error
+        reason = error.__cause__ if isinstance(error.__cause__, Refused) else error
+        raise VerificationError(f"the exported {part} cannot be used: {reason}; nothing was written") from error
 
 
 def prove_again(file: Generator, document: Mapping[str, Any], run: str | Path | Run) -> Difference:
@@ -436,6 +484,9 @@ def prove_again(file: Generator, document: Mapping[str, Any], run: str | Path | 
     fuse(network, False)
     original = as_generator(network, config, torch.device("cpu"))
     _check_same(file.info, original.info, run)
+    proven = document.get("parity")
+    if isinstance(proven, dict) and proven.get("empty") is True and not draws_nothing(file):
+        raise VerificationError("the file draws no empty batch here, as its metadata say that it does")
     return prove(file, original, precision_of(document), config.train.seed)
 
 
@@ -454,7 +505,7 @@ def _weights_of(document: Mapping[str, Any], run: str | Path | Run, role: str) -
         raise ModelError("the file's metadata do not tell which weights of its run it has: export it again")
     run = run if isinstance(run, Run) else Run.open(run)
     network, config, _ = load_network(run, weights=weights, step=step, role=role)
-    return network, config
+    return fix_noise(network, config, role, document.get("noise"), f"the {role}"), config
 
 
 def _check_same(file: GeneratorInfo, original: GeneratorInfo, run: str | Path | Run) -> None:

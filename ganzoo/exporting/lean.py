@@ -10,6 +10,8 @@ are shuffled into pixels, and the shuffle follows after all the rest.
 `_pack`, with `_shuffle_later`, is for both networks in int8, of any width: every transposed convolution is packed, for
 onnxruntime has none of 8 bits.
 
+The shuffle is DepthToSpace in the mode CRD, which torch's pixel_shuffle is too: ncnn and onnx2torch read no other.
+
 Every rewrite is exact but for rounding, and applies to the networks of plug-ins too. A graph that no rule applies to,
 such as a perceptron's, stays as it is. A file may grow by it: what is gained is time, which
 `ganzoo benchmark runtime RUN --forms fp32,fp32-plain` measures.
@@ -105,9 +107,9 @@ def _pack(node: ir.Node) -> list[ir.Node] | None:
         return None  # the output is not exactly `stride` times the input
     weights, pad = _pack_transposed_kernel(kernel, stride, pads[0])
     inputs = [node.inputs[0], _constant(node, "weight", weights)]
-    inputs += [_constant(node, "bias", np.tile(_array(value), stride**2)) for value in node.inputs[2:]]
+    inputs += [_constant(node, "bias", np.repeat(_array(value), stride**2)) for value in node.inputs[2:]]
     convolution = ir.node("Conv", inputs, {"kernel_shape": [2 * pad + 1] * 2, "pads": [pad] * 4})
-    return [convolution, ir.node("DepthToSpace", convolution.outputs, {"blocksize": stride})]
+    return [convolution, ir.node("DepthToSpace", convolution.outputs, {"blocksize": stride, "mode": "CRD"})]
 
 
 def _pack_at_the_end(node: ir.Node) -> list[ir.Node] | None:
@@ -136,7 +138,7 @@ def _ends_in_few_channels(node: ir.Node) -> bool:
 def _shuffle_later(node: ir.Node) -> list[ir.Node] | None:
     """f(shuffle(x)) -> shuffle(f(x)), for what is computed a value at a time and for convolutions to few channels."""
     before = _sole_producer(node)
-    if before is None or before.op_type != "DepthToSpace" or before.attributes.get_string("mode", "DCR") != "DCR":
+    if before is None or before.op_type != "DepthToSpace" or before.attributes.get_string("mode", "DCR") != "CRD":
         return None
     block = before.attributes["blocksize"].as_int()
     if node.op_type in POINTWISE:
@@ -144,7 +146,7 @@ def _shuffle_later(node: ir.Node) -> list[ir.Node] | None:
     elif node.op_type == "Conv" and _can_be_packed(node) and block**2 * _array(node.inputs[1]).shape[0] <= LANES:
         weights, pad = _pack_kernel(_array(node.inputs[1]), block)
         inputs = [before.inputs[0], _constant(node, "weight", weights)]
-        inputs += [_constant(node, "bias", np.tile(_array(value), block**2)) for value in node.inputs[2:]]
+        inputs += [_constant(node, "bias", np.repeat(_array(value), block**2)) for value in node.inputs[2:]]
         moved = ir.node("Conv", inputs, {"kernel_shape": [2 * pad + 1] * 2, "pads": [pad] * 4})
     else:
         return None
@@ -155,25 +157,25 @@ def _shuffle_later(node: ir.Node) -> list[ir.Node] | None:
 
 
 def _pack_transposed_kernel(kernel: Array, stride: int, pad: int) -> tuple[Array, int]:
-    """[in, out, k, k] of a transposed convolution -> [s * s * out, in, K, K] of a convolution, and its padding.
+    """[in, out, k, k] of a transposed convolution -> [out * s * s, in, K, K] of a convolution, and its padding.
 
     Pixel `s * i + a` of the output is the sum over `d` of x[i + d] times the kernel at `a + pad - s * d`.
     """
     fan_in, fan_out, size, _ = kernel.shape
     reach = max((size - 1 - pad) // stride, (pad + stride - 1) // stride)
     around = range(-reach, reach + 1)
-    packed_kernel = np.zeros((stride, stride, fan_out, fan_in, len(around), len(around)), kernel.dtype)
+    packed_kernel = np.zeros((fan_out, stride, stride, fan_in, len(around), len(around)), kernel.dtype)
     for a, b in np.ndindex(stride, stride):
         for d in around:
             for e in around:
                 row, column = a + pad - stride * d, b + pad - stride * e
                 if 0 <= row < size and 0 <= column < size:
-                    packed_kernel[a, b, :, :, d + reach, e + reach] = kernel[:, :, row, column].T
+                    packed_kernel[:, a, b, :, d + reach, e + reach] = kernel[:, :, row, column].T
     return packed_kernel.reshape(stride**2 * fan_out, fan_in, len(around), len(around)), reach
 
 
 def _pack_kernel(kernel: Array, block: int) -> tuple[Array, int]:
-    """[out, in, k, k] of a convolution after a shuffle -> [b * b * out, b * b * in, K, K] of one before it.
+    """[out, in, k, k] of a convolution after a shuffle -> [out * b * b, in * b * b, K, K] of one before it.
 
     Pixel `b * i + a` of its input is in cell `i`; a kernel's row `t` reaches the cell `(a + t - pad) // b` further.
     """
@@ -181,11 +183,11 @@ def _pack_kernel(kernel: Array, block: int) -> tuple[Array, int]:
     pad = size // 2
     reach = -(-pad // block)
     cells = 2 * reach + 1
-    packed_kernel = np.zeros((block, block, fan_out, block, block, fan_in, cells, cells), kernel.dtype)
+    packed_kernel = np.zeros((fan_out, block, block, fan_in, block, block, cells, cells), kernel.dtype)
     for a, b, t, u in np.ndindex(block, block, size, size):
         d, row = divmod(a + t - pad, block)
         e, column = divmod(b + u - pad, block)
-        packed_kernel[a, b, :, row, column, :, d + reach, e + reach] = kernel[:, :, t, u]
+        packed_kernel[:, a, b, :, row, column, d + reach, e + reach] = kernel[:, :, t, u]
     return packed_kernel.reshape(block**2 * fan_out, block**2 * fan_in, cells, cells), reach
 
 

@@ -18,22 +18,19 @@ from ganzoo.runtime.generator import Generator, GeneratorInfo
 from ganzoo.runtime.pixels import to_uint8
 from ganzoo.seeds import derive
 
-BATCHES = (1, 2, 7, 64)  # the first batches; 64 each after them, a rest, and an empty one
+BATCHES = (1, 2, 7, 64)  # the first batches; 64 each after them, and a rest
 LATENTS = 1000  # at least; each label is among them
 ENCODER_DIFFERENCE = 1e-4  # of latents, in shares of the largest value or of 1
 PROBES = 16  # latents, and pixels of each image
 
 
-def compare(file: Generator, original: Generator, seed: int, *, empty: bool = True) -> Difference:
+def compare(file: Generator, original: Generator, seed: int) -> Difference:
     """Return how far the file's images are from the original's, over `LATENTS` latents, all labels and all batch sizes.
 
-    Raises FileError for a file that cannot draw, VerificationError for one that cannot draw an empty batch if that is
-    asked for (`empty`).
+    Raises FileError for a file that cannot draw.
     """
     batches = list(_batches(original.info, seed))
     rows = [_compare_batch(file, original, *batch) for batch in batches]
-    if empty:
-        _draw_nothing(file)
     greatest = max(rows, key=lambda row: row.difference)
     return Difference(
         difference=greatest.difference,
@@ -45,20 +42,10 @@ def compare(file: Generator, original: Generator, seed: int, *, empty: bool = Tr
     )
 
 
-def prove(
-    file: Generator,
-    original: Generator,
-    precision: Precision = PRECISIONS["fp32"],
-    seed: int = 0,
-    *,
-    empty: bool = True,
-) -> Difference:
-    """Return how far the file's images are from the run's. Raises VerificationError beyond what is allowed.
-
-    `empty`: whether it has to draw an empty batch too.
-    """
+def prove(file: Generator, original: Generator, precision: Precision = PRECISIONS["fp32"], seed: int = 0) -> Difference:
+    """Return how far the file's images are from the run's. Raises VerificationError beyond what is allowed."""
     try:
-        found = compare(file, original, seed, empty=empty)
+        found = compare(file, original, seed)
     except FileError as error:
         raise VerificationError(f"the exported generator cannot be used: {error}") from error
     check(found, precision, floats=file.layout.floats)
@@ -98,6 +85,17 @@ def compare_encoders(file: Encoder, original: Encoder, seed: int) -> float:
             )
         greatest, start = max(greatest, apart), start + size
     return greatest
+
+
+def draws_nothing(file: Generator) -> bool:
+    """Return True if what is run draws an empty batch too: some graphs cannot, and `Generator` never asks them to."""
+    info = file.info
+    labels = np.empty(0, np.int64) if info.conditional else None
+    try:
+        drawn = file.forward(np.empty((0, info.latent_dim), np.float32), labels)
+    except FileError:
+        return False
+    return drawn.shape == (0, *file.layout.shape(info.image_shape))
 
 
 def probe(file: Generator) -> dict[str, Any]:
@@ -194,15 +192,6 @@ def _compare_batch(
         where=f"latent {start + image}{label}, channel {channel}, row {row}, column {column}: "
         f"{ours[image, channel, row, column]:.6f} for {theirs[image, channel, row, column]:.6f}",
     )
-
-
-def _draw_nothing(file: Generator) -> None:
-    """What is left of a number of images that the batch size divides: an empty batch is drawn like any other."""
-    info = file.info
-    labels = np.empty(0, np.int64) if info.conditional else None
-    drawn = file.forward(np.empty((0, info.latent_dim), np.float32), labels)
-    if drawn.shape != (0, *file.layout.shape(info.image_shape)):
-        raise VerificationError(f"the exported generator draws {list(drawn.shape)} of an empty batch")
 
 
 def _probed(file: Generator) -> NDArray[np.float32]:

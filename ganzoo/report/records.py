@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt
 
 from ganzoo.errors import FileError
 from ganzoo.evaluation.evaluator import SEEDS, N
@@ -15,6 +15,8 @@ from ganzoo.runs.records import EvaluatedData, EvaluationLine, JudgeRecord, Verd
 
 SCHEMA: Literal[1] = 1
 RESULTS = "results.json"
+# Of a plan that names none, which stands for all figures. Later ones are not added: a directory that was begun with
+# these is to be gone on with.
 FIGURE_KEYS = (
     "fid", "kid", "label_accuracy", "cas", "precision", "recall", "density", "coverage", "classes", "entropy",
     "confidence", "diversity", "sharpness", "memorised",
@@ -45,7 +47,8 @@ class ComparisonPlan(Record):
 
     schema_version: int = SCHEMA
     variants: tuple[str, ...] = ()
-    seeds: PositiveInt = SEEDS
+    seeds: PositiveInt = SEEDS  # how many
+    first_seed: NonNegativeInt = 0
     dataset: str = "auto"
     data_dir: str | None = None
     minutes: float | None = None

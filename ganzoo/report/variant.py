@@ -76,11 +76,14 @@ def _introduction(story: Story) -> list[Block]:
             f"{variant.critic_steps} discriminator update{'s' * (variant.critic_steps > 1)} for each generator update."
         )
     )
+    shown = config.data.labels_per_class
+    labels = f" (labels of {integer(shown)} of each class)" if shown else ""
     spent = f" in {integer(story.metrics[-1].seconds)} s" if story.metrics else ""
     blocks.append(
         Text(
             f"Trained on {config.data.source} for {integer(story.step)} steps, {story.epoch(story.step):.4g} epochs of "
-            f"{integer(config.facts.images)} images{spent}; batches of {config.data.batch_size}, seed {train.seed}."
+            f"{integer(config.facts.images)} images{labels}{spent}; batches of {config.data.batch_size}, seed "
+            f"{train.seed}."
         )
     )
     return blocks

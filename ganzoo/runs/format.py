@@ -19,7 +19,8 @@ if TYPE_CHECKING:  # a format is recognised, and most are loaded, without what t
     from ganzoo.runs.run import Run
     from ganzoo.runtime.onnxfile import Contents
 
-OPTIONS: Mapping[str, Any] = {**dataclasses.asdict(Form()), "ort_web": None}  # of some formats, with their defaults
+# Of some formats, with their defaults.
+OPTIONS: Mapping[str, Any] = {**dataclasses.asdict(Form()), "noise": None, "ort_web": None}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

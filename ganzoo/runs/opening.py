@@ -97,7 +97,7 @@ def load_network(
     import torch
 
     from ganzoo.runs.checkpoint import average_part
-    from ganzoo.zoo.build import BUILDERS
+    from ganzoo.zoo.build import BUILDERS, Latents, encoder_columns
     from ganzoo.zoo.networks.fused import fuse
 
     if weights not in WEIGHTS:
@@ -112,6 +112,8 @@ def load_network(
     part, prefix = (average_part(role), "") if weights == "ema" else ("objective", f"{role}.")
     checkpoint.load(part, network, prefix)
     fuse(network, config.compute is None or config.compute.fused)  # early runs recorded nothing, and were fused
+    if role == "encoder" and encoder_columns(config) > config.variant.z_dim:
+        network = Latents(network, config.variant.z_dim)
     return network.eval().requires_grad_(False), config, int(checkpoint.state()["step"])
 
 

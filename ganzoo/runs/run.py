@@ -275,6 +275,7 @@ def _readme(path: Path, config: RunConfig, step: int, epoch: float, note: str) -
         "augmentations": ", ".join(map(_spec, variant.augmentations)),
     }
     further = "".join(f"; {name}: {text}" for name, text in more.items() if text)
+    labels = f", labels of {data.labels_per_class} of each class" if data.labels_per_class else ""
     return f"""# {config.run.variant} on {data.source}
 
 {note}
@@ -282,7 +283,7 @@ def _readme(path: Path, config: RunConfig, step: int, epoch: float, note: str) -
 - **Variant** `{config.run.variant}`: {"conditional, " if variant.conditional else ""}generator \
 `{variant.generator.name}`, discriminator `{variant.discriminator.name}`, {encoder}objective \
 `{variant.objective.name}`, loss `{variant.loss.name}`; terms: {terms}{further}.
-- **Data** `{data.source}`: {facts.images} images of shape {shape} (C x H x W), {data.batch_size} a batch. \
+- **Data** `{data.source}`: {facts.images} images of shape {shape} (C x H x W){labels}, {data.batch_size} a batch. \
 {facts.note or ""}
 - **Trained** for {step} steps ({epoch:.2f} epochs), seed {config.train.seed}, on `{compute.device}` in \
 {compute.precision}.

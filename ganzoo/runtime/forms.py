@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 ImageShape: TypeAlias = tuple[int, int, int]  # (C, H, W)
 
 OPSETS = range(17, 24)  # of the standard operators
+NOISES = ("constant", "none")  # what becomes of noise that a network draws itself: one draw of it, or its mean
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +78,7 @@ class Precision:
     greatest: int  # grey levels of 255, of any pixel
     mean: float  # grey levels of 255, over all pixels
     repeat: float  # by how much another machine's images may differ from the exporting one's, in [-1, 1]
+    opset: int = 18  # of files that name no other
 
 
 PRECISIONS = {
@@ -98,6 +100,7 @@ PRECISIONS = {
         greatest=255,
         mean=4,
         repeat=0.25,
+        opset=21,  # onnx's ReferenceEvaluator has no DequantizeLinear of 18
     ),
 }
 
@@ -108,7 +111,7 @@ class Form:
 
     precision: str = "fp32"
     layout: str = "float"
-    opset: int = 18
+    opset: int = None  # type: ignore[assignment]  # the precision's own, put in when it is made
 
     def __post_init__(self) -> None:
         for kind, name, table in (("precision", self.precision, PRECISIONS), ("layout", self.layout, LAYOUTS)):
@@ -116,6 +119,8 @@ class Form:
                 from ganzoo.registry import nearest  # its imports are not needed for names that there are
 
                 raise UsageError(f"no {kind} '{name}'{nearest(name, list(table))} (one of {', '.join(table)})")
+        if self.opset is None:
+            object.__setattr__(self, "opset", PRECISIONS[self.precision].opset)
         if self.opset not in OPSETS:
             raise UsageError(f"opset {self.opset}: expected one from {OPSETS.start} to {OPSETS.stop - 1}")
 

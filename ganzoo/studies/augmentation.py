@@ -128,7 +128,7 @@ def _choose_sizes(splits: Splits, config: RunConfig, sizes: Sequence[int], class
         raise UsageError(f"{splits.train.source} has no labels: a classifier needs them; use a labelled data set")
     if not config.variant.conditional:
         raise UsageError(
-            f"'{config.run.variant}' is unconditional: its images have no labels to learn from; use cgan, or add the "
+            f"'{config.run.variant}' is unconditional: its images have no labels to learn from; add the "
             "setting conditional=true"
         )
     if classifier not in CLASSIFIERS:

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, PositiveInt
 
+from ganzoo import registry
 from ganzoo.errors import Interrupted, UsageError
 from ganzoo.evaluation.classifier import Epoch, MLPClassifier, evaluate_classifier, fit, logits_of
 from ganzoo.evaluation.evaluator import N
@@ -148,6 +149,7 @@ def _plan(settings: dict[str, Any]) -> tuple[Splits, StudyPlan]:
             raise UsageError("two budgets at once: give --epochs or --minutes")
         given["epochs"] = None
     plan = parse(StudyPlan, given)
+    plan = plan.model_copy(update={"variants": tuple(map(registry.variants.canonical, plan.variants))})
     if len(set(plan.variants)) < len(plan.variants) or not plan.variants:
         raise UsageError("variants: expected names, each once")
     if plan.epochs is not None and (not plan.epochs or min(plan.epochs) < 1):

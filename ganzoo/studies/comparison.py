@@ -21,11 +21,12 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ganzoo import data, runtime
+from ganzoo import data, registry, runtime
 from ganzoo.config import DEFAULT_MINUTES, RunConfig
 from ganzoo.errors import FileError, GanzooError, UsageError, first_line
 from ganzoo.evaluation.evaluator import evaluate
 from ganzoo.evaluation.judge import load_judge
+from ganzoo.evaluation.metrics import FIGURES
 from ganzoo.exporting.exporter import export
 from ganzoo.files import locked, write_json
 from ganzoo.report.records import (
@@ -41,6 +42,7 @@ from ganzoo.report.records import (
     VariantSummary,
     curve_point,
 )
+from ganzoo.report.sources import Story
 from ganzoo.runs.run import Run
 from ganzoo.studies.executors import EXECUTORS, Job, Say, check_executor
 from ganzoo.studies.stopwatch import turn
@@ -73,7 +75,7 @@ def compare(
     Args:
         runs: run directories that were trained elsewhere.
         out: the comparison's directory; one with the same plan is gone on with.
-        variants: registered names; each is trained with the seeds 0, 1, ..., `seeds` - 1.
+        variants: registered names; each is trained with `seeds` seeds, from `first_seed` on: 0, 1, ...
         jobs: how many runs are trained at a time; more than one share the cores, which slows each. None is 1, and with
             Ray as many as there is room for.
         executor: "local" for this machine; "ray" for the cluster at RAY_ADDRESS, else a Ray of this machine. A
@@ -99,14 +101,15 @@ def compare(
 def _plan(runs: tuple[str, ...], variants: tuple[str, ...], settings: Mapping[str, Any]) -> Plan:
     if not runs and not variants:
         raise UsageError("nothing to compare: name runs, or variants to train (--variants gan,dcgan)")
+    variants = tuple(map(registry.variants.canonical, variants))
     given = {key: value for key, value in settings.items() if value is not None}
     if variants and not {"minutes", "epochs", "steps"} & set(given):
         given["minutes"] = DEFAULT_MINUTES
     if "data_dir" in given:
         given["data_dir"] = os.path.abspath(given["data_dir"])  # noqa: PTH100  # as a string; others work elsewhere
     plan = parse(Plan, {**given, "runs": runs, "variants": variants})
-    if unknown := set(plan.figures) - set(FIGURE_KEYS):
-        raise UsageError(f"no figure '{min(unknown)}': expected some of {', '.join(FIGURE_KEYS)}")
+    if unknown := set(plan.figures) - set(FIGURES):
+        raise UsageError(f"no figure '{min(unknown)}': expected some of {', '.join(FIGURES)}")
     if len(set(variants)) < len(variants) or len(set(runs)) < len(runs):
         raise UsageError("a variant or run is named twice: name each once")
     for variant in variants:  # a wrong name or setting fails here, before hours of training
@@ -159,6 +162,7 @@ def claim(directory: Path, plan: BaseModel, what: str) -> None:
 
 
 def _jobs(plan: Plan, directory: Path) -> list[Job]:
+    seeds = range(plan.first_seed, plan.first_seed + plan.seeds)
     trained = [
         Job(
             name=f"{variant}-seed{seed}",
@@ -168,7 +172,7 @@ def _jobs(plan: Plan, directory: Path) -> list[Job]:
             device=asked.device,
             threads=asked.threads,
         )
-        for seed in range(plan.seeds)  # a seed of every variant before the next: a stopped comparison is a smaller one
+        for seed in seeds  # a seed of every variant before the next: a stopped comparison is a smaller one
         for variant in plan.variants
         for asked in [_configure(plan, variant, seed, None).train]
     ]
@@ -182,7 +186,7 @@ def perform(plan: Plan, job: Job) -> str | None:
     try:
         run = Run.open(job.path) if job.variant is None else _trained(plan, job)
         if not _is_judged(run, plan):
-            evaluate(run, n=plan.n, seeds=1, figures=plan.figures)
+            evaluate(run, n=plan.n, seeds=1, figures=tuple(FIGURES) if plan.figures == FIGURE_KEYS else plan.figures)
         if not _is_exported(run):
             export(run, _onnx(run))
     except GanzooError as error:
@@ -321,7 +325,8 @@ def _row(job: Job, directory: Path, error: str | None) -> ComparisonRow:
 
 
 def _size_and_speed(run: Run) -> dict[str, Any]:
-    checkpoint, config = run.latest_checkpoint(), run.config
+    checkpoint, story = run.latest_checkpoint(), Story(run, run.path.name)
+    config = story.config
     step, seconds = checkpoint.step, checkpoint.state()["seconds"]
     images = step * config.variant.critic_steps * config.data.batch_size
     return {
@@ -331,16 +336,11 @@ def _size_and_speed(run: Run) -> dict[str, Any]:
             images / config.data.batch_size / max(1, (config.facts.images or 0) // config.data.batch_size), 3
         ),
         "images_per_s": round(images / max(seconds, 1e-9), 1),
-        "generator_parameters": _parameters(checkpoint.tensors("ema")),
+        "generator_parameters": story.parameters("generator"),
+        "discriminator_parameters": story.parameters("discriminator"),
         "onnx_bytes": _onnx(run).stat().st_size,
         "latency_ms": latency(_onnx(run)),
     }
-
-
-def _parameters(tensors: Mapping[str, torch.Tensor]) -> int:
-    """Weights in a network's state: batch norm's statistics are none."""
-    buffers = ("running_mean", "running_var", "num_batches_tracked")
-    return sum(tensor.numel() for name, tensor in tensors.items() if not name.endswith(buffers))
 
 
 def latency(path: Path) -> dict[str, float]:

@@ -89,11 +89,13 @@ def copy_into(target: object, source: object) -> None:
     """Copy every tensor of one batch into the other's, which stay where they are."""
     if isinstance(target, dict) and isinstance(source, dict):
         pairs = [(own, source[key]) for key, own in target.items()]
+    elif isinstance(target, tuple) and isinstance(source, tuple):
+        pairs = list(zip(target, source, strict=True))
     else:
         names = [field.name for field in fields(target)]  # type: ignore[arg-type]  # both are the same dataclass
         pairs = [(getattr(target, name), getattr(source, name)) for name in names]
     for own, new in pairs:
         if isinstance(own, Tensor):
             own.copy_(new, non_blocking=True)
-        elif is_dataclass(own) or isinstance(own, dict):
+        elif is_dataclass(own) or isinstance(own, dict | tuple):
             copy_into(own, new)

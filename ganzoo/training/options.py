@@ -47,6 +47,15 @@ class Options(TypedDict, total=False):
     channels: Annotated[
         int | None, Option(path="data.channels", metavar="1|3", help="Convert the images to grey (1) or RGB (3).")
     ]
+    labels_per_class: Annotated[
+        int | None,
+        Option(
+            path="data.labels_per_class",
+            metavar="N",
+            default="all",
+            help="Train with the labels of N images of each class, chosen by the seed; the others are hidden.",
+        ),
+    ]
     seed: Annotated[int | None, Option(path="train.seed", metavar="N", default="0", help="Seed of all randomness.")]
     device: Annotated[
         str | None, Option(path="train.device", metavar="NAME", default="auto", help="auto, cpu, cuda, mps.")

@@ -3,12 +3,14 @@
 import json
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Unpack
 
 import torch
+from torch import Tensor
 
 from ganzoo import data
 from ganzoo.compute import rule
@@ -17,6 +19,7 @@ from ganzoo.compute.distributed import ALONE, World
 from ganzoo.compute.processors import Reading, free
 from ganzoo.config import BUDGETS, CHOICES, Compute, RunConfig, Variant, assemble, read_toml, without_horizons
 from ganzoo.data import Dataset, Loader
+from ganzoo.data.labels import choose_labelled
 from ganzoo.data.memory import allowed_memory
 from ganzoo.errors import FileError, MachineError, UsageError
 from ganzoo.registry import nearest
@@ -69,9 +72,19 @@ class Training:
             noise=objective.noise,
             seed=self.config.train.seed,
             labels=objective.needs_labels,
+            labelled=objective.needs_labelled,
             uniform_codes=variant.uniform_codes,
             code_values=None if code is None else code.size,
         )
+
+    @property
+    def labels_note(self) -> str | None:
+        """One line on labels that are hidden; None if that was not asked for."""
+        per_class, shown = self.config.data.labels_per_class, self.loader.labelled
+        if per_class is None or shown is None:
+            return None
+        counts = f"{len(shown):,} of {len(self.dataset):,}"
+        return f"labels: {per_class:,} of each class ({counts}); the other images count as unlabelled"
 
     @property
     def total_steps(self) -> int | None:
@@ -103,9 +116,9 @@ class Training:
 def prepare(config: RunConfig, images: Any = None, *, resumed: bool = False, world: World = ALONE) -> Training:
     """Load the data (or take `images` in memory) and choose the device.
 
-    Of several processes each loads all the data. Raises: UsageError for settings that the data or the number of
-    processes contradict, FileError for data that a resumed run was not trained on,
-    MachineError for a device that is not there.
+    Of several processes each loads all the data. Labels are hidden in what is trained on alone, and not in the data set
+    that it is evaluated with. Raises: UsageError for settings that the data or the number of processes contradict,
+    FileError for data that a resumed run was not trained on, MachineError for a device that is not there.
     """
     share = world.share(config.data.batch_size)
     dataset = _dataset(config, images, _memory(config, world))
@@ -136,7 +149,8 @@ def prepare(config: RunConfig, images: Any = None, *, resumed: bool = False, wor
         num_classes=dataset.num_classes,
         class_names=dataset.class_names,
     )
-    loader = Loader(dataset, config.data.batch_size, device, config.train.seed, share)
+    labelled = _labelled(config, dataset)
+    loader = Loader(dataset, config.data.batch_size, device, config.train.seed, share, labelled)
     return Training(completed, dataset, loader, device, world)
 
 
@@ -208,7 +222,12 @@ def with_budget(config: RunConfig, budget: Mapping[str, float | None], seconds: 
 
 
 def recipe(config: RunConfig) -> str:
-    """All of a configuration that runs have in common if they are repetitions of one another."""
+    """Return all of a configuration that runs have in common if they are repetitions of one another.
+
+    Settings that parts have gained since a run was made have their defaults, unless its plug-in is gone.
+    """
+    with suppress(UsageError):
+        config = config.resolve()
     train = config.train.model_dump(mode="json", include={*BUDGETS, "ema"})
     # Memory and note may depend on how much was free that day.
     data = config.data.model_dump(mode="json", exclude={"memory"})
@@ -294,6 +313,21 @@ def _dataset(config: RunConfig, images: Any, memory: int | None) -> Dataset:
         channels=settings.channels,
         memory=memory,
     )
+
+
+def _labelled(config: RunConfig, dataset: Dataset) -> Tensor | None:
+    """The numbers of the images that show their labels; None if nobody asked to hide any."""
+    per_class = config.data.labels_per_class
+    if per_class is None:
+        return None
+    shown = choose_labelled(dataset, per_class, config.train.seed)
+    if config.variant.conditional and (hidden := len(dataset) - len(shown)):
+        raise UsageError(
+            f"'{config.run.variant}' is conditional: the networks are given labels, and {hidden:,} images have none "
+            f"(data.labels_per_class = {per_class}): take a variant that is not conditional, such as sgan, or leave "
+            "out --labels-per-class"
+        )
+    return shown
 
 
 def _in_memory(images: Any) -> Dataset:

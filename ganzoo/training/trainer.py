@@ -82,8 +82,9 @@ def start(
     before = processors.read()
     training = prepare(config, dataset, world=world)
     reporter = Progress(enabled=progress and world.leads)
-    if training.dataset.note:
-        reporter.say(training.dataset.note)
+    for note in (training.dataset.note, training.labels_note):
+        if note:
+            reporter.say(note)
     training = with_compute(training, before)
     repeated = training.config.compute == config.compute
     line = rule.describe(training.config, repeated=repeated)

@@ -3,14 +3,15 @@
 They are the unit that is made fast: compiled, or captured in a CUDA graph. What they compute is the same in every way.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar, get_args
 
 import torch
 from torch import Tensor
 
-from ganzoo.compute.device import autocast
+from ganzoo.compute.device import NO_KERNEL, autocast
 from ganzoo.config import RunConfig
 from ganzoo.errors import MachineError, first_line
 from ganzoo.seeds import derive
@@ -44,10 +45,11 @@ class Updates:
         """The algorithm: `critic_steps` discriminator updates, a generator update on the last batch, the average."""
         state = self.state
         state.follow_schedules()
-        for update in range(state.step * self.critic_steps, (state.step + 1) * self.critic_steps):
-            batch = batches.at(update)
-            state.logs.add("d", self.discriminator(batch))
-        state.logs.add("g", self.generator(batch))
+        with _advice_on_bfloat16():
+            for update in range(state.step * self.critic_steps, (state.step + 1) * self.critic_steps):
+                batch = batches.at(update)
+                state.logs.add("d", self.discriminator(batch))
+            state.logs.add("g", self.generator(batch))
         state.step += 1
         state.average_buffers()
         state.update_averages()
@@ -127,6 +129,19 @@ def _compiled(function: F) -> F:
             ) from error
 
     return call  # type: ignore[return-value]
+
+
+@contextmanager
+def _advice_on_bfloat16() -> Iterator[None]:
+    """Raise MachineError where torch has an operator that it cannot compute in bfloat16."""
+    try:
+        yield
+    except RuntimeError as error:
+        if NO_KERNEL not in str(error):
+            raise
+        raise MachineError(
+            f"torch cannot compute these networks in bfloat16 here ({first_line(error)}): train with --precision fp32"
+        ) from error
 
 
 def _detached(values: dict[str, Tensor]) -> dict[str, Tensor]:

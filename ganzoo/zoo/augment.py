@@ -70,6 +70,22 @@ class Translation(Augmentation):
         return padded[index, rows.view(n, height, 1), columns.view(n, 1, width)].permute(0, 3, 1, 2)
 
 
+@augmentations.register("instance-noise")
+@dataclass(frozen=True, kw_only=True)
+class InstanceNoise(Augmentation):
+    """Normal noise on every value, of the standard deviation `strength`; a schedule may let it fall to 0.
+
+    Soenderby et al. 2017 (arXiv:1610.04490, section 3.1) and Arjovsky & Bottou 2017 (arXiv:1701.04862, section 3).
+    """
+
+    strength: NonNegativeFloat = 0.1
+
+    noise = MappingProxyType({"noise": Draw("normal", "image")})
+
+    def __call__(self, images: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
+        return images + self.strength * noise["noise"]
+
+
 @augmentations.register("cut-out")
 @dataclass(frozen=True, kw_only=True)
 class CutOut(Augmentation):

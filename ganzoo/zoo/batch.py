@@ -16,11 +16,12 @@ from ganzoo.seeds import derive
 class Draw:
     """Random numbers that a part asks the batches for, of this shape for each image: [N, *shape].
 
-    `normal` is N(0, 1), `uniform` is [0, 1), `integers` are int64 from 0 to `below` - 1; "image" stands for (C, H, W).
+    `normal` is N(0, 1), `uniform` is [0, 1), `integers` are int64 from 0 to `below` - 1. The shape "image" stands for
+    (C, H, W), "latent" for the columns of z that are normal.
     """
 
     kind: Literal["normal", "uniform", "integers"]
-    shape: tuple[int, ...] | Literal["image"] = ()
+    shape: tuple[int, ...] | Literal["image", "latent"] = ()
     below: int = 2
 
 
@@ -51,6 +52,7 @@ class Batch:
     z: Tensor  # float32 [N, z_dim]: normal columns, then those of uniform codes in [-1, 1]
     fake_labels: Tensor | None  # int64 [N], asked of the generator: classes, or the values of the categorical code
     noise: Noise
+    labelled: tuple[Tensor, Tensor] | None = None  # as many real images with their labels; None if nothing reads them
 
 
 class Batches:
@@ -69,16 +71,21 @@ class Batches:
         noise: Mapping[str, Draw],
         seed: int,
         labels: bool = False,
+        labelled: bool = False,
         uniform_codes: int = 0,
         code_values: int | None = None,
     ) -> None:
-        """`labels`: whether the real images' labels are read though the networks are not conditional."""
+        """`labels`: whether the real images' labels are read though the networks are not conditional.
+
+        `labelled`: whether each batch has labelled images beside the real ones.
+        """
         self.loader = loader
         self.latent_dim = latent_dim
         self.conditional = conditional
         self.noise = noise
         self.seed = seed
         self.labels = labels or conditional
+        self.labelled = labelled
         self.uniform_codes = uniform_codes
         self.code_values = code_values
         self._generator = torch.Generator(loader.device)
@@ -102,11 +109,13 @@ class Batches:
             noise=Noise(
                 {name: self._draw(name, draw, update, count, real.shape[1:]) for name, draw in self.noise.items()}
             ),
+            labelled=self.loader.labelled_batch(update) if self.labelled else None,
         )
 
     def _draw(self, name: str, draw: Draw, update: int, count: int, image_shape: torch.Size) -> Tensor:
         stream = name if name in NAMED else f"noise {name}"
-        shape = (count, *(image_shape if draw.shape == "image" else draw.shape))
+        named = {"image": image_shape, "latent": (self.latent_dim,)}
+        shape = (count, *(named[draw.shape] if isinstance(draw.shape, str) else draw.shape))
         if draw.kind == "integers":
             return self._seeded(
                 stream, update, lambda *shape, **place: torch.randint(draw.below, shape, **place), *shape

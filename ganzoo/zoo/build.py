@@ -1,6 +1,6 @@
 """From a resolved configuration to its networks and objective. What does not fit together is refused here."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +30,8 @@ def build_discriminator(config: RunConfig, terms: Sequence[Term] | None = None) 
     spec = config.variant.discriminator
     terms = build_terms(config) if terms is None else terms
     network: nn.Module = registry.discriminators[spec.name](image_shape(config), num_classes(config), **spec.settings)
-    if heads := _heads(config, terms):
+    heads = _heads(config, terms)
+    if heads:
         for name in heads:
             _check_head(name, heads[name], config, network, terms)
         getattr(network, "build_heads", lambda heads: None)(heads)  # an autoencoder has nothing to build
@@ -41,6 +42,9 @@ def build_discriminator(config: RunConfig, terms: Sequence[Term] | None = None) 
                 f"sees images alone: take {_those(registry.discriminators, lambda part: part.sees_pairs)}"
             )
         network.build_pairs(config.variant.z_dim)  # type: ignore[operator]  # declared by sees_pairs
+    if getattr(registry.objectives[config.variant.objective.name], "class_logits", False):
+        _check_class_logits(config, network, heads)
+        network.use_class_logits()  # type: ignore[operator]  # declared by class_logits
     return network
 
 
@@ -48,11 +52,32 @@ def build_encoder(config: RunConfig) -> nn.Module:
     """Return the encoder, likewise. Raises UsageError for a variant without one."""
     spec = config.variant.encoder
     if spec is None:
-        raise UsageError(f"'{config.run.variant}' has no encoder: train a variant that has one, such as bigan")
+        having = ", ".join(name for name in registry.variants if registry.variants[name]().encoder is not None)
+        raise UsageError(f"'{config.run.variant}' has no encoder: train a variant that has one ({having})")
     network: nn.Module = registry.encoders[spec.name](
-        image_shape(config), config.variant.z_dim, num_classes(config), **spec.settings
+        image_shape(config), encoder_columns(config), num_classes(config), **spec.settings
     )
     return network
+
+
+def encoder_columns(config: RunConfig) -> int:
+    """Return how many columns an encoder's output has: those of z, and the code's logits if its objective asks so."""
+    code = config.variant.categorical_code
+    encodes_code = getattr(registry.objectives[config.variant.objective.name], "encodes_code", False)
+    return config.variant.z_dim + (code.size if code is not None and encodes_code else 0)
+
+
+class Latents(nn.Module):
+    """An encoder's first columns, [N, columns]: the latents alone."""
+
+    def __init__(self, encoder: nn.Module, columns: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.columns = columns
+
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        z: Tensor = self.encoder(images, labels)[:, : self.columns]
+        return z
 
 
 BUILDERS = {"generator": build_generator, "discriminator": build_discriminator, "encoder": build_encoder}  # by role
@@ -87,6 +112,11 @@ def build_objective(config: RunConfig) -> Objective:
             f"the objective '{variant.objective.name}' needs an encoder: give one with --set encoder=NAME "
             f"({', '.join(registry.encoders)})"
         )
+    if getattr(objective_class, "encodes_code", False) and variant.categorical_code is None:
+        raise UsageError(
+            f"the objective '{variant.objective.name}' needs a categorical code, whose values are its clusters: "
+            '--set \'codes=[{name="cluster", kind="categorical", size=10}]\''
+        )
     if variant.encoder is not None and not encodes:
         raise UsageError(
             f"the encoder '{variant.encoder.name}' has no part in the objective '{variant.objective.name}': take "
@@ -108,13 +138,17 @@ def build_objective(config: RunConfig) -> Objective:
             terms=terms,
             augmentations=[_part(registry.augmentations, spec) for spec in variant.augmentations],
             conditional=variant.conditional,
+            num_classes=config.facts.num_classes,
             uniform_codes=variant.uniform_codes,
         ),
         **variant.objective.settings,
     )
     _check_shapes(objective, config, terms)
     if config.data.batch_size == 1 and mixes_samples(objective):
-        raise UsageError("data.batch_size = 1: batch norm needs at least 2 images; drop it with generator.norm=none")
+        raise UsageError(
+            "data.batch_size = 1: batch norm needs at least 2 images, and so does minibatch standard deviation; drop "
+            "them with generator.norm=none, discriminator.minibatch_std=false"
+        )
     return objective
 
 
@@ -202,7 +236,11 @@ def _heads(config: RunConfig, terms: Sequence[Term]) -> dict[str, int | None]:
         for head in term.heads:
             name, size = (head, sizes.get(head)) if isinstance(head, str) else head
             if name in sizes and size is None:
-                what = "classes in the data" if name == "classes" else "codes: name some, as infogan does"
+                what = (
+                    "classes in the data"
+                    if name == "classes"
+                    else 'codes: --set \'codes=[{name="style", kind="uniform", size=2}]\''
+                )
                 raise UsageError(f"the term '{term.term}' needs the head '{name}', and there are no {what}")
             if name in heads and heads[name] != size:
                 raise UsageError(f"the head '{name}' is asked for in two sizes: {heads[name]} and {size}")
@@ -222,6 +260,20 @@ def _check_head(name: str, size: int | None, config: RunConfig, network: nn.Modu
         f"the term '{asker}' needs the head '{name}', which the discriminator '{config.variant.discriminator.name}' "
         f"does not build: take {_those(registry.discriminators, builds)}"
     )
+
+
+def _check_class_logits(config: RunConfig, network: nn.Module, heads: Mapping[str, int | None]) -> None:
+    whose = f"the objective '{config.variant.objective.name}'"
+    if "classes" not in heads:
+        raise UsageError(f"{whose} needs a term that trains the head 'classes': --set 'terms=[\"supervision\"]'")
+    if config.variant.conditional:
+        raise UsageError(f"{whose} finds the class, which a conditional variant is given: --set conditional=false")
+    if not hasattr(network, "use_class_logits"):
+        raise UsageError(
+            f"{whose} needs a discriminator whose logit can be that of its classes, and "
+            f"'{config.variant.discriminator.name}' has none: take "
+            f"{_those(registry.discriminators, lambda part: part.use_class_logits)}"
+        )
 
 
 def _those(parts: Registry[Callable[..., Any]], has: Callable[[Any], bool]) -> str:
@@ -247,12 +299,18 @@ def _check_terms(terms: Sequence[Term], config: RunConfig) -> None:
                 f"'{variant.loss.name}': --set loss={term.needs_loss}"
             )
         told = variant.conditional and variant.discriminator.settings.get("conditioning") == "concat"
-        if told and "classes" in head_names(term):
+        if told and (term.finds_classes or "classes" in head_names(term)):
             raise UsageError(
                 f"the term '{term.term}' asks the discriminator for the class, which its conditioning gives it: "
                 "--set discriminator.conditioning=none"
             )
-        if term.needs_labels and config.facts.num_classes is None:
+        height, width = image_shape(config)[1:]
+        if term.needs_square and height != width:
+            raise UsageError(
+                f"the term '{term.term}' needs images that are as high as wide, and these are {height} x {width}: "
+                "--set data.image_size=N makes them square"
+            )
+        if (term.needs_labels or term.needs_labelled) and config.facts.num_classes is None:
             raise UsageError(
                 f"the term '{term.term}' reads labels, and {config.data.source} has none: use a folder per class, or "
                 "`labels` in an .npz file"
@@ -278,10 +336,11 @@ def _check_shapes(objective: Objective, config: RunConfig, terms: Sequence[Term]
         )
     if variant.encoder is not None:
         encoded = objective.get_submodule("encoder")(*example_inputs(config, "encoder", 2))
-        if not isinstance(encoded, Tensor) or encoded.shape != (2, variant.z_dim):
+        columns = encoder_columns(config)
+        if not isinstance(encoded, Tensor) or encoded.shape != (2, columns):
             shape = list(encoded.shape) if isinstance(encoded, Tensor) else type(encoded).__name__
             raise UsageError(
-                f"encoder '{variant.encoder.name}' answered {shape} for 2 images; expected latents [2, {variant.z_dim}]"
+                f"encoder '{variant.encoder.name}' answered {shape} for 2 images; expected latents [2, {columns}]"
             )
     answer: Tensor | Output = objective.discriminator(*example_inputs(config, "discriminator", 2))
     if tuple(logits_of(answer).shape) != (2,):

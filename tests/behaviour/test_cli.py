@@ -34,15 +34,15 @@ from onnx import TensorProto, helper
 from PIL import Image
 
 import ganzoo
-from ganzoo.config import RunConfig, assemble
-from ganzoo.registry import REGISTRIES
+from ganzoo.config import SCHEMA, RunConfig, assemble
+from ganzoo.registry import REGISTRIES, losses
 from ganzoo.runs.run import Run
 from ganzoo.runtime import onnxfile
 from ganzoo.runtime.forms import PRECISIONS
 from ganzoo.sealing import BLANK
 from ganzoo.training import prepare
 
-COMMANDS = ("train", "resume", "sample", "export", "info", "verify", "benchmark", "list")
+COMMANDS = ("train", "resume", "sample", "export", "info", "verify", "benchmark", "list", "new")
 SMALL = ["--steps", "6", "--batch-size", "16", "--set", "generator.width=8", "--set", "discriminator.width=8"]
 CADENCES = ["--set", "train.log_every=2", "--set", "train.checkpoint_every=3", "--sample-epochs", "1"]
 TRAIN = ["train", "--variant", "gan", "--dataset", "npz:plain.npz", "--steps", "1"]
@@ -352,7 +352,8 @@ def test_parts_are_exchanged_by_settings(call: Call) -> None:
     variant = resolved(call, *[word for setting in exchanged for word in ("--set", setting)])["variant"]
     assert variant["loss"] == {"name": "wasserstein"}
     (only,) = variant["terms"]
-    assert only == {"name": "gradient", "at": "interpolates", "target": 1.0, "weight": 10.0, "every": 1}
+    expected = {"at": "interpolates", "target": 1.0, "power": 2.0, "one_sided": False, "weight": 10.0, "every": 1}
+    assert only == {"name": "gradient", **expected}
     assert variant["generator"]["name"] == "dcgan"
     assert "depth" not in variant["generator"]  # that was the old one's
     assert resolved(call, "--set", "penalties=[]")["variant"]["terms"] == []
@@ -602,17 +603,29 @@ def test_everything_registered_is_listed(call: Call) -> None:
     assert {kind: [entry["name"] for entry in entries] for kind, entries in listing.items()} == {
         kind: registry.names() for kind, registry in REGISTRIES.items()
     }
-    for entry in (entry for entries in listing.values() for entry in entries):
-        assert entry.keys() == {"name", "summary", "owner", "settings"}
+    chosen_by = {"family", "year", "paper", "conditional", "needs", "measured"}
+    for kind, entry in ((kind, entry) for kind, entries in listing.items() for entry in entries):
+        more = chosen_by if kind == "variants" else set()
+        assert entry.keys() == {"name", "aliases", "summary", "owner", "settings"} | more
         assert entry["summary"]
     (gradient,) = [entry for entry in listing["terms"] if entry["name"] == "gradient"]
-    assert gradient["settings"] == {"at": "(required)", "target": 0.0, "weight": 1.0, "every": 1}
+    expected = {"target": 0.0, "power": 2.0, "one_sided": False, "weight": 1.0, "every": 1}
+    assert gradient["settings"] == {"at": "(required)", **expected}
     assert succeeded(call("list", "penalties")).out == succeeded(call("list", "terms")).out
     text = succeeded(call("list")).out
     for kind, entries in listing.items():
         assert f"{kind}:\n" in text
         assert succeeded(call("list", kind)).out.count("\n") >= len(entries)
         assert all(re.search(rf"^  {re.escape(entry['name'])} ", text, re.MULTILINE) for entry in entries)
+
+
+@pytest.mark.usefixtures("registries")
+def test_an_alias_is_listed_with_its_part(call: Call) -> None:
+    @losses.register("mine", aliases=("other-name",))
+    class Mine:
+        """My game."""
+
+    assert re.search(r"^  mine .*My game\. Also: other-name\.$", succeeded(call("list", "losses")).out, re.MULTILINE)
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
@@ -672,6 +685,16 @@ def test_a_wrong_setting_is_refused_by_its_path(setting: str, call: Call) -> Non
     assert_refuses(call, [*TRAIN, "--set", setting], 2, f"^ganzoo: .*{WRONG_SETTINGS[setting]}")
 
 
+@pytest.mark.usefixtures("here")
+def test_labels_are_hidden_and_that_is_reported(call: Call, tmp_path: Path) -> None:
+    words = ["--dataset", "npz:digits.npz", "--labels-per-class", "2", "--out", str(tmp_path / "run")]
+    done = succeeded(call(*TRAIN, *words))
+    assert "labels: 2 of each class (20 of 64); the other images count as unlabelled" in done.err.splitlines()
+    assert Run.open(tmp_path / "run").config.data.labels_per_class == 2
+    assert "labels of 2 of each class, 64 a batch" in (tmp_path / "run" / "README.md").read_text()
+    assert "labels: 2 of" not in succeeded(call("resume", str(tmp_path / "run"), "--steps", "2")).err
+
+
 WRONG_TRAINING: list[Wrong] = [
     (["--variant", "dcgn"], r"no variant 'dcgn'; did you mean 'dcgan'\? \(ganzoo list variants\)"),
     (["--variant", "qqqq"], r"no variant 'qqqq' \(ganzoo list variants\)"),
@@ -682,6 +705,13 @@ WRONG_TRAINING: list[Wrong] = [
     (["--steps", "-1"], "train.steps = -1: must be greater than or equal to 0"),
     (["--batch-size", "65"], r"data\.batch_size is 65: expected 1 to 64, as npz:.*plain\.npz has images"),
     (["--batch-size", "0"], "data.batch_size = 0: must be greater than 0"),
+    (["--labels-per-class", "0"], "data.labels_per_class = 0: must be greater than 0"),
+    (["--labels-per-class", "2"], r"data\.labels_per_class hides labels, and npz:.*plain\.npz has none: use"),
+    (["--dataset", "npz:digits.npz", "--labels-per-class", "7"], r"is 7: expected 1 to 6, as npz:.* of the class '4'"),
+    (
+        ["--variant", "acgan", "--dataset", "npz:digits.npz", "--labels-per-class", "2"],
+        r"'acgan' is conditional: the networks are given labels, and 44 images have none .*out --labels-per-class",
+    ),
     (["--seed", "-1"], "train.seed = -1: must be greater than or equal to 0"),
     (["--image-size", "0"], "data.image_size = 0: must be greater than 0"),
     (["--channels", "2"], "data.channels = 2: must be 1 or 3"),
@@ -755,6 +785,12 @@ OTHER_COMMANDS: list[Wrong] = [
     (["resume", "--steps", "9", "--minutes", "1"], "two budgets at once: steps and minutes"),
     (["resume", "--steps", "-3"], "train.steps = -3: must be greater than or equal to 0"),
     (["resume", "--minutes", "nan"], "train.minutes = nan: must be a finite number"),
+    (["new", "network", "my-net"], "ganzoo new network: expected ganzoo new variant NAME"),
+    (["new", "variant", "My GAN"], "'My GAN' is not a name for a variant: expected lower-case words .* as in my-gan"),
+    (["new", "variant", "class"], "'class' is not a name for a variant"),
+    (["new", "variant", "dcgan"], "the variant 'dcgan' is registered already: choose another name"),
+    (["new", "variant", "torch"], "'torch' would hide the installed module 'torch'"),
+    (["new", "variant", "my-gan", "--out", "runs"], "runs exists; a new package needs a directory of its own"),
     (["list", "variant"], r"no kind 'variant'; did you mean 'variants'\? \(one of variants, generators"),
 ]
 
@@ -990,9 +1026,9 @@ BAD_CONFIGURATIONS: dict[str, tuple[Change, int, str]] = {
     "broken": (lambda path: path.write_text("[train\nseed = 1"), 3, r"c\.toml is not a readable TOML file: .*line 1"),
     "binary": (lambda path: path.write_bytes(b"\xff\xfe\0"), 3, "c.toml is not a readable TOML file"),
     "newer": (
-        lambda path: path.write_text("[run]\nschema_version = 4"),
+        lambda path: path.write_text(f"[run]\nschema_version = {SCHEMA + 1}"),
         3,
-        "c.toml has schema 4, this ganzoo reads up to 3: upgrade ganzoo",
+        f"c.toml has schema {SCHEMA + 1}, this ganzoo reads up to {SCHEMA}: upgrade ganzoo",
     ),
     "unknown table": (
         lambda path: path.write_text("[trian]\nseed = 1"),

@@ -13,7 +13,18 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import Images, distribution, ended, images_file, narrow, start_process, tensors_of, train_tiny, wait_until
+from conftest import (
+    SUPERVISED,
+    Images,
+    distribution,
+    ended,
+    images_file,
+    narrow,
+    start_process,
+    tensors_of,
+    train_tiny,
+    wait_until,
+)
 from torch.distributed import TCPStore  # type: ignore[attr-defined]  # documented, but torch does not export it to mypy
 
 import ganzoo
@@ -34,6 +45,7 @@ CASES: dict[str, tuple[str, list[str]]] = {
     "penalty": ("wgan-gp", [*PLAIN, *SGD, "critic_steps=2"]),
     "conditional": ("cgan", [*PLAIN, *SGD]),
     "shared-head": ("infogan", [*PLAIN, *SGD]),
+    "labelled": ("gan", [*PLAIN, *SGD, 'terms=["supervised"]', "data.labels_per_class=3"]),
     "state": ("began", [*PLAIN, *SGD, "discriminator.norm=none"]),
     "batch-norm": ("gan", [*ALL, *SGD]),
 }
@@ -186,7 +198,8 @@ def source(place: Path) -> str:
 @pytest.fixture(scope="module")
 def together(place: Path, source: str) -> Together:
     """All in one pair of processes: importing torch takes most of their time."""
-    distribution(place / "plugin", "boom-dist", {"boom": "boom_gans"}, {"boom_gans": BOOM})
+    plugins = {"boom_gans": BOOM, "supervised_gans": SUPERVISED}
+    distribution(place / "plugin", "boom-dist", {name: name for name in plugins}, plugins)
     alone("sgd", source, place / "one-then-two", steps=3)
     todo = [arguments(name, place / name, source, STEPS) for name in CASES]
     todo += [{"path": str(place / "one-then-two"), "steps": STEPS}]
@@ -225,6 +238,7 @@ def assert_alike(one: Run, other: Run) -> None:
     assert {path.name for path in one.samples.iterdir()} == {path.name for path in other.samples.iterdir()}
 
 
+@pytest.mark.usefixtures("supervised")
 @pytest.mark.parametrize("name", [name for name in CASES if name != "batch-norm"])
 def test_two_processes_are_one(name: str, together: Together, tmp_path: Path) -> None:
     run = together.run(name)

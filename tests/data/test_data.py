@@ -6,6 +6,8 @@ import struct
 import subprocess
 import sys
 import zlib
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from PIL import Image, features
 from ganzoo import data
 from ganzoo.data import dataset as dataset_module
 from ganzoo.data import files
+from ganzoo.data.labels import choose_labelled
 from ganzoo.errors import FileError, UsageError
 from ganzoo.files import IMAGE_SUFFIXES
 from ganzoo.registry import datasets
@@ -532,6 +535,81 @@ def test_a_batch_is_normalized_and_typed() -> None:
     assert data.normalize(torch.tensor([0, 255], dtype=torch.uint8)).tolist() == [-1, 1]
     every = torch.arange(256, dtype=torch.uint8)
     assert torch.equal((data.normalize(every) * 127.5 + 127.5).round().to(torch.uint8), every)
+
+
+def labelled_numbers(loader: data.Loader, update: int) -> list[int]:
+    return numbers(loader.labelled_batch(update))
+
+
+@settings(deadline=None, max_examples=40)
+@given(sizes, st.integers(0, 2**63), st.integers(0, 10**6), st.data())
+def test_a_labelled_batch_is_drawn_from_the_images_that_show_their_labels(
+    size: tuple[int, int], seed: int, update: int, choose: st.DataObject
+) -> None:
+    count, batch_size = size
+    shown = choose.draw(st.lists(st.integers(0, count - 1), min_size=1, unique=True))
+    loader = data.Loader(numbered(count), batch_size, "cpu", seed, labelled=torch.tensor(shown))
+    drawn = labelled_numbers(loader, update)
+    assert len(drawn) == batch_size
+    assert set(drawn) <= set(shown)
+    seen = data.Loader(numbered(count), batch_size, "cpu", seed).batch(update)[1]
+    labels = loader.batch(update)[1]
+    assert seen is not None
+    assert labels is not None  # of the same images, -1 where they are hidden
+    assert labels.tolist() == [label if label in shown else -1 for label in seen.tolist()]
+
+
+def test_a_labelled_batch_depends_on_seed_and_update_alone_and_is_shared_out() -> None:
+    loader, other = (data.Loader(numbered(40), 12, "cpu", seed, labelled=torch.arange(20)) for seed in (0, 1))
+    forwards = [labelled_numbers(loader, update) for update in range(50)]
+    assert forwards == [labelled_numbers(loader, update) for update in reversed(range(50))][::-1]
+    assert len({tuple(drawn) for drawn in [*forwards, labelled_numbers(other, 0)]}) == 51
+    assert {number for drawn in forwards for number in drawn} == set(range(20))
+    shares = [slice(0, 4), slice(4, 8), slice(8, 12)]
+    made = [data.Loader(numbered(40), 12, "cpu", 0, share, torch.arange(20)) for share in shares]
+    assert [number for part in made for number in labelled_numbers(part, 7)] == forwards[7]
+
+
+def test_of_data_whose_labels_are_all_shown_any_image_is_drawn() -> None:
+    loader = data.Loader(numbered(40), 10, "cpu", 0)
+    assert {number for update in range(60) for number in labelled_numbers(loader, update)} == set(range(40))
+
+
+# Hidden labels
+
+
+def with_labels(labels: list[int]) -> data.Dataset:
+    return data.from_arrays(np.zeros((len(labels), 2, 2), np.uint8), labels, source="npz:a.npz")
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=60), st.integers(0, 2**63), st.data())
+def test_as_many_images_of_each_class_show_their_labels(labels: list[int], seed: int, choose: st.DataObject) -> None:
+    """Also if the classes are of different sizes, or have no images at all."""
+    dataset, sizes = with_labels(labels), Counter(labels)
+    per_class = choose.draw(st.integers(1, min(sizes.values())))
+    shown = choose_labelled(dataset, per_class, seed).tolist()
+    assert shown == sorted(set(shown))
+    assert Counter(labels[number] for number in shown) == dict.fromkeys(sizes, per_class)
+    assert set(choose_labelled(dataset, 1, seed).tolist()) <= set(shown)
+    least = min(sizes.values())
+    with pytest.raises(UsageError, match=rf"labels_per_class is {least + 1}: expected 1 to {least}, as npz:a\.npz"):
+        choose_labelled(dataset, least + 1, seed)
+
+
+def test_the_seed_chooses_among_all_images_of_a_class() -> None:
+    dataset = with_labels([0, 1] * 10)
+    chosen = [tuple(choose_labelled(dataset, 2, seed).tolist()) for seed in range(60)]
+    assert len(set(chosen)) > 30
+    assert {number for numbers in chosen for number in numbers} == set(range(20))
+
+
+def test_labels_that_are_not_there_cannot_be_hidden() -> None:
+    with pytest.raises(UsageError, match="hides labels, and array has none"):
+        choose_labelled(data.from_arrays(GREY), 1, 0)
+    named = replace(with_labels([0, 1, 1, 0, 1]), class_names=("cat", "dog"))
+    with pytest.raises(UsageError, match=r"1 to 2, as npz:a\.npz has images of the class 'cat'"):
+        choose_labelled(named, 3, 0)
 
 
 @pytest.mark.parametrize("batch_size", [0, 7])

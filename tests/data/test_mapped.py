@@ -28,7 +28,7 @@ from ganzoo.data.memory import allowed_memory, group_limits
 from ganzoo.data.windows import Windows
 from ganzoo.errors import FileError, MachineError, UsageError
 from ganzoo.evaluation import reference
-from ganzoo.training.prepare import lost_exactness, prepare, recipe
+from ganzoo.training.prepare import configure, lost_exactness, prepare, recipe
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (20_000, 8, 8), dtype=np.uint8)  # 1.28 MB, where 1 MB is allowed
@@ -382,6 +382,35 @@ def test_a_window_is_drawn_from_everywhere(numbered: ImageFile) -> None:
     assert neighbours.double().mean() < 0.05  # blocks do not stay together
 
 
+@pytest.mark.parametrize("shown", [None, torch.tensor([0, 6, 19_999])])
+def test_labelled_batches_are_those_of_images_in_memory(tmp_path: Path, shown: torch.Tensor | None) -> None:
+    source = write_npz(tmp_path / "a.npz", images=GREY, labels=LABELS)
+    resident, mapped = (data.Loader(made, 16, "cpu", 3, slice(4, 8), shown) for made in both(source))
+    for update in (0, 1, 10**6):
+        for one, same in zip(resident.labelled_batch(update), mapped.labelled_batch(update), strict=True):
+            assert torch.equal(one, same)
+    with (tmp_path / "a.npz").open("r+b") as file:
+        file.truncate(900_000)
+    with pytest.raises(FileError, match="was changed while"):
+        mapped.labelled_batch(2)
+
+
+def test_the_same_labels_are_hidden_in_memory_and_mapped(tmp_path: Path) -> None:
+    source = write_npz(tmp_path / "a.npz", images=GREY, labels=LABELS)
+    config = configure("gan", source, steps=1, labels_per_class=7)
+    resident, mapped = (prepare(config.with_data(memory=memory)) for memory in (None, 1))
+    assert (resident.dataset.mapped, mapped.labels_note) == (None, resident.labels_note)
+    assert mapped.dataset.mapped is not None
+    assert mapped.labels_note == "labels: 7 of each class (21 of 20,000); the other images count as unlabelled"
+    shown, same = resident.loader.labelled, mapped.loader.labelled
+    assert shown is not None
+    assert same is not None
+    assert torch.equal(shown, same)
+    labels = mapped.dataset.labels  # what it is evaluated with
+    assert labels is not None
+    assert labels.bincount().tolist() == np.bincount(LABELS).tolist()
+
+
 def test_images_are_channel_first_and_contiguous(tmp_path: Path) -> None:
     mapped = both(write_npz(tmp_path / "a.npz", images=RGB))[1]
     images, labels = data.Loader(mapped, 5, "cpu", 0).batch(0)
@@ -389,6 +418,11 @@ def test_images_are_channel_first_and_contiguous(tmp_path: Path) -> None:
     given_ = {row.tobytes() for row in RGB}
     found = (images.permute(0, 2, 3, 1) * 127.5 + 127.5).round().to(torch.uint8)
     assert all(row.numpy().tobytes() in given_ for row in found.contiguous())
+    labelled = write_npz(tmp_path / "b.npz", images=RGB, labels=np.arange(6_000))
+    images, labels = data.Loader(both(labelled)[1], 5, "cpu", 0).labelled_batch(0)
+    assert (images.shape, images.is_contiguous()) == ((5, 3, 8, 9), True)
+    found = (images.permute(0, 2, 3, 1) * 127.5 + 127.5).round().to(torch.uint8)
+    assert np.array_equal(found.numpy(), RGB[labels.numpy()])
 
 
 def test_a_file_that_changes_meanwhile_is_an_error(tmp_path: Path) -> None:

@@ -1,16 +1,21 @@
 """The classifiers learn what there is to learn, as a function of their seed, from images of any shape."""
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 import torch
 from conftest import make_images
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from ganzoo.data import normalize
+from ganzoo.config import assemble
+from ganzoo.data import Dataset, normalize
 from ganzoo.errors import UsageError
 from ganzoo.evaluation.classifier import (
     CLASSIFIERS,
     FEATURES,
+    ClassHead,
     Classifier,
     CNNClassifier,
     Epoch,
@@ -20,6 +25,7 @@ from ganzoo.evaluation.classifier import (
     logits_of,
     moved_slightly,
 )
+from ganzoo.zoo.networks.common import Output
 
 SHAPE = (1, 16, 16)
 
@@ -132,3 +138,41 @@ def test_moving_moves_a_little_and_fills_with_black() -> None:
     assert sizes.min() > 0.75
     assert sizes.max() < 1.3  # at most a tenth on each side
     assert len({round(float(value), 3) for value in middle}) > 100  # each image by amounts of its own
+
+
+@pytest.mark.parametrize(
+    ("changes", "known"),
+    [
+        ({}, True),
+        ({"class_names": None}, True),  # numbers alone
+        ({"class_names": ("cat", "cow")}, False),
+        ({"num_classes": 3, "class_names": None}, False),
+        ({"images": torch.zeros(4, 1, 9, 8, dtype=torch.uint8)}, False),
+    ],
+)
+def test_a_class_head_knows_images_of_its_own_shape_and_classes(changes: dict[str, Any], known: bool) -> None:
+    facts = {"image_shape": (1, 8, 8), "num_classes": 2, "class_names": ("cat", "dog")}
+    head = ClassHead(nn.Identity(), assemble("acgan", settings=["train.steps=1"]).with_facts(**facts))
+    dataset = Dataset(
+        images=torch.zeros(4, 1, 8, 8, dtype=torch.uint8),
+        labels=torch.tensor([0, 1, 1, 0]),
+        num_classes=2,
+        class_names=("cat", "dog"),
+        source="pets",
+    )
+    assert head.knows(replace(dataset, **changes)) == known
+
+
+def test_a_class_head_sees_no_label() -> None:
+    """A discriminator that takes labels is given the same one for each image."""
+
+    class Peeks(nn.Module):
+        def forward(self, images: Tensor, labels: Tensor | None) -> Output:
+            assert labels is not None
+            brightness = images.flatten(1).mean(1)
+            return Output(logits=brightness, classes=torch.stack([brightness, 0.0 + labels], 1))
+
+    head = ClassHead(Peeks(), assemble("acgan", settings=["train.steps=1"]))
+    images = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1).expand(2, 1, 4, 4)
+    assert torch.equal(logits_of(head, images), torch.tensor([[-1.0, 0], [1, 0]]))
+    assert evaluate_classifier(head, images, torch.tensor([1, 0]))[1] == 1

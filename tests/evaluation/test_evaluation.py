@@ -24,12 +24,17 @@ from ganzoo.evaluation.metrics import FIGURES
 from ganzoo.evaluation.reference import load_splits
 from ganzoo.exporting import exporter
 from ganzoo.registry import generators
+from ganzoo.runs.opening import load_network
 from ganzoo.runs.records import EvaluationLine, JudgeRecord
 from ganzoo.runs.run import Run
 from ganzoo.runtime.images import save_directory
 from ganzoo.training import trainer
+from ganzoo.zoo.networks.common import as_output
 
 CHEAP = ("classes", "confidence", "sharpness", "memorised", "label_accuracy")  # need no torchmetrics
+
+
+NO_CLASSIFIER = "only a run whose discriminator has a class head can classify"
 
 
 @pytest.fixture(scope="module")
@@ -68,9 +73,10 @@ def test_a_run_in_every_figure(place: Path, call: Call) -> None:
     code, out, err = call("evaluate", "run", "--n", "60", "--seeds", "2", "--json")
     assert code == 0, err
     found = json.loads(out)
-    assert set(found["figures"]) == set(FIGURES)
+    assert set(found["figures"]) == set(FIGURES) - {"classifier_accuracy"}
     assert (found["schema"], found["source"], found["variant"], found["step"]) == (1, "run", "cgan", 3)
-    assert (found["n"], found["asked"], found["seeds"], found["unavailable"]) == (60, 60, [0, 1], {})
+    assert (found["n"], found["asked"], found["seeds"]) == (60, 60, [0, 1])
+    assert found["unavailable"] == {"classifier_accuracy": NO_CLASSIFIER}
     assert found["data"]["source"] == f"npz:{place / 'halves.npz'}"
     assert found["judge"]["name"] == "halves"
     for key, figure in found["figures"].items():
@@ -124,6 +130,40 @@ def test_the_classes_that_a_code_draws_are_reported_and_no_accuracy(place: Path,
     codes = (run.evaluation() or {})["codes"]
     assert [row["value"] for row in codes] == list(range(10))
     assert all(row["class"] in ("0", "1", "2") and 0.3 < row["share"] <= 1 for row in codes)
+
+
+def test_the_class_head_classifies_the_test_images(place: Path, tmp_path: Path, call: Call) -> None:
+    """By the last weights of the discriminator, in evaluation mode, whatever draws there are; beside the judge."""
+    settings = ["terms.0.weight=1.0", "discriminator.width=32", "discriminator.dropout=0.2"]
+    run = train_tiny("acgan", source(place), tmp_path / "run", steps=100, settings=settings)
+    words = ["--n", "40", "--seeds", "2", "--figures", "classes,classifier_accuracy"]
+    code, out, _ = call("evaluate", str(run.path), *words)
+    assert code == 0
+    (line,) = [line.split() for line in out.splitlines() if line.startswith("classifier accuracy")]
+    discriminator, _, _ = load_network(run, weights="raw", role="discriminator")
+    splits = load_splits(source(place))
+    answers = as_output(discriminator(data.normalize(splits.test.images)))["classes"].argmax(1)
+    assert splits.test.labels is not None
+    right = answers.eq(splits.test.labels).double().mean().item()
+    figure = (run.evaluation() or {})["figures"]["classifier_accuracy"]
+    assert figure["values"] == pytest.approx([right, right])
+    judge = (run.evaluation() or {})["judge"]
+    assert (figure["deviation"], figure["floor"]) == (0, pytest.approx(judge["accuracy"], abs=1e-6))
+    assert right > 0.8
+    assert line[2:] == [f"{100 * right:.2f}", "%", "±", "0.00", "%", f"{100 * figure['floor']:.2f}", "%", "higher"]
+
+
+def test_what_cannot_classify_the_test_images_is_not_asked_to(place: Path, tmp_path: Path) -> None:
+    def unavailable(subject: Any, **options: Any) -> dict[str, str]:
+        found = evaluate(subject, n=20, seeds=1, figures=("classes", "classifier_accuracy"), **options)
+        assert set(found.values) == {"classes"}
+        return found.unavailable
+
+    assert unavailable(place / "run") == {"classifier_accuracy": NO_CLASSIFIER}
+    run = train_tiny("acgan", source(place), tmp_path / "run", steps=1)
+    assert unavailable(place / "halves.npz", dataset=source(place)) == {"classifier_accuracy": NO_CLASSIFIER}
+    larger = unavailable(run, dataset=data.load(source(place), image_size=20))
+    assert larger == {"classifier_accuracy": "the run was trained on other classes, or images of another shape"}
 
 
 def test_the_class_of_a_code_is_the_one_that_is_read_most_often() -> None:

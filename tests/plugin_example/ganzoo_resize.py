@@ -94,6 +94,7 @@ class TwoSided(Objective):
 @variants.register("resize-gan")
 def resize_gan() -> Variant:
     return Variant(
+        family="network",
         objective=Spec("two-sided"),
         generator=Spec("resize"),
         discriminator=Spec("dcgan"),

@@ -99,7 +99,7 @@ def test_images_may_be_bytes_or_floats(run: Run, tiny_images: Images) -> None:
 
 def test_a_variant_without_an_encoder_has_none_to_load(tiny_images: Images, tmp_path: Path) -> None:
     run = train_tiny("gan", tiny_images, tmp_path / "run", steps=1)
-    with pytest.raises(UsageError, match="'gan' has no encoder: train a variant that has one, such as bigan"):
+    with pytest.raises(UsageError, match=r"'gan' has no encoder: train a variant that has one .*bigan"):
         ganzoo.load_encoder(run)
     with pytest.raises(FileError, match="does not exist"):
         ganzoo.load_encoder(tmp_path / "nowhere")

@@ -133,14 +133,11 @@ class Grouped(nn.Module):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("registries")
-def test_a_graph_that_draws_no_empty_batch_is_measured_as_it_is(tmp_path: Path) -> None:
+def test_a_graph_that_draws_no_empty_batch_is_measured(tmp_path: Path) -> None:
     generators.register("grouped")(Grouped)
     run = train_tiny("gan", make_images(), tmp_path / "run", steps=2, settings=["generator=grouped"])
     (model,) = found(run.path, "--forms", f"fp32,{PLAIN}", "--batches", "2", "--no-compile")["models"]
-    refused, plain = model["contestants"][-2:]
-    assert "export: the exported generator cannot be used" in refused["error"]
-    assert "bytes" not in refused
-    assert (plain["error"], len(plain["batches"])) == (None, 1)
+    assert [(one["error"], len(one["batches"])) for one in model["contestants"][-2:]] == [(None, 1), (None, 1)]
 
 
 def test_forms_are_named_for_what_is_not_usual_about_them() -> None:

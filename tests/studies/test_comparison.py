@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ended, environment, images_file, start_process, train_tiny, wait_until
+from conftest import Call, ended, environment, images_file, start_process, train_tiny, wait_until
 
 from ganzoo.config import Adam, Spec, Variant
 from ganzoo.errors import FileError, MachineError, UsageError
+from ganzoo.evaluation import evaluator
 from ganzoo.registry import variants
 from ganzoo.runs.run import Run
 from ganzoo.studies import comparison
@@ -65,6 +66,10 @@ def test_variants_are_trained_once_and_set_side_by_side(compared: tuple[Path, di
         run = Run.open(out / row["run"])
         assert row["status"] == "done"
         assert row["steps"] == run.latest_checkpoint().step == 6
+        averaged = run.latest_checkpoint().tensors("ema")
+        weights = sum(tensor.numel() for name, tensor in averaged.items() if name.endswith(("weight", "bias")))
+        assert row["generator_parameters"] == weights
+        assert row["discriminator_parameters"] > 0
         assert row["onnx_bytes"] == (run.path / f"{row['variant']}.onnx").stat().st_size
         assert set(row["latency_ms"]) == {"1", "64"}
         assert row["curve"][-1]["step"] == 6  # judged at the end of its budget
@@ -74,6 +79,13 @@ def test_variants_are_trained_once_and_set_side_by_side(compared: tuple[Path, di
     again = compare(out=out, variants=("gan", "cgan"), seeds=1, **PLAN)
     assert written(out / "runs") == before
     assert [row["figures"] for row in again["rows"]] == [row["figures"] for row in results["rows"]]
+
+
+@pytest.mark.slow
+def test_the_seeds_begin_with_the_first(tmp_path: Path) -> None:
+    results = compare(out=tmp_path / "c", variants=("gan",), first_seed=2, seeds=1, **PLAN)
+    assert [(row["name"], row["seed"]) for row in results["rows"]] == [("gan-seed2", 2)]
+    assert Run.open(tmp_path / "c" / "runs" / "gan-seed2").config.train.seed == 2
 
 
 @pytest.mark.slow
@@ -137,6 +149,25 @@ def test_runs_that_were_trained_elsewhere_take_part(tmp_path: Path) -> None:
     (row,) = results["rows"]
     assert (row["name"], row["variant"], row["steps"]) == ("mine", "gan", 4)
     assert run.evaluation() is not None
+
+
+@pytest.mark.slow
+def test_a_run_that_classifies_has_its_accuracy_in_the_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Call
+) -> None:
+    """Of a plan that names no figures, all are measured; the plan is that of a directory that was begun earlier."""
+    monkeypatch.setattr(evaluator, "CAS_STEPS", 5)
+    for variant in ("acgan", "gan"):
+        train_tiny(variant, "mnist-5k", tmp_path / variant, steps=4)
+    words = ["compare", str(tmp_path / "acgan"), str(tmp_path / "gan"), "--out", str(tmp_path / "c"), "--n", "64"]
+    code, out, err = call(*words)
+    assert code == 0, err
+    results = json.loads((tmp_path / "c" / "results.json").read_text())
+    shares = [row["figures"].get("classifier_accuracy") for row in results["rows"]]
+    assert shares[1] is None
+    assert f"{100 * shares[0]:.2f} %" in next(line for line in out.splitlines() if line.startswith("acgan"))
+    assert "classifier" in out.splitlines()[0]
+    assert "classifier_accuracy" not in results["plan"]["figures"]
 
 
 def test_a_missing_run_is_a_row(tmp_path: Path) -> None:

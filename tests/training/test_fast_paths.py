@@ -15,7 +15,17 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import BATCH_SIZE, ROOT, Images, narrow, tensors_of, terms_of, train_tiny
+from conftest import (
+    BATCH_SIZE,
+    ROOT,
+    Images,
+    game_kind,
+    narrow,
+    one_of_each,
+    tensors_of,
+    terms_of,
+    train_tiny,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -26,8 +36,8 @@ from ganzoo import registry
 from ganzoo.compute import rule
 from ganzoo.compute.device import torch_settings
 from ganzoo.config import Adam, Compute, assemble, read_toml
-from ganzoo.errors import UsageError
-from ganzoo.registry import discriminators, generators, variants
+from ganzoo.errors import MachineError, UsageError
+from ganzoo.registry import discriminators, generators
 from ganzoo.runs.opening import load_network
 from ganzoo.training import tuning
 from ganzoo.training.graphs import copy_into
@@ -351,7 +361,7 @@ def test_another_seed_is_another_mask() -> None:
 # precision and layout
 
 
-@pytest.mark.parametrize("name", variants.names())
+@pytest.mark.parametrize("name", one_of_each(game_kind))
 def test_bfloat16_is_float32_but_for_its_rounding(name: str, tiny_images: Images) -> None:
     """bfloat16 keeps 8 bits, 0.4 %, of every product's factors; losses are differences, of logits around 1.
 
@@ -369,7 +379,7 @@ def test_bfloat16_is_float32_but_for_its_rounding(name: str, tiny_images: Images
     assert difference(moved, plainly) < 0.6
 
 
-@pytest.mark.parametrize("name", variants.names())
+@pytest.mark.parametrize("name", one_of_each(game_kind))
 def test_channels_last_is_the_same_arithmetic(name: str, tiny_images: Images) -> None:
     one, other = (
         Begun(name, tiny_images, "train.precision=float32", f"train.channels_last={value}")
@@ -523,6 +533,7 @@ def batch_of(seed: int, **changes: Any) -> Batch:
             z=torch.randn(4, 3, generator=draw),
             fake_labels=labels,
             noise=Noise(mix=torch.rand(4, 1, 1, 1, generator=draw)),
+            labelled=(torch.randn(4, 1, 2, 2, generator=draw), torch.randint(10, (4,), generator=draw)),
         ),
         **changes,
     )
@@ -530,10 +541,12 @@ def batch_of(seed: int, **changes: Any) -> Batch:
 
 def tensors_in(batch: Batch) -> dict[str, Tensor | None]:
     noise = {"mix": batch.noise.mix, "pixels": batch.noise.pixels}
-    return {"real": batch.real, "labels": batch.labels, "z": batch.z, "fake_labels": batch.fake_labels, **noise}
+    labelled = dict(zip(("labelled images", "their labels"), batch.labelled or (), strict=False))
+    own = {"real": batch.real, "labels": batch.labels, "z": batch.z, "fake_labels": batch.fake_labels}
+    return {**own, **noise, **labelled}
 
 
-@pytest.mark.parametrize("changes", [{}, {"labels": None, "fake_labels": None, "noise": Noise()}])
+@pytest.mark.parametrize("changes", [{}, {"labels": None, "fake_labels": None, "noise": Noise(), "labelled": None}])
 def test_a_batch_is_copied_into_the_memory_of_another(changes: dict[str, Any]) -> None:
     first, second = batch_of(1, **changes), batch_of(2, **changes)
     own = copy.deepcopy(first)
@@ -590,6 +603,32 @@ def test_the_rule_and_what_goes_before_it(settings: tuple[str, ...], tiny_images
     )
 
 
+class Determined(nn.Module):
+    """Computes a determinant, which torch has in float32 alone."""
+
+    def __init__(self, image_shape: tuple[int, int, int], latent_dim: int, num_classes: int | None) -> None:
+        super().__init__()
+        self.image_shape = image_shape
+        self.layer = nn.Linear(latent_dim, image_shape[1] * image_shape[2])
+
+    def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
+        image = self.layer(z).view(-1, *self.image_shape)
+        return torch.tanh(image + image.det()[..., None, None])
+
+
+@pytest.mark.usefixtures("registries")
+def test_an_operator_without_bfloat16_is_computed_in_float32(tiny_images: Images, tmp_path: Path) -> None:
+    generators.register("determined")(Determined)
+    determined = "generator={name='determined'}"
+    for changes, expected in ([determined], False), ([], True):
+        config = prepared("gan", tiny_images, *changes).config
+        assert rule.computes_in_bfloat16(config, build_objective(config)) is expected
+    run = train_tiny("gan", tiny_images, tmp_path / "auto", settings=[determined], steps=1)
+    assert run.config.chosen.precision == "float32"
+    with pytest.raises(MachineError, match=r"not implemented for 'BFloat16'\): train with --precision fp32"):
+        train_tiny("gan", tiny_images, tmp_path / "asked", settings=[determined], steps=1, precision="bf16")
+
+
 @given(st.floats(0, 1e15), st.integers(0, 1000))
 def test_threads_are_a_power_of_two_up_to_the_free_processors(work: float, free: int) -> None:
     threads = rule.choose_threads(work, free)
@@ -599,7 +638,7 @@ def test_threads_are_a_power_of_two_up_to_the_free_processors(work: float, free:
     assert rule.choose_threads(work, free) <= rule.choose_threads(2 * work, free)
 
 
-@pytest.mark.parametrize("variant", variants.names())
+@pytest.mark.parametrize("variant", one_of_each(game_kind))
 def test_the_work_is_that_of_the_layers(variant: str) -> None:
     """A batch twice as large is twice the work; a product of a weight with a vector counts twice its size at least."""
     facts = {"image_shape": (1, 28, 28), "num_classes": 10}

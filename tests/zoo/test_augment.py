@@ -20,6 +20,7 @@ NOTHING: dict[str, dict[str, Any]] = {
     "translation": {"reach": 0.0},
     "cut-out": {"size": 0.0},
     "colour": {"strength": 0.0},
+    "instance-noise": {"strength": 0.0},
 }
 
 
@@ -28,10 +29,11 @@ def augmentation(name: str, **changes: Any) -> Augmentation:
     return made
 
 
-def drawn(noise: Mapping[str, Draw], n: int, seed: int = 0) -> dict[str, Tensor]:
-    generator = torch.Generator().manual_seed(seed)
+def drawn(noise: Mapping[str, Draw], n: int, shape: tuple[int, int, int] = (1, 28, 28)) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(0)
     return {
-        name: torch.rand(n, *draw.shape, generator=generator) for name, draw in noise.items() if draw.shape != "image"
+        name: torch.rand(n, *(shape if isinstance(draw.shape, str) else draw.shape), generator=generator)
+        for name, draw in noise.items()
     }
 
 
@@ -43,7 +45,7 @@ def images(shape: tuple[int, int, int], n: int = 6) -> Tensor:
 @by_shape
 def test_each_image_is_changed_by_its_own_draws_and_gradients_pass(name: str, shape: tuple[int, int, int]) -> None:
     made = augmentation(name)
-    x, noise = images(shape).requires_grad_(), drawn(made.noise, 6)
+    x, noise = images(shape).requires_grad_(), drawn(made.noise, 6, shape)
     y = made(x, noise)
     assert y.shape == x.shape
     assert y.isfinite().all()
@@ -60,7 +62,7 @@ def test_each_image_is_changed_by_its_own_draws_and_gradients_pass(name: str, sh
 @by_shape
 def test_what_is_asked_for_nothing_changes_nothing(name: str, shape: tuple[int, int, int]) -> None:
     made = augmentation(name, **NOTHING[name])
-    torch.testing.assert_close(made(images(shape), drawn(made.noise, 6)), images(shape), rtol=0, atol=1e-6)
+    torch.testing.assert_close(made(images(shape), drawn(made.noise, 6, shape)), images(shape), rtol=0, atol=1e-6)
 
 
 @given(down=st.floats(0, 1, exclude_max=True, width=32), right=st.floats(0, 1, exclude_max=True, width=32))

@@ -1,7 +1,9 @@
 """What does not fit together is refused before training, in one line that names what is missing and who has it."""
 
+import ast
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -10,6 +12,8 @@ import torch
 from conftest import terms_of
 from torch import Tensor, nn
 
+import ganzoo
+from ganzoo import registry
 from ganzoo.config import Code, RunConfig, Spec, Variant, assemble
 from ganzoo.errors import UsageError
 from ganzoo.registry import augmentations, discriminators, encoders, objectives, terms, variants
@@ -38,7 +42,7 @@ def refused(message: str, *arguments: Any, **data: Any) -> None:
 
 @pytest.mark.parametrize("name", variants.names())
 def test_every_network_owns_its_parameters_and_shared_heads_have_two_owners(name: str) -> None:
-    objective = build_objective(config(name))
+    objective = build_objective(config(name).with_horizon(5))
     everything = dict(objective.named_parameters())
     owned = {player: objective.owned_by(player) for player in ("discriminator", "generator")}
     assert {key: id(value) for player in owned.values() for key, value in player.items()} == {
@@ -381,6 +385,28 @@ def test_terms_are_refused_where_they_make_no_sense() -> None:
     refused("the class, which its conditioning gives it: .*conditioning=none", "cgan", ['terms=["classification"]'])
 
 
+@pytest.mark.usefixtures("supervised")
+def test_labelled_batches_need_labels() -> None:
+    objective = build_objective(config("gan", ['terms=["supervised"]']))
+    assert (objective.needs_labelled, objective.needs_labels) == (True, False)
+
+    @terms.register("reads-labels")
+    class ReadsLabels(Term):
+        """Reads labels, and no head."""
+
+        term = "reads_labels"
+
+        def __init__(self, *, labelled: bool) -> None:
+            self.needs_labelled, self.needs_labels = labelled, not labelled
+
+        def __call__(self, turn: Turn) -> Tensor:
+            return turn.fake.logits.mean()
+
+    for labelled in ("true", "false"):
+        settings = [f'terms=[{{name="reads-labels", labelled={labelled}}}]']
+        refused("'reads_labels' reads labels, and array has none", "gan", settings, num_classes=None)
+
+
 def test_an_augmentation_may_adapt_to_what_the_discriminator_says() -> None:
     """As Karras et al. 2020 (arXiv:2006.06676, eq. 1) do, by the signs of the logits of real images."""
 
@@ -417,3 +443,26 @@ def test_an_augmentation_may_adapt_to_what_the_discriminator_says() -> None:
         terms_of(objective, "generator", batch)
         objective.after_step("generator")
         assert objective.state_dict()["stateful.augmentation_0.share"] == share
+
+
+def test_no_recipe_is_named_outside_the_recipes() -> None:
+    """A variant is data: code that asks for one by its name would be a special case.
+
+    Networks may share their name with a recipe, and the studies name the variants that they train by default.
+    """
+    folder = Path(ganzoo.__path__[0])
+    kinds = {kind: set(parts) for kind, parts in registry.REGISTRIES.items()}
+    parts = set().union(*(names for kind, names in kinds.items() if kind != "variants"))
+    named = []
+    for path in [*folder.rglob("*.py"), *(folder.parent / "cli").rglob("*.py")]:
+        if folder / "zoo" / "variants" in path.parents or folder / "studies" in path.parents:
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and node.value in kinds["variants"] - parts:
+                named.append(f"{path.name}:{node.lineno}: {node.value}")
+    assert not named
+
+
+def test_the_recipes_are_short() -> None:
+    recipes = (Path(ganzoo.__path__[0]) / "zoo" / "variants").glob("*.py")
+    assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in recipes) < 1000

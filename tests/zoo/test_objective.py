@@ -1,7 +1,8 @@
 """Losses and penalties composed: which terms, of which passes, with which gradients."""
 
+import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,6 +22,7 @@ from ganzoo.zoo.networks.common import Output
 from ganzoo.zoo.objectives.adversarial import Adversarial
 from ganzoo.zoo.objectives.base import Objective, Parts
 from ganzoo.zoo.objectives.bidirectional import Bidirectional
+from ganzoo.zoo.objectives.clustering import Clustering
 from ganzoo.zoo.terms.base import Penalty, Term, Turn, as_term
 
 SHAPE = (1, 8, 8)
@@ -393,3 +395,90 @@ def test_a_term_of_the_generator_is_due_by_the_generators_updates() -> None:
     value = terms_of(made, "generator", given)["lazy"]
     fake = made.discriminator(made.draw(given)["fake"], given.fake_labels)
     torch.testing.assert_close(value, 3 * fake.mean())
+
+
+def test_the_generator_learns_from_the_share_of_its_images_that_look_most_real() -> None:
+    """Of 6 images the best half: their logits alone are in the loss, each with the real one of its place."""
+    for name in ("non-saturating", "relativistic-pairing"):
+        whole = objective(name, num_classes=None)
+        half = Adversarial(
+            Parts(generator=whole.generator, discriminator=whole.discriminator, loss=whole.loss), top_k=0.5
+        )
+        given = unconditional()
+        drawn = whole.draw(given)
+        fake, real = (whole.discriminator(images) for images in (drawn["fake"], given.real))
+        best = fake.argsort(descending=True)[:3]
+        expected = whole.loss.g(real[best], fake[best])
+        torch.testing.assert_close(terms_of(half, "generator", given, drawn)["adversarial"], expected)
+
+
+def test_a_generator_weight_of_0_leaves_it_to_its_terms() -> None:
+    made = objective(num_classes=None)
+    parts = Parts(generator=made.generator, discriminator=made.discriminator, loss=made.loss)
+    given, values = unconditional(), {}
+    for weight in (0.0, 0.5, 1.0):
+        values[weight] = terms_of(Adversarial(parts, generator_weight=weight), "generator", given)["adversarial"]
+    assert values[0.0] == 0
+    torch.testing.assert_close(2 * values[0.5], values[1.0])
+
+
+class Remembering(Term, nn.Module):
+    """A term with a parameter of its own, which only the discriminator's steps train."""
+
+    term = "remembering"
+    players = ("discriminator", "generator")
+    trained_by = ("discriminator",)
+
+    def __init__(self) -> None:
+        nn.Module.__init__(self)
+
+    def attach(self, networks: Mapping[str, nn.Module], num_classes: int | None) -> None:
+        self.vectors = nn.Parameter(torch.zeros(num_classes or 0, len(networks)))
+
+    def __call__(self, turn: Turn) -> Tensor:
+        assert set(turn.networks) == {"generator", "discriminator"}
+        return self.vectors.sum()
+
+
+def test_a_term_makes_its_parameters_from_what_it_is_attached_to_and_names_who_trains_them() -> None:
+    made = Adversarial(
+        Parts(
+            generator=generators["mlp"](SHAPE, LATENT_DIM, None, width=4),
+            discriminator=discriminators["mlp"](SHAPE, None, width=4),
+            loss=losses["hinge"](),
+            terms=[Remembering()],
+            num_classes=7,
+        )
+    )
+    assert made.owned_by("discriminator")["stateful.remembering.vectors"].shape == (7, 2)
+    assert "stateful.remembering.vectors" not in made.owned_by("generator")
+    assert terms_of(made, "generator", unconditional())["remembering"] == 0
+
+
+def test_a_clustering_encoder_finds_latents_and_code_of_what_was_drawn() -> None:
+    class Known(nn.Module):
+        """Answers with latents that are off by 1, and a code that knows nothing."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.z = nn.Parameter(batch().z + 1)
+
+        def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+            return torch.cat([self.z, torch.zeros(len(images), CLASSES)], dim=1)
+
+    made = Clustering(
+        Parts(
+            generator=generators["mlp"](SHAPE, LATENT_DIM, CLASSES, width=4),
+            discriminator=discriminators["mlp"](SHAPE, None, width=4),
+            loss=losses["hinge"](),
+            encoder=Known(),
+        ),
+        latent_weight=3.0,
+        code_weight=2.0,
+    )
+    given = replace(batch(), labels=None)
+    values = terms_of(made, "generator", given)
+    assert values["latents"].item() == pytest.approx(3.0)
+    assert values["code"].item() == pytest.approx(2 * math.log(CLASSES))
+    assert terms_of(made, "discriminator", given).keys() == {"adversarial"}
+    assert "encoder.z" in made.owned_by("generator")

@@ -217,7 +217,34 @@ def test_a_lazy_penalty_is_due_at_each_nth_update_and_n_times_as_strong(every: i
 
 def test_its_settings_and_their_defaults() -> None:
     settings = settings_of(penalties["gradient"]).model_fields
-    assert settings.keys() == {"at", "target", "weight", "every"}
+    assert settings.keys() == {"at", "target", "power", "one_sided", "weight", "every"}
     assert settings["at"].is_required()
     assert {at: penalty(at).term for at in PLACES} == {at: f"gradient_{at}" for at in PLACES}
     assert penalty("real").per_sample
+
+
+@by_place
+@pytest.mark.parametrize("power", [1.0, 2.0, 3.0, 6.0])
+@pytest.mark.parametrize("target", [0.0, 20.0])
+@pytest.mark.parametrize("one_sided", [False, True])
+def test_a_power_of_the_norms_distance_of_one_or_both_sides(
+    at: str, power: float, target: float, one_sided: bool
+) -> None:
+    """WGAN-div is the sixth power of the norm; WGAN-LP leaves norms below the target alone."""
+    batch, fake = draws()
+    norms = norms_of_quadratic(points(at, batch, fake))
+    assert (norms < 20).any()
+    assert (norms > 20).any()
+    beyond = (norms - target).clamp(min=0) if one_sided else (norms - target).abs()
+    made = penalty(at, weight=2.0, target=target, power=power, one_sided=one_sided)
+    torch.testing.assert_close(made(quadratic, batch, fake), 2 * beyond.pow(power).mean(), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("power", [1.0, 2.0, 6.0])
+@pytest.mark.parametrize("target", [0.0, 1.0])
+def test_a_flat_discriminator_has_finite_gradients_whatever_the_power(power: float, target: float) -> None:
+    batch, fake = draws()
+    scale = torch.zeros((), requires_grad=True)
+    penalty("real", power=power, target=target)(lambda x, y: scale * linear(x), batch, fake).backward()  # type: ignore[no-untyped-call]
+    assert scale.grad is not None
+    assert scale.grad.isfinite()

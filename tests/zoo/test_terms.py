@@ -43,7 +43,9 @@ def turn(player: PlayerName = "discriminator", *, uniform_codes: int = 0, **outp
 
 
 def output(heads: dict[str, Tensor]) -> Output:
-    return Output(logits=heads.get("logits", torch.zeros(N)), classes=heads.get("classes"), codes=heads.get("codes"))
+    known = {name: heads.get(name) for name in ("classes", "codes", "features")}
+    others = {name: value for name, value in heads.items() if name not in ("logits", *known)}
+    return Output(logits=heads.get("logits", torch.zeros(N)), **known, others=others)
 
 
 def term(name: str, **settings: Any) -> Term:
@@ -99,6 +101,14 @@ def test_the_bound_of_a_perfect_head_is_ln_10_and_of_one_that_knows_nothing_0() 
         assert value_of(made, seen) == pytest.approx(0, abs=1e-6)
 
 
+def test_a_term_that_reads_what_it_has_not_declared_is_shown_what_to_declare() -> None:
+    seen = turn("generator")
+    seen = replace(seen, batch=replace(seen.batch, labels=None, fake_labels=None))
+    for name in ("labels", "labelled", "fake_labels"):
+        with pytest.raises(AssertionError, match=f"declares needs_{name} = True"):
+            getattr(seen, name)
+
+
 @pytest.mark.parametrize("off", [0.0, 0.3, 1.0])
 def test_the_bound_of_uniform_codes_falls_with_the_squared_error(off: float) -> None:
     """H(c) = ln 2 for each code in [-1, 1]; -ln Q = (c - mu)^2 / 2 + ln sqrt(2 pi)."""
@@ -133,3 +143,157 @@ def test_k_stays_between_0_and_1() -> None:
         made(turn(logits=torch.full((N,), -3.0), real_logits=torch.full((N,), -real)))
         made.after_step("discriminator", {})
         assert made.k.item() == expected
+
+
+# Terms of later papers
+
+
+def random(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_an_image_without_a_label_counts_in_no_classification() -> None:
+    seen = turn(classes=torch.zeros(N, CLASSES), real_classes=random(N, CLASSES))
+    some = replace(seen, batch=replace(seen.batch, labels=torch.where(torch.arange(N) < 4, seen.labels, -1)))
+    expected = nn.functional.cross_entropy(some.real_output["classes"][:4], some.labels[:4]).item() + math.log(10)
+    assert value_of(term("classification"), some) == pytest.approx(expected, rel=1e-5)
+    none = replace(seen, batch=replace(seen.batch, labels=torch.full((N,), -1)))
+    assert value_of(term("classification"), none) == pytest.approx(math.log(10))
+
+
+def test_feature_matching_is_the_squared_distance_of_mean_features() -> None:
+    fake, real = random(N, 4), random(N, 4, seed=1) + 1
+    seen = replace(turn("generator", features=fake), real=output({"features": real}))
+    expected = 3 * ((real.numpy().mean(0) - fake.numpy().mean(0)) ** 2).mean()
+    assert value_of(term("feature-matching", weight=3.0), seen) == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_images_of_one_direction_are_pulled_away_and_orthogonal_ones_are_not() -> None:
+    made = term("pulling-away", weight=2.0)
+    alike = torch.linspace(1, 2, N)[:, None] * torch.tensor([[1.0, -2.0, 0.5]])
+    assert value_of(made, turn("generator", features=alike)) == pytest.approx(2.0, rel=1e-5)
+    assert value_of(made, turn("generator", features=torch.eye(N))) == 0
+    features = random(N, 3).double()
+    rows = features / features.norm(dim=1, keepdim=True)
+    pairs = [float(rows[i] @ rows[j]) ** 2 for i in range(N) for j in range(N) if i != j]
+    found = value_of(made, turn("generator", features=features))
+    assert found == pytest.approx(2 * sum(pairs) / len(pairs), rel=1e-5)
+
+
+@pytest.mark.parametrize("player", ["discriminator", "generator"])
+def test_contrastive_classification_is_its_equation_image_by_image(player: PlayerName) -> None:
+    made = terms["contrastive-classification"](weight=0.7, temperature=0.4, margin=0.9, embedding=3)
+    torch.manual_seed(0)
+    made.attach({}, CLASSES)
+    fake, real = random(N, 3), random(N, 3, seed=1)
+    seen = turn(player, embedding=fake, real_embedding=real)
+    images = real if player == "discriminator" else fake
+    labels = seen.labels if player == "discriminator" else seen.fake_labels
+    proxies = made.proxies.detach()
+
+    def cosine(a: Tensor, b: Tensor) -> float:
+        return float(a @ b / a.norm() / b.norm())
+
+    losses_of = []
+    for i in range(N):
+        positive = math.exp(min(0.0, cosine(images[i], proxies[labels[i]]) - 0.9) / 0.4)
+        others = [j for j in range(N) if labels[j] != labels[i]]
+        negative = sum(math.exp(max(0.0, cosine(images[i], images[j]) - 0.1) / 0.4) for j in others)
+        losses_of.append(-math.log(positive / (positive + negative)))
+    assert value_of(made, seen) == pytest.approx(0.7 * sum(losses_of) / N, rel=1e-4)
+    assert made.trained_by == ("discriminator",)
+
+
+@pytest.mark.parametrize(("player", "weight"), [("discriminator", 2.0), ("generator", 0.5)])
+def test_rotation_asks_for_the_quarter_turns_of_each_image(player: PlayerName, weight: float) -> None:
+    """A discriminator that sees where the one bright corner of an image has gone is right, and costs nothing."""
+    made, quarter_turns = term("rotation", weight=2.0, generator_weight=0.5), torch.arange(N) % 4
+    images = torch.zeros(N, 1, 4, 4)
+    images[:, :, 0, 0] = 1
+    corners = ((0, 0), (3, 0), (3, 3), (0, 3))  # of quarter turns against the clock
+
+    def judge(x: Tensor, labels: Tensor | None) -> Output:
+        assert x.shape == images.shape
+        sure = torch.stack([100 * x[:, 0, row, column] for row, column in corners], dim=1)
+        return Output(logits=torch.zeros(N), others={"rotation": sure if perfect_judge else torch.zeros(N, 4)})
+
+    seen = turn(player)
+    seen = replace(
+        seen,
+        batch=replace(seen.batch, real=images, noise=Noise(rotation=quarter_turns)),
+        drawn={"fake": images},
+        discriminator=judge,
+    )
+    perfect_judge = True
+    assert value_of(made, seen) == pytest.approx(0, abs=1e-6)
+    perfect_judge = False
+    assert value_of(made, seen) == pytest.approx(weight * math.log(4))
+
+
+def test_consistency_is_the_squared_change_of_logits_by_an_augmentation() -> None:
+    """Noise of instance on D(x) = the sum of pixels: the logits change by the sum of the noise."""
+    made = term("consistency", weight=10.0, fake_weight=3.0, augmentation="instance-noise")
+    real, fake = random(N, 1, 2, 2), random(N, 1, 2, 2, seed=1)
+    noise = {f"consistency {half} noise": random(N, 1, 2, 2, seed=i) for i, half in enumerate(("real", "fake"), 2)}
+    assert set(made.noise) == set(noise)
+
+    def judge(x: Tensor, labels: Tensor | None = None) -> Tensor:
+        return x.flatten(1).sum(1)
+
+    seen = turn(logits=judge(fake), real_logits=judge(real))
+    batch = replace(seen.batch, real=real, noise=Noise(noise))
+    seen = replace(seen, batch=batch, drawn={"fake": fake}, discriminator=judge)
+    changes = [(0.1 * judge(value)).square().mean().item() for value in noise.values()]
+    assert value_of(made, seen) == pytest.approx(10 * changes[0] + 3 * changes[1], rel=1e-4)
+    assert set(term("consistency").noise) == {"consistency real move"}  # generated images are left out by default
+
+
+def test_lecam_keeps_logits_near_the_averages_of_the_other_kind() -> None:
+    made = terms["lecam"](weight=2.0, decay=0.9)
+    average = {"real": 0.0, "fake": 0.0}
+    for step in range(3):
+        real, fake = random(N, seed=step) + 1, random(N, seed=step + 10) - 1
+        average["real"] = 0.9 * average["real"] + 0.1 * real.mean().item()
+        average["fake"] = 0.9 * average["fake"] + 0.1 * fake.mean().item()
+        expected = (real - average["fake"]).square().mean() + (fake - average["real"]).square().mean()
+        assert value_of(made, turn(logits=fake, real_logits=real)) == pytest.approx(2 * expected.item(), rel=1e-5)
+    assert set(made.state_dict()) == {"real", "fake"}
+
+
+def test_historical_averaging_is_the_distance_from_the_mean_of_all_former_weights() -> None:
+    made = terms["historical-average"](weight=0.5)
+    networks = {"discriminator": nn.Linear(3, 2), "generator": nn.Linear(2, 2), "encoder": nn.Linear(1, 1)}
+    made.attach(networks, None)
+    weights = {role: [network.weight.detach().clone()] for role, network in networks.items()}
+    for _ in range(3):
+        for role, network in networks.items():
+            with torch.no_grad():
+                for parameter in network.parameters():
+                    parameter.add_(1.0)
+            weights[role].append(network.weight.detach().clone())
+        for player in made.players:
+            made.after_step(player, networks)
+    # After values w, w + 1, w + 2, w + 3 the mean is w + 1.5; every weight is 1.5 away.
+    players: list[tuple[PlayerName, int]] = [("discriminator", 8), ("generator", 6 + 2)]
+    for player, count in players:
+        seen = replace(turn(player), networks=networks)
+        assert value_of(made, seen) == pytest.approx(0.5 * count * 1.5**2, rel=1e-5)
+
+
+def test_mode_seeking_is_the_inverse_ratio_of_distances() -> None:
+    """G(z) = 3 z spreads latents by 3, whatever they are; uniform codes are not changed."""
+    made = term("mode-seeking", weight=6.0)
+    generator = nn.Linear(5, 5, bias=False)
+    with torch.no_grad():
+        generator.weight.copy_(3 * torch.eye(5))
+
+    class Labelled(nn.Module):
+        def forward(self, z: Tensor, labels: Tensor | None) -> Tensor:
+            images: Tensor = generator(z)
+            return images
+
+    seen = turn("generator", uniform_codes=2)
+    z = seen.batch.z
+    batch = replace(seen.batch, noise=Noise({"second z": random(N, 3)}))
+    seen = replace(seen, batch=batch, drawn={"fake": generator(z)}, networks={"generator": Labelled()})
+    assert value_of(made, seen) == pytest.approx(6 / 3, rel=1e-4)

@@ -19,7 +19,7 @@ class Onnx(Format):
     """One verified .onnx file, in a precision and a layout, which draws without torch."""
 
     suffix = ".onnx"
-    options = ("precision", "layout", "opset")
+    options = ("precision", "layout", "opset", "noise")
 
     def write(self, run: "Run", path: Path | None, **options: Any) -> Exported:
         from ganzoo.exporting.exporter import write_onnx

@@ -32,6 +32,7 @@ class Pt2(Format):
 
     suffix = ".pt2"
     vouched = True
+    options = ("noise",)
     next = "ganzoo verify {path}, with --run RUN if it lies elsewhere than in its run"
 
     def write(
@@ -39,24 +40,30 @@ class Pt2(Format):
         run: "Run",
         path: Path | None,
         *,
+        noise: str | None = None,
         weights: str = "ema",
         best: bool = False,
         license: str | None = None,  # noqa: A002
         **options: Any,
     ) -> Exported:
-
         from ganzoo.exporting.exporter import describe
         from ganzoo.exporting.parity import prove
+        from ganzoo.exporting.preparing import fix_noise, fold
         from ganzoo.files import atomic_write
         from ganzoo.runs.opening import as_generator, load_network
         from ganzoo.runtime.forms import PRECISIONS
         from ganzoo.zoo.networks.fused import fuse
 
         network, config, step = load_network(run, best=best, weights=weights)
+        whose = f"generator '{config.variant.generator.name}'"
+        network = fix_noise(network, config, "generator", noise, whose)
         fuse(network, False)  # layers as they are defined: converters know those
         original = as_generator(network, config)
-        program = _trace(network, original.info, f"generator '{config.variant.generator.name}'")
-        document = {"generator": dataclasses.asdict(original.info), **describe(run, config, step, weights, license)}
+        program = _trace(fold(network), original.info, whose)
+        document = {
+            "generator": dataclasses.asdict(original.info),
+            **describe(run, config, step, weights, license, noise),
+        }
         data = _save(program, document)
         proof = prove(_generator(data, config), original, PRECISIONS["fp32"], config.train.seed)
         target = path or run.path / f"{config.run.variant}{self.suffix}"
@@ -88,12 +95,15 @@ class Pt2(Format):
 def _trace(network: "nn.Module", info: "GeneratorInfo", whose: str) -> "ExportedProgram":
     import torch
 
+    from ganzoo.exporting.conversion import quiet
+
     inputs = [torch.from_numpy(info.latents(0, 0, 2))]  # 2: a size of 0 or 1 would be taken for a constant
     if info.num_classes is not None:
         inputs.append(torch.arange(2) % info.num_classes)
     batch = torch.export.Dim("batch", min=0)
     try:
-        program = torch.export.export(network, tuple(inputs), dynamic_shapes=tuple({0: batch} for _ in inputs))
+        with quiet():
+            program = torch.export.export(network, tuple(inputs), dynamic_shapes=tuple({0: batch} for _ in inputs))
     except Exception as error:  # of torch's compiler, whose classes have no base of their own
         raise VerificationError(
             f"{whose} cannot be translated: {first_line(error)}; its forward must be torch operations alone, the same "

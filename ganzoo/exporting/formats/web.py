@@ -18,7 +18,7 @@ class Web(Format):
     """A page that draws in the browser, offline: a folder for any static server."""
 
     next = "python -m http.server -d {path}, and open the address that it prints"
-    options = ("precision", "opset", "ort_web")
+    options = ("precision", "opset", "noise", "ort_web")
 
     def write(self, run: "Run", path: Path | None, **options: Any) -> Exported:
         from ganzoo.exporting.exporter import write_web

@@ -1,16 +1,37 @@
 """Two players, one discriminator of images (Goodfellow et al. 2014, arXiv:1406.2661, eq. 1)."""
 
+from typing import Annotated
+
 import torch
+from pydantic import Field, NonNegativeFloat
+from torch import Tensor
 
 from ganzoo.registry import objectives
 from ganzoo.zoo.batch import Batch
-from ganzoo.zoo.objectives.base import Objective, Terms
+from ganzoo.zoo.networks.common import Output
+from ganzoo.zoo.objectives.base import Objective, Parts, Terms
 from ganzoo.zoo.terms.base import Drawn, PlayerName
 
 
 @objectives.register("adversarial")
 class Adversarial(Objective):
-    """The loss's `d` for the discriminator, its `g` for the generator, and the terms of each."""
+    """The loss's `d` for the discriminator, its `g` for the generator, and the terms of each.
+
+    `generator_weight` is that of `g`; with 0 the generator learns from its terms alone. `top_k` is the share of each
+    batch's generated images that it learns from: those that the discriminator takes for the most real (Sinha et al.
+    2020, arXiv:2002.06224, section 3; the paper lets the share fall from 1 to a half).
+    """
+
+    def __init__(
+        self,
+        parts: Parts,
+        *,
+        generator_weight: NonNegativeFloat = 1.0,
+        top_k: Annotated[float, Field(gt=0, le=1)] = 1.0,
+    ) -> None:
+        super().__init__(parts)
+        self.generator_weight = generator_weight
+        self.top_k = top_k
 
     def terms(self, player: PlayerName, batch: Batch, drawn: Drawn, due: tuple[str, ...]) -> Terms:
         if player == "discriminator":
@@ -24,5 +45,15 @@ class Adversarial(Objective):
                 with torch.set_grad_enabled(any(term.shares_heads for term in readers)):
                     real = self.judged(batch.real, batch.labels, batch, "real")
             fake = self.judged(drawn["fake"], batch.fake_labels, batch, "fake")
-            values = {"adversarial": self.loss.g(real.logits if self.loss.g_needs_real and real else None, fake.logits)}
+            values = {"adversarial": self._generator_loss(real, fake)}
         return self.add_terms(values, due, player, batch, drawn, real, fake)
+
+    def _generator_loss(self, real: Output | None, fake: Output) -> Tensor:
+        """The loss's `g`, of the generated images that count."""
+        theirs = real.logits if self.loss.g_needs_real and real else None
+        ours = fake.logits
+        if self.top_k < 1:
+            best = ours.topk(max(1, round(self.top_k * len(ours)))).indices
+            ours, theirs = ours[best], None if theirs is None else theirs[best]
+        value = self.loss.g(theirs, ours)
+        return value if self.generator_weight == 1 else self.generator_weight * value

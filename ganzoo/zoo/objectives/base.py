@@ -31,6 +31,7 @@ class Parts:
     terms: Sequence[Term] = ()
     augmentations: Sequence[Augmentation] = ()
     conditional: bool = False
+    num_classes: int | None = None  # of the data, also if the networks are not given them
     uniform_codes: int = 0
 
 
@@ -58,7 +59,9 @@ class Objective(nn.Module):
         "encoder": "generator",
     }
     encodes: ClassVar[bool] = False  # whether it needs an encoder
+    encodes_code: bool = False  # whether the encoder has further columns: the logits of the categorical code's values
     sees_pairs: ClassVar[bool] = False  # whether the discriminator is called with (images, labels, z)
+    class_logits: ClassVar[bool] = False  # whether the logit is that of a softmax over the classes and a fake one
 
     def __init__(self, parts: Parts) -> None:
         super().__init__()
@@ -70,6 +73,8 @@ class Objective(nn.Module):
         self.conditional = parts.conditional
         self.uniform_codes = parts.uniform_codes
         self.added = _named(parts.terms)
+        for term in parts.terms:
+            term.attach(self.networks, parts.num_classes)
         self.augmentations = _numbered(parts.augmentations)
         parts_added: dict[str, Term | Augmentation] = {**self.added, **self.augmentations}
         states = {name: state_of(part) for name, part in parts_added.items()}
@@ -83,8 +88,9 @@ class Objective(nn.Module):
         self._draws = self._declared_draws()
         if not self._one_pass and any(term.per_sample for term in parts.terms):
             warnings.warn(
-                "the gradient penalty is one norm a sample, but batch norm makes a sample's logit depend on its whole "
-                "batch: drop it with discriminator.norm=none",
+                "the gradient penalty is one norm a sample, but batch norm or minibatch standard deviation makes a "
+                "sample's logit depend on its whole batch: drop it with discriminator.norm=none or "
+                "discriminator.minibatch_std=false",
                 stacklevel=2,
             )
 
@@ -115,7 +121,7 @@ class Objective(nn.Module):
         """Return the parameters that a player's optimiser steps, by their names here. Both may own a head."""
         owned = [role for role in self.networks if self.players[role] == player]
         for name, term in self.added.items():
-            if player in term.players and name in self.stateful:
+            if player in term.trained_by and name in self.stateful:
                 owned.append(f"stateful.{name}")
             if term.shares_heads:
                 owned += [f"discriminator.heads.{head}" for head in head_names(term)]
@@ -136,9 +142,15 @@ class Objective(nn.Module):
         return any(term.needs_labels for term in self.added.values())
 
     @property
+    def needs_labelled(self) -> bool:
+        """True if a term reads a batch of labelled images."""
+        return any(term.needs_labelled for term in self.added.values())
+
+    @property
     def mixing(self) -> list[str]:
         """What makes one sample's terms depend on the other samples of its batch: networks, and terms by name."""
         mixing = [role for role, network in self.networks.items() if mixes_samples(network)]
+        mixing += ["the loss"] if getattr(self.loss, "mixes_samples", False) else []
         return mixing + [name for name, term in self.added.items() if term.mixes_samples]
 
     def due(self, player: PlayerName, update: int) -> tuple[str, ...]:
@@ -210,6 +222,7 @@ class Objective(nn.Module):
             fake=fake,
             discriminator=self._judge(batch, *pair),
             uniform_codes=self.uniform_codes,
+            networks=self.networks,
         )
         with torch.autocast(fake.logits.device.type, enabled=False):
             for name in due:
@@ -226,8 +239,7 @@ class Objective(nn.Module):
 
     def _judge(self, batch: Batch, *pair: Tensor) -> Discriminator:
         """The discriminator as terms run it again: behind the augmentations of the real images."""
-        unlabelled = batch.labels is None and batch.fake_labels is None
-        if not self.augmentations and not pair and (self.conditional or unlabelled):
+        if not self.augmentations and not pair and self.conditional:
             return self.discriminator
 
         def judge(images: Tensor, labels: Tensor | None = None) -> Tensor | Output:

@@ -24,12 +24,13 @@ class Bidirectional(Objective):
 
     def __init__(self, parts: Parts) -> None:
         super().__init__(parts)
-        wrong = [name for name in self.added if name in ("gradient_fake", "gradient_interpolates")]
-        if wrong:
-            raise UsageError(
-                f"the term '{wrong[0]}' asks for the logits of images that belong to no latent, and the objective "
-                "'bidirectional' sees pairs: take the penalty at the real images (at = 'real')"
-            )
+        for name, term in self.added.items():
+            if term.judges_others:
+                raise UsageError(
+                    f"the term '{name}' asks for the logits of images that belong to no latent, and the objective "
+                    "'bidirectional' sees pairs: take one that reads those of the real images alone, such as the "
+                    "gradient penalty with --set terms.N.at=real"
+                )
 
     def draw(self, batch: Batch) -> Drawn:
         encoded: Tensor = self.encoder(batch.real, batch.labels if self.conditional else None)

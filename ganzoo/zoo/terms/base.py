@@ -1,7 +1,7 @@
 """What a term is, and what it is given."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -27,6 +27,7 @@ class Turn:
     fake: Output
     discriminator: Discriminator  # (images, labels), behind the augmentations, for terms that have to run it again
     uniform_codes: int  # the number of the last columns of batch.z that are uniform
+    networks: Mapping[str, nn.Module] = field(default_factory=dict)  # by role, for terms that have to run another one
 
     @property
     def real_output(self) -> Output:
@@ -39,6 +40,15 @@ class Turn:
         """The real images' labels, int64 [N], for a term with `needs_labels = True`."""
         assert self.batch.labels is not None, "a term that reads the real images' labels declares needs_labels = True"
         return self.batch.labels
+
+    @property
+    def labelled(self) -> tuple[Tensor, Tensor]:
+        """As many real images as the batch has, all of them labelled, for a term with `needs_labelled = True`.
+
+        float32 [N, C, H, W] in [-1, 1] and int64 [N]; nothing has been run on them yet.
+        """
+        assert self.batch.labelled is not None, "a term that reads labelled images declares needs_labelled = True"
+        return self.batch.labelled
 
     @property
     def fake_labels(self) -> Tensor:
@@ -64,11 +74,24 @@ class Term:
     heads: tuple[str | tuple[str, int], ...] = ()
     shares_heads: bool = False  # whether both players train those heads
     needs_real: bool = False  # whether it reads the outputs on real images in the generator's turn
-    needs_labels: bool = False  # whether it reads the real images' labels
+    needs_labels: bool = False  # whether it reads the real images' labels: -1 where they are hidden
+    needs_labelled: bool = False  # whether it reads a batch of labelled images, beside the real ones
     needs_fake_labels: bool = False  # whether it reads the labels that the generator was asked for
     needs_loss: str | None = None  # the one loss that it makes sense with
+    needs_square: bool = False  # whether images have to be as high as wide
+    finds_classes: bool = False  # whether it asks the discriminator for the class, which it must not be given then
+    judges_others: bool = False  # whether it has the discriminator judge other images than the real ones
     per_sample: bool = False  # whether it reads a logit as a function of one image alone
     mixes_samples: bool = False  # whether its value is not a mean over samples
+    equation: str = ""  # for the documentation, in the mathematics of Markdown
+
+    @property
+    def trained_by(self) -> tuple[PlayerName, ...]:
+        """The players whose steps train the term's own parameters."""
+        return self.players
+
+    def attach(self, networks: Mapping[str, nn.Module], num_classes: int | None) -> None:
+        """Make the state that depends on the networks or the number of classes, when the objective is built."""
 
     def __call__(self, turn: Turn) -> Tensor | None:
         """Return the value, a float32 scalar; None from a term that only has an `after_step`."""
@@ -100,6 +123,8 @@ class PenaltyTerm(Term):
         self.noise = getattr(penalty, "noise", {})
         self.per_sample = getattr(penalty, "per_sample", False)
         self.mixes_samples = getattr(penalty, "mixes_samples", False)
+        self.judges_others = getattr(penalty, "judges_others", False)
+        self.equation = getattr(penalty, "equation", "")
 
     def __call__(self, turn: Turn) -> Tensor:
         value: Tensor = self.penalty(turn.discriminator, turn.batch, turn.drawn["fake"])

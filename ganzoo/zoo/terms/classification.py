@@ -25,11 +25,15 @@ class Classification(Term):
     players = ("discriminator", "generator")
     heads = ("classes",)
     shares_heads = True
+    finds_classes = True
     needs_labels = True
     needs_fake_labels = True
+    equation = r"L_{D,G} \mathrel{-}= w \, E[\log C(c | x)] + w \, E[\log C(c | G(z, c))]"
 
     def __call__(self, turn: Turn) -> Tensor:
         value = cross_entropy(turn.fake["classes"], turn.fake_labels)
         if turn.player == "discriminator":
-            value = value + cross_entropy(turn.real_output["classes"], turn.labels)
+            known = (turn.labels >= 0).sum().clamp(min=1)  # -1 is the label of an image without one
+            losses = cross_entropy(turn.real_output["classes"], turn.labels, ignore_index=-1, reduction="sum")
+            value = value + losses / known
         return self.weight * value

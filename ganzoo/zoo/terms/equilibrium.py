@@ -23,6 +23,7 @@ class Equilibrium(Term, nn.Module):
     term = "equilibrium"
     heads = ("reconstruction",)
     needs_loss = "wasserstein"
+    equation = r"L_D = L(x) - k_t L(G(z)), \quad L_G = L(G(z)), \quad k_{t+1} = k_t + \lambda (\gamma L(x) - L(G(z)))"
 
     k: Tensor
     real_error: Tensor

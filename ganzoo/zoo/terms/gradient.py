@@ -1,11 +1,11 @@
-"""The gradient penalty: R1, R2, WGAN-GP's and DRAGAN's, by where the gradient is taken and what its norm is led to."""
+"""The gradient penalty: R1, R2, WGAN-GP, WGAN-LP, WGAN-div and DRAGAN, by where and how a norm is bound."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
-from pydantic import NonNegativeFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Tensor
 from torch.nn.functional import leaky_relu, relu
 from torch.overrides import TorchFunctionMode
@@ -53,26 +53,35 @@ def _gradients(function: Callable[[Tensor], Tensor], points: Tensor) -> Tensor:
 @terms.register("gradient")
 @dataclass(frozen=True, kw_only=True)
 class GradientPenalty:
-    """`weight * E[(|grad D(x)| - target)^2]`, one norm a sample, at points x of four kinds:
+    """`weight * E[| |grad D(x)| - target |^power]`, one norm for each sample, at points x of four kinds:
 
     - `real`: R1 (Mescheder et al. 2018, arXiv:1801.04406, eq. 9), with target 0 and weight gamma/2;
     - `fake`: R2 (the same, eq. 10);
     - `interpolates`: WGAN-GP (Gulrajani et al. 2017, arXiv:1704.00028, eq. 3), with target 1 and weight 10;
     - `perturbed`: DRAGAN (Kodali et al. 2017, arXiv:1705.07215, algorithm 1), real images plus `0.5 * std` of noise.
 
-    `every` above 1 makes it lazy (Karras et al. 2020, arXiv:1912.04958, section 3.1).
+    `one_sided` leaves norms below the target alone (WGAN-LP: Petzka et al. 2018, arXiv:1709.08894, eq. 7). WGAN-div (Wu
+    et al. 2018, arXiv:1712.01026, eq. 9) has target 0, power 6 and weight 2. `every` above 1 makes it lazy (Karras et
+    al. 2020, arXiv:1912.04958, section 3.1).
     """
 
     at: Literal["real", "fake", "interpolates", "perturbed"]
     target: NonNegativeFloat = 0.0
+    power: Annotated[float, Field(ge=1)] = 2.0
+    one_sided: bool = False
     weight: NonNegativeFloat = 1.0
     every: PositiveInt = 1
 
     per_sample: ClassVar[bool] = True
+    equation: ClassVar[str] = r"L_D \mathrel{+}= w \, E[| \|\nabla_x D(x)\| - t |^p]"
 
     @property
     def term(self) -> str:
         return f"gradient_{self.at}"
+
+    @property
+    def judges_others(self) -> bool:
+        return self.at in ("fake", "interpolates")
 
     @property
     def noise(self) -> frozenset[str]:
@@ -86,9 +95,12 @@ class GradientPenalty:
         points, labels = self._points(batch, fake)
         gradients = _gradients(lambda x: logits_of(discriminator(x, labels)), points.detach())
         squared = gradients.flatten(1).square().sum(1)  # [N, C, H, W] -> [N]: one norm a sample
-        if not isinstance(self.target, Tensor) and self.target == 0:  # a tensor follows a schedule
-            return self.weight * squared.mean()  # no root: its gradient at 0 is not finite
-        return self.weight * ((squared + 1e-12).sqrt() - self.target).square().mean()
+        constant = not isinstance(self.target, Tensor) and not isinstance(self.power, Tensor)  # else: by a schedule
+        if constant and self.target == 0 and self.power >= 2:  # no root: its gradient at 0 is not finite
+            return self.weight * (squared if self.power == 2 else squared.pow(self.power / 2)).mean()
+        beyond = (squared + 1e-12).sqrt() - self.target
+        beyond = relu(beyond) if self.one_sided else beyond.abs()
+        return self.weight * beyond.pow(self.power).mean()
 
     def _points(self, batch: Batch, fake: Tensor) -> tuple[Tensor, Tensor | None]:
         """Where the gradient is taken, and the labels that go with each point."""

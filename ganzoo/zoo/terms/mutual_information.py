@@ -29,6 +29,7 @@ class MutualInformation(Term):
     players = ("discriminator", "generator")
     heads = ("codes",)
     shares_heads = True
+    equation = r"L_{D,G} \mathrel{-}= w \, (H(c) + E[\log Q(c | G(z, c))])"
 
     def __call__(self, turn: Turn) -> Tensor:
         head, uniform = turn.fake["codes"], turn.uniform_codes

@@ -19,6 +19,7 @@ class WeightClipping(Term):
     bound: PositiveFloat = 0.01
 
     term = "weight_clipping"
+    equation = r"\theta_D \leftarrow \mathrm{clip}(\theta_D, -b, b)"
 
     @torch.no_grad()
     def after_step(self, player: PlayerName, networks: Mapping[str, nn.Module]) -> None:

@@ -10,6 +10,7 @@ from ganzoo.plugin import Adam, Spec, Variant, variants
 @variants.register("acgan")
 def acgan() -> Variant:
     return Variant(
+        family="conditional",
         conditional=True,
         generator=Spec("mlp"),
         discriminator=Spec("mlp", conditioning=None),

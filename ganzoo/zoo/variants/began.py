@@ -10,6 +10,7 @@ from ganzoo.plugin import Adam, Spec, Variant, variants
 @variants.register("began")
 def began() -> Variant:
     return Variant(
+        family="game",
         generator=Spec("mlp"),
         discriminator=Spec("autoencoder"),
         loss=Spec("wasserstein"),

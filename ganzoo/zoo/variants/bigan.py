@@ -10,6 +10,7 @@ from ganzoo.plugin import Adam, Spec, Variant, variants
 @variants.register("bigan")
 def bigan() -> Variant:
     return Variant(
+        family="structured",
         objective=Spec("bidirectional"),
         generator=Spec("mlp"),
         discriminator=Spec("mlp", width=512),

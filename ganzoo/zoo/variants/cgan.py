@@ -11,6 +11,7 @@ from ganzoo.plugin import Adam, Spec, Variant, variants
 @variants.register("cgan")
 def cgan() -> Variant:
     return Variant(
+        family="conditional",
         conditional=True,
         generator=Spec("mlp"),
         discriminator=Spec("mlp"),

@@ -10,6 +10,7 @@ from ganzoo.plugin import Adam, Spec, Variant, variants
 @variants.register("dcgan")
 def dcgan() -> Variant:
     return Variant(
+        family="network",
         generator=Spec("dcgan"),
         discriminator=Spec("dcgan"),
         loss=Spec("non-saturating"),

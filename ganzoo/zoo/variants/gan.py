@@ -11,6 +11,7 @@ from ganzoo.plugin import Adam, Spec, Variant, variants
 @variants.register("gan")
 def gan() -> Variant:
     return Variant(
+        family="game",
         generator=Spec("mlp"),
         discriminator=Spec("mlp"),
         loss=Spec("non-saturating"),

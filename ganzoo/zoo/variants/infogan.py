@@ -10,6 +10,7 @@ from ganzoo.plugin import Adam, Code, Spec, Variant, variants
 @variants.register("infogan")
 def infogan() -> Variant:
     return Variant(
+        family="structured",
         latent_dim=62,
         codes=(Code(name="digit", kind="categorical", size=10), Code(name="style", kind="uniform", size=2)),
         generator=Spec("mlp"),

@@ -11,6 +11,7 @@ from ganzoo.plugin import RMSprop, Spec, Variant, variants
 @variants.register("wgan")
 def wgan() -> Variant:
     return Variant(
+        family="game",
         generator=Spec("mlp"),
         discriminator=Spec("mlp"),
         loss=Spec("wasserstein"),

@@ -10,6 +10,7 @@ from ganzoo.plugin import Adam, Spec, Variant, variants
 @variants.register("wgan-gp")
 def wgan_gp() -> Variant:
     return Variant(
+        family="game",
         generator=Spec("dcgan", width=8),
         discriminator=Spec("dcgan", width=8, norm=None),  # the penalty is per sample: no batch norm in the critic
         loss=Spec("wasserstein"),

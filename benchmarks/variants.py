@@ -1,0 +1,229 @@
+"""What every built-in variant reaches in the same time on full MNIST: one entry for each variant and seed.
+
+    python benchmarks/variants.py [--minutes 5] [--variants NAME,...] [--again NAME,...] [--runs DIR]
+
+Needs MNIST (GANZOO_DATA_DIR) and a machine with nothing else to do: on two cores about seven minutes for each entry.
+The comparison engine trains, judges and exports one run for each variant, and two more with other seeds for those of
+REPEATED. Minutes are training alone: judging takes nothing from them. Runs are judged on the way, so that it is known
+when the digits were good: at the first point with a distance of at most GOOD, which is an upper bound.
+
+It may be stopped (Ctrl-C) and started again, on another day or in another checkout: each finished entry is kept in
+benchmarks/results/variants.json with the commit, machine and date that it was measured at, and is not measured again,
+unless its variant is named by `--variants` and the commit is another one, or by `--again`. What is begun is resumed
+from its last checkpoint, at the same commit. The runs stay in DIR, by commit, to be looked at.
+
+After each entry it also writes ganzoo/zoo/measured.json, the summary that ships with the package, and the first seed's
+picture to docs/images/variants/.
+"""
+
+import argparse
+import io
+import json
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from math import inf
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any, TypeAlias
+
+from PIL import Image
+from provenance import ROOT, Record, add_trial, begin, leave
+
+from ganzoo.errors import GanzooError, UsageError
+from ganzoo.evaluation.judge import load_judge
+from ganzoo.files import read_json, write_json
+from ganzoo.registry import variants
+from ganzoo.report.records import RESULTS
+from ganzoo.runs.run import Run
+from ganzoo.studies.comparison import compare
+from ganzoo.zoo.build import generator_labels, image_shape
+
+GOOD = 20.0  # FID-MNIST; at and below it most digits can be read at once. Real images score 1.3
+SEEDS = 3  # of the most used variants, which are
+REPEATED = ("acgan", "cgan", "dcgan", "gan", "infogan", "wgan", "wgan-gp")
+CUT = 5  # rows of a picture, or columns if its rows are classes
+SUMMARY = "ganzoo/zoo/measured.json"
+KEPT = (
+    "variant", "seed", "status", "error", "n", "figures", "floors", "verdict", "steps", "epochs", "seconds",
+    "images_per_s", "generator_parameters", "discriminator_parameters", "onnx_bytes", "latency_ms", "curve",
+)  # fmt: skip
+
+Json: TypeAlias = dict[str, Any]
+
+
+def list_entries(names: Sequence[str]) -> list[tuple[str, int]]:
+    """Return the entries of these variants, one seed of all before the next, as the benchmark may be stopped."""
+    return [(name, seed) for seed in range(SEEDS) for name in names if seed == 0 or name in REPEATED]
+
+
+def measure(variant: str, seed: int, place: Path, minutes: float, dataset: str) -> Json:
+    """Return a variant's entry for one seed, trained and judged in `place`, which is gone on with if it was begun."""
+    if (place / RESULTS).exists():  # of an entry that is measured again
+        place.rename(place.with_name(f"{place.name}-{time.time_ns()}"))
+    results = compare(
+        out=place,
+        variants=[variant],
+        first_seed=seed,
+        seeds=1,
+        minutes=minutes,
+        dataset=dataset,
+        settings=["train.device=cpu"],
+        say=print,
+    )
+    (row,) = results["rows"]
+    entry = {key: row[key] for key in KEPT if key in row}
+    if row["status"] != "done":
+        return entry
+    run = Run.open(place / row["run"])
+    evaluation = run.read_evaluation()
+    assert evaluation is not None, "the engine judges each run"
+    return {**entry, "threads": run.config.chosen.threads, "codes": [code.to_json() for code in evaluation.codes]}
+
+
+def draw_picture(run: Run) -> bytes:
+    """Return a part of the run's last picture as a PNG: some columns if each row is a class or code, else some rows."""
+    picture = Image.open(run.samples / "final.png")
+    _, height, width = image_shape(run.config)
+    of_labels = generator_labels(run.config) is not None
+    right = CUT * (width + 2) - 2 if of_labels else picture.width  # 2 pixels lie between two images
+    lower = picture.height if of_labels else CUT * (height + 2) - 2
+    buffer = io.BytesIO()
+    picture.crop((0, 0, min(right, picture.width), min(lower, picture.height))).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def summarise(entries: Sequence[Json]) -> Json:
+    """Return a variant's row: each number over the seeds that are done, or why none is."""
+    done = [entry for entry in entries if entry["status"] == "done"]
+    row = {"variant": entries[0]["variant"], "seeds": len(done), "failed": len(entries) - len(done)}
+    if not done:
+        return {**row, "error": entries[0]["error"]}
+    return {
+        **row,
+        "figures": {key: spread([entry["figures"][key] for entry in done]) for key in done[0]["figures"]},
+        **{key: fmean(entry[key] for entry in done) for key in ("images_per_s", "epochs", "onnx_bytes")},
+        **{key: done[0][key] for key in ("generator_parameters", "discriminator_parameters", "codes", "floors")},
+        "latency_ms": {batch: fmean(entry["latency_ms"][batch] for entry in done) for batch in done[0]["latency_ms"]},
+        "minutes_to_good": minutes_to_good([entry["curve"] for entry in done]),
+        "verdict": join_words([entry["verdict"]["word"] for entry in done]),
+        "revision": join(entry["commit"][:7] for entry in done),
+        "machine": join(f"{entry['cores']} cores of {entry['machine']}, torch {entry['torch']}" for entry in done),
+    }
+
+
+def spread(values: Sequence[float]) -> Json:
+    """Return the mean of some values, the least and the greatest."""
+    return {"mean": fmean(values), "least": min(values), "greatest": max(values)}
+
+
+def minutes_to_good(curves: Sequence[Sequence[Json]]) -> float | None:
+    """Return when a run's distance was first seen at GOOD or below: the median over the seeds, None for never."""
+    first = [min((point["seconds"] for point in curve if point["fid"] <= GOOD), default=inf) for curve in curves]
+    middle = median(first)
+    return None if middle == inf else middle / 60
+
+
+def join(words: Iterable[str]) -> str:
+    """Return each word once, in their order."""
+    return ", ".join(dict.fromkeys(words))
+
+
+def join_words(words: Sequence[str]) -> str:
+    """Return the verdict of all seeds, or how many got which."""
+    counts = Counter(words).most_common()
+    return words[0] if len(counts) == 1 else ", ".join(f"{word} {count}" for word, count in counts)
+
+
+def package_summary(table: Sequence[Json], conditions: Json) -> Json:
+    """Return what ships with the package: the means of the variants that were measured."""
+    done = [row for row in table if row["seeds"]]
+    about = {"machine": join(row["machine"] for row in done), **conditions}
+    return {"about": about, "variants": {row["variant"]: package_row(row) for row in done}}
+
+
+def package_row(row: Json) -> Json:
+    """Return a variant's means, None for a figure that it does not have."""
+    figures = {key: row["figures"].get(key, {}).get("mean") for key in ("fid", "coverage", "label_accuracy")}
+    costs = ("images_per_s", "generator_parameters", "discriminator_parameters")
+    return {**figures, **{key: row[key] for key in (*costs, "minutes_to_good", "verdict", "revision")}}
+
+
+class Results:
+    """The result file: its entries by variant and seed, all of one budget, data set and judge."""
+
+    def __init__(self, record: Record, minutes: float, dataset: str) -> None:
+        """Read the entries that are there. Raises UsageError if they were measured in another way."""
+        self.record = record
+        self.conditions = {"minutes": minutes, "dataset": dataset, "judge": load_judge(dataset).describe().to_json()}
+        former = (read_json(record.path) if record.path.is_file() else None) or {}
+        differ = [key for key, value in self.conditions.items() if former and former.get(key) != value]
+        if differ:
+            raise UsageError(
+                f"{record.path} has entries of another {' and '.join(differ)}: give the same, or write to another file "
+                "with --trial FILE"
+            )
+        self.entries = {(entry["variant"], entry["seed"]): entry for entry in former.get("rows", ())}
+
+    def is_due(self, variant: str, seed: int, *, named: bool, again: bool) -> bool:
+        """Return whether an entry is to be measured: it is not there, or failed, or is asked for once more."""
+        entry = self.entries.get((variant, seed))
+        if entry is None or entry["status"] != "done" or again:
+            return True
+        return named and bool(entry["commit"] != self.record.facts["commit"])
+
+    def add(self, entry: Json) -> None:
+        """Keep an entry, and write all that follows from the entries."""
+        origin = {**self.record.facts, "date": datetime.now(UTC).date().isoformat()}
+        self.entries[entry["variant"], entry["seed"]] = {**entry, **origin}
+        rows = [self.entries[key] for key in sorted(self.entries)]
+        names = dict.fromkeys(row["variant"] for row in rows)
+        table = [summarise([row for row in rows if row["variant"] == name]) for name in names]
+        write_json(self.record.path, {**self.conditions, "good": GOOD, "variants": table, "rows": rows})
+        about = {key: self.conditions[key] for key in ("minutes", "dataset")}
+        summary = package_summary(table, {**about, "good": GOOD})
+        self.record.publish(SUMMARY, (json.dumps(summary, indent=1) + "\n").encode())
+
+
+def measure_all(record: Record, arguments: argparse.Namespace) -> None:
+    """Measure what is due, and keep each entry as soon as it is there."""
+    named, again = names_in(arguments.variants), names_in(arguments.again)
+    results = Results(record, arguments.minutes, arguments.dataset)
+    built_in = [name for name in variants if variants.owner(name).startswith("ganzoo.")]
+    for variant, seed in list_entries(named or built_in):
+        name = f"{variant}-seed{seed}"
+        if not results.is_due(variant, seed, named=variant in named, again=variant in again):
+            print(f"{name} is there, of {results.entries[variant, seed]['commit'][:7]}")
+            continue
+        place = arguments.runs / record.facts["commit"] / name
+        entry = measure(variant, seed, place, arguments.minutes, arguments.dataset)
+        if seed == 0 and entry["status"] == "done":
+            record.publish(f"docs/images/variants/{variant}.png", draw_picture(Run.open(place / "runs" / name)))
+        results.add(entry)
+    print(f"{len(results.entries)} entries in {record.path}")
+
+
+def names_in(words: str | None) -> list[str]:
+    """Return the variants that an option names. Raises UsageError for one that is not registered."""
+    return [] if words is None else [variants.canonical(name) for name in words.split(",")]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=5.0, help="of training, for each entry")
+    parser.add_argument("--variants", help="only these, with a comma between two; all built-in ones by default")
+    parser.add_argument("--again", help="these are measured anew, whatever is recorded")
+    parser.add_argument("--dataset", default="mnist")
+    parser.add_argument("--runs", type=Path, default=ROOT / "build" / "variants", metavar="DIR")
+    add_trial(parser)
+    arguments = parser.parse_args()
+    record = begin("variants", arguments.trial)
+    try:
+        measure_all(record, arguments)
+    except (GanzooError, KeyboardInterrupt) as error:
+        leave(error)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,29 @@
+"""`ganzoo new`"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .app import command, say
+
+
+@command("new")
+def new(
+    kind: Annotated[str, typer.Argument(metavar="variant", help="What to make: variant.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the variant and of its package, such as my-gan.")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", show_default="NAME", help="The package's new directory.")
+    ] = None,
+) -> None:
+    """Write a package with a variant of your own.
+
+    Ready to install and to test: a recipe, a loss of its own, and the tests that every built-in variant passes.
+    """
+    from ganzoo.errors import UsageError
+    from ganzoo.testing.scaffold import write_package
+
+    if kind != "variant":
+        raise UsageError(f"ganzoo new {kind}: expected ganzoo new variant NAME")
+    directory = write_package(name, out)
+    say(f"done: {directory}\nnext: cd {directory}, pip install -e '.[dev]', pytest, ganzoo train --variant {name}")

@@ -1,0 +1,83 @@
+"""A file tried out in a process of its own, for some graphs crash onnxruntime, and the process with it. No torch.
+
+Known to crash it (1.32): the empty batch of a recurrent network, and one that an 8-bit product is broadcast over;
+float16 transpositions on x86 (onnxruntime#28392). Graphs of `HARMLESS` operators alone, such as those of dcgan and the
+perceptrons, are not tried out: it takes a third of a second.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+
+from ganzoo.errors import VerificationError
+from ganzoo.exporting.parity import draws_nothing
+from ganzoo.runtime import onnxfile, session
+from ganzoo.runtime.encoder import Encoder
+
+HARMLESS = {"Add", "Cast", "Clip", "Concat", "Conv", "ConvTranspose", "DepthToSpace", "DequantizeLinear", "Gather"}
+HARMLESS |= {"Gemm", "LeakyRelu", "Mul", "QuantizeLinear", "Relu", "Reshape", "Round", "Slice", "Tanh", "Transpose"}
+BATCHES = (1, 2)
+DRAWN, EMPTY = "drawn", "empty"  # what the other process writes when it has drawn those batches, and an empty one
+
+
+def is_harmless(model: onnx.ModelProto) -> bool:
+    """Return True if onnxruntime is not known to crash at any operator of the graph."""
+    operators = {node.op_type for node in model.graph.node}
+    broadcast = {"Add", "Mul"} if "QuantizeLinear" in operators else set()
+    return operators <= HARMLESS - broadcast
+
+
+def try_out(data: bytes) -> bool:
+    """Open the file in `data` in another process and run it; return True if it can be given an empty batch too.
+
+    Raises VerificationError if that process crashes before. A file that is refused there without a crash is left to
+    whoever opens it next.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", __name__],
+        input=data,
+        capture_output=True,  # what onnxruntime's own code writes is for nobody
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        check=False,
+    )
+    stages = done.stdout.decode().split()
+    if DRAWN not in stages and done.returncode not in (0, 1):
+        end = signal.Signals(-done.returncode).name if done.returncode < 0 else f"exit code {done.returncode}"
+        raise VerificationError(
+            f"onnxruntime {session.ort.__version__} crashes ({end}) when it opens or runs the exported file; nothing "
+            "was written: try another --precision or --opset"
+        )
+    return EMPTY in stages
+
+
+def main() -> None:
+    contents = onnxfile.verify(sys.stdin.buffer.read(), session.IN_MEMORY)
+    if contents.part == "encoder":
+        _encode(session.encoder_from_contents(contents, threads=1))
+        _report(DRAWN)
+        return
+    generator = session.from_contents(contents, threads=1)
+    for batch in BATCHES:
+        generator.forward(generator.info.latents(0, 0, batch), generator.labels_for(batch))
+    _report(DRAWN)
+    if draws_nothing(generator):
+        _report(EMPTY)
+
+
+def _encode(encoder: Encoder) -> None:
+    for batch in BATCHES:
+        labels = np.zeros(batch, np.int64) if encoder.info.has_classes else None
+        encoder.forward(np.zeros((batch, *encoder.info.image_shape), np.float32), labels)
+
+
+def _report(stage: str) -> None:
+    sys.stdout.write(f"{stage}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,174 @@
+"""Each setting has an effect: changed alone, it changes the bits that a few steps of training leave.
+
+A setting may matter only beside others: the way of conditioning in a conditional variant, a target at some of several
+places. It counts as dead if it changes nothing in any variant that its part fits into, and beside no other value of its
+part's settings.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from itertools import chain, islice
+from typing import Any
+
+from ganzoo import registry
+from ganzoo.config import RunConfig, Schedule, Spec, settings_of
+from ganzoo.errors import UsageError
+from ganzoo.testing.errors import ConformanceError
+from ganzoo.testing.trials import Trials
+from ganzoo.zoo.slots import SLOTS, Place, part_alone, places_of, places_of_part, value_at, values_of, with_values
+
+STEPS = 3
+MORE_STEPS = 12  # for a setting that changes nothing in a few
+CONTEXTS = 20  # at most, of the variants that a part is tried in
+LONGER = 4  # of them, where a setting is tried for longer
+VALUES = 3  # of a setting that are tried in each
+Context = tuple[RunConfig, Place]  # a configuration, and where in it the part stands
+
+
+def check_part(kind: str, name: str, *, image_size: int = 8, settings: Sequence[str] = ()) -> None:
+    """Check that a registered part trains in some registered variant, and that each of its settings has an effect.
+
+    Args:
+        kind: one of `ganzoo list` whose parts have settings, such as `discriminators` or `terms`.
+        name: the registered name.
+        image_size: height and width of the images that are made for it.
+        settings: `KEY=VALUE`, as after `--set`, of each variant that the part is tried in.
+
+    Raises ConformanceError with the settings that change nothing, or if no variant can take the part; UsageError for an
+    unknown kind or name.
+    """
+    if kind not in SLOTS:
+        raise UsageError(f"no kind '{kind}' of parts with settings: expected one of {', '.join(SLOTS)}")
+    parts = registry.REGISTRIES[kind]
+    name = parts.canonical(name)
+    trials = Trials(image_size)
+    contexts = _contexts(trials, kind, name, settings)
+    first = next(contexts, None)
+    if first is None:
+        raise ConformanceError(
+            f"the {parts.kind} '{name}' trains in no registered variant: expected one that can take it. Register a "
+            f"variant that uses it, or give what it needs, as in check_part('{kind}', '{name}', "
+            "settings=['conditional=true'])"
+        )
+    if dead := _dead(trials, chain([first], contexts), list(settings_of(parts[name]).model_fields)):
+        raise ConformanceError(explain(f"{parts.kind} '{name}'", dead))
+
+
+def dead_settings(trials: Trials, config: RunConfig) -> list[str]:
+    """Return a line for each part of a variant, and for the variant itself, that has settings without effect."""
+    lines = []
+    plain = [key for key, value in config.variant if isinstance(value, int | float)]
+    if dead := _dead(trials, _with_labels(config, ()), plain):
+        lines.append(explain("variant", dead))
+    for kind, slots in SLOTS.items():
+        parts = registry.REGISTRIES[kind]
+        for place in (place for slot in slots for place in places_of(config.variant, slot)):
+            name = value_at(config.variant, place).name
+            contexts = chain(_with_labels(config, place), _contexts(trials, kind, name, ()))
+            if dead := _dead(trials, contexts, list(settings_of(parts[name]).model_fields)):
+                lines.append(explain(f"{parts.kind} '{name}'", dead))
+    return lines
+
+
+def explain(whose: str, dead: Sequence[str]) -> str:
+    """Return what is wrong with settings that have no effect, and what to do."""
+    return (
+        f"the {whose} has settings that change nothing: {', '.join(dead)}. Expected: each, changed alone, changes the "
+        "weights after a few steps in some variant. Use it, remove it, or register a variant in which it matters"
+    )
+
+
+def _dead(trials: Trials, contexts: Iterable[Context], keys: Sequence[str]) -> list[str]:
+    """Return the settings of the part at the contexts' places that have other legal values, and none that matters."""
+    left, legal, seen = list(keys), set[str](), []
+    for config, place in islice(contexts, CONTEXTS):
+        left = [key for key in left if _others(config, (*place, key))]
+        if not left:
+            break
+        seen.append((config, place))
+        outcomes = {key: _matters(trials, config, (*place, key), STEPS) for key in left}
+        legal |= {key for key, outcome in outcomes.items() if outcome is not None}
+        left = [key for key in left if not outcomes[key]]
+    return [key for key in left if key in legal and not _matters_elsewhere(trials, seen, key)]
+
+
+def _matters(trials: Trials, config: RunConfig, path: Place, steps: int) -> bool | None:
+    """Return whether another value of a setting changes a bit; None if no other value is legal here."""
+    before = trials.digest(config, steps)
+    if before is None:
+        return None
+    found = (trials.digest(other, steps) for other in _variations(config, path))
+    outcomes = (digest != before for digest in islice(filter(None, found), VALUES))
+    for outcome in outcomes:
+        return outcome or any(outcomes)
+    return None
+
+
+def _matters_elsewhere(trials: Trials, contexts: Sequence[Context], key: str) -> bool:
+    """Return whether a setting matters on larger images, after more steps, or beside another setting of its part."""
+    paths = [(config, (*place, key)) for config, place in contexts[:LONGER]]
+    return (
+        any(_matters(trials.larger, config, path, STEPS) for config, path in paths)
+        or any(_matters(trials, config, path, MORE_STEPS) for config, path in paths)
+        or any(_matters(trials, other, path, STEPS) for config, path in paths for other in _siblings(config, path))
+    )
+
+
+def _siblings(config: RunConfig, path: Place) -> Iterator[RunConfig]:
+    """Yield the configuration with another value of each other setting of a setting's part."""
+    *place, key = path
+    for name in getattr(value_at(config.variant, tuple(place)), "settings", {}):
+        if name != key:
+            yield from islice(_variations(config, (*place, name)), 2)
+
+
+def _variations(config: RunConfig, path: Place) -> Iterator[RunConfig]:
+    """Yield the configuration with each other legal value of a setting."""
+    yield from filter(None, (_changed(config, path, value) for value in _others(config, path)))
+
+
+# Where a part can be tried
+
+
+def _contexts(trials: Trials, kind: str, name: str, settings: Sequence[str]) -> Iterator[Context]:
+    """Yield the registered variants with the part in them that train: first those that use it, then the others."""
+    recipes = [trials.configure(variant, settings) for variant in registry.variants]
+    uses = [(config, place) for config in recipes for place in places_of_part(config.variant, kind, name)[:1]]
+    slot, alone = part_alone(kind, name)
+    place = (*slot, 0) if isinstance(alone, list) else slot
+    changed = (_changed(config, slot, alone) for config in recipes if not places_of_part(config.variant, kind, name))
+    for config, place in chain(uses, ((other, place) for other in changed if other)):
+        yield from (context for context in _with_labels(config, place) if trials.digest(context[0], STEPS))
+
+
+def _changed(config: RunConfig, path: Place, value: Any) -> RunConfig | None:
+    """Return the configuration with another value at a place; None if that is not legal."""
+    with suppress(UsageError):
+        return with_values(config, {path: value})
+    return None
+
+
+def _with_labels(config: RunConfig, place: Place) -> Iterator[Context]:
+    """Yield a configuration as it is, and with the networks given labels, or not, the other way round."""
+    yield config, place
+    other = _changed(config, ("conditional",), not config.variant.conditional)
+    if other is not None:
+        yield other, place
+
+
+# Other values
+
+
+def _others(config: RunConfig, path: Place) -> list[Any]:
+    """Return other values of a setting's type, those first that are likely to matter; some may be out of range."""
+    *place, key = path
+    part = value_at(config.variant, tuple(place))
+    fields = type(part).model_fields
+    if isinstance(part, Spec):
+        kind = next(kind for kind, slots in SLOTS.items() if place[0] in slots)
+        fields = settings_of(registry.REGISTRIES[kind][part.name]).model_fields
+    value = value_at(config.variant, path)
+    value = value["from"] if Schedule.is_table(value) else value
+    return [
+        other for other in values_of(fields[str(key)].annotation, value) if (type(other), other) != (type(value), value)
+    ]

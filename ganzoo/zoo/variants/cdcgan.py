@@ -1,0 +1,17 @@
+"""Conditional DCGAN (Radford et al. 2016, arXiv:1511.06434): its networks are given the label, as in `cgan`."""
+
+from ganzoo.plugin import Adam, Spec, Variant, variants
+
+
+@variants.register("cdcgan")
+def cdcgan() -> Variant:
+    return Variant(
+        family="conditional",
+        conditional=True,
+        generator=Spec("dcgan"),
+        discriminator=Spec("dcgan", conditioning="concat"),
+        loss=Spec("non-saturating"),
+        terms=(Spec("gradient", at="real", weight=0.1, every=16),),
+        generator_optimizer=Adam(lr=0.002, betas=(0.0, 0.99)),
+        discriminator_optimizer=Adam(lr=0.002, betas=(0.0, 0.99)),
+    )

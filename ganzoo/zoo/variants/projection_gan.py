@@ -1,0 +1,17 @@
+"""Projection cGAN (Miyato & Koyama 2018, arXiv:1802.05637, eq. 3): a label is a direction of the features."""
+
+from ganzoo.plugin import Adam, Spec, Variant, variants
+
+
+@variants.register("projection-gan")
+def projection_gan() -> Variant:
+    return Variant(
+        family="conditional",
+        conditional=True,
+        generator=Spec("dcgan"),
+        discriminator=Spec("dcgan", conditioning="projection"),
+        loss=Spec("hinge"),
+        terms=(Spec("gradient", at="real", weight=0.1, every=16),),
+        generator_optimizer=Adam(lr=0.002, betas=(0.0, 0.99)),
+        discriminator_optimizer=Adam(lr=0.002, betas=(0.0, 0.99)),
+    )

@@ -1,0 +1,16 @@
+"""SS-GAN (Chen et al. 2019, arXiv:1811.11212, eqs. 5-6): the discriminator also finds how images were rotated."""
+
+from ganzoo.plugin import Adam, Spec, Variant, variants
+
+
+@variants.register("ssgan")
+def ssgan() -> Variant:
+    return Variant(
+        family="structured",
+        generator=Spec("dcgan"),
+        discriminator=Spec("dcgan"),
+        loss=Spec("hinge"),
+        terms=(Spec("rotation", weight=1.0, generator_weight=0.2), Spec("gradient", at="real", weight=0.1, every=16)),
+        generator_optimizer=Adam(lr=0.002, betas=(0.0, 0.99)),
+        discriminator_optimizer=Adam(lr=0.002, betas=(0.0, 0.99)),
+    )
