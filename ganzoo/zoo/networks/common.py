@@ -72,7 +72,8 @@ class LinearHeads(nn.Module):
     """A discriminator whose logits are a linear function of features [N, D], and that builds heads on them.
 
     A subclass builds its body, then calls `self.build_logits(D, ...)`, and returns `self.answer(features, ...)`. Heads
-    and pairs are built after it, on demand, and cost nothing otherwise.
+    and pairs are built after it, on demand, and cost nothing otherwise. For a subclass that makes `self.head` itself the
+    settings would do nothing: its first use with one raises UsageError.
 
     Args:
         spectral_norm: divide each weight by its largest singular value, so that no layer stretches what it is given
@@ -84,27 +85,33 @@ class LinearHeads(nn.Module):
     projection: nn.Embedding | None
     offers: ClassVar[frozenset[str]] = frozenset({"classes", "codes", "features", "linear"})  # linear: of any name
     sees_pairs: ClassVar[bool] = True
+    mixes_samples: bool = False  # a subclass whose logits depend on other samples of the batch by itself sets it
 
     def __init__(self, *, spectral_norm: bool = False, minibatch_std: bool = False) -> None:
         super().__init__()
         self.heads = nn.ModuleDict()
         self.asked: frozenset[str] = frozenset()
         self.pair: nn.Module | None = None
-        self.spectral_norm = spectral_norm
-        self.mixes_samples = minibatch_std
+        self._spectral_norm = spectral_norm
+        self._minibatch_std = minibatch_std
+        self._built = False
+        if minibatch_std:
+            self.mixes_samples = True
         self.softmax_logits = False
 
     def build_logits(self, features: int, projected: int | None = None) -> None:
         """Build what makes logits of the body's features, with the part of `projected` classes if there are any."""
-        features += self.mixes_samples
+        self._built = True
+        features += self._minibatch_std
         self.projection = projection_embedding(projected, features)
         self.head = nn.Linear(features, 1)
         self._normalise(self)
-        if self.spectral_norm and self.projection is not None:
+        if self._spectral_norm and self.projection is not None:
             spectral_norm(self.projection)
 
     def build_heads(self, sizes: Mapping[str, int | None]) -> None:
         """Build a linear head of each size; `features` has none."""
+        self._check_built()
         self.asked = frozenset(sizes)
         for name, size in sizes.items():
             if size is not None:
@@ -113,6 +120,7 @@ class LinearHeads(nn.Module):
 
     def build_pairs(self, z_dim: int) -> None:
         """Take pairs of an image and a latent: the logits become a function of both (`forward(images, labels, z)`)."""
+        self._check_built()
         features = self.head.in_features
         self.pair = nn.Sequential(
             nn.Linear(features + z_dim, features), nn.LeakyReLU(0.2), nn.Linear(features, features), nn.LeakyReLU(0.2)
@@ -134,7 +142,8 @@ class LinearHeads(nn.Module):
         self, features: Tensor, labels: Tensor | None, z: Tensor | None, projection: nn.Embedding | None = None
     ) -> Tensor | Output:
         """Return the logits [N], with the heads that were asked for; `projection` adds the labels' part to them."""
-        if self.mixes_samples:
+        self._check_built()
+        if self._minibatch_std:
             features = torch.cat([features, minibatch_std(features)], dim=1)
         if self.pair is not None:
             if z is None:
@@ -152,8 +161,17 @@ class LinearHeads(nn.Module):
         return Output(logits=logits, features=features if "features" in self.asked else None, **known, others=outputs)
 
     def _normalise(self, network: nn.Module) -> None:
-        if self.spectral_norm:
+        if self._spectral_norm:
             normalise_spectrally(network)
+
+    def _check_built(self) -> None:
+        """Raise UsageError for settings that only `build_logits` gives effect to, if it was not called."""
+        asked = {"spectral_norm": self._spectral_norm, "minibatch_std": self._minibatch_std}
+        if not self._built and any(asked.values()):
+            raise UsageError(
+                f"{type(self).__name__} makes its own `head`, so that {' and '.join(filter(asked.get, asked))} would "
+                "do nothing: call `self.build_logits(D)` last in its __init__ instead, or do not pass the setting on"
+            )
 
 
 def normalise_spectrally(network: nn.Module) -> None:
