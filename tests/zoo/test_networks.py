@@ -398,12 +398,19 @@ def test_a_penalty_differentiates_twice_by_every_weight(name: str, extras: bool)
 @given(st.integers(1, 13), st.integers(1, 5))
 def test_the_minibatchs_standard_deviation_is_numpys(n: int, dim: int) -> None:
     features = np.random.default_rng(n).normal(size=(n, dim)).astype(np.float32)
-    group = 4 if n % 4 == 0 else 2 if n % 2 == 0 else 1
+    group = 4 if n % 4 == 0 else 2 if n % 2 == 0 else n
     expected = np.empty((n, 1))
     for image in range(n):
         members = [other for other in range(n) if other % (n // group) == image % (n // group)]
         expected[image] = np.sqrt(features[members].var(0) + 1e-8).mean()
     np.testing.assert_allclose(minibatch_std(torch.from_numpy(features)).numpy(), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("n", range(2, 10))
+def test_the_minibatchs_standard_deviation_finds_out_a_generator_of_one_image(n: int) -> None:
+    features = torch.randn(n, 5)
+    alike, different = minibatch_std(features[:1].expand(n, 5)), minibatch_std(features)
+    assert (different > 100 * alike).all()
 
 
 @by_linear

@@ -72,8 +72,8 @@ class LinearHeads(nn.Module):
     """A discriminator whose logits are a linear function of features [N, D], and that builds heads on them.
 
     A subclass builds its body, then calls `self.build_logits(D, ...)`, and returns `self.answer(features, ...)`. Heads
-    and pairs are built after it, on demand, and cost nothing otherwise. For a subclass that makes `self.head` itself the
-    settings would do nothing: its first use with one raises UsageError.
+    and pairs are built after it, on demand, and cost nothing otherwise. In a subclass that makes `self.head` itself
+    the settings would do nothing: its first use with one raises UsageError.
 
     Args:
         spectral_norm: divide each weight by its largest singular value, so that no layer stretches what it is given
@@ -189,10 +189,11 @@ def normalise_spectrally(network: nn.Module) -> None:
 def minibatch_std(features: Tensor) -> Tensor:
     """[N, D] -> [N, 1]: how much images differ from one another, so that a generator of one image is found out.
 
-    The standard deviation of each feature over groups of at most 4 images, averaged over the features (Karras et al.
-    2018, arXiv:1710.10196, section 3).
+    The standard deviation of each feature over groups of 4 images, averaged over the features (Karras et al. 2018,
+    arXiv:1710.10196, section 3). An even number of images that 4 does not divide is in groups of 2, an odd one in one.
     """
-    group = math.gcd(len(features), 4)
+    count = len(features)
+    group = 4 if count % 4 == 0 else 2 if count % 2 == 0 else count  # a group of one would differ from nothing
     variances = features.float().view(group, -1, features.shape[1]).var(0, correction=0)  # [N / group, D]
     deviations = (variances + 1e-8).sqrt().mean(1, keepdim=True)  # the root's slope at 0 is not finite
     return deviations.repeat(group, 1).to(features.dtype)
