@@ -180,8 +180,8 @@ def normalise_spectrally(network: nn.Module) -> None:
 
     A step of the power method for each pass follows that value (algorithm 1); its vectors are buffers, so that a
     resumed run has them. Vectors for labels are left as they are: they are inputs, and would be made too small to see.
-    Averaged weights are divided with the vectors of the trained network, which are copied and not averaged, so the value
-    is not exactly theirs (within 0.5 % of it in sagan after 40 steps).
+    Averaged weights are divided with the vectors of the trained network, which are copied and not averaged, so the
+    value is not exactly theirs (within 0.5 % of it in sagan after 40 steps).
     """
     layers = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
     for module in list(network.modules()):
