@@ -566,8 +566,8 @@ def _resolve(spec: Spec, parts: Registry[Callable[..., Any]], path: str, *, sche
     schedules = dict(_schedules_in(spec.settings, path))
     if schedules and not scheduled:
         raise UsageError(
-            f"{path}.{min(schedules)}: a schedule may stand for a number of an optimiser, a term, an augmentation or "
-            f"train.ema, not for one of a {parts.kind}"
+            f"{path}.{min(schedules)}: a schedule may stand for a number in generator_optimizer, "
+            f"discriminator_optimizer, terms or augmentations, or for train.ema; not in the {whose}"
         )
     ends = []
     for end in ("start", "end") if schedules else ("start",):

@@ -24,8 +24,9 @@ def choose_labelled(dataset: Dataset, per_class: int, seed: int) -> Tensor:
     fewest, rarest = min((count, label) for label, count in enumerate(counts.tolist()) if count)
     if fewest < per_class:
         name = dataset.class_names[rarest] if dataset.class_names else rarest
+        images = "1 image" if fewest == 1 else f"{fewest} images"
         raise UsageError(
-            f"data.labels_per_class is {per_class}: expected 1 to {fewest}, as {dataset.source} has images of the "
+            f"data.labels_per_class is {per_class}: expected 1 to {fewest}, as {dataset.source} has {images} of the "
             f"class '{name}'"
         )
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(derive(seed, "labels")))

@@ -13,7 +13,7 @@ import sys
 import numpy as np
 import onnx
 
-from ganzoo.errors import VerificationError
+from ganzoo.errors import FileError, MachineError, VerificationError
 from ganzoo.exporting.parity import draws_nothing
 from ganzoo.runtime import onnxfile, session
 from ganzoo.runtime.encoder import Encoder
@@ -22,6 +22,8 @@ HARMLESS = {"Add", "Cast", "Clip", "Concat", "Conv", "ConvTranspose", "DepthToSp
 HARMLESS |= {"Gemm", "LeakyRelu", "Mul", "QuantizeLinear", "Relu", "Reshape", "Round", "Slice", "Tanh", "Transpose"}
 BATCHES = (1, 2)
 DRAWN, EMPTY = "drawn", "empty"  # what the other process writes when it has drawn those batches, and an empty one
+REFUSED = "refused"  # what it writes if the file is refused without a crash
+SECONDS = 300.0  # after which it is taken to hang; of the built-in generators none needs one
 
 
 def is_harmless(model: onnx.ModelProto) -> bool:
@@ -34,27 +36,56 @@ def is_harmless(model: onnx.ModelProto) -> bool:
 def try_out(data: bytes) -> bool:
     """Open the file in `data` in another process and run it; return True if it can be given an empty batch too.
 
-    Raises VerificationError if that process crashes before. A file that is refused there without a crash is left to
-    whoever opens it next.
+    A file that is refused there without a crash is left to whoever opens it next. Raises VerificationError if
+    onnxruntime crashes or hangs before the empty batch; MachineError if the process fails for another reason.
     """
-    done = subprocess.run(
-        [sys.executable, "-m", __name__],
-        input=data,
-        capture_output=True,  # what onnxruntime's own code writes is for nobody
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        check=False,
-    )
-    stages = done.stdout.decode().split()
-    if DRAWN not in stages and done.returncode not in (0, 1):
-        end = signal.Signals(-done.returncode).name if done.returncode < 0 else f"exit code {done.returncode}"
+    stages, end = _run(data)
+    if not {DRAWN, REFUSED} & set(stages):
         raise VerificationError(
-            f"onnxruntime {session.ort.__version__} crashes ({end}) when it opens or runs the exported file; nothing "
-            "was written: try another --precision or --opset"
+            f"onnxruntime {session.ort.__version__} {end} when it opens or runs the exported file; nothing was "
+            "written: try another --precision or --opset"
         )
     return EMPTY in stages
 
 
+def _run(data: bytes) -> tuple[list[str], str]:
+    """Return which stages another process came to with the file, and how it ended."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", __name__],
+            input=data,
+            capture_output=True,  # what onnxruntime's own code writes is for nobody
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            timeout=SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        return (error.stdout or b"").decode().split(), f"is not done after {SECONDS:g} s"
+    except OSError as error:
+        raise _failed(str(error)) from error
+    end = signal.Signals(-done.returncode).name if done.returncode < 0 else f"exit code {done.returncode}"
+    if done.returncode == 1:  # of an exception in Python
+        raise _failed(f"{end}\n{done.stderr.decode(errors='replace')}".strip().splitlines()[-1])
+    if end == "SIGKILL":  # nobody's own doing
+        raise _failed("SIGKILL, probably for want of memory")
+    return done.stdout.decode().split(), f"crashes ({end})"
+
+
+def _failed(reason: str) -> MachineError:
+    return MachineError(
+        f"could not try out the exported file in another process ({reason}); nothing was written: free some memory, or "
+        "see to what it names, and export again"
+    )
+
+
 def main() -> None:
+    try:
+        _draw()
+    except FileError:
+        _report(REFUSED)
+
+
+def _draw() -> None:
     contents = onnxfile.verify(sys.stdin.buffer.read(), session.IN_MEMORY)
     if contents.part == "encoder":
         _encode(session.encoder_from_contents(contents, threads=1))

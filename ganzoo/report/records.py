@@ -15,8 +15,8 @@ from ganzoo.runs.records import EvaluatedData, EvaluationLine, JudgeRecord, Verd
 
 SCHEMA: Literal[1] = 1
 RESULTS = "results.json"
-# Of a plan that names none, which stands for all figures. Later ones are not added: a directory that was begun with
-# these is to be gone on with.
+# All figures in the plans of former versions, which listed them where none were named: a directory that was begun with
+# these is gone on with. Later ones are not added.
 FIGURE_KEYS = (
     "fid", "kid", "label_accuracy", "cas", "precision", "recall", "density", "coverage", "classes", "entropy",
     "confidence", "diversity", "sharpness", "memorised",
@@ -58,7 +58,7 @@ class ComparisonPlan(Record):
     sample_epochs: tuple[int, ...] | None = None
     settings: tuple[str, ...] = ()
     n: int = Field(default=N, ge=2)
-    figures: tuple[str, ...] = FIGURE_KEYS
+    figures: tuple[str, ...] | None = None  # None: all
     runs: tuple[str, ...] = ()  # trained elsewhere
 
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:  # a format is recognised, and most are loaded, without what t
     from ganzoo.runs.run import Run
     from ganzoo.runtime.onnxfile import Contents
 
-# Of some formats, with their defaults.
-OPTIONS: Mapping[str, Any] = {**dataclasses.asdict(Form()), "noise": None, "ort_web": None}
+# Of some formats, with their defaults; an opset of None is the precision's own.
+OPTIONS: Mapping[str, Any] = {**dataclasses.asdict(Form()), "opset": None, "noise": None, "ort_web": None}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

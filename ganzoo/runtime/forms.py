@@ -105,24 +105,27 @@ PRECISIONS = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, init=False)
 class Form:
-    """What kind of file: a row of each table, and the version of the operators. Raises UsageError for others."""
+    """What kind of file: a row of each table, and the version of the operators."""
 
-    precision: str = "fp32"
-    layout: str = "float"
-    opset: int = None  # type: ignore[assignment]  # the precision's own, put in when it is made
+    precision: str
+    layout: str
+    opset: int
 
-    def __post_init__(self) -> None:
-        for kind, name, table in (("precision", self.precision, PRECISIONS), ("layout", self.layout, LAYOUTS)):
+    def __init__(self, *, precision: str = "fp32", layout: str = "float", opset: int | None = None) -> None:
+        """Take the precision's own opset if none is given. Raises UsageError for what is not in the tables."""
+        for kind, name, table in (("precision", precision, PRECISIONS), ("layout", layout, LAYOUTS)):
             if name not in table:
                 from ganzoo.registry import nearest  # its imports are not needed for names that there are
 
                 raise UsageError(f"no {kind} '{name}'{nearest(name, list(table))} (one of {', '.join(table)})")
-        if self.opset is None:
-            object.__setattr__(self, "opset", PRECISIONS[self.precision].opset)
-        if self.opset not in OPSETS:
-            raise UsageError(f"opset {self.opset}: expected one from {OPSETS.start} to {OPSETS.stop - 1}")
+        if opset is None:
+            opset = PRECISIONS[precision].opset
+        if opset not in OPSETS:
+            raise UsageError(f"opset {opset}: expected one from {OPSETS.start} to {OPSETS.stop - 1}")
+        for field, value in (("precision", precision), ("layout", layout), ("opset", opset)):
+            object.__setattr__(self, field, value)  # it is frozen
 
     @property
     def suffix(self) -> str:

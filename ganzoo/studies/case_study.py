@@ -29,7 +29,7 @@ from ganzoo.evaluation.judge import load_judge
 from ganzoo.evaluation.reference import Splits, load_splits
 from ganzoo.files import write_json
 from ganzoo.report import write_report
-from ganzoo.report.records import FIGURE_KEYS, ClassifierEpoch, ClassifierRecord
+from ganzoo.report.records import ClassifierEpoch, ClassifierRecord
 from ganzoo.report.study import facts_of
 from ganzoo.seeds import derive
 from ganzoo.studies.augmentation import augment
@@ -61,7 +61,7 @@ class StudyPlan(BaseModel):
     seeds: PositiveInt = 1
     settings: tuple[str, ...] = ()
     n: int = N
-    figures: tuple[str, ...] = FIGURE_KEYS
+    figures: tuple[str, ...] | None = None  # None: all
     augmentation_sizes: tuple[int, ...] = (10, 50, 100, 500)  # real images a class; none: no augmentation
     augmentation_seeds: int = 5
 

@@ -108,7 +108,7 @@ def _plan(runs: tuple[str, ...], variants: tuple[str, ...], settings: Mapping[st
     if "data_dir" in given:
         given["data_dir"] = os.path.abspath(given["data_dir"])  # noqa: PTH100  # as a string; others work elsewhere
     plan = parse(Plan, {**given, "runs": runs, "variants": variants})
-    if unknown := set(plan.figures) - set(FIGURES):
+    if unknown := set(_figures(plan)) - set(FIGURES):
         raise UsageError(f"no figure '{min(unknown)}': expected some of {', '.join(FIGURES)}")
     if len(set(variants)) < len(variants) or len(set(runs)) < len(runs):
         raise UsageError("a variant or run is named twice: name each once")
@@ -121,6 +121,10 @@ def _plan(runs: tuple[str, ...], variants: tuple[str, ...], settings: Mapping[st
     return plan.model_copy(update={"dataset": source, "points": plan.points or _points(plan)})
 
 
+def _figures(plan: Plan) -> tuple[str, ...]:
+    return tuple(FIGURES) if plan.figures is None else plan.figures
+
+
 def _points(plan: Plan) -> tuple[float, ...]:
     """When runs are judged, if nothing else was asked for: closer together in the beginning."""
     if plan.minutes is not None:
@@ -131,6 +135,7 @@ def _points(plan: Plan) -> tuple[float, ...]:
 
 
 P = TypeVar("P", bound=BaseModel)
+_ALL = (FIGURE_KEYS, None)  # all figures, as plans of former versions had them and as they are asked for now
 
 
 def parse(model: type[P], given: Mapping[str, Any]) -> P:
@@ -150,7 +155,8 @@ def claim(directory: Path, plan: BaseModel, what: str) -> None:
             former = type(plan).model_validate_json(path.read_bytes())
         except ValidationError:
             raise FileError(f"{path} is damaged or of another version: take another --out") from None
-        changed = [key for key, value in plan if value != getattr(former, key)]
+        pairs = {key: (getattr(former, key), value) for key, value in plan}
+        changed = [key for key, pair in pairs.items() if pair[0] != pair[1] and pair != _ALL]
         if changed:
             raise UsageError(
                 f"{directory} holds another {what} ({', '.join(changed)} differ): give the same arguments to go on "
@@ -186,7 +192,7 @@ def perform(plan: Plan, job: Job) -> str | None:
     try:
         run = Run.open(job.path) if job.variant is None else _trained(plan, job)
         if not _is_judged(run, plan):
-            evaluate(run, n=plan.n, seeds=1, figures=tuple(FIGURES) if plan.figures == FIGURE_KEYS else plan.figures)
+            evaluate(run, n=plan.n, seeds=1, figures=_figures(plan))
         if not _is_exported(run):
             export(run, _onnx(run))
     except GanzooError as error:
@@ -238,7 +244,7 @@ def _is_judged(run: Run, plan: Plan) -> bool:
     found = run.read_evaluation()
     if found is None or found.step != run.latest_checkpoint().step:
         return False
-    complete = set(plan.figures) <= {*found.figures, *found.unavailable}
+    complete = set(_figures(plan)) <= {*found.figures, *found.unavailable}
     config = run.config.data
     same = config.source == "array" or found.data.source == config.source
     judge = None if config.source == "array" else load_judge(config.source, config.data_dir).sha256

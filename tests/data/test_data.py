@@ -608,8 +608,10 @@ def test_labels_that_are_not_there_cannot_be_hidden() -> None:
     with pytest.raises(UsageError, match="hides labels, and array has none"):
         choose_labelled(data.from_arrays(GREY), 1, 0)
     named = replace(with_labels([0, 1, 1, 0, 1]), class_names=("cat", "dog"))
-    with pytest.raises(UsageError, match=r"1 to 2, as npz:a\.npz has images of the class 'cat'"):
+    with pytest.raises(UsageError, match=r"expected 1 to 2, as npz:a\.npz has 2 images of the class 'cat'"):
         choose_labelled(named, 3, 0)
+    with pytest.raises(UsageError, match=r"expected 1 to 1, as npz:a\.npz has 1 image of the class '1'"):
+        choose_labelled(with_labels([0, 1, 0]), 2, 0)
 
 
 @pytest.mark.parametrize("batch_size", [0, 7])

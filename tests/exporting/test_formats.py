@@ -5,6 +5,7 @@ import io
 import json
 import subprocess
 import sys
+from dataclasses import FrozenInstanceError
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import ganzoo
 from ganzoo.errors import MachineError, UsageError
 from ganzoo.plugin import Exported, Format, Opened, formats
 from ganzoo.runs.run import Run
+from ganzoo.runtime.forms import PRECISIONS, Form
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +71,18 @@ def test_formats_are_listed_with_their_options() -> None:
     assert code == 0
     listed = {entry["name"]: set(entry["settings"]) for entry in json.loads(out)["formats"]}
     assert {name: set(formats[name]().options) for name in formats} == listed
+
+
+def test_the_opset_is_the_precisions_own_unless_it_is_given() -> None:
+    (entry,) = [
+        entry for entry in json.loads(invoke("list", "formats", "--json")[1])["formats"] if entry["name"] == "onnx"
+    ]
+    assert entry["settings"]["opset"] is None  # it depends on the precision
+    assert {name: Form(precision=name).opset for name in PRECISIONS} == {"fp32": 18, "fp16": 18, "int8": 21}
+    assert Form(precision="int8", opset=18).opset == 18
+    assert Form(opset=18) == Form() != Form(precision="int8")
+    with pytest.raises(FrozenInstanceError):
+        Form().opset = 19  # type: ignore[misc]
 
 
 def test_a_run_records_what_was_exported(run: Run, tmp_path: Path) -> None:

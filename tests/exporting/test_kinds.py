@@ -18,7 +18,7 @@ from torch.nn.utils import parametrizations, parametrize
 import ganzoo
 from ganzoo import runtime
 from ganzoo.config import Spec, Variant
-from ganzoo.errors import UsageError, VerificationError
+from ganzoo.errors import MachineError, UsageError, VerificationError
 from ganzoo.exporting import trial
 from ganzoo.exporting.exporter import export, export_encoder, prove_again
 from ganzoo.exporting.preparing import FixedNoise, fold
@@ -478,10 +478,61 @@ def test_harmless_graphs_are_not_tried_out() -> None:
     assert not trial.is_harmless(graph("Gemm", "Add", "QuantizeLinear"))  # an 8-bit sum may be broadcast
 
 
-def test_a_crash_of_onnxruntime_is_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "sitecustomize.py").write_text("import os\nos.abort()\n")
-    monkeypatch.syspath_prepend(tmp_path)  # the process crashes for certain, as onnxruntime would crash it
+@pytest.fixture
+def begin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """What has the other process run some code first, which ends it as onnxruntime or the machine would."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def write(code: str) -> None:
+        (tmp_path / "sitecustomize.py").write_text(f"import os, sys, time\n{code}\n")
+
+    return write
+
+
+def test_a_crash_of_onnxruntime_is_one_message(begin: Callable[[str], None]) -> None:
+    begin("os.abort()")
     with pytest.raises(
         VerificationError, match=r"onnxruntime .* crashes \(SIGABRT\) when it opens or runs the exported"
     ):
         trial.try_out(b"")
+
+
+def test_a_crash_at_the_empty_batch_is_an_answer(begin: Callable[[str], None]) -> None:
+    begin("print('drawn', flush=True)\nos.abort()")
+    assert not trial.try_out(b"")
+
+
+def test_a_file_that_hangs_onnxruntime_is_one_message(
+    begin: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin("time.sleep(60)")
+    monkeypatch.setattr(trial, "SECONDS", 0.1)
+    with pytest.raises(VerificationError, match=r"onnxruntime .* is not done after 0\.1 s when it opens or runs"):
+        trial.try_out(b"")
+
+
+@pytest.mark.slow
+def test_a_file_that_hangs_at_the_empty_batch_is_an_answer(
+    begin: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin("print('drawn', flush=True)\ntime.sleep(60)")
+    monkeypatch.setattr(trial, "SECONDS", 4)
+    assert not trial.try_out(b"")
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("sys.modules['onnx'] = None", "import of onnx halted"),
+        ("print('drawn', flush=True)\nsys.modules['onnx'] = None", "import of onnx halted"),
+        ("os.kill(os.getpid(), 9)", "SIGKILL, probably for want of memory"),
+    ],
+)
+def test_a_process_that_fails_is_not_a_fault_of_the_file(begin: Callable[[str], None], code: str, reason: str) -> None:
+    begin(code)
+    with pytest.raises(MachineError, match=f"could not try out the exported file in another process.*{reason}"):
+        trial.try_out(b"")
+
+
+def test_a_file_that_is_refused_is_left_to_whoever_opens_it_next() -> None:
+    assert not trial.try_out(b"no model")

@@ -18,9 +18,11 @@ from ganzoo.config import Adam, Spec, Variant
 from ganzoo.errors import FileError, MachineError, UsageError
 from ganzoo.evaluation import evaluator
 from ganzoo.registry import variants
+from ganzoo.report.records import FIGURE_KEYS
 from ganzoo.runs.run import Run
 from ganzoo.studies import comparison
-from ganzoo.studies.comparison import compare
+from ganzoo.studies.case_study import StudyPlan
+from ganzoo.studies.comparison import Plan, claim, compare
 from ganzoo.studies.executors import KILLED, Job, RayTasks, on_ray
 
 QUICK = ("fid", "classes", "label_accuracy")
@@ -155,10 +157,12 @@ def test_runs_that_were_trained_elsewhere_take_part(tmp_path: Path) -> None:
 def test_a_run_that_classifies_has_its_accuracy_in_the_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Call
 ) -> None:
-    """Of a plan that names no figures, all are measured; the plan is that of a directory that was begun earlier."""
+    """Of a plan that names no figures, all are measured; those that are listed are measured alone."""
     monkeypatch.setattr(evaluator, "CAS_STEPS", 5)
     for variant in ("acgan", "gan"):
         train_tiny(variant, "mnist-5k", tmp_path / variant, steps=4)
+    (listed,) = compare([tmp_path / "acgan"], out=tmp_path / "listed", n=64, figures=FIGURE_KEYS)["rows"]
+    assert set(listed["figures"]) == set(FIGURE_KEYS)
     words = ["compare", str(tmp_path / "acgan"), str(tmp_path / "gan"), "--out", str(tmp_path / "c"), "--n", "64"]
     code, out, err = call(*words)
     assert code == 0, err
@@ -167,7 +171,21 @@ def test_a_run_that_classifies_has_its_accuracy_in_the_table(
     assert shares[1] is None
     assert f"{100 * shares[0]:.2f} %" in next(line for line in out.splitlines() if line.startswith("acgan"))
     assert "classifier" in out.splitlines()[0]
-    assert "classifier_accuracy" not in results["plan"]["figures"]
+    assert results["plan"]["figures"] is None
+
+
+@pytest.mark.parametrize("model", [Plan, StudyPlan])
+def test_a_directory_whose_plan_lists_what_all_figures_were_is_gone_on_with(
+    model: type[Plan | StudyPlan], tmp_path: Path
+) -> None:
+    former = {**model().model_dump(mode="json"), "figures": FIGURE_KEYS}
+    (tmp_path / "plan.json").write_text(json.dumps(former))
+    claim(tmp_path, model(figures=FIGURE_KEYS), "comparison")
+    claim(tmp_path, model(), "comparison")
+    assert json.loads((tmp_path / "plan.json").read_text())["figures"] is None
+    for other in (QUICK, FIGURE_KEYS):
+        with pytest.raises(UsageError, match=r"another comparison \(figures differ\)"):
+            claim(tmp_path, model(figures=other), "comparison")
 
 
 def test_a_missing_run_is_a_row(tmp_path: Path) -> None:

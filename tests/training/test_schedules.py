@@ -62,7 +62,12 @@ def test_the_shapes_are_what_they_are_called() -> None:
             r"every = 1\.0: must be a valid integer",
         ),
         ("terms=[{name='weight-clipping', bound={from=0.0, to=1.0}}]", r"terms\.0\.bound = 0\.0: must be greater"),
-        ("generator.width={from=1, to=2}", r"generator\.width: a schedule may stand for a number of an optimiser"),
+        (
+            "generator.width={from=1, to=2}",
+            r"^generator\.width: a schedule may stand for a number in generator_optimizer, discriminator_optimizer, "
+            r"terms or augmentations, or for train\.ema; not in the generator 'mlp'$",
+        ),
+        ("objective.top_k={from=1, to=2}", r"objective\.top_k: .*; not in the objective 'adversarial'$"),
         ("train.ema={from=0.5, to=1.0}", r"train\.ema = 1: must be at least 0 and less than 1"),
         ("train.ema={from=0.5, to=0.9, shape='exp'}", r"train\.ema: no schedule 'exp'"),
         ("terms=[{name='weight-clipping', bound={from=1, to=2, shape='exponential', x=1}}]", r"no setting"),

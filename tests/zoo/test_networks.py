@@ -398,12 +398,19 @@ def test_a_penalty_differentiates_twice_by_every_weight(name: str, extras: bool)
 @given(st.integers(1, 13), st.integers(1, 5))
 def test_the_minibatchs_standard_deviation_is_numpys(n: int, dim: int) -> None:
     features = np.random.default_rng(n).normal(size=(n, dim)).astype(np.float32)
-    group = 4 if n % 4 == 0 else 2 if n % 2 == 0 else 1
+    group = 4 if n % 4 == 0 else 2 if n % 2 == 0 else n
     expected = np.empty((n, 1))
     for image in range(n):
         members = [other for other in range(n) if other % (n // group) == image % (n // group)]
         expected[image] = np.sqrt(features[members].var(0) + 1e-8).mean()
     np.testing.assert_allclose(minibatch_std(torch.from_numpy(features)).numpy(), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("n", range(2, 10))
+def test_the_minibatchs_standard_deviation_finds_out_a_generator_of_one_image(n: int) -> None:
+    features = torch.randn(n, 5)
+    alike, different = minibatch_std(features[:1].expand(n, 5)), minibatch_std(features)
+    assert (different > 100 * alike).all()
 
 
 @by_linear
@@ -414,6 +421,57 @@ def test_with_the_minibatchs_standard_deviation_images_are_judged_beside_others(
     with torch.no_grad():
         assert (called(network, 4).logits[:2] - called(network, 2).logits).abs().max() > 1e-6
         torch.testing.assert_close(called(plain, 4).logits[:2], called(plain, 2).logits, rtol=1e-4, atol=1e-5)
+
+
+class SelfMade(LinearHeads):
+    """A plug-in's discriminator, which makes its own `head`."""
+
+    def __init__(self, **settings: bool) -> None:
+        super().__init__(**settings)
+        self.head = nn.Linear(5, 1)
+
+    def forward(self, features: Tensor) -> Tensor | Output:
+        return self.answer(features, None, None)
+
+
+class MixesAsAClass(SelfMade):
+    mixes_samples = True
+
+
+class MixesAsAnObject(SelfMade):
+    def __init__(self) -> None:
+        super().__init__()
+        self.mixes_samples = True
+
+
+class MixesAsAClassWithLogits(LinearHeads):
+    mixes_samples = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.build_logits(5)
+
+    def forward(self, features: Tensor) -> Tensor | Output:
+        return self.answer(features, None, None)
+
+
+@pytest.mark.parametrize("plug_in", [MixesAsAClass, MixesAsAnObject, MixesAsAClassWithLogits])
+def test_a_discriminator_that_mixes_samples_by_itself_is_given_no_further_feature(plug_in: type[Any]) -> None:
+    network, features = plug_in(), torch.randn(N, 5)
+    assert mixes_samples(network)
+    torch.testing.assert_close(network(features), network.head(features).squeeze(1), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("setting", ["spectral_norm", "minibatch_std"])
+def test_a_head_of_ones_own_is_neither_normalised_nor_given_the_feature(setting: str) -> None:
+    network = SelfMade(**{setting: True})
+    advice = rf"SelfMade .*{setting}.*`self\.build_logits\(D\)` last in its __init__"
+    with pytest.raises(UsageError, match=advice):
+        network(torch.randn(N, 5))
+    with pytest.raises(UsageError, match=advice):
+        network.build_heads({"classes": CLASSES})
+    with pytest.raises(UsageError, match=advice):
+        network.build_pairs(LATENT_DIM)
 
 
 @by_linear
