@@ -22,8 +22,9 @@ FIGURES: dict[str, Any] = {
     "discriminator_parameters": 456,
     "minutes_to_good": 2.51,
     "verdict": "good",
+    "revision": "abc",
 }
-ABOUT = {"machine": "two cores", "minutes": 5, "good": 15.0, "revision": "abc"}
+ABOUT = {"machine": "two cores", "minutes": 5, "good": 15.0}
 
 
 def succeeded(answer: tuple[int, str, str]) -> str:
