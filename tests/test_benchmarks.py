@@ -21,6 +21,7 @@ from ganzoo.evaluation import evaluator
 from ganzoo.evaluation.judge import fit_judge, judge_path
 from ganzoo.evaluation.reference import load_splits
 from ganzoo.runtime.images import save_npz
+from ganzoo.zoo.measured import Measured
 
 ROOT = Path(__file__).parent.parent
 BENCHMARKS = ROOT / "benchmarks"
@@ -238,10 +239,11 @@ def test_a_variants_row_is_over_its_seeds(variants: ModuleType) -> None:
     assert (row["images_per_s"], row["latency_ms"]) == (200.0, {"1": 2.0})
     assert row["verdict"] == "healthy 2, collapsed 1"
     assert row["revision"] == "aaaaaaa, bbbbbbb"
-    packaged = variants.package_summary([row], {"minutes": 5})
-    assert packaged["about"] == {"machine": "2 cores of AMD, torch 2.13", "minutes": 5}
-    assert packaged["variants"]["gan"]["fid"] == 25.0
-    assert packaged["variants"]["gan"]["label_accuracy"] is None
+    conditions = {"minutes": 5.0, "dataset": "mnist", "good": 20.0}
+    packaged = Measured.model_validate(variants.package_summary([row], conditions))  # what `ganzoo list` reads
+    assert packaged.about.machine == "2 cores of AMD, torch 2.13"
+    assert packaged.variants["gan"].to_json().items() >= {"fid": 25.0, "revision": "aaaaaaa, bbbbbbb"}.items()
+    assert packaged.variants["gan"].label_accuracy is None
 
 
 def test_a_variant_that_failed_is_a_row_and_not_in_the_package(variants: ModuleType) -> None:

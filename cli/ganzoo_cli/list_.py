@@ -144,7 +144,7 @@ def _figures(entries: list[dict[str, Any]], key: str, form: str) -> list[str]:
 def _print_matrix(as_json: bool) -> None:
     """A table for each kind of column, whose cells are yes, or the number of a reason below."""
     from ganzoo.registry import REGISTRIES
-    from ganzoo.zoo.matrix import COLUMNS, build_pairs
+    from ganzoo.zoo.matrix import TABLES, build_pairs
 
     pairs = build_pairs()
     if as_json:
@@ -152,7 +152,7 @@ def _print_matrix(as_json: bool) -> None:
         return
     reasons = {reason: f"no ({i})" for i, reason in enumerate(dict.fromkeys(p.reason for p in pairs if p.reason), 1)}
     words = {(pair.row, pair.column): reasons[pair.reason] if pair.reason else "yes" for pair in pairs}
-    for kind in COLUMNS:
+    for kind in TABLES:
         rows = list(dict.fromkeys(pair.row for pair in pairs if pair.column[0] == kind))
         heads = {f"with {kind}": [f"{REGISTRIES[part].kind} {name}" for part, name in rows]}
         _print_table(heads | {name: [words[row, (kind, name)] for row in rows] for name in REGISTRIES[kind]})

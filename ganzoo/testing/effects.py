@@ -5,6 +5,7 @@ places. It counts as dead if it changes nothing in any variant that its part fit
 part's settings.
 """
 
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain, islice
@@ -50,23 +51,25 @@ def check_part(kind: str, name: str, *, image_size: int = 8, settings: Sequence[
             f"variant that uses it, or give what it needs, as in check_part('{kind}', '{name}', "
             "settings=['conditional=true'])"
         )
-    if dead := _dead(trials, chain([first], contexts), list(settings_of(parts[name]).model_fields)):
-        raise ConformanceError(explain(f"{parts.kind} '{name}'", dead))
+    whose = f"{parts.kind} '{name}'"
+    if dead := _dead(trials, whose, chain([first], contexts), list(settings_of(parts[name]).model_fields)):
+        raise ConformanceError(explain(whose, dead))
 
 
 def dead_settings(trials: Trials, config: RunConfig) -> list[str]:
     """Return a line for each part of a variant, and for the variant itself, that has settings without effect."""
     lines = []
     plain = [key for key, value in config.variant if isinstance(value, int | float)]
-    if dead := _dead(trials, _with_labels(config, ()), plain):
+    if dead := _dead(trials, "variant", _with_labels(config, ()), plain):
         lines.append(explain("variant", dead))
     for kind, slots in SLOTS.items():
         parts = registry.REGISTRIES[kind]
         for place in (place for slot in slots for place in places_of(config.variant, slot)):
             name = value_at(config.variant, place).name
             contexts = chain(_with_labels(config, place), _contexts(trials, kind, name, ()))
-            if dead := _dead(trials, contexts, list(settings_of(parts[name]).model_fields)):
-                lines.append(explain(f"{parts.kind} '{name}'", dead))
+            whose = f"{parts.kind} '{name}'"
+            if dead := _dead(trials, whose, contexts, list(settings_of(parts[name]).model_fields)):
+                lines.append(explain(whose, dead))
     return lines
 
 
@@ -78,17 +81,27 @@ def explain(whose: str, dead: Sequence[str]) -> str:
     )
 
 
-def _dead(trials: Trials, contexts: Iterable[Context], keys: Sequence[str]) -> list[str]:
-    """Return the settings of the part at the contexts' places that have other legal values, and none that matters."""
-    left, legal, seen = list(keys), set[str](), []
+def _dead(trials: Trials, whose: str, contexts: Iterable[Context], keys: Sequence[str]) -> list[str]:
+    """Return the settings of the part at the contexts' places that have other legal values, and none that matters.
+
+    Warns of those of which no other value is known.
+    """
+    left, known, legal, seen = list(keys), set[str](), set[str](), []
     for config, place in islice(contexts, CONTEXTS):
-        left = [key for key in left if _others(config, (*place, key))]
+        left = [key for key in left if _values(config, (*place, key)) != [value_at(config.variant, (*place, key))]]
         if not left:
             break
         seen.append((config, place))
+        known |= {key for key in left if _others(config, (*place, key))}
         outcomes = {key: _matters(trials, config, (*place, key), STEPS) for key in left}
         legal |= {key for key, outcome in outcomes.items() if outcome is not None}
         left = [key for key in left if not outcomes[key]]
+    if unknown := [key for key in left if key not in known]:
+        warnings.warn(
+            f"the {whose} has settings of which no other value is known: {', '.join(unknown)}. Whether they have an "
+            "effect is not checked; a Literal of its values makes a setting one that is",
+            stacklevel=3,
+        )
     return [key for key in left if key in legal and not _matters_elsewhere(trials, seen, key)]
 
 
@@ -161,6 +174,13 @@ def _with_labels(config: RunConfig, place: Place) -> Iterator[Context]:
 
 def _others(config: RunConfig, path: Place) -> list[Any]:
     """Return other values of a setting's type, those first that are likely to matter; some may be out of range."""
+    value = value_at(config.variant, path)
+    value = value["from"] if Schedule.is_table(value) else value
+    return [other for other in _values(config, path) if (type(other), other) != (type(value), value)]
+
+
+def _values(config: RunConfig, path: Place) -> list[Any]:
+    """Return values of a setting's type, the present one perhaps among them; none of a type such as free text."""
     *place, key = path
     part = value_at(config.variant, tuple(place))
     fields = type(part).model_fields
@@ -168,7 +188,4 @@ def _others(config: RunConfig, path: Place) -> list[Any]:
         kind = next(kind for kind, slots in SLOTS.items() if place[0] in slots)
         fields = settings_of(registry.REGISTRIES[kind][part.name]).model_fields
     value = value_at(config.variant, path)
-    value = value["from"] if Schedule.is_table(value) else value
-    return [
-        other for other in values_of(fields[str(key)].annotation, value) if (type(other), other) != (type(value), value)
-    ]
+    return values_of(fields[str(key)].annotation, value["from"] if Schedule.is_table(value) else value)

@@ -1,4 +1,4 @@
-"""Which parts go with which, found by building each pair as training does, in the registered recipes."""
+"""Which parts go with which at their default settings, found by building each pair as training does, in the recipes."""
 
 import warnings
 from collections.abc import Iterable
@@ -14,8 +14,11 @@ from ganzoo.errors import UsageError, first_line
 from ganzoo.zoo.build import build_objective, build_terms
 from ganzoo.zoo.slots import Place, narrow, part_alone, places_of_part, with_values
 
-ROWS = ("objectives", "losses", "terms", "augmentations")
-COLUMNS = ("discriminators", "losses")
+TABLES = {  # the kinds of a table's columns and of its rows
+    "discriminators": ("objectives", "losses", "terms", "augmentations"),
+    "losses": ("objectives", "terms", "augmentations"),
+    "objectives": ("terms", "augmentations"),
+}
 Part = tuple[str, str]  # kind and name
 FACTS = {"image_shape": (1, 8, 8), "num_classes": 3}  # of the images that they are built for
 
@@ -30,42 +33,66 @@ class Pair:
 
 
 def build_pairs() -> list[Pair]:
-    """Return each pair of two registered parts of the kinds in `ROWS` and `COLUMNS`; of one kind there is none."""
-    recipes = [assemble(name, settings=narrow(name)).with_facts(**FACTS) for name in registry.variants]
-    parts = {kind: [(kind, name) for name in registry.REGISTRIES[kind]] for kind in (*ROWS, *COLUMNS)}
-    pairs = [pair for i, j in product(ROWS, COLUMNS) if i != j for pair in product(parts[i], parts[j])]
-    with torch.random.fork_rng([]), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of parts that go together badly
-        return [Pair(row=row, column=column, reason=_refusal(recipes, row, column)) for row, column in pairs]
+    """Return each pair of a row and a column of `TABLES`."""
+    assembled = [assemble(name, settings=narrow(name)) for name in registry.variants]
+    recipes = [recipe.with_facts(**FACTS).with_horizon(1) for recipe in assembled]
+    kinds = [(row, column) for column, rows in TABLES.items() for row in rows]
+    names = {kind: list(registry.REGISTRIES[kind]) for pair in kinds for kind in pair}
+    parts = [((i, row), (j, column)) for i, j in kinds for row, column in product(names[i], names[j])]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # several only wait for each other in networks as small as these
+    try:
+        with torch.random.fork_rng([]), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of parts that go together badly
+            return [Pair(row=row, column=column, reason=_reason(recipes, row, column)) for row, column in parts]
+    finally:
+        torch.set_num_threads(threads)
 
 
-def _refusal(recipes: list[RunConfig], row: Part, column: Part) -> str | None:
-    """Return why two parts can be built together in none of the recipes: rather a reason that names the column."""
-    reasons = []
-    for recipe, conditional in product(_different(recipes, row, column), (False, True)):
+def _reason(recipes: list[RunConfig], row: Part, column: Part) -> str | None:
+    """Return why two parts can be built together in none of the recipes: a crash, or best a reason that names both."""
+    found: dict[str, int] = {}
+    for base, conditional in product(_different(recipes, row, column), (False, True)):
         try:
-            build_objective(_together(recipe, conditional, row, column))
+            build_objective(_together(recipes, base, row, column, conditional))
             return None
         except UsageError as error:
-            reasons.append(str(error))
+            reason = str(error)
+            found.setdefault(reason, sum(f"'{name}'" in reason.replace("_", "-") for _, name in (row, column)))
         except Exception as error:  # whatever a third party's part raises
-            reasons.append(f"{type(error).__name__}: {first_line(error)}")
-    return next((reason for reason in reasons if f"'{column[1]}'" in reason), reasons[0])
+            found.setdefault(f"{type(error).__name__}: {first_line(error)}", 2)
+    return max(found, key=found.__getitem__)
 
 
 def _different(recipes: list[RunConfig], row: Part, column: Part) -> Iterable[RunConfig]:
-    """Return the recipes that differ in what the pair does not replace, the first that uses the row's part first."""
+    """Return the recipes that differ in what the pair does not replace, those first that use one of the parts."""
     found: dict[tuple[object, ...], RunConfig] = {}
-    for recipe in sorted(recipes, key=lambda recipe: not places_of_part(recipe.variant, *row)):
+    for recipe in sorted(
+        recipes, key=lambda recipe: not any(places_of_part(recipe.variant, *p) for p in (row, column))
+    ):
         variant = recipe.variant
-        key = (variant.objective.name, bool(variant.codes), column[0] == "losses" and variant.discriminator.name)
+        key = (
+            variant.objective.name,
+            bool(variant.codes),
+            column[0] != "discriminators" and variant.discriminator.name,
+        )
         found.setdefault(key, recipe)
     return found.values()
 
 
-def _together(base: RunConfig, conditional: bool, row: Part, column: Part) -> RunConfig:
-    """Return a recipe with both parts alone, and with the loss that a term needs if any may stand there."""
-    empty: dict[Place, Any] = {("terms",): [], ("augmentations",): [], ("conditional",): conditional}
-    config = with_values(base, empty | dict([part_alone(*row), part_alone(*column)]))
-    needed = {term.needs_loss for term in build_terms(config)} - {None}
-    return with_values(config, {("loss",): {"name": needed.pop()}}) if needed and column[0] != "losses" else config
+def _together(recipes: list[RunConfig], base: RunConfig, row: Part, column: Part, conditional: bool) -> RunConfig:
+    """Return a recipe with both parts, and what these need: an objective its terms, encoder and codes, a term its loss.
+
+    What an objective needs is that of the recipe that uses it with the fewest terms.
+    """
+    slots: dict[Place, Any] = dict([part_alone(*row), part_alone(*column)])
+    config = with_values(base, {("terms",): [], ("augmentations",): [], ("conditional",): conditional})
+    objective = slots.get(("objective",), {"name": base.variant.objective.name})["name"]
+    users = [recipe for recipe in recipes if recipe.variant.objective.name == objective] or [config]
+    user = min(users, key=lambda recipe: len(recipe.variant.terms)).model_dump(mode="json")["variant"]
+    added = slots.get(("terms",), [])
+    terms = [term for term in user["terms"] if term["name"] not in {term["name"] for term in added}] + added
+    slots |= {("terms",): terms, ("encoder",): user["encoder"]}
+    config = with_values(config, slots if base.variant.codes else {**slots, ("codes",): user["codes"]})
+    needed = [term.needs_loss for term in build_terms(config) if term.needs_loss is not None]
+    return with_values(config, {("loss",): {"name": needed[0]}}) if needed and column[0] != "losses" else config

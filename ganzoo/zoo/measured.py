@@ -19,6 +19,7 @@ class MeasuredVariant(Record):
     discriminator_parameters: int
     minutes_to_good: float | None  # until FID-MNIST was good; None if it never was
     verdict: str
+    revision: str  # the commits that it was measured at
 
 
 class About(Record):
@@ -27,7 +28,6 @@ class About(Record):
     machine: str
     minutes: float
     good: float  # FID-MNIST at or under which digits count as good
-    revision: str
 
 
 class Measured(Record):

@@ -78,7 +78,10 @@ def part_alone(kind: str, name: str) -> tuple[Place, Any]:
 
 
 def values_of(annotation: Any, value: Any) -> list[Any]:
-    """Return values of a type: all of a few, and numbers around the present one, or small ones."""
+    """Return values of a type: all of a few, numbers around the present one, or small ones, names of other parts.
+
+    Of free text none is made up.
+    """
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return values_of(inner[0], value)
@@ -94,6 +97,9 @@ def values_of(annotation: Any, value: Any) -> list[Any]:
             for other in values_of(kind, value[i])
             if other != value[i]
         ]
+    if annotation is str:
+        kinds = [registry.REGISTRIES[kind].names() for kind in SLOTS]
+        return list(dict.fromkeys(name for names in kinds if value in names for name in names))
     number = value if isinstance(value, int | float) else 1
     if annotation is bool:
         return [True, False]

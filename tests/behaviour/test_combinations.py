@@ -14,12 +14,21 @@ from ganzoo.config import RunConfig, settings_of
 from ganzoo.errors import UsageError
 from ganzoo.registry import REGISTRIES, variants
 from ganzoo.testing.conformance import RULES, Subject
-from ganzoo.testing.trials import Trials
+from ganzoo.testing.trials import HORIZON, Trials
 from ganzoo.zoo.build import build_objective
 from ganzoo.zoo.slots import SLOTS, part_alone, values_of, with_values
 
 TRIALS = Trials()
 MOST = {"terms": 3, "augmentations": 2}  # parts in a list
+SCHEDULED = ("terms", "augmentations", "optimizers")  # kinds of parts whose numbers may follow a schedule
+SIMPLE = {  # fields of the variant that are no parts
+    "conditional": st.booleans(),
+    "critic_steps": st.integers(1, 2),
+    "codes": st.sets(
+        st.sampled_from([("style", "uniform", 2), ("tilt", "uniform", 1), ("group", "categorical", 3)])
+    ).map(lambda codes: [dict(zip(("name", "kind", "size"), code, strict=True)) for code in sorted(codes)]),
+}
+DATA = {"batch_size": 7, "labels_per_class": 2}  # which the trials leave as they are
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 
 
@@ -32,16 +41,19 @@ def draw_part(draw: Draw, kind: str) -> Any:
         values = values_of(field.annotation, None if field.is_required() else field.default)
         if values and draw(st.integers(0, 2)) == 0:
             table[key] = draw(st.sampled_from(values))
+        if kind in SCHEDULED and isinstance(field.default, float) and draw(st.integers(0, 7)) == 0:
+            ends = {end: draw(st.sampled_from([field.default, *values])) for end in ("from", "to")}
+            table[key] = {**ends, "shape": draw(st.sampled_from(REGISTRIES["schedules"].names())), "over": HORIZON}
     return table
 
 
 def draw_changes(draw: Draw, encodes: bool) -> dict[Any, Any]:
-    """One to three changes at once: another part, another list of parts, labels given or not."""
+    """One to three changes at once: another part, another list of parts, labels given or not, codes, critic steps."""
     changes: dict[Any, Any] = {}
-    kinds = [*SLOTS, "conditional"] if encodes else [*(SLOTS.keys() - {"encoders"}), "conditional"]
+    kinds = (SLOTS.keys() if encodes else SLOTS.keys() - {"encoders"}) | SIMPLE.keys()
     for kind in draw(st.lists(st.sampled_from(sorted(kinds)), min_size=1, max_size=3)):
-        if kind == "conditional":
-            changes[("conditional",)] = draw(st.booleans())
+        if kind in SIMPLE:
+            changes[(kind,)] = draw(SIMPLE[kind])
             continue
         slot = draw(st.sampled_from(SLOTS[kind]))
         number = draw(st.integers(1, MOST.get(kind, 1)))
@@ -58,8 +70,9 @@ def combinations(draw: Draw) -> RunConfig:
     """A registered variant after a few changes, each kept if it is legal; what is refused says what to take."""
     config = TRIALS.configure(draw(st.sampled_from(variants.names())))
     for _ in range(draw(st.integers(2, 6))):
+        others = {key: value for key, value in DATA.items() if draw(st.integers(0, 7)) == 0}
         try:
-            changed = with_values(config, draw_changes(draw, config.variant.encoder is not None))
+            changed = with_values(config.with_data(**others), draw_changes(draw, config.variant.encoder is not None))
         except UsageError:  # a value out of range
             continue
         if builds(changed):

@@ -11,7 +11,8 @@ from conftest import Call, environment
 
 from ganzoo.registry import REGISTRIES, variants
 from ganzoo.zoo import measured
-from ganzoo.zoo.matrix import COLUMNS, ROWS, build_pairs
+from ganzoo.zoo.matrix import TABLES, Part, build_pairs
+from ganzoo.zoo.slots import SLOTS, places_of, value_at
 
 FIGURES: dict[str, Any] = {
     "fid": 12.34,
@@ -22,8 +23,9 @@ FIGURES: dict[str, Any] = {
     "discriminator_parameters": 456,
     "minutes_to_good": 2.51,
     "verdict": "good",
+    "revision": "abc",
 }
-ABOUT = {"machine": "two cores", "minutes": 5, "good": 15.0, "revision": "abc"}
+ABOUT = {"machine": "two cores", "minutes": 5, "good": 15.0}
 
 
 def succeeded(answer: tuple[int, str, str]) -> str:
@@ -106,28 +108,60 @@ def test_the_table_needs_no_torch() -> None:
 # Which parts go with which
 
 
+@pytest.fixture(scope="module")
+def reasons() -> dict[tuple[Part, Part], str | None]:
+    """Why each row does not go with each column; None if it does."""
+    return {(pair.row, pair.column): pair.reason for pair in build_pairs()}
+
+
 def test_the_matrix_has_each_pair_and_a_reason_for_each_no(call: Call) -> None:
     pairs = json.loads(succeeded(call("list", "--matrix", "--json")))
     cells = {(tuple(pair["row"]), tuple(pair["column"])): pair["reason"] for pair in pairs}
-    count = {kind: len(REGISTRIES[kind].names()) for kind in (*ROWS, *COLUMNS)}
-    assert len(cells) == len(pairs) == sum(count[i] * count[j] for i in ROWS for j in COLUMNS if i != j)
-    assert cells[("terms", "equilibrium"), ("discriminators", "autoencoder")] is None
-    assert "needs the head 'reconstruction'" in cells[("terms", "equilibrium"), ("discriminators", "mlp")]
-    assert cells[("terms", "classification"), ("discriminators", "mlp")] is None  # though not without labels
-    assert cells[("terms", "mutual-information"), ("discriminators", "mlp")] is None  # though not without codes
+    count = {kind: len(parts.names()) for kind, parts in REGISTRIES.items()}
+    assert len(cells) == len(pairs) == sum(count[i] * count[j] for j, rows in TABLES.items() for i in rows)
     text = succeeded(call("list", "--matrix"))
     for reason in filter(None, cells.values()):
         assert f") {reason}\n" in text
     assert text.count("yes ") == sum(reason is None for reason in cells.values())
 
 
-def test_what_recipes_combine_goes_together() -> None:
-    no = {(pair.row, pair.column) for pair in build_pairs() if pair.reason is not None}
-    for name in variants:
-        recipe = variants[name]()
-        rows = [("terms", term.name) for term in recipe.terms] + [("objectives", recipe.objective.name)]
-        columns = [("discriminators", recipe.discriminator.name), ("losses", recipe.loss.name)]
-        assert not {(row, column) for row in rows for column in columns} & no, name
+def test_a_reason_names_the_row_or_the_column(reasons: dict[tuple[Part, Part], str | None]) -> None:
+    for pair, reason in reasons.items():
+        assert reason is None or any(f"'{name}'" in reason.replace("_", "-") for _, name in pair), pair
+
+
+@pytest.mark.parametrize(
+    ("row", "column", "reason"),
+    [
+        (("terms", "equilibrium"), ("discriminators", "autoencoder"), None),
+        (("terms", "equilibrium"), ("discriminators", "mlp"), "needs the head 'reconstruction'"),
+        (("terms", "classification"), ("discriminators", "mlp"), None),  # though not without labels
+        (("terms", "mutual-information"), ("discriminators", "mlp"), None),  # though not without codes
+        (("terms", "mutual-information"), ("objectives", "semi-supervised"), None),  # though not without supervision
+        (("terms", "equilibrium"), ("objectives", "clustering"), None),  # though not without an encoder and codes
+        (("terms", "rotation"), ("objectives", "bidirectional"), "images that belong to no latent"),
+        (("objectives", "semi-supervised"), ("discriminators", "dcgan"), None),  # though not without supervision
+        (("objectives", "semi-supervised"), ("discriminators", "autoencoder"), "needs the head 'classes'"),
+    ],
+)
+def test_a_pair_has_what_else_it_needs(
+    reasons: dict[tuple[Part, Part], str | None], row: Part, column: Part, reason: str | None
+) -> None:
+    found = reasons[row, column]
+    assert found is None if reason is None else found is not None and reason in found
+
+
+@pytest.mark.parametrize("name", variants.names())
+def test_what_recipes_combine_goes_together(reasons: dict[tuple[Part, Part], str | None], name: str) -> None:
+    recipe = variants[name]()
+    parts = {
+        kind: [value_at(recipe, place).name for slot in SLOTS[kind] for place in places_of(recipe, slot)]
+        for kind in SLOTS
+    }
+    kinds = [(i, j) for j, rows in TABLES.items() for i in rows]
+    pairs = [((i, row), (j, column)) for i, j in kinds for row in parts[i] for column in parts[j]]
+    assert len(pairs) >= 3
+    assert {pair: reasons[pair] for pair in pairs} == dict.fromkeys(pairs)
 
 
 @pytest.mark.usefixtures("registries")

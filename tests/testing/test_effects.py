@@ -1,13 +1,14 @@
 """Each setting of each registered part has an effect; and which values are tried."""
 
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import pytest
 from pydantic import Field
 
-from ganzoo.config import Fraction
+from ganzoo.config import Fraction, Spec, Variant
 from ganzoo.registry import REGISTRIES
-from ganzoo.testing import check_part
+from ganzoo.testing import ConformanceError, check_part, effects
 from ganzoo.zoo.slots import SLOTS, values_of
 
 
@@ -34,6 +35,8 @@ def test_every_kind_of_part_that_trains_has_its_place() -> None:
         (float, 3, [6.0, 1.5]),
         (tuple[Fraction, Fraction], (0.0, 0.9), [[0.5, 0.9], [0.0, 0.45]]),
         (tuple[int, ...], (4, 8, 16), [[8, 8, 16], [4, 8, 32]]),
+        (str, "translation", ["cut-out", "colour"]),
+        (str | None, "hinge", ["wasserstein", None]),
     ],
 )
 def test_other_values_are_of_the_type(annotation: Any, value: Any, some: list[Any]) -> None:
@@ -44,3 +47,34 @@ def test_other_values_are_of_the_type(annotation: Any, value: Any, some: list[An
 @pytest.mark.parametrize("annotation", [str, dict[str, float], Any])
 def test_of_free_text_and_tables_no_value_is_made_up(annotation: Any) -> None:
     assert values_of(annotation, "a") == []
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drift:
+    """The mean of the real images' logits, and settings that it does not read."""
+
+    numbers: tuple[float, ...] = ()  # has other values only where a variant sets it
+    change: str = "translation"
+    comment: str = "free text"
+    way: Literal["only"] = "only"
+
+    term = "drift"
+
+    def __call__(self, discriminator: Any, batch: Any, fake: Any) -> Any:
+        return discriminator(batch.real, batch.labels).mean()
+
+
+@pytest.mark.usefixtures("registries")
+def test_settings_are_tried_where_they_have_other_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    REGISTRIES["terms"].register("drift")(Drift)
+
+    @REGISTRIES["variants"].register("aaa")
+    def recipe() -> Variant:
+        return Variant(generator=Spec("mlp"), discriminator=Spec("mlp"), terms=(Spec("drift", numbers=(0.5,)),))
+
+    monkeypatch.setattr(effects, "CONTEXTS", 3)
+    with (
+        pytest.warns(UserWarning, match=r"term 'drift' has settings of which no other value is known: comment\b"),
+        pytest.raises(ConformanceError, match="settings that change nothing: numbers, change"),
+    ):
+        check_part("terms", "drift")
