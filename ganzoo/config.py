@@ -189,6 +189,8 @@ class Variant(_Value):
     # What kind of variant it is, for lists: "game", "network", "conditional", "structured" or a word of one's own. Like
     # `defaults`, a resolved configuration does not contain it.
     family: str = Field(default="", exclude=True)
+    # What its terms need of the data, for lists too: "labels" if it is not conditional anyway, "square images".
+    needs: tuple[str, ...] = Field(default=(), strict=False, exclude=True)
     latent_dim: PositiveInt = 64  # normal columns of z; uniform codes are further columns
     codes: tuple[Code, ...] = Field(default=(), strict=False)
     conditional: bool = False  # whether the networks are given labels; how they use them is their own setting
@@ -346,7 +348,7 @@ class RunConfig(_Value):
     @field_validator("variant", mode="after")
     @classmethod
     def _drop_defaults(cls, variant: Variant) -> Variant:
-        return variant.model_copy(update={"defaults": {}, "family": ""})  # `assemble` has applied them
+        return variant.model_copy(update={"defaults": {}, "family": "", "needs": ()})  # `assemble` has applied them
 
     def resolve(self) -> Self:
         """Check every component's settings and write its defaults out. Raises UsageError with the setting's path."""

@@ -97,7 +97,7 @@ def _facts(name: str) -> dict[str, Any]:
         "year": cited and cited.year,
         "paper": cited and cited.paper,
         "conditional": recipe.conditional,
-        "needs": [need for need, needed in needs.items() if needed],
+        "needs": [*(need for need, needed in needs.items() if needed), *recipe.needs],
         "measured": figures.to_json() if figures else None,
     }
 

@@ -20,7 +20,7 @@ from ganzoo.testing.effects import dead_settings
 from ganzoo.testing.errors import ConformanceError
 from ganzoo.testing.trials import Trials, bits_of
 from ganzoo.training.trainer import resume
-from ganzoo.zoo.build import build_objective, example_inputs
+from ganzoo.zoo.build import build_objective, build_terms, example_inputs
 
 STEPS = 4
 IMAGES = 9
@@ -74,12 +74,19 @@ class Subject:
 
 def _document(subject: Subject) -> None:
     """The first line of the recipe's docstring, or of its module's, says what the variant is and cites its paper, as in
-    `DCGAN (Radford et al. 2016, arXiv:1511.06434): convolutions`, or `(own, 2026)`; the recipe names its `family`.
+    `DCGAN (Radford et al. 2016, arXiv:1511.06434): convolutions`, or `(own, 2026)`; the recipe names its `family`, and
+    what its terms need of the data: `labels`, which a conditional variant needs anyway, and `square images`.
     """
     summary, cited = registry.variants.summary(subject.name), registry.variants.citation(subject.name)
     if cited is None or (cited.paper is None and cited.authors != "own"):
         raise ConformanceError(f"the first line of its docstring cites no paper: '{summary}'")
-    if not registry.variants[subject.name]().family:
+    recipe, terms = registry.variants[subject.name](), build_terms(subject.config)
+    labels = not recipe.conditional and any(term.needs_labels or term.needs_labelled for term in terms)
+    found = {"labels": labels, "square images": any(term.needs_square for term in terms)}
+    needs = tuple(need for need, needed in found.items() if needed)
+    if recipe.needs != needs:
+        raise ConformanceError(f"its terms need other data than it names: give Variant(needs={needs!r})")
+    if not recipe.family:
         raise ConformanceError(
             "it names no family: give Variant(family=...), such as 'game', 'network' or 'structured'"
         )

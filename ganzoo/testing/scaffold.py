@@ -6,6 +6,7 @@ import re
 from datetime import date
 from pathlib import Path
 from string import Template
+from tempfile import TemporaryDirectory
 
 from ganzoo import registry
 from ganzoo.errors import MachineError, UsageError
@@ -33,11 +34,15 @@ def write_package(name: str, out: Path | None = None) -> Path:
     words = {"name": name, "module": module, "title": name.replace("-", " ").capitalize(), "year": date.today().year}
     words["class"] = "".join(part.capitalize() for part in name.split("-"))
     try:
-        for path, template in FILES.items():
-            file = target / path.format(module=module)
-            file.parent.mkdir(parents=True, exist_ok=True)
-            text = (TEMPLATE / template).read_text(encoding="utf-8")
-            file.write_text(Template(text).substitute(words), encoding="utf-8")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as place:
+            package = Path(place) / "package"  # with the permissions of any directory
+            for path, template in FILES.items():
+                file = package / path.format(module=module)
+                file.parent.mkdir(parents=True, exist_ok=True)
+                text = (TEMPLATE / template).read_text(encoding="utf-8")
+                file.write_text(Template(text).substitute(words), encoding="utf-8")
+            package.rename(target)  # whole or not at all: half of a package would be in the way of another try
     except OSError as error:
         raise MachineError(f"{target} cannot be written: {error.strerror or error}") from None
     return target

@@ -98,6 +98,16 @@ def test_documentation(doc: str, family: str, message: str) -> None:
     assert message in broken("documentation")
 
 
+@pytest.mark.parametrize("term", ["supervision", "rotation"])
+def test_needs_are_those_of_the_terms(term: str) -> None:
+    needs = {"supervision": ("labels",), "rotation": ("square images",)}[term]
+    add_variant(terms=(Spec(term),))
+    assert f"give Variant(needs={needs!r})" in broken("documentation")
+    del variants._entries["mine"]
+    add_variant(terms=(Spec(term),), needs=needs)
+    check_variant("mine", rules=["documentation"])
+
+
 def test_documentation_may_cite_a_paper() -> None:
     add_variant("Mine (Somebody et al. 2020, arXiv:2001.00001): new.")
     check_variant("mine", rules=["documentation"])

@@ -1,6 +1,7 @@
 """The pytest plug-in, in a pytest of its own; and the package that `ganzoo new` writes, which passes as it is."""
 
 import os
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, distribution, environment
 
+from ganzoo.errors import MachineError
+from ganzoo.testing import scaffold
 from ganzoo.testing.scaffold import write_package
 
 TWO = """
@@ -97,3 +100,16 @@ def test_a_new_package_is_clean_and_complete(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "E,F,I", "--line-length", "120", "."]
     done = subprocess.run(command, cwd=package, env=os.environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+def test_a_package_that_cannot_be_written_is_not_in_the_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, part = scaffold.TEMPLATE, tmp_path / "template"
+    shutil.copytree(whole, part)
+    (part / scaffold.FILES["tests/test_{module}.py"]).unlink()  # the last file
+    monkeypatch.setattr(scaffold, "TEMPLATE", part)
+    with pytest.raises(MachineError, match="my-gan cannot be written: No such file"):
+        write_package("my-gan", tmp_path / "packages" / "my-gan")
+    assert list((tmp_path / "packages").iterdir()) == []
+    monkeypatch.setattr(scaffold, "TEMPLATE", whole)
+    write_package("my-gan", tmp_path / "packages" / "my-gan")
+    assert [path.name for path in (tmp_path / "packages").iterdir()] == ["my-gan"]

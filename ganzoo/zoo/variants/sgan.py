@@ -11,7 +11,8 @@ from ganzoo.plugin import Adam, Spec, Variant, variants
 @variants.register("sgan")
 def sgan() -> Variant:
     return Variant(
-        family="conditional",
+        family="structured",
+        needs=("labels",),
         objective=Spec("semi-supervised", generator_weight=0.0),
         generator=Spec("mlp"),
         discriminator=Spec("mlp", width=512, depth=3, dropout=0.3),

@@ -11,6 +11,7 @@ from ganzoo.plugin import Adam, Spec, Variant, variants
 def ssgan() -> Variant:
     return Variant(
         family="structured",
+        needs=("square images",),
         generator=Spec("dcgan"),
         discriminator=Spec("dcgan"),
         loss=Spec("hinge"),
