@@ -114,8 +114,8 @@ def test_an_alias_takes_no_name_and_lets_none_be_taken() -> None:
 @pytest.mark.usefixtures("registries")
 def test_a_configuration_has_the_name_that_is_listed() -> None:
     registry.variants.register("the-first", aliases=("vanilla",))(registry.variants["gan"])
-    registry.losses.register("svm", aliases=("margin",))(registry.losses["hinge"])
-    config = assemble("vanilla", settings=["loss=margin"])
+    registry.losses.register("svm", aliases=("support-vector",))(registry.losses["hinge"])
+    config = assemble("vanilla", settings=["loss=support-vector"])
     assert (config.run.variant, config.variant.loss.name) == ("the-first", "svm")
     file = {"run": {"variant": "vanilla"}}
     assert assemble(file=file).run.variant == "the-first"

@@ -104,9 +104,9 @@ def _facts(name: str) -> dict[str, Any]:
 
 def _print(entry: dict[str, Any]) -> None:
     also = f" Also: {', '.join(entry['aliases'])}." if entry["aliases"] else ""
-    print(f"  {entry['name']:<22}{entry['summary']}{also}")
+    print(f"  {entry['name']:<28}{entry['summary']}{also}")
     if entry["settings"]:
-        print(f"  {'':<22}  {', '.join(f'{key}={value}' for key, value in entry['settings'].items())}")
+        print(f"  {'':<28}  {', '.join(f'{key}={value}' for key, value in entry['settings'].items())}")
 
 
 def _print_variants(entries: list[dict[str, Any]]) -> None:

@@ -142,7 +142,7 @@ class Begun:
 
     def __init__(self, variant: str, images: Images, *changes: str, **options: Any) -> None:
         training = prepared(variant, images, *changes, **options)
-        self.config = training.config
+        self.config = training.config.with_horizon(10)
         with torch_settings(self.config):
             self.state = TrainingState(self.config, training.device)
             self.updates = Updates(self.state, self.config)
@@ -386,8 +386,8 @@ def test_channels_last_is_the_same_arithmetic(name: str, tiny_images: Images) ->
         for value in ("true", "false")
     )
     torch.testing.assert_close(one.step(), other.step(), rtol=1e-5, atol=1e-5)
-    assert difference(gradients_of(one.state), gradients_of(other.state)) < 1e-5
-    assert difference(weights_of(one.state), weights_of(other.state)) < 1e-5
+    assert difference(gradients_of(one.state), gradients_of(other.state)) < 1e-4  # sums in another order
+    assert difference(weights_of(one.state), weights_of(other.state)) < 1e-4
     convolutions = [value for value in one.state.objective.parameters() if value.ndim == 4 and value.shape[1] > 1]
     assert all(value.is_contiguous(memory_format=torch.channels_last) for value in convolutions)
 
@@ -642,7 +642,9 @@ def test_threads_are_a_power_of_two_up_to_the_free_processors(work: float, free:
 def test_the_work_is_that_of_the_layers(variant: str) -> None:
     """A batch twice as large is twice the work; a product of a weight with a vector counts twice its size at least."""
     facts = {"image_shape": (1, 28, 28), "num_classes": 10}
-    whole, half = (assemble(variant, settings=[f"data.batch_size={n}"]).with_facts(**facts) for n in (64, 32))
+    whole, half = (
+        assemble(variant, settings=[f"data.batch_size={n}"]).with_facts(**facts).with_horizon(10) for n in (64, 32)
+    )
     objective = build_objective(whole)
     assert rule.work_of(whole, objective) == 2 * rule.work_of(half, objective)
     weights = [value.numel() for network in objective.networks.values() for value in layers(network)]

@@ -239,7 +239,8 @@ class Objective(nn.Module):
 
     def _judge(self, batch: Batch, *pair: Tensor) -> Discriminator:
         """The discriminator as terms run it again: behind the augmentations of the real images."""
-        if not self.augmentations and not pair and self.conditional:
+        unlabelled = batch.labels is None and batch.fake_labels is None and batch.labelled is None
+        if not self.augmentations and not pair and (self.conditional or unlabelled):
             return self.discriminator
 
         def judge(images: Tensor, labels: Tensor | None = None) -> Tensor | Output:
