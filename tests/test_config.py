@@ -133,9 +133,7 @@ def configs(draw: st.DrawFn) -> RunConfig:
         update={
             "latent_dim": draw(COUNTS),
             "conditional": draw(st.booleans()) and not recipe.codes,  # labels ask for the one or the other
-            "generator": Spec(
-                recipe.generator.name, **recipe.generator.settings, norm=draw(optional(st.just("batch")))
-            ),
+            "generator": Spec("dcgan", norm=draw(optional(st.just("batch")))),
             "terms": tuple(draw(st.lists(PENALTIES, max_size=3))),
             "critic_steps": draw(COUNTS),
             "generator_optimizer": draw(OPTIMIZERS),
