@@ -83,9 +83,12 @@ def _different(recipes: list[RunConfig], row: Part, column: Part) -> Iterable[Ru
 def _together(recipes: list[RunConfig], base: RunConfig, row: Part, column: Part, conditional: bool) -> RunConfig:
     """Return a recipe with both parts, and what these need: an objective its terms, encoder and codes, a term its loss.
 
-    What an objective needs is that of the recipe that uses it with the fewest terms.
+    What an objective needs is that of the recipe that uses it with the fewest terms; a discriminator that the recipe
+    has keeps its settings.
     """
     slots: dict[Place, Any] = dict([part_alone(*row), part_alone(*column)])
+    if column == ("discriminators", base.variant.discriminator.name):
+        slots["discriminator",] = base.variant.discriminator.model_dump()  # as it is used, such as without labels
     config = with_values(base, {("terms",): [], ("augmentations",): [], ("conditional",): conditional})
     objective = slots.get(("objective",), {"name": base.variant.objective.name})["name"]
     users = [recipe for recipe in recipes if recipe.variant.objective.name == objective] or [config]

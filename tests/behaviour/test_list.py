@@ -160,8 +160,6 @@ def test_what_recipes_combine_goes_together(reasons: dict[tuple[Part, Part], str
         kind: [value_at(recipe, place).name for slot in SLOTS[kind] for place in places_of(recipe, slot)]
         for kind in SLOTS
     }
-    if "conditioning" in recipe.discriminator.settings:  # the table is of parts with their default settings
-        parts["discriminators"] = []
     kinds = [(i, j) for j, rows in TABLES.items() for i in rows]
     pairs = [((i, row), (j, column)) for i, j in kinds for row in parts[i] for column in parts[j]]
     assert len(pairs) >= 3
