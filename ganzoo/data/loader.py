@@ -25,7 +25,7 @@ def normalize(images: Tensor) -> Tensor:
 class Loader:
     """Batches of a data set for update 0, 1, 2, ...; an epoch's last partial batch is dropped.
 
-    Of each batch only the rows of `share` are made: what one of several processes takes of it. `labelled` are the
+    Only the rows of `share` are made of each batch: what one of several processes takes. `labelled` are the
     numbers int64 [n] of the images whose labels are shown, None for all; the others have the label -1. Raises
     UsageError where `batch_size` is below 1 or above the number of images.
     """

@@ -413,7 +413,7 @@ def _class_head(run: "Run", config: RunConfig, step: int) -> ClassHead | None:
         if "classes" not in heads or getattr(objectives[config.variant.objective.name], "sees_pairs", False):
             return None
         discriminator, _, _ = load_network(run, weights="raw", step=step, role="discriminator")
-    except UsageError:  # of a plug-in that is no longer here
+    except UsageError:  # its plug-in is not installed
         return None
     return ClassHead(discriminator, config)
 

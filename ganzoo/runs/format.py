@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # a format is recognised, and most are loaded, without what t
     from ganzoo.runs.run import Run
     from ganzoo.runtime.onnxfile import Contents
 
-# Of some formats, with their defaults; an opset of None is the precision's own.
+# Options that some formats take, with their defaults; an opset of None is the precision's own.
 OPTIONS: Mapping[str, Any] = {**dataclasses.asdict(Form()), "opset": None, "noise": None, "ort_web": None}
 
 

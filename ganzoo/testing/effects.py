@@ -98,8 +98,8 @@ def _dead(trials: Trials, whose: str, contexts: Iterable[Context], keys: Sequenc
         left = [key for key in left if not outcomes[key]]
     if unknown := [key for key in left if key not in known]:
         warnings.warn(
-            f"the {whose} has settings of which no other value is known: {', '.join(unknown)}. Whether they have an "
-            "effect is not checked; a Literal of its values makes a setting one that is",
+            f"the {whose} has settings that are not checked, as no other value of them is known: {', '.join(unknown)}. "
+            "Annotate each with a Literal of its values to have it checked",
             stacklevel=3,
         )
     return [key for key in left if key in legal and not _matters_elsewhere(trials, seen, key)]

@@ -119,8 +119,8 @@ class Training:
 def prepare(config: RunConfig, images: Any = None, *, resumed: bool = False, world: World = ALONE) -> Training:
     """Load the data (or take `images` in memory) and choose the device.
 
-    Of several processes each loads all the data. Labels are hidden in what is trained on alone, and not in the data set
-    that it is evaluated with. Raises: UsageError for settings that the data or the number of processes contradict,
+    With several processes each loads all the data. Labels are hidden in what is trained on alone, and not in the data
+    set that it is evaluated with. Raises: UsageError for settings that the data or the number of processes contradict,
     FileError for data that a resumed run was not trained on, MachineError for a device that is not there.
     """
     share = world.share(config.data.batch_size)

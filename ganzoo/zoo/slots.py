@@ -80,7 +80,7 @@ def part_alone(kind: str, name: str) -> tuple[Place, Any]:
 def values_of(annotation: Any, value: Any) -> list[Any]:
     """Return values of a type: all of a few, numbers around the present one, or small ones, names of other parts.
 
-    Of free text none is made up.
+    No free text is made up.
     """
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin is Annotated:

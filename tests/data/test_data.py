@@ -555,7 +555,7 @@ def test_a_labelled_batch_is_drawn_from_the_images_that_show_their_labels(
     seen = data.Loader(numbered(count), batch_size, "cpu", seed).batch(update)[1]
     labels = loader.batch(update)[1]
     assert seen is not None
-    assert labels is not None  # of the same images, -1 where they are hidden
+    assert labels is not None  # of the same images; a hidden one is -1
     assert labels.tolist() == [label if label in shown else -1 for label in seen.tolist()]
 
 

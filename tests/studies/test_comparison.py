@@ -157,7 +157,7 @@ def test_runs_that_were_trained_elsewhere_take_part(tmp_path: Path) -> None:
 def test_a_run_that_classifies_has_its_accuracy_in_the_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Call
 ) -> None:
-    """Of a plan that names no figures, all are measured; those that are listed are measured alone."""
+    """A plan without figures measures all of them; one that lists some measures those alone."""
     monkeypatch.setattr(evaluator, "CAS_STEPS", 5)
     for variant in ("acgan", "gan"):
         train_tiny(variant, "mnist-5k", tmp_path / variant, steps=4)

@@ -183,7 +183,7 @@ def gradients_of(state: TrainingState) -> Tensor:
 
 
 def difference(one: Tensor, other: Tensor) -> float:
-    """Of vectors, relative to the second's length."""
+    """The distance of two vectors, relative to the second's length."""
     return float((one - other).norm() / other.norm())
 
 

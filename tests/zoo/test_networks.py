@@ -212,7 +212,7 @@ def test_dcgans_discriminator_halves_to_4_pixels() -> None:
 
 @pytest.mark.parametrize("name", [name for name in discriminators if "projection" in conditionings(name)])
 def test_the_labels_part_of_projected_logits_starts_at_the_scale_of_a_feature(name: str) -> None:
-    """Of vectors at N(0, 1 / D) the product with features f is normal, of variance |f|^2 / D: their mean square."""
+    """A vector at N(0, 1 / D) times features f is normal with the variance |f|^2 / D, the mean square of f."""
     classes = 2000
     network = discriminator(name, {"width": 8, "conditioning": "projection"}, classes, MNIST_SHAPE)
     network.build_heads({"features": None})  # type: ignore[operator]

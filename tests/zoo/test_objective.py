@@ -398,7 +398,7 @@ def test_a_term_of_the_generator_is_due_by_the_generators_updates() -> None:
 
 
 def test_the_generator_learns_from_the_share_of_its_images_that_look_most_real() -> None:
-    """Of 6 images the best half: their logits alone are in the loss, each with the real one of its place."""
+    """The loss is of the better three of 6 images, each with the real one at its place."""
     for name in ("non-saturating", "relativistic-pairing"):
         whole = objective(name, num_classes=None)
         half = Adversarial(

@@ -259,8 +259,8 @@ def label_embedding(num_classes: int | None, dim: int) -> nn.Embedding | None:
 def projection_embedding(num_classes: int | None, dim: int) -> nn.Embedding | None:
     """Learned vectors that features [N, dim] are projected on, or None for an unconditional network.
 
-    They start at N(0, 1 / dim), so that the label's part of the logits starts at the scale of one feature. Of vectors
-    at N(0, 1) it would be sqrt(dim) times as large, and drown the rest.
+    They start at N(0, 1 / dim), so that the label's part of the logits starts at the scale of one feature. With
+    vectors at N(0, 1) it would be sqrt(dim) times as large, and drown the rest.
     """
     embedding = label_embedding(num_classes, dim)
     if embedding is not None:
@@ -280,6 +280,11 @@ def embed(embedding: nn.Embedding, labels: Tensor | None) -> Tensor:
 def with_labels(x: Tensor, embedding: nn.Embedding | None, labels: Tensor | None) -> Tensor:
     """[N, D] -> [N, D + E], the labels' vectors beside the values; unchanged in an unconditional network."""
     return x if embedding is None else torch.cat([x, embed(embedding, labels)], dim=1)
+
+
+def label_plane(image_shape: ImageShape, num_classes: int | None, conditioning: str | None) -> nn.Embedding | None:
+    """Make learned planes for labels [num_classes, H * W] if the conditioning is `concat`, else None."""
+    return label_embedding(num_classes if conditioning == "concat" else None, math.prod(image_shape[1:]))
 
 
 def with_plane(images: Tensor, embedding: nn.Embedding | None, labels: Tensor | None) -> Tensor:

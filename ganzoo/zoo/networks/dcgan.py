@@ -19,6 +19,7 @@ from ganzoo.zoo.networks.common import (
     Output,
     channels_at,
     label_embedding,
+    label_plane,
     pyramid,
     with_labels,
     with_plane,
@@ -92,9 +93,11 @@ class DCGANDiscriminator(LinearHeads):
         super().__init__(spectral_norm=spectral_norm, minibatch_std=minibatch_std)
         size = image_shape[1:]
         halved = pyramid(*size, smallest=smallest)[:-1]
-        concat = num_classes is not None and conditioning == "concat"
-        self.concat = label_embedding(num_classes, math.prod(size)) if concat else None
-        channels = [image_shape[0] + concat, *(channels_at(width, stage + 1) for stage in range(len(halved)))]
+        self.concat = label_plane(image_shape, num_classes, conditioning)
+        channels = [
+            image_shape[0] + (self.concat is not None),
+            *(channels_at(width, stage + 1) for stage in range(len(halved))),
+        ]
         layers: list[nn.Module] = []
         for stage, (fan_in, fan_out) in enumerate(pairwise(channels)):
             normed = norm is not None and stage > 0  # none at the images themselves, as in the paper

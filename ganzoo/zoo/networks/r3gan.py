@@ -21,6 +21,7 @@ from ganzoo.zoo.networks.common import (
     Output,
     channels_at,
     label_embedding,
+    label_plane,
     pyramid,
     with_labels,
     with_plane,
@@ -150,11 +151,10 @@ class R3GANDiscriminator(LinearHeads):
     ) -> None:
         super().__init__(spectral_norm=spectral_norm, minibatch_std=minibatch_std)
         sizes = pyramid(*image_shape[1:], smallest=4)
-        concat = num_classes is not None and conditioning == "concat"
-        self.concat = label_embedding(num_classes, math.prod(image_shape[1:])) if concat else None
+        self.concat = label_plane(image_shape, num_classes, conditioning)
         channels = [channels_at(width, stage) for stage in range(len(sizes))]
         shape = {"expansion": expansion, "group_size": group_size, "blocks": blocks * len(sizes)}
-        layers: list[nn.Module] = [_started(nn.Conv2d(image_shape[0] + concat, width, 1))]
+        layers: list[nn.Module] = [_started(nn.Conv2d(image_shape[0] + (self.concat is not None), width, 1))]
         for stage in range(len(sizes)):
             if stage > 0:
                 layers.append(_halved(channels[stage - 1], channels[stage]))

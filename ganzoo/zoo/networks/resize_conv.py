@@ -19,6 +19,7 @@ from ganzoo.zoo.networks.common import (
     LinearHeads,
     Output,
     label_embedding,
+    label_plane,
     with_labels,
     with_plane,
 )
@@ -94,9 +95,8 @@ class ResizeConvDiscriminator(LinearHeads):
         super().__init__(spectral_norm=spectral_norm, minibatch_std=minibatch_std)
         size = image_shape[1:]
         stages = min(stages, (min(size) - 1).bit_length())
-        concat = num_classes is not None and conditioning == "concat"
-        self.concat = label_embedding(num_classes, math.prod(size)) if concat else None
-        channels = [image_shape[0] + concat, *(width << stage for stage in range(stages))]
+        self.concat = label_plane(image_shape, num_classes, conditioning)
+        channels = [image_shape[0] + (self.concat is not None), *(width << stage for stage in range(stages))]
         layers: list[nn.Module] = []
         for stage, (fan_in, fan_out) in enumerate(pairwise(channels)):
             if downsampling == "pool":

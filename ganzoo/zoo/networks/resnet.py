@@ -23,6 +23,7 @@ from ganzoo.zoo.networks.common import (
     channels_at,
     embed,
     label_embedding,
+    label_plane,
     normalise_spectrally,
     pyramid,
     with_labels,
@@ -190,9 +191,11 @@ class ResNetDiscriminator(LinearHeads):
     ) -> None:
         super().__init__(spectral_norm=spectral_norm, minibatch_std=minibatch_std)
         sizes = pyramid(*image_shape[1:], smallest=4)
-        concat = num_classes is not None and conditioning == "concat"
-        self.concat = label_embedding(num_classes, math.prod(image_shape[1:])) if concat else None
-        channels = [image_shape[0] + concat, *(channels_at(width, stage) for stage in range(len(sizes)))]
+        self.concat = label_plane(image_shape, num_classes, conditioning)
+        channels = [
+            image_shape[0] + (self.concat is not None),
+            *(channels_at(width, stage) for stage in range(len(sizes))),
+        ]
         layers: list[nn.Module] = [
             DownBlock(channels[i], channels[i + 1], first=i == 0, halve=i + 1 < len(sizes)) for i in range(len(sizes))
         ]

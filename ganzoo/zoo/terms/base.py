@@ -74,7 +74,7 @@ class Term:
     heads: tuple[str | tuple[str, int], ...] = ()
     shares_heads: bool = False  # whether both players train those heads
     needs_real: bool = False  # whether it reads the outputs on real images in the generator's turn
-    needs_labels: bool = False  # whether it reads the real images' labels: -1 where they are hidden
+    needs_labels: bool = False  # whether it reads the real images' labels; a hidden one is -1
     needs_labelled: bool = False  # whether it reads a batch of labelled images, beside the real ones
     needs_fake_labels: bool = False  # whether it reads the labels that the generator was asked for
     needs_loss: str | None = None  # the one loss that it makes sense with
