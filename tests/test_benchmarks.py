@@ -317,7 +317,7 @@ def test_variants_are_trained_and_written_where_they_are_read(
     assert again["cgan", 1] == rows[1]
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_what_was_finished_is_kept_where_it_is_stopped(tmp_path: Path, judged: Path) -> None:
     result = tmp_path / "trial.json"
     command = [sys.executable, str(BENCHMARKS / "variants.py"), "--variants", "began,bigan", "--minutes", "0.005"]

@@ -248,7 +248,7 @@ class Scaled:
         return -self.scale * fake.mean()
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_a_setting_that_changes_nothing() -> None:
     losses.register("scaled")(Scaled)
     with pytest.raises(

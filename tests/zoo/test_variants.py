@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import Images, narrow, tensors_of, train_tiny
+from conftest import Images, game_kind, narrow, one_of_each, tensors_of, train_tiny
 from PIL import Image
 
 from ganzoo.config import assemble
@@ -42,9 +42,13 @@ def test_each_variant_keeps_the_rules(name: str) -> None:
     check_variant(name, rules=[rule for rule in RULES if rule not in SLOW_RULES])
 
 
-@pytest.mark.slow
+KINDS = one_of_each(game_kind)
+
+
 @pytest.mark.parametrize("rule", SLOW_RULES)
-@pytest.mark.parametrize("name", variants.names())
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in KINDS else pytest.mark.full) for name in variants]
+)
 def test_each_variant_keeps_the_slow_rules(name: str, rule: str) -> None:
     check_variant(name, rules=[rule])
 
