@@ -1,7 +1,7 @@
 # `make demo` draws digits, `make check` checks an edit, `make test` checks everything. Each sets itself up in .venv.
 # `make check` leaves out the tests that are marked slow and those of tests/behaviour, and gives each process one
-# thread, so that two processes do not compete for two cores. `make test-full` adds each variant in each size and form
-# (half an hour). `make web-runtime` fetches what the browser tests run on; without it they are skipped.
+# thread, so that two processes do not compete for two cores. `make test-full` adds each kind of generator in each size
+# and form, the slow rules of all variants, and 300 combinations. `make web-runtime` fetches what the browser tests run on; without it they are skipped.
 
 PYTHON ?= python3
 VENV ?= .venv
