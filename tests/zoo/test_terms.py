@@ -250,6 +250,23 @@ def test_consistency_is_the_squared_change_of_logits_by_an_augmentation() -> Non
     assert not term("consistency").judges_others  # generated images are left out by default
 
 
+def test_consistency_of_classes_is_the_squared_change_of_their_probabilities() -> None:
+    """Instance noise on logits of classes that are an image's own pixels, so that they change by the noise itself."""
+    made = term("consistency", weight=0.0, class_weight=5.0, augmentation="instance-noise")
+    assert made.heads == ("classes",)
+    assert term("consistency").heads == ()
+    real, noise = random(N, 1, 2, 2), random(N, 1, 2, 2, seed=1)
+
+    def judge(x: Tensor, labels: Tensor | None = None) -> Output:
+        return Output(logits=torch.zeros(N), classes=x.flatten(1))
+
+    seen = turn(real_classes=real.flatten(1))
+    changed = Noise({"consistency real noise": noise})
+    seen = replace(seen, batch=replace(seen.batch, real=real, noise=changed), discriminator=judge)
+    before, after = (x / x.sum(1, keepdim=True) for x in (real.flatten(1).exp(), (real + 0.1 * noise).flatten(1).exp()))
+    assert value_of(made, seen) == pytest.approx(5 * (before - after).square().sum(1).mean().item(), rel=1e-4)
+
+
 def test_consistency_takes_no_augmentation_with_state() -> None:
     class Adaptive(Augmentation, nn.Module):
         def __init__(self) -> None:

@@ -12,7 +12,7 @@ from ganzoo import registry
 from ganzoo.config import settings_of
 from ganzoo.errors import UsageError
 from ganzoo.zoo.batch import Draw
-from ganzoo.zoo.networks.common import logits_of
+from ganzoo.zoo.networks.common import Output, as_output
 from ganzoo.zoo.terms.base import Term, Turn
 
 
@@ -21,16 +21,22 @@ from ganzoo.zoo.terms.base import Term, Turn
 class Consistency(Term):
     """Logits do not change with an augmentation T of the images: of real ones (CR), and of generated ones too (bCR).
 
+    With a `class_weight` the class head's probabilities of real images do not change either, which needs no labels
+    (Laine & Aila 2017, arXiv:1610.02242, algorithm 1): what a few labels teach then reaches the other images.
     `augmentation` is the name of a registered one without state, which is taken with its default settings.
     """
 
     weight: NonNegativeFloat = 10.0
     fake_weight: NonNegativeFloat = 0.0  # 10 in the paper on bCR
+    class_weight: NonNegativeFloat = 0.0
     augmentation: str = "translation"
     every: PositiveInt = 1
 
     term = "consistency"
-    equation = r"L_D \mathrel{+}= w \, E[(D(x) - D(T(x)))^2] + w_f \, E[(D(G(z)) - D(T(G(z))))^2]"
+    equation = (
+        r"L_D \mathrel{+}= w \, E[(D(x) - D(T(x)))^2] + w_f \, E[(D(G(z)) - D(T(G(z))))^2]"
+        r" + w_c \, E[\lVert p(c | x) - p(c | T(x)) \rVert^2]"
+    )
 
     @cached_property
     def change(self) -> Any:
@@ -49,21 +55,34 @@ class Consistency(Term):
             f"consistency {half} {key}": draw for half in ("real", "fake") for key, draw in self.change.noise.items()
         }
 
+    @property
+    def heads(self) -> tuple[str, ...]:  # type: ignore[override]  # it depends on the weight
+        return ("classes",) if _counts(self.class_weight) else ()
+
     def __call__(self, turn: Turn) -> Tensor:
-        value = self.weight * self._change(turn, "real", turn.batch.real, turn.batch.labels, turn.real_output.logits)
+        value = self._change(turn, "real", turn.batch.real, turn.batch.labels, turn.real_output)
         if self.judges_others:
             fake, labels = turn.drawn["fake"], turn.batch.fake_labels
             # Judged again, as both sides have to stand behind the same draws of the variant's augmentations.
-            before = logits_of(turn.discriminator(fake, labels))
-            value = value + self.fake_weight * self._change(turn, "fake", fake, labels, before)
+            value = value + self._change(turn, "fake", fake, labels, as_output(turn.discriminator(fake, labels)))
         return value
 
     @property
     def judges_others(self) -> bool:  # type: ignore[override]
-        return isinstance(self.fake_weight, Tensor) or self.fake_weight > 0  # a tensor follows a schedule
+        return _counts(self.fake_weight)
 
-    def _change(self, turn: Turn, half: str, images: Tensor, labels: Tensor | None, logits: Tensor) -> Tensor:
-        """Return the mean squared change of the logits."""
+    def _change(self, turn: Turn, half: str, images: Tensor, labels: Tensor | None, before: Output) -> Tensor:
+        """Return the weighted mean squared change of the logits, and of real images' class probabilities."""
         draws = {key: turn.batch.noise[f"consistency {half} {key}"] for key in self.change.noise}
-        changed = logits_of(turn.discriminator(self.change(images, draws), labels))
-        return (logits - changed).square().mean()
+        after = as_output(turn.discriminator(self.change(images, draws), labels))
+        real = half == "real"
+        value = (self.weight if real else self.fake_weight) * (before.logits - after.logits).square().mean()
+        if real and self.heads:
+            moved = before["classes"].softmax(1) - after["classes"].softmax(1)
+            value = value + self.class_weight * moved.square().sum(1).mean()
+        return value
+
+
+def _counts(weight: float | Tensor) -> bool:
+    """Whether a weight is or may become more than 0: a tensor follows a schedule."""
+    return isinstance(weight, Tensor) or weight > 0
