@@ -1,7 +1,7 @@
 """SAGAN (Zhang et al. 2019, arXiv:1805.08318, section 3): self-attention, and spectral norm in both networks.
 
-`sngan`'s networks with attention at 14 pixels. One discriminator step as in the paper, and one learning rate of 0.002
-for both players in place of 0.0001 and 0.0004, as a run of minutes has few steps.
+`sngan`'s networks with attention at 14 pixels. One discriminator step as in the paper, and learning rates of 0.0005
+and 0.001 in place of 0.0001 and 0.0004, as a run of minutes has few steps.
 """
 
 from ganzoo.plugin import Adam, Spec, Variant, variants
@@ -12,8 +12,8 @@ def sagan() -> Variant:
     return Variant(
         family="network",
         generator=Spec("resnet", attention=True, spectral_norm=True),
-        discriminator=Spec("resnet", attention=True, spectral_norm=True),
+        discriminator=Spec("resnet", width=16, attention=True, spectral_norm=True),
         loss=Spec("hinge"),
-        generator_optimizer=Adam(lr=0.002, betas=(0.0, 0.99)),
-        discriminator_optimizer=Adam(lr=0.002, betas=(0.0, 0.99)),
+        generator_optimizer=Adam(lr=0.0005, betas=(0.5, 0.99)),
+        discriminator_optimizer=Adam(lr=0.001, betas=(0.5, 0.99)),
     )
