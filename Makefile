@@ -1,13 +1,15 @@
 # `make demo` draws digits, `make check` checks an edit, `make test` checks everything. Each sets itself up in .venv.
-# `make check` leaves out the tests that are marked slow and those of tests/behaviour, and gives each process one
-# thread, so that two processes do not compete for two cores. `make test-full` adds each kind of generator in each size
-# and form, the slow rules of all variants, and 300 combinations. `make web-runtime` fetches what the browser tests run on; without it they are skipped.
+# `make check` leaves out the tests that are marked slow and those of tests/behaviour. `make test-full` adds each kind of
+# generator in each size and form, the slow rules of all variants, and 300 combinations. Two processes test, and each
+# computes on one thread, as with two they compete for two cores. `make web-runtime` fetches what the browser tests run
+# on; without it they are skipped.
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 MINUTES ?= 2
-WORKERS ?= --numprocesses 2 --dist loadfile
+WORKERS ?= --numprocesses 2 --dist loadfile --no-loadscope-reorder
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(WORKERS)
 ORT_WEB := $(shell sed -n 's/^ORT_WEB = "\(.*\)"/\1/p' ganzoo/exporting/web/__init__.py)
 
 .PHONY: demo lint check test test-full web-runtime docs clean
@@ -27,13 +29,13 @@ lint: $(VENV)/dev.installed
 	$(BIN)/mypy
 
 check: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(WORKERS) -m "not slow and not full" --ignore=tests/behaviour
+	$(PYTEST) -m "not slow and not full" --ignore=tests/behaviour
 
 test: lint
-	$(BIN)/python -m pytest $(WORKERS)
+	$(PYTEST)
 
 test-full: $(VENV)/dev.installed
-	$(BIN)/python -m pytest $(WORKERS) -m "full or not full"
+	$(PYTEST) -m "full or not full"
 
 web-runtime: build/onnxruntime-web-$(ORT_WEB).tgz
 

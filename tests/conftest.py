@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,12 @@ ROOT = Path(ganzoo.__path__[0]).parent
 Call = Callable[..., tuple[int, str, str]]
 Images = tuple[NDArray[np.uint8], NDArray[np.int64]]
 PATIENCE = 600  # seconds until a process counts as hung, on however slow a machine
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that have most slow tests, so that several processes end at about the same time."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
 
 
 @pytest.fixture(scope="session")
