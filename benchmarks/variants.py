@@ -42,7 +42,10 @@ from ganzoo.zoo.build import generator_labels, image_shape
 
 GOOD = 20.0  # FID-MNIST; at and below it most digits can be read at once. Real images score 1.3
 SEEDS = 3  # of the most used variants, which are
-REPEATED = ("acgan", "cgan", "dcgan", "gan", "infogan", "wgan", "wgan-gp")
+REPEATED = (
+    "acgan", "cgan", "dcgan", "gan", "infogan", "lsgan", "projection-gan", "sngan", "wgan", "wgan-gp",
+)  # fmt: skip
+SETTINGS = {"sgan": ("data.labels_per_class=10",)}  # what shows what a variant is for
 CUT = 5  # rows of a picture, or columns if its rows are classes
 SUMMARY = "ganzoo/zoo/measured.json"
 KEPT = (
@@ -69,7 +72,7 @@ def measure(variant: str, seed: int, place: Path, minutes: float, dataset: str) 
         seeds=1,
         minutes=minutes,
         dataset=dataset,
-        settings=["train.device=cpu"],
+        settings=["train.device=cpu", *SETTINGS.get(variant, ())],
         say=print,
     )
     (row,) = results["rows"]
