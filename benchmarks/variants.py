@@ -52,6 +52,7 @@ KEPT = (
     "variant", "seed", "status", "error", "n", "figures", "floors", "verdict", "steps", "epochs", "seconds",
     "images_per_s", "generator_parameters", "discriminator_parameters", "onnx_bytes", "latency_ms", "curve",
 )  # fmt: skip
+FIXED = ("settings", "generator_parameters", "discriminator_parameters", "codes", "floors")  # the same for all seeds
 
 Json: TypeAlias = dict[str, Any]
 
@@ -63,6 +64,7 @@ def list_entries(names: Sequence[str]) -> list[tuple[str, int]]:
 
 def measure(variant: str, seed: int, place: Path, minutes: float, dataset: str) -> Json:
     """Return a variant's entry for one seed, trained and judged in `place`, which is gone on with if it was begun."""
+    settings = list(SETTINGS.get(variant, ()))
     if (place / RESULTS).exists():  # of an entry that is measured again
         place.rename(place.with_name(f"{place.name}-{time.time_ns()}"))
     results = compare(
@@ -72,11 +74,11 @@ def measure(variant: str, seed: int, place: Path, minutes: float, dataset: str) 
         seeds=1,
         minutes=minutes,
         dataset=dataset,
-        settings=["train.device=cpu", *SETTINGS.get(variant, ())],
+        settings=["train.device=cpu", *settings],
         say=print,
     )
     (row,) = results["rows"]
-    entry = {key: row[key] for key in KEPT if key in row}
+    entry = {**{key: row[key] for key in KEPT if key in row}, "settings": settings}
     if row["status"] != "done":
         return entry
     run = Run.open(place / row["run"])
@@ -107,7 +109,7 @@ def summarise(entries: Sequence[Json]) -> Json:
         **row,
         "figures": {key: spread([entry["figures"][key] for entry in done]) for key in done[0]["figures"]},
         **{key: fmean(entry[key] for entry in done) for key in ("images_per_s", "epochs", "onnx_bytes")},
-        **{key: done[0][key] for key in ("generator_parameters", "discriminator_parameters", "codes", "floors")},
+        **{key: done[0][key] for key in FIXED},
         "latency_ms": {batch: fmean(entry["latency_ms"][batch] for entry in done) for batch in done[0]["latency_ms"]},
         "minutes_to_good": minutes_to_good([entry["curve"] for entry in done]),
         "verdict": join_words([entry["verdict"]["word"] for entry in done]),

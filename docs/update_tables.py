@@ -165,7 +165,9 @@ def _figures(row: dict[str, Any] | None) -> str:
         if key in row["figures"]
     ]
     good = "never" if row["minutes_to_good"] is None else f"after {row['minutes_to_good']:.2g} minutes"
-    text = f"Measured: {', '.join(figures)}; {row['verdict']}; good {good}; {row['images_per_s']:,.0f} images/s."
+    how = "".join(f" with `--set {setting}`" for setting in row["settings"])
+    speed = f"{row['images_per_s']:,.0f} images/s"
+    text = f"Measured{how}: {', '.join(figures)}; {row['verdict']}; good {good}; {speed}."
     if not row["codes"]:
         return text
     codes = ", ".join(f"{code['value']}: {code['class']} ({code['share']:.0%})" for code in row["codes"])

@@ -213,6 +213,7 @@ def entry(seed: int, curve: dict[float, float], **changes: Any) -> dict[str, Any
         "verdict": {"word": "healthy", "sentence": "healthy"},
         "generator_parameters": 7,
         "discriminator_parameters": 5,
+        "settings": [],
         "codes": [],
         "floors": {"fid": 1.3},
         **numbers,
@@ -223,7 +224,7 @@ def entry(seed: int, curve: dict[float, float], **changes: Any) -> dict[str, Any
 
 def test_the_first_seed_of_all_comes_before_the_others_of_the_most_used(variants: ModuleType) -> None:
     assert variants.list_entries(["began", "gan"]) == [("began", 0), ("gan", 0), ("gan", 1), ("gan", 2)]
-    assert set(variants.REPEATED) <= set(registry.variants.names())
+    assert {*variants.REPEATED, *variants.SETTINGS} <= set(registry.variants.names())
 
 
 def test_a_variants_row_is_over_its_seeds(variants: ModuleType) -> None:
@@ -283,6 +284,7 @@ def test_variants_are_trained_and_written_where_they_are_read(
     monkeypatch.setattr(evaluator, "CAS_STEPS", 1)
     monkeypatch.setattr(variants, "REPEATED", ("cgan",))
     monkeypatch.setattr(variants, "SEEDS", 2)
+    monkeypatch.setattr(variants, "SETTINGS", {"gan": ("generator.width=4",)})
     words = ["--variants", "gan,cgan", "--minutes", "0.005", "--dataset", f"npz:{judged}"]
     monkeypatch.setattr(sys, "argv", ["benchmarks/variants.py", *words, "--runs", str(tree / "build" / "variants")])
     variants.main()
@@ -300,6 +302,8 @@ def test_variants_are_trained_and_written_where_they_are_read(
         assert row["discriminator_parameters"] > 0
         assert set(row["latency_ms"]) == {"1", "64"}
     assert ["label_accuracy" in row["figures"] for row in rows] == [True, True, False]
+    assert [row["settings"] for row in rows] == [[], [], ["generator.width=4"]]
+    assert rows[2]["generator_parameters"] < rows[0]["generator_parameters"] / 10
     packaged = json.loads((tree / variants.SUMMARY).read_text())
     assert packaged["about"]["minutes"] == 0.005
     assert packaged["variants"].keys() == {"gan", "cgan"}

@@ -78,6 +78,7 @@ MEASURED = {
             "onnx_bytes": 1024 * 1200,
             "generator_parameters": 300_000,
             "discriminator_parameters": 100_000,
+            "settings": ["data.labels_per_class=10"],
             "codes": [{"value": 0, "class": "seven", "share": 0.9}],
             "latency_ms": {"1": 0.0612, "64": 0.479},
             "minutes_to_good": None,
@@ -106,7 +107,8 @@ def test_what_was_measured_is_shown_beside_each_variant(tmp_path: Path, monkeypa
     assert "| 0.0612 | 0.479 | 2, 1 failed | abc1234 |" in table
     sections = {part.partition("\n")[0]: part for part in module.variant_sections().split("### ")}
     assert "![Digits drawn by the variant infogan](images/variants/infogan.png)" in sections["infogan"]
-    assert "FID-MNIST 12.00 (11.00 to 13.00) (real images 1.30)" in sections["infogan"]
+    measured = "Measured with `--set data.labels_per_class=10`: FID-MNIST 12.00 (11.00 to 13.00) (real images 1.30)"
+    assert measured in sections["infogan"]
     assert "classifier accuracy 98.77 %" in sections["infogan"]
     assert "What each value of the code mostly draws: 0: seven (90%)." in sections["infogan"]
     assert "Not measured yet" in sections["gan"]
