@@ -44,7 +44,7 @@ def variant_sections() -> str:
 def measured_table() -> str:
     """Return what benchmarks/variants.py measured, the floor first."""
     found = _results("variants")
-    floors: dict[str, float] = next((row["floors"] for row in found["variants"] if row["seeds"]), {})
+    floors = {key: value for row in found["variants"] if row["seeds"] for key, value in row["floors"].items()}
     heads = (
         "variant", *(title_of(key, "MNIST") for key in MEASURED), "verdict", "good after, minutes", "images/s",
         "parameters of G and D", "ONNX, KiB", "ms for 1 image", "ms for 64", "seeds", "revision",
