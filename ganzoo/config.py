@@ -300,7 +300,7 @@ class TrainConfig(_Value):
 
     @property
     def plain(self) -> bool:
-        """Whether everything is computed in float32, layer by layer: nothing rewritten, compiled or captured."""
+        """Return whether everything is computed in float32, layer by layer: nothing rewritten, compiled or captured."""
         return self.deterministic or self.precision == "float32"
 
 

@@ -188,7 +188,7 @@ def _evaluation(contents: "Contents") -> str:
 
 
 def _is_number(value: object) -> TypeGuard[float]:
-    """Whether it can be shown as one: an integer of JSON may be longer than any float."""
+    """Return whether it can be shown as one: an integer of JSON may be longer than any float."""
     return isinstance(value, float) or (isinstance(value, int) and abs(value) < 2**53)
 
 

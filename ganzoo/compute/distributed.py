@@ -47,7 +47,7 @@ class World:
 
     @property
     def leads(self) -> bool:
-        """Whether this is the process that writes the run and speaks."""
+        """Return whether this is the process that writes the run and speaks."""
         return self.rank == 0
 
     def share(self, batch_size: int) -> slice:

@@ -208,7 +208,7 @@ def _is_plain_conv(node: ir.Node) -> bool:
 
 
 def _can_be_packed(node: ir.Node) -> bool:
-    """Whether it is such a convolution, with an odd square kernel, and leaves height and width as they are."""
+    """Return whether it is such a convolution, with an odd square kernel, and leaves height and width as they are."""
     if not _is_plain_conv(node):
         return False
     rows, columns = _array(node.inputs[1]).shape[2:]

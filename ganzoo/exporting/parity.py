@@ -1,4 +1,4 @@
-"""Whether an exported file draws what it should: beside torch, and beside itself on another machine. No torch.
+"""Return whether an exported file draws what it should: beside torch, and beside itself on another machine. No torch.
 
 `compare` holds a file against the generator that it was made from. `probe` records some pixels in the file's metadata,
 and `check_probe` finds them again wherever the file has been taken.

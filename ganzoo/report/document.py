@@ -133,7 +133,7 @@ def percent(share: float) -> str:
 
 
 def is_number(cell: str) -> bool:
-    """Whether a cell is to be set flush right."""
+    """Return whether a cell is to be set flush right."""
     return _NUMBER.fullmatch(cell) is not None
 
 

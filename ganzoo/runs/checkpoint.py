@@ -42,7 +42,7 @@ class Checkpoint:
 
     @property
     def final(self) -> bool:
-        """Whether it was saved at the end of a budget; False for one too damaged to tell."""
+        """Return whether it was saved at the end of a budget; False for one too damaged to tell."""
         try:
             return bool(self.state()["final"])
         except (FileError, KeyError):

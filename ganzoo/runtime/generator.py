@@ -57,7 +57,7 @@ class GeneratorInfo:
 
     @property
     def conditional(self) -> bool:
-        """Whether the generator takes labels."""
+        """Return whether the generator takes labels."""
         return self.num_classes is not None
 
     @property

@@ -240,7 +240,7 @@ def _cadence(plan: Plan) -> str:
 
 
 def _is_judged(run: Run, plan: Plan) -> bool:
-    """Whether the run's evaluation.json has this plan's figures of its newest checkpoint, by its data's judge."""
+    """Return whether evaluation.json has this plan's figures of the newest checkpoint, by the judge of its data."""
     found = run.read_evaluation()
     if found is None or found.step != run.latest_checkpoint().step:
         return False
@@ -252,7 +252,7 @@ def _is_judged(run: Run, plan: Plan) -> bool:
 
 
 def _is_exported(run: Run) -> bool:
-    """Whether the run's newest checkpoint was exported already."""
+    """Return whether the run's newest checkpoint was exported already."""
     try:
         return bool(runtime.read_metadata(_onnx(run)).get("step") == run.latest_checkpoint().step)
     except FileError:

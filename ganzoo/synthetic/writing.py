@@ -271,7 +271,7 @@ class _Plan:
 
     @property
     def picks(self) -> bool:
-        """Whether images may be drawn in vain."""
+        """Return whether images may be drawn in vain."""
         return self.min_confidence is not None or (self.classes is not None and not self.conditional)
 
     def sizes(self, n: int) -> dict[str, int]:
@@ -465,7 +465,7 @@ def _array(archive: zipfile.ZipFile, name: str, descr: str, shape: tuple[int, ..
 
 
 def _is_plain(name: str) -> bool:
-    """Whether it may name a folder on any system, and is none of our files."""
+    """Return whether it may name a folder on any system, and is none of our files."""
     taken = ("", MANIFEST, CARD.casefold())
     bad = set(name) & set('/\\:*?"<>|')
     return name.isprintable() and name == name.strip(" .") and not bad and name.casefold() not in taken

@@ -399,7 +399,7 @@ def _notes(session: Session) -> list[str]:
 
 
 def _picture_epochs(config: RunConfig, batches_per_epoch: int) -> Callable[[int], bool]:
-    """Whether a picture is due at the end of an epoch; it never depends on the budget, which may grow."""
+    """Return whether a picture is due at the end of an epoch; it never depends on the budget, which may grow."""
     if config.train.sample_epochs is not None:
         return set(config.train.sample_epochs).__contains__
     cadence = max(1, round(PICTURE_UPDATES / batches_per_epoch))

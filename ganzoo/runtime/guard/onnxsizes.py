@@ -73,7 +73,7 @@ def values(model: Any, inputs: Mapping[str, tuple[int, Shape]]) -> dict[str, Val
 
 
 def is_cheap_to_fold(graph: Any, found: Mapping[str, Value]) -> bool:
-    """Whether onnxruntime may compute beforehand what depends on no input: it takes little time and memory."""
+    """Return whether onnxruntime may compute beforehand what depends on no input: it takes little time and memory."""
     constant = {tensor.name for tensor in graph.initializer} | {""}
     size = 0
     for node in graph.node:

@@ -84,5 +84,5 @@ class Consistency(Term):
 
 
 def _counts(weight: float | Tensor) -> bool:
-    """Whether a weight is or may become more than 0: a tensor follows a schedule."""
+    """Return whether a weight is or may become more than 0: a tensor follows a schedule."""
     return isinstance(weight, Tensor) or weight > 0
