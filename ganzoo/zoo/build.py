@@ -243,6 +243,14 @@ def _heads(config: RunConfig, terms: Sequence[Term]) -> dict[str, int | None]:
             if name in heads and heads[name] != size:
                 raise UsageError(f"the head '{name}' is asked for in two sizes: {heads[name]} and {size}")
             heads[name] = size
+    trained = {name for term in terms for name in head_names(term) if name not in term.untrained_heads}
+    for term in terms:
+        for name in head_names(term):
+            if name not in trained:
+                raise UsageError(
+                    f"the term '{term.term}' needs another term that trains the head '{name}', such as supervision or "
+                    "classification for classes: add it to terms"
+                )
     return heads
 
 

@@ -93,6 +93,7 @@ def test_a_run_learns_the_classes_from_two_labels_of_each(tiny_images: Images, t
     ("settings", "message"),
     [
         (["terms=[]"], "needs a term that trains the head 'classes': --set"),
+        (["terms=[{name='consistency', class_weight=1.0}]"], "needs another term that trains the head 'classes'"),
         (["conditional=true", "discriminator.conditioning=none"], "--set conditional=false"),
         (["discriminator=autoencoder", "terms=['feature-matching']"], "head 'classes'"),
     ],

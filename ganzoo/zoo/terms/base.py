@@ -72,6 +72,7 @@ class Term:
     # The discriminator's heads that it reads: `classes` and `codes` have the size of the data's classes and of the
     # variant's codes, `features` and `reconstruction` that of the network; a pair (name, size) is a head of its own.
     heads: tuple[str | tuple[str, int], ...] = ()
+    untrained_heads: tuple[str, ...] = ()  # those of them that mean nothing unless another term trains them
     shares_heads: bool = False  # whether both players train those heads
     needs_real: bool = False  # whether it reads the outputs on real images in the generator's turn
     needs_labels: bool = False  # whether it reads the real images' labels; a hidden one is -1

@@ -33,6 +33,7 @@ class Consistency(Term):
     every: PositiveInt = 1
 
     term = "consistency"
+    untrained_heads = ("classes",)
     equation = (
         r"L_D \mathrel{+}= w \, E[(D(x) - D(T(x)))^2] + w_f \, E[(D(G(z)) - D(T(G(z))))^2]"
         r" + w_c \, E[\lVert p(c | x) - p(c | T(x)) \rVert^2]"
