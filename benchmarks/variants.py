@@ -33,6 +33,7 @@ from provenance import ROOT, Record, add_trial, begin, leave
 
 from ganzoo.errors import GanzooError, UsageError
 from ganzoo.evaluation.judge import load_judge
+from ganzoo.evaluation.verdict import verdict
 from ganzoo.files import read_json, write_json
 from ganzoo.registry import variants
 from ganzoo.report.records import RESULTS
@@ -49,7 +50,7 @@ SETTINGS = {"sgan": ("data.labels_per_class=10",)}  # what shows what a variant 
 CUT = 5  # rows of a picture, or columns if its rows are classes
 SUMMARY = "ganzoo/zoo/measured.json"
 KEPT = (
-    "variant", "seed", "status", "error", "n", "figures", "floors", "verdict", "steps", "epochs", "seconds",
+    "variant", "seed", "status", "error", "n", "figures", "floors", "steps", "epochs", "seconds",
     "images_per_s", "generator_parameters", "discriminator_parameters", "onnx_bytes", "latency_ms", "curve",
 )  # fmt: skip
 FIXED = ("settings", "generator_parameters", "discriminator_parameters", "codes", "floors")  # the same for all seeds
@@ -112,7 +113,7 @@ def summarise(entries: Sequence[Json]) -> Json:
         **{key: done[0][key] for key in FIXED},
         "latency_ms": {batch: fmean(entry["latency_ms"][batch] for entry in done) for batch in done[0]["latency_ms"]},
         "minutes_to_good": minutes_to_good([entry["curve"] for entry in done]),
-        "verdict": join_words([entry["verdict"]["word"] for entry in done]),
+        "verdict": join_words([verdict(entry["figures"], entry["floors"]).word for entry in done]),
         "revision": join(entry["commit"][:7] for entry in done),
         "machine": join(f"{entry['cores']} cores of {entry['machine']}, torch {entry['torch']}" for entry in done),
     }
@@ -169,7 +170,8 @@ class Results:
                 f"{record.path} has entries of another {' and '.join(differ)}: give the same, or write to another file "
                 "with --trial FILE"
             )
-        self.entries = {(entry["variant"], entry["seed"]): entry for entry in former.get("rows", ())}
+        rows = [{key: entry[key] for key in entry if key != "verdict"} for entry in former.get("rows", ())]
+        self.entries = {(row["variant"], row["seed"]): row for row in rows}  # old ones keep a word that is not used now
 
     def is_due(self, variant: str, seed: int, *, named: bool, again: bool) -> bool:
         """Return whether an entry is to be measured: it is not there, or failed, or is asked for once more."""

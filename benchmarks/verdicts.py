@@ -3,15 +3,16 @@
     python benchmarks/verdicts.py [--dataset mnist-5k] [--draws 50] [--n 1000] [--runs DIR DIR ...]
 
 A sound generator is stood in for by training images that are bent, turned and shifted at random; each failure is
-planted in those. Runs that are named are judged too, on other latents each draw. Writes
-`benchmarks/results/verdicts.json`.
+planted in those. Runs that are named are judged too, on other latents each draw. Each case is drawn from one half of
+the training images, on which the limits of the verdict were set, and from the other, which checks them; runs are
+divided in the same way, one to each half in turn. Writes `benchmarks/results/verdicts.json`.
 """
 
 import argparse
 import math
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import fmean
@@ -20,7 +21,7 @@ from typing import Any
 import torch
 from provenance import add_trial, begin
 from torch import Tensor
-from torch.nn.functional import affine_grid, conv2d, grid_sample, interpolate
+from torch.nn.functional import affine_grid, conv2d, grid_sample, interpolate, max_pool2d, pad
 
 from ganzoo import data
 from ganzoo.data import Dataset
@@ -28,12 +29,19 @@ from ganzoo.errors import MachineError
 from ganzoo.evaluation import verdict as verdicts
 from ganzoo.evaluation.evaluator import as_subject, floors, measure, read
 from ganzoo.evaluation.judge import load_judge
+from ganzoo.evaluation.metrics import FIGURES
 from ganzoo.evaluation.reference import Reference, load_splits
 from ganzoo.runs.opening import load
 from ganzoo.seeds import derive
 
-KEYS = ("fid", "classes", "diversity", "sharpness", "memorised", "precision", "coverage", "label_accuracy")
+KEYS = tuple(key for key in FIGURES if key not in ("kid", "cas", "classifier_accuracy"))
+HALVES = ("set", "checked")
+SOUND = "no failure"  # any grade is right
+GRADES = {"far from real", *(step.word for step in verdicts.GRADES)}
 TURN, SHIFT, BEND = 10.0, 1.5, 1.0  # at most: degrees, pixels, pixels
+BLURS = (1.5, 1.0, 0.7, 0.5)  # pixels
+UNEVEN = ((0.02, 0.28), (0.03, 0.25))  # the least and the greatest share of a class
+KINDS = ("noise", "smooth noise", "blanks")
 
 Drawn = tuple[Tensor, Tensor | None]  # images uint8 [N, C, H, W], and the labels that they were asked for
 
@@ -81,6 +89,13 @@ def to_uint8(images: Tensor) -> Tensor:
     return images.round().clamp(0, 255).byte()
 
 
+def eroded(images: Tensor, width: int) -> Tensor:
+    """Return images of which strokes lose what a square of `width` pixels does not fill."""
+    before, after = (width - 1) // 2, width // 2
+    padded = pad(-images.float(), (before, after, before, after), value=0.0)
+    return to_uint8(-max_pool2d(padded, width, 1))
+
+
 def planted(train: Dataset) -> list[Case]:
     """Every failure, in the degrees that are tried, and the sound images that they are planted in."""
     assert train.labels is not None
@@ -88,8 +103,9 @@ def planted(train: Dataset) -> list[Case]:
 
     def rows(random: torch.Generator, n: int, among: Tensor | None = None) -> Tensor:
         """Rows of the training images; where some are named, with repetition."""
-        if among is None:
+        if among is None and n <= len(train):
             return torch.randperm(len(train), generator=random)[:n]
+        among = torch.arange(len(train)) if among is None else among
         return among[torch.randint(len(among), (n,), generator=random)]
 
     def sound(random: torch.Generator, n: int, among: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -100,6 +116,12 @@ def planted(train: Dataset) -> list[Case]:
         """All of `number` classes."""
         kept = torch.randperm(classes, generator=random)[:number]
         return sound(random, n, torch.nonzero(torch.isin(labels, kept)).flatten())[0], None
+
+    def uneven(random: torch.Generator, n: int, least: float, greatest: float) -> Drawn:
+        """Classes with shares from `least` to `greatest`, each by the same factor more than the one before."""
+        shares = torch.logspace(math.log2(least), math.log2(greatest), classes, base=2)
+        shares = shares[torch.randperm(classes, generator=random)]
+        return sound(random, n, torch.multinomial(shares[labels], n, replacement=True, generator=random))[0], None
 
     def few(random: torch.Generator, n: int, number: int) -> Drawn:
         """`number` images of each class, over and over."""
@@ -125,11 +147,24 @@ def planted(train: Dataset) -> list[Case]:
         images[:part] = noisy(train.images[chosen[:part]], noise, random)
         return images, labels[chosen]
 
-    def blur(random: torch.Generator, n: int, sigma: float) -> Drawn:
-        return blurred(sound(random, n)[0], sigma), None
+    def among(random: torch.Generator, n: int, share: float, kind: str) -> Drawn:
+        """A part of the images replaced by uniform noise, smooth noise or blanks; all of them keep their labels."""
+        images, asked = sound(random, n)
+        shape = (round(share * n), *train.image_shape)
+        if kind == "noise":
+            images[: shape[0]] = torch.randint(0, 256, shape, generator=random, dtype=torch.uint8)
+        elif kind == "smooth noise":
+            coarse = torch.rand(*shape[:2], 7, 7, generator=random) * 255
+            images[: shape[0]] = to_uint8(interpolate(coarse, shape[2:], mode="bicubic"))
+        else:
+            images[: shape[0]] = 0
+        return images, asked
 
-    def noise(random: torch.Generator, n: int) -> Drawn:
-        return torch.randint(0, 256, (n, *train.image_shape), generator=random, dtype=torch.uint8), None
+    def changed(random: torch.Generator, n: int, change: Callable[[Tensor], Tensor]) -> Drawn:
+        return change(sound(random, n)[0]), None
+
+    def pixel_noise(random: torch.Generator, n: int, sigma: float) -> Drawn:
+        return noisy(sound(random, n)[0], sigma, random), None
 
     def halves(random: torch.Generator, n: int) -> Drawn:
         """Half of one digit, half of another: like nothing."""
@@ -138,15 +173,24 @@ def planted(train: Dataset) -> list[Case]:
         return torch.cat([one[:, :, :middle], other[:, :, middle:]], 2), None
 
     return [
-        Case("sound images", "healthy", sound),
+        Case("sound images", SOUND, sound),
         Case("one image", "collapsed", constant),
         *(Case(f"{k} of {classes} classes", "collapsed", partial(some, number=k)) for k in (1, 5, classes - 1)),
-        *(Case(f"{k} images a class", "collapsed", partial(few, number=k)) for k in (1, 2, 5, 20)),
+        *(Case(f"{k} images per class", "collapsed", partial(few, number=k)) for k in (1, 2, 5, 20)),
+        *(
+            Case(f"classes of {a:.0%} to {b:.0%}", "unbalanced", partial(uneven, least=a, greatest=b))
+            for a, b in UNEVEN
+        ),
         *(Case(f"{s:.0%} of the labels shuffled", "label-blind", partial(shuffled, share=s)) for s in (1, 0.5, 0.3)),
         *(Case(f"training images, noise {s}", "memorising", partial(copies, noise=s)) for s in (0, 0.02, 0.05, 0.1)),
         *(Case(f"{s:.0%} training images", "memorising", partial(copies, share=s)) for s in (0.5, 0.2)),
-        *(Case(f"blur of {s} pixels", "blurred", partial(blur, sigma=s)) for s in (1.5, 1.0, 0.7, 0.5)),
-        Case("noise", "malformed", noise),
+        *(Case(f"blur of {s} pixels", "blurred", partial(changed, change=partial(blurred, sigma=s))) for s in BLURS),
+        *(Case(f"{s:.0%} {k}", "noisy", partial(among, share=s, kind=k)) for k in KINDS for s in (0.42, 0.1, 0.03)),
+        *(Case(k, "noisy", partial(among, share=1, kind=k)) for k in KINDS[:2]),
+        Case("blanks", "collapsed", partial(among, share=1, kind="blanks")),
+        *(Case(f"pixel noise {s}", "noisy", partial(pixel_noise, sigma=s)) for s in (0.3, 0.2)),
+        Case("pixel noise 0.1", "far from real", partial(pixel_noise, sigma=0.1)),
+        *(Case(f"strokes eroded by {k}", "noisy", partial(changed, change=partial(eroded, width=k))) for k in (3, 2)),
         Case("halves of two digits", "malformed", halves),
     ]
 
@@ -164,33 +208,42 @@ def others(dataset: str) -> list[Case]:
         chosen = torch.randperm(len(unseen), generator=random)[:n]
         return unseen.images[chosen], None if unseen.labels is None else unseen.labels[chosen]
 
-    return [Case("unseen images of MNIST", "healthy", draw)]
+    return [Case("unseen images of MNIST", "excellent", draw)]
 
 
 def trained(path: Path) -> Case:
     """A run's generator, on latents of its own for each draw."""
     subject = as_subject(load(path), path.name)
-    return Case(
-        f"run {path.name}",
-        "healthy",
-        lambda random, n: subject.draw(int(torch.randint(2**31, (1,), generator=random)), n),
-    )
+
+    def draw(random: torch.Generator, n: int) -> Drawn:
+        images, labels = subject.draw(int(torch.randint(2**31, (1,), generator=random)), n)
+        return images, labels if subject.conditional else None
+
+    return Case(f"run {path.name}", SOUND, draw)
 
 
-def judged(case: Case, reference: Reference, draws: int, n: int) -> dict[str, Any]:
+def half_of(train: Dataset, half: int) -> Dataset:
+    """Return each other image, from the first or the second on."""
+    assert train.labels is not None
+    return replace(train, images=train.images[half::2], labels=train.labels[half::2])
+
+
+def judged(case: Case, half: str, reference: Reference, draws: int, n: int) -> dict[str, Any]:
     """How many draws of a case got each verdict, and the range of their figures."""
     words: Counter[str] = Counter()
     figures: list[dict[str, float]] = []
     for draw in range(draws):
-        random = torch.Generator().manual_seed(derive(draw, case.name))
+        random = torch.Generator().manual_seed(derive(draw, f"{case.name}/{half}"))
         samples = read(case.draw(random, n), reference)
         keys = [key for key in KEYS if key != "label_accuracy" or samples.labels is not None]
         figures.append(measure(samples, reference, keys))
         words[verdicts.verdict(figures[-1], floors(reference, n, [0], keys)).word] += 1
+    expected = GRADES if case.expected == SOUND else {case.expected}
     return {
         "case": case.name,
+        "half": half,
         "expected": case.expected,
-        "right": words[case.expected],
+        "right": sum(words[word] for word in expected),
         "words": dict(words.most_common()),
         "figures": {
             key: [round(value, 4) for value in (min(values), fmean(values), max(values))]
@@ -203,34 +256,38 @@ def judged(case: Case, reference: Reference, draws: int, n: int) -> dict[str, An
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", default="mnist-5k")
-    parser.add_argument("--draws", type=int, default=50)
+    parser.add_argument("--draws", type=int, default=25, help="of each case, from each half")
     parser.add_argument("--n", type=int, default=1000)
-    parser.add_argument("--runs", type=Path, nargs="*", default=[], help="runs that are taken for healthy")
+    parser.add_argument("--runs", type=Path, nargs="*", default=[], help="runs that are taken for sound")
     parser.add_argument("--only", default="", help="cases with this in their name")
     add_trial(parser)
     arguments = parser.parse_args()
     record = begin("verdicts", arguments.trial)
     splits = load_splits(arguments.dataset)
     reference = Reference(load_judge(splits.train.source), splits)
-    cases = [*planted(splits.train), *others(splits.train.source), *map(trained, arguments.runs)]
+    both = zip(*(planted(half_of(splits.train, half)) for half in range(len(HALVES))), strict=True)
+    cases = [(case, half) for pair in both for case, half in zip(pair, HALVES, strict=True)]
+    cases += [(case, HALVES[1]) for case in others(splits.train.source)]
+    cases += [(trained(path), HALVES[i % 2]) for i, path in enumerate(arguments.runs)]
     rows = []
-    for case in cases:
+    for case, half in cases:
         if arguments.only in case.name:
-            rows.append(judged(case, reference, arguments.draws, arguments.n))
+            rows.append(judged(case, half, reference, arguments.draws, arguments.n))
             shown = ", ".join(f"{word} {count}" for word, count in rows[-1]["words"].items())
-            print(
-                f"{case.name:<30}{case.expected:<12}{rows[-1]['right']:>3} of {arguments.draws}   {shown}", flush=True
-            )
-    found = {
-        "dataset": splits.train.source,
-        "judge": reference.judge.describe(),
-        "n": arguments.n,
-        "draws": arguments.draws,
-        "thresholds": {name.lower(): value for name, value in vars(verdicts).items() if isinstance(value, float)},
-        "floors": floors(reference, arguments.n, [0], KEYS),
-        "rows": rows,
-    }
-    record.write(found)
+            found = f"{rows[-1]['right']:>3} of {arguments.draws}"
+            print(f"{case.name:<30}{half:<9}{case.expected:<12}{found}   {shown}", flush=True)
+    limits = {name.lower(): value for name, value in vars(verdicts).items() if isinstance(value, float)}
+    record.write(
+        {
+            "dataset": splits.train.source,
+            "judge": reference.judge.describe().to_json(),
+            "n": arguments.n,
+            "draws": arguments.draws,
+            "thresholds": limits | {step.word: asdict(step) for step in verdicts.GRADES},
+            "floors": floors(reference, arguments.n, [0], KEYS),
+            "rows": rows,
+        }
+    )
 
 
 if __name__ == "__main__":

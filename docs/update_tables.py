@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from statistics import fmean
@@ -10,6 +11,7 @@ from typing import Any
 from ganzoo.config import Code, Spec, Variant
 from ganzoo.evaluation.judge import MNIST_SOURCES, load_judge
 from ganzoo.evaluation.metrics import FIGURES, title_of
+from ganzoo.evaluation.verdict import GRADES
 from ganzoo.registry import Registry, augmentations, formats, losses, objectives, terms, variants
 from ganzoo.runtime.forms import LAYOUTS, PRECISIONS
 
@@ -190,15 +192,36 @@ def peers_table() -> str:
     return _with_source(lines, found)
 
 
+def grades_table() -> str:
+    """Return what a generator without a failure has to reach for each grade."""
+    lines = [
+        "| grade | FID, times that of real images | coverage, share of theirs | density, share of theirs |",
+        "|---|---|---|---|",
+    ]
+    for step in GRADES:
+        lines.append(f"| {step.word} | at most {step.fid:g} | at least {step.coverage:g} | at least {step.density:g} |")
+    return "\n".join([*lines, "| far from real | otherwise | | |"])
+
+
 def verdicts_table() -> str:
     """Return what benchmarks/verdicts.py found: each case, and how often it got the expected verdict."""
     found = _results("verdicts")
-    rows = [
-        f"| {row['case']} | {row['expected']} | {row['right']} of {found['draws']} | {_words(row['words'])} |"
-        for row in found["rows"]
+    cases: dict[str, dict[str, Any]] = {row["case"]: {} for row in found["rows"]}
+    for row in found["rows"]:
+        cases[row["case"]][row["half"]] = row
+    lines = [
+        f"| drawn, {found['n']} images of {found['dataset']} | expected | limits set on | checked on | verdicts |",
+        "|---|---|---|---|---|",
     ]
-    heads = f"| drawn, {found['n']} images of {found['dataset']} | expected | found | verdicts |"
-    return _with_source([heads, "|---|---|---|---|", *rows], found)
+    for case, halves in cases.items():
+        right = [
+            f"{halves[half]['right']} of {found['draws']}" if half in halves else "" for half in ("set", "checked")
+        ]
+        words: Counter[str] = Counter()
+        for row in halves.values():
+            words.update(row["words"])
+        lines.append(f"| {case} | {next(iter(halves.values()))['expected']} | {' | '.join(right)} | {_words(words)} |")
+    return _with_source(lines, found)
 
 
 def augmentation_table() -> str:
@@ -616,6 +639,7 @@ TABLES = {
     "variant_sections": variant_sections,
     "measured": measured_table,
     "peers": peers_table,
+    "grades": grades_table,
     "verdicts": verdicts_table,
     "augmentation": augmentation_table,
     "speed": speed_table,

@@ -208,14 +208,13 @@ def entry(seed: int, curve: dict[float, float], **changes: Any) -> dict[str, Any
         "variant": "gan",
         "seed": seed,
         "status": "done",
-        "figures": {"fid": list(curve.values())[-1], "coverage": 0.5},
+        "figures": {"fid": list(curve.values())[-1], "coverage": 0.9},
         "curve": [{"seconds": seconds, "fid": fid} for seconds, fid in curve.items()],
-        "verdict": {"word": "healthy", "sentence": "healthy"},
         "generator_parameters": 7,
         "discriminator_parameters": 5,
         "settings": [],
         "codes": [],
-        "floors": {"fid": 1.3},
+        "floors": {"fid": 1.3, "coverage": 0.95, "classes": 10.0},
         **numbers,
         **facts,
         **changes,
@@ -231,14 +230,14 @@ def test_a_variants_row_is_over_its_seeds(variants: ModuleType) -> None:
     entries = [
         entry(0, {30.0: 50.0, 60.0: 20.0, 90.0: 25.0}),  # good at 60 s, and worse again
         entry(1, {30.0: 19.0, 60.0: 10.0}, commit="b" * 40),
-        entry(2, {30.0: 90.0, 60.0: 40.0}, verdict={"word": "collapsed", "sentence": "collapsed"}),
+        entry(2, {30.0: 90.0, 60.0: 40.0}, figures={"fid": 40.0, "coverage": 0.8, "classes": 9.0}),
     ]
     row = variants.summarise(entries)
     assert row["figures"]["fid"] == {"mean": 25.0, "least": 10.0, "greatest": 40.0}
     assert row["minutes_to_good"] == 1.0  # of 1, 0.5 and never the one in the middle
     assert variants.minutes_to_good([one["curve"] for one in entries[1:]]) is None
     assert (row["images_per_s"], row["latency_ms"]) == (200.0, {"1": 2.0})
-    assert row["verdict"] == "healthy 2, collapsed 1"
+    assert row["verdict"] == "far from real 1, good 1, collapsed 1"
     assert row["revision"] == "aaaaaaa, bbbbbbb"
     conditions = {"minutes": 5.0, "dataset": "mnist", "good": 20.0}
     packaged = Measured.model_validate(variants.package_summary([row], conditions))  # what `ganzoo list` reads

@@ -82,7 +82,7 @@ MEASURED = {
             "codes": [{"value": 0, "class": "seven", "share": 0.9}],
             "latency_ms": {"1": 0.0612, "64": 0.479},
             "minutes_to_good": None,
-            "verdict": "healthy",
+            "verdict": "good",
             "revision": "abc1234",
             "machine": "2 cores of AMD, torch 2.13",
         },
@@ -103,7 +103,7 @@ def test_what_was_measured_is_shown_beside_each_variant(tmp_path: Path, monkeypa
     table = module.measured_table()
     assert "| real images | 1.30 | 0.946 |" in table
     assert "| `doomed` | failed: step 2: nan |" in table
-    assert "| 12.00 (11.00 to 13.00) | 0.800 |  | healthy | never | 9,000 | 300,000 + 100,000 | 1,200 |" in table
+    assert "| 12.00 (11.00 to 13.00) | 0.800 |  | good | never | 9,000 | 300,000 + 100,000 | 1,200 |" in table
     assert "| 0.0612 | 0.479 | 2, 1 failed | abc1234 |" in table
     sections = {part.partition("\n")[0]: part for part in module.variant_sections().split("### ")}
     assert "![Digits drawn by the variant infogan](images/variants/infogan.png)" in sections["infogan"]

@@ -13,12 +13,14 @@ configuration asks for goes before the rule. `benchmarks/ways.py` measures what 
 """
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from ganzoo.compute.device import NO_KERNEL, autocast, choose_matmul, choose_precision
-from ganzoo.compute.processors import available
+from ganzoo.compute.processors import available, free
 from ganzoo.config import Compute, RunConfig
 from ganzoo.zoo.build import build_objective, example_inputs
 from ganzoo.zoo.networks.common import logits_of
@@ -73,6 +75,17 @@ def round_threads(number: int) -> int:
     So one processor more or less of many does not change the bits of sums.
     """
     return 1 << max(0, number.bit_length() - 1)
+
+
+@contextmanager
+def free_threads() -> Iterator[None]:
+    """Let torch compute in no more threads than other programs leave processors free; restore their number after."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(min(threads, round_threads(max(1, free()))))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def has_convolutions(objective: Objective) -> bool:

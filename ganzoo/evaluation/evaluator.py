@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ganzoo import data
+from ganzoo.compute.rule import free_threads
 from ganzoo.config import RunConfig
 from ganzoo.data import Dataset
 from ganzoo.errors import FileError, UsageError
@@ -137,7 +138,7 @@ def evaluate(
 ) -> Evaluation:
     """Judge a run, an exported file, an .npz of images or a folder of them against its data set's test images.
 
-    A run keeps the outcome as `evaluation.json`.
+    A run keeps the outcome as `evaluation.json`. No more threads are used than other programs leave processors free.
 
     Args:
         source: a run or its directory, an exported file, a bundled generator's name, or images: an `.npz` file, a
@@ -159,9 +160,10 @@ def evaluate(
             if unknown
             else f"n is {n} and seeds {seeds}: expected at least 2 images and 1 draw"
         )
-    subject, splits = _open(source, dataset, data_dir, best)
-    judge = train_judge(splits, data_dir, say) if fit_judge else load_judge(splits.train.source, data_dir)
-    evaluation = evaluate_subject(subject, Reference(judge, splits), n=n, seeds=seeds, figures=figures, say=say)
+    with free_threads():
+        subject, splits = _open(source, dataset, data_dir, best)
+        judge = train_judge(splits, data_dir, say) if fit_judge else load_judge(splits.train.source, data_dir)
+        evaluation = evaluate_subject(subject, Reference(judge, splits), n=n, seeds=seeds, figures=figures, say=say)
     if subject.run is not None:
         subject.run.write_evaluation(evaluation.record())
     return evaluation
@@ -283,11 +285,12 @@ def measure(samples: Samples, reference: Reference, keys: Sequence[str], seed: i
     shares = metrics.class_shares(reading.labels, classes)
     compute: dict[str, Callable[[], float]] = {
         "fid": lambda: metrics.frechet_distance(test.features, reading.features),
-        "kid": lambda: metrics.kernel_distance(test.features, reading.features, seed),
+        "kid": lambda: metrics.kernel_distance(test.features, reading.features),
         "entropy": lambda: metrics.class_entropy(shares),
         "classes": lambda: float(classes - len(metrics.classes_lost(shares, reference.real_shares))),
         "confidence": lambda: reading.probabilities.max(1).values.mean().item(),
         "diversity": lambda: metrics.diversity(reading.features, reading.labels),
+        "outliers": lambda: metrics.outliers(samples.images, reading.features, reference.limits),
         "sharpness": lambda: metrics.sharpness(samples.images),
         "memorised": lambda: metrics.memorised(samples.images, reference.splits.seen),
         "label_accuracy": lambda: reading.labels.eq(_given(samples.labels)).double().mean().item(),

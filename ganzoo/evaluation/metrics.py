@@ -4,7 +4,6 @@ Everything here is a function of tensors: features float [N, D] and probabilitie
 images uint8 [N, C, H, W], labels int64 [N]. Where torchmetrics has a metric, it does the work.
 """
 
-import warnings
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,7 +17,8 @@ COVERED = 0.1  # a class is covered where it has at least this part of its share
 COPY_RATIO = 1 / 3  # a copy is this much nearer to one training image than to the next (Yoon et al. 2023)
 MEMORY_IMAGES = 2000  # at most: how many images are compared with the whole training set, pixel by pixel
 PAIR_IMAGES = 500  # at most, a class: how many images are compared with each other
-KID_SUBSETS, KID_SUBSET_SIZE = 50, 1000
+RARE = 0.001  # what this part of the real images exceeds is the limit of what they are like
+FAR, ROUGH, FLAT = 1.5, 1.25, 0.5  # an outlier passes such a limit by this factor
 ROUNDING = 1e-3  # a squared distance below it, of pixels in [0, 1], is rounding: the images are one
 _ROWS = 500  # of a matrix of distances, computed at a time
 
@@ -102,6 +102,14 @@ FIGURES: dict[str, Figure] = {
         decimals=3,
         meaning="share of real neighbourhoods that hold a generated image (the same paper)",
     ),
+    "outliers": Figure(
+        title="outliers",
+        better="lower",
+        decimals=2,
+        percent=True,
+        meaning="share of images unlike any real one: much farther from the nearest, in features, than real images lie "
+        "apart, or much rougher, or much flatter than they are; noise and blanks are such",
+    ),
     "diversity": Figure(
         title="diversity in a class",
         better="real",
@@ -176,28 +184,29 @@ def frechet_distance(real: Tensor, fake: Tensor) -> float:
 
     metric = FrechetInceptionDistance(feature=_Given(real.shape[1]), **_ALONE)
     metric.set_dtype(torch.float64)
-    return float(_compared(metric, real, fake).clamp(min=0))
-
-
-def kernel_distance(real: Tensor, fake: Tensor, seed: int = 0) -> float:
-    """KID of two sets of features: the mean over random subsets, drawn from `seed`, by torchmetrics."""
-    load_torchvision()
-    from torchmetrics.image.kid import KernelInceptionDistance
-
-    size = min(KID_SUBSET_SIZE, len(real), len(fake))
-    with warnings.catch_warnings(action="ignore"):  # of the memory that large features would take
-        features = _Given(real.shape[1])
-        metric = KernelInceptionDistance(feature=features, subsets=KID_SUBSETS, subset_size=size, **_ALONE)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        mean, _ = _compared(metric, real, fake)
-    return float(mean)
-
-
-def _compared(metric: Any, real: Tensor, fake: Tensor) -> Any:
     metric.update(real, real=True)
     metric.update(fake, real=False)
-    return metric.compute()
+    return float(metric.compute().clamp(min=0))
+
+
+def kernel_distance(real: Tensor, fake: Tensor) -> float:
+    """KID of two sets of features [N, D] and [M, D]: the unbiased estimate over all pairs."""
+    x, y = real.double(), fake.double()
+    return _mean_within(x) + _mean_within(y) - 2 * _kernel_sum(x, y) / (len(x) * len(y))
+
+
+def _kernel(products: Tensor, dimension: int) -> Tensor:
+    return (products / dimension + 1) ** 3
+
+
+def _kernel_sum(x: Tensor, y: Tensor) -> float:
+    return sum(float(_kernel(rows @ y.T, x.shape[1]).sum()) for rows in torch.split(x, _ROWS))
+
+
+def _mean_within(x: Tensor) -> float:
+    """Return the mean of the kernel over all pairs of two different rows."""
+    of_itself = float(_kernel(x.square().sum(1), x.shape[1]).sum())
+    return (_kernel_sum(x, x) - of_itself) / (len(x) * (len(x) - 1))
 
 
 def class_shares(labels: Tensor, num_classes: int) -> Tensor:
@@ -255,12 +264,55 @@ def diversity(features: Tensor, labels: Tensor) -> float:
 
 
 def sharpness(images: Tensor) -> float:
-    """The mean over images of the Laplacian's root mean square over the standard deviation; 0 for flat images."""
+    """Return the mean over images of their roughness."""
+    return float(roughness(images).mean())
+
+
+def roughness(images: Tensor) -> Tensor:
+    """Return [N]: each image's Laplacian, its root mean square over the image's contrast; 0 for a flat image."""
     x = images.float().mean(1)  # [N, H, W]
     laplacian = x[:, :-2, 1:-1] + x[:, 2:, 1:-1] + x[:, 1:-1, :-2] + x[:, 1:-1, 2:] - 4 * x[:, 1:-1, 1:-1]
-    contrast = x.flatten(1).std(1, correction=0)
+    spread = contrast(images)
     edges = laplacian.flatten(1).square().mean(1).sqrt()
-    return float(torch.where(contrast > 0, edges / contrast.clamp(min=1e-6), 0).mean())
+    return torch.where(spread > 0, edges / spread.clamp(min=1e-6), 0)
+
+
+def contrast(images: Tensor) -> Tensor:
+    """Return [N]: the standard deviation of each image's pixels, in grey levels of 0 to 255."""
+    return images.float().mean(1).flatten(1).std(1, correction=0)
+
+
+@dataclass(frozen=True, eq=False)
+class Limits:
+    """Features of real images, and how far apart, how rough and how flat nearly all of those are."""
+
+    features: Tensor  # [N, D]
+    distance: float  # in features, to the nearest other
+    roughness: float
+    contrast: float
+
+    @classmethod
+    def of(cls, images: Tensor, features: Tensor) -> "Limits":
+        """Measure real images uint8 [N, C, H, W] with their features [N, D], at least two."""
+        return cls(
+            features,
+            distance=_quantile(_radii(features, 1), 1 - RARE),
+            roughness=_quantile(roughness(images), 1 - RARE),
+            contrast=_quantile(contrast(images), RARE),
+        )
+
+
+def _quantile(values: Tensor, share: float) -> float:
+    return float(values.kthvalue(1 + round(share * (len(values) - 1))).values)
+
+
+def outliers(images: Tensor, features: Tensor, real: Limits) -> float:
+    """Return the share of images that are much farther from the nearest real one, rougher or flatter than real ones."""
+    nearest_real = torch.cat([torch.cdist(rows, real.features).min(1).values for rows in torch.split(features, _ROWS)])
+    is_far = nearest_real > FAR * real.distance
+    is_rough = roughness(images) > ROUGH * real.roughness
+    is_flat = contrast(images) < FLAT * real.contrast
+    return (is_far | is_rough | is_flat).double().mean().item()
 
 
 def nearest(images: Tensor, others: Tensor, count: int) -> tuple[Tensor, Tensor]:

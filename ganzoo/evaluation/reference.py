@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +23,12 @@ from ganzoo import data
 from ganzoo.data import Dataset
 from ganzoo.errors import FileError, MachineError, UsageError
 from ganzoo.evaluation.judge import MNIST_SOURCES, Judge, Reading
+from ganzoo.evaluation.metrics import Limits
 from ganzoo.files import atomic_write
 from ganzoo.sealing import BLANK, is_sealed, seal
 from ganzoo.seeds import derive
 
-SCHEMA = 1
+SCHEMA = 2  # 1: KID's floor was a mean over subsets
 SAMPLE_BYTES = 500_000_000  # of images without a test split: of a larger set, a sample is looked at
 HELD_OUT = 5  # of a data set without a test split, one image in so many is held out as its test images
 
@@ -140,6 +142,11 @@ class Reference:
         labels = self.splits.train.labels
         assert labels is not None, "only labelled data have a judge"
         return torch.bincount(labels, minlength=self.judge.num_classes).double() / len(labels)
+
+    @cached_property
+    def limits(self) -> Limits:
+        """What the test images are like, so that outliers can be told."""
+        return Limits.of(self.splits.test.images, self.test.features)
 
     def keep_floors(self, floors: Mapping[str, float]) -> None:
         """Add to `floors`, here and in the cache."""

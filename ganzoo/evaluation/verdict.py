@@ -1,6 +1,7 @@
-"""The verdict: what ails a generator, in one word, with the figure that says so.
+"""The verdict: what ails a generator, in one word, or how near to real its images are; with the figure that says so.
 
-The thresholds were set by measuring planted failures and sound generators (`benchmarks/verdicts.py`).
+The limits were set by measuring planted failures and sound generators (`benchmarks/verdicts.py`). Files written before
+there were grades have the word "healthy" for a generator without a failure; it is read, and not written.
 """
 
 from collections.abc import Mapping
@@ -9,17 +10,47 @@ from typing import Literal
 
 from ganzoo.evaluation.metrics import FIGURES
 
-Word = Literal["collapsed", "label-blind", "memorising", "blurred", "malformed", "healthy"]
+Word = Literal[
+    "collapsed", "label-blind", "memorising", "blurred", "noisy", "malformed", "unbalanced",
+    "excellent", "good", "far from real", "ungraded",
+]  # fmt: skip
 
-# Shares of what real images score, below which a figure tells of a failure.
-DIVERSITY = 0.65  # every class is drawn alike; two images a class, over and over, have half
+# Failures: shares of what real images score, below which a figure tells of one.
+DIVERSITY = 0.65  # every class is drawn alike; two images per class, over and over, have half
 PRECISION = 0.6  # most images are like no real one, so that their classes mean nothing
 ALIKE = 0.7  # of precision: from here on what is drawn is real enough, and where it covers little, it is too few
 COVERAGE = 0.3  # little of what is real is drawn
+RECALL = 0.15
 LABEL_ACCURACY = 0.8
 SHARPNESS = 0.8
+ENTROPY = 0.95  # some classes are drawn far more often than others
+NOISE = 1.3  # of sharpness, above which images are noisy
+# Failures: differences from what real images score.
 MEMORISED = 0.05  # so many more copies than among real test images
+OUTLIERS = 0.01  # so many more images that are unlike any real one
 LOST_CLASSES = 0.3  # so many classes fewer than real images cover, in the mean over the draws
+
+
+@dataclass(frozen=True)
+class Grade:
+    """What a generator without a failure has to reach, in multiples of what real images score."""
+
+    word: Word
+    meaning: str
+    fid: float  # at most
+    coverage: float  # at least
+    density: float  # at least
+
+    def is_reached(self, key: str, value: float, floor: float) -> bool:
+        """Return whether a figure is good enough for this grade."""
+        limit: float = getattr(self, key) * floor
+        return value <= limit if key == "fid" else value >= limit
+
+
+GRADES = (
+    Grade("excellent", "and the images are nearly as real ones are", fid=3, coverage=0.9, density=0.8),
+    Grade("good", "and the images are near to real ones", fid=15, coverage=0.75, density=0.6),
+)
 
 
 @dataclass(frozen=True)
@@ -32,41 +63,78 @@ class Verdict:
 
 
 def verdict(figures: Mapping[str, float], floors: Mapping[str, float]) -> Verdict:
-    """The first failure that shows, from the plainest on, else healthy.
+    """Return the first failure that shows, from the plainest on, else the grade.
 
     Rules whose figure was not measured are passed over.
     """
+    return find_failure(figures, floors) or grade(figures, floors)
+
+
+def find_failure(figures: Mapping[str, float], floors: Mapping[str, float]) -> Verdict | None:
+    """Return the first failure that shows; None if there is none."""
 
     def below(key: str, share: float) -> bool:
         return key in figures and figures[key] < share * floors[key]
 
-    unreal, blurred, sparse = below("precision", PRECISION), below("sharpness", SHARPNESS), below("coverage", COVERAGE)
+    def above(key: str, margin: float) -> bool:
+        return key in figures and figures[key] > floors[key] + margin
+
+    unreal, sparse = below("precision", PRECISION), below("coverage", COVERAGE)
+    others = 1 - figures.get("outliers", 0.0)  # blanks have no sharpness at all: the others may have
+    blurred = below("sharpness", SHARPNESS * others)
+    real_enough = not below("precision", ALIKE)
+    noisy = "sharpness" in figures and figures["sharpness"] > NOISE * floors["sharpness"]
     fewer_classes = "classes" in figures and figures["classes"] < floors["classes"] - LOST_CLASSES
-    copies = figures.get("memorised", 0.0) > floors.get("memorised", 0.0) + MEMORISED
+    little, like_none = "it draws little of what real images show", "many of its images are like no real one"
     rules: tuple[tuple[bool, Word, str, str], ...] = (
         (below("diversity", DIVERSITY), "collapsed", "diversity", "the images of a class are nearly all alike"),
         (unreal and blurred, "blurred", "sharpness", "its images are less sharp than real ones"),
+        (
+            above("outliers", OUTLIERS),
+            "noisy",
+            "outliers",
+            "some of its images are noise, blank or unlike any real one",
+        ),
+        (noisy, "noisy", "sharpness", "its images are rougher than real ones"),
         (unreal, "malformed", "precision", "most of its images are like no real one"),
         (fewer_classes, "collapsed", "classes", "it has lost classes"),
-        (
-            sparse and not below("precision", ALIKE),
-            "collapsed",
-            "coverage",
-            "it draws little of what real images show",
-        ),
+        (sparse and real_enough, "collapsed", "coverage", little),
+        (below("recall", RECALL) and real_enough, "collapsed", "recall", little),
         (
             below("label_accuracy", LABEL_ACCURACY),
             "label-blind",
             "label_accuracy",
             "it often draws another class than it was asked for",
         ),
-        (copies, "memorising", "memorised", "it repeats training images"),
+        (above("memorised", MEMORISED), "memorising", "memorised", "it repeats training images"),
         (blurred, "blurred", "sharpness", "its images are less sharp than real ones"),
-        (sparse, "malformed", "coverage", "many of its images are like no real one"),
+        (sparse, "malformed", "coverage", like_none),
+        (below("entropy", ENTROPY), "unbalanced", "entropy", "it draws some classes far more often than others"),
     )
     for holds, word, key, what in rules:
         if holds:
-            shown, floor = FIGURES[key].show(figures[key]), FIGURES[key].show(floors[key])
-            return Verdict(word, key, f"{word}: {what} ({FIGURES[key].title} {shown}, real images {floor})")
-    found = next((key for key in ("fid", *figures) if key in figures), "")
-    return Verdict("healthy", found, "healthy: no failure shows in the figures measured")
+            return Verdict(word, key, f"{word}: {what} ({_beside_real(key, figures, floors)})")
+    return None
+
+
+def grade(figures: Mapping[str, float], floors: Mapping[str, float]) -> Verdict:
+    """Return the best grade that all figures reach, with the figure that keeps it from a better one."""
+    measured = [key for key in ("fid", "coverage", "density") if key in figures]
+    if not measured:
+        return Verdict("ungraded", "", "ungraded: no failure shows, and no figure was measured that grades")
+    key = measured[0]
+    for step in GRADES:
+        missed = [key for key in measured if not step.is_reached(key, figures[key], floors[key])]
+        if not missed:
+            return _graded(step.word, key, step.meaning, figures, floors)
+        key = missed[0]
+    return _graded("far from real", key, "but the images as a whole differ much from real ones", figures, floors)
+
+
+def _graded(word: Word, key: str, what: str, figures: Mapping[str, float], floors: Mapping[str, float]) -> Verdict:
+    return Verdict(word, key, f"{word}: no failure shows, {what} ({_beside_real(key, figures, floors)})")
+
+
+def _beside_real(key: str, figures: Mapping[str, float], floors: Mapping[str, float]) -> str:
+    figure = FIGURES[key]
+    return f"{figure.title} {figure.show(figures[key])}, real images {figure.show(floors[key])}"

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 import ganzoo
 from ganzoo import data
+from ganzoo.compute import rule
 from ganzoo.errors import FileError, UsageError
 from ganzoo.evaluation import evaluator, monitor
 from ganzoo.evaluation.evaluator import QUICK, evaluate, train_judge
@@ -83,7 +84,7 @@ def test_a_run_in_every_figure(place: Path, call: Call) -> None:
         assert figure["mean"] == pytest.approx(np.mean(figure["values"])), key
         assert figure["deviation"] == pytest.approx(np.std(figure["values"], ddof=1)), key
         assert len(figure["values"]) == 2
-    assert found["verdict"]["word"] != "healthy"  # three steps
+    assert found["verdict"]["word"] not in ("excellent", "good", "far from real")  # three steps
     assert found["verdict"]["sentence"].startswith(found["verdict"]["word"])
     assert found["notes"][0].endswith("though generators were trained on it too")
     assert Run.open(place / "run").evaluation() == found
@@ -225,6 +226,25 @@ def test_images_of_another_size_are_made_to_fit(tmp_path: Path) -> None:
     assert evaluate(tmp_path / "large.npz", dataset="mnist-5k", figures=["classes"]).mean("classes") == 10
 
 
+def test_no_more_threads_than_processors_are_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images, labels = digits(50)
+    np.savez(tmp_path / "real.npz", images=images, labels=labels)
+    monkeypatch.setattr(rule, "free", lambda: 3)
+    before, seen = torch.get_num_threads(), []
+
+    def say(text: str) -> None:
+        seen.append(torch.get_num_threads())
+
+    try:
+        for given in (1, 2, 4):
+            torch.set_num_threads(given)
+            evaluate(tmp_path / "real.npz", dataset="mnist-5k", figures=["label_accuracy"], say=say)
+            assert torch.get_num_threads() == given
+    finally:
+        torch.set_num_threads(before)
+    assert sorted(set(seen)) == [1, 2]  # a power of two, and not more than torch was given
+
+
 @pytest.mark.slow
 def test_real_images_score_their_floors(tmp_path: Path) -> None:
     images, labels = digits(1000)
@@ -234,7 +254,7 @@ def test_real_images_score_their_floors(tmp_path: Path) -> None:
     for key in ("entropy", "confidence", "precision", "recall", "coverage", "diversity", "sharpness", "label_accuracy"):
         assert found.mean(key) == pytest.approx(found.floors[key], rel=0.1), key
     assert found.mean("fid") < 2 * found.floors["fid"]
-    assert found.verdict.word == "healthy"
+    assert found.verdict.word == "excellent"
 
 
 @pytest.mark.slow

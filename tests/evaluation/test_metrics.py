@@ -77,8 +77,8 @@ def kernel_distance_of(real: Values, fake: Values) -> float:
 
 
 def test_the_kernel_distance_is_its_definition() -> None:
-    """As many as a subset holds: every subset is the whole set, and the mean over subsets is the estimate."""
-    real, fake = normal(60, 5).double(), 1.5 * normal(60, 5, seed=1).double() + 0.3
+    """Over all pairs of sets of two sizes, more than are multiplied at a time."""
+    real, fake = normal(metrics._ROWS + 60, 5).double(), 1.5 * normal(metrics._ROWS + 9, 5, seed=1).double() + 0.3
     assert metrics.kernel_distance(real, fake) == pytest.approx(kernel_distance_of(real.numpy(), fake.numpy()))
 
 
@@ -88,15 +88,6 @@ def test_the_kernel_distance_of_one_distribution_is_about_nothing() -> None:
     far = metrics.kernel_distance(normal(400, 8), normal(400, 8, 1) + 0.5)
     assert abs(np.mean(draws)) < far / 20
     assert min(draws) < 0 < max(draws)  # unbiased, so on both sides
-
-
-def test_the_kernel_distance_is_a_function_of_its_seed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metrics, "KID_SUBSET_SIZE", 50)
-    real, fake = normal(110, 4), normal(110, 4, 1)
-    before = torch.get_rng_state()
-    values = [metrics.kernel_distance(real, fake, seed) for seed in (0, 0, 1)]
-    assert values[0] == values[1] != values[2]
-    assert torch.equal(torch.get_rng_state(), before)
 
 
 # classes
@@ -243,6 +234,34 @@ def test_sharpness_in_numbers() -> None:
     half = torch.cat([board, torch.zeros_like(board)])
     assert metrics.sharpness(half) == pytest.approx(4, rel=1e-5)  # the mean over images
     assert metrics.sharpness(board.repeat(1, 3, 1, 1)) == pytest.approx(8, rel=1e-5)  # of the mean over colours
+
+
+# outliers
+
+
+def test_outliers_are_unlike_any_real_image() -> None:
+    """Of five hundred like the real ones none is; each way to differ is enough."""
+    real, features = blurred(shapes(500), 2).round().byte(), normal(500, 4)
+    limits = metrics.Limits.of(real, features)
+    assert metrics.outliers(blurred(shapes(500), 2).round().byte(), normal(500, 4, 1), limits) <= 0.01
+
+    def share(images: Tensor, features: Tensor) -> float:
+        return metrics.outliers(torch.cat([real[:30], images[:10]]), torch.cat([features[:30], features[:10]]), limits)
+
+    noise = torch.randint(0, 256, real.shape, generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    assert share(noise, features) == share(torch.full_like(real, 40), features) == 0.25  # rough; flat
+    assert metrics.outliers(real[:40], torch.cat([features[:30], features[:10] + 20]), limits) == 0.25  # far
+
+
+def test_limits_pass_next_to_all_real_images() -> None:
+    """Of a thousand and one the least and the greatest are passed over."""
+    images = pictures(1001)
+    limits = metrics.Limits.of(images, normal(1001, 3))
+    rough, spread = metrics.roughness(images).sort().values, metrics.contrast(images).sort().values
+    assert (limits.roughness, limits.contrast) == (float(rough[-2]), float(spread[1]))
+    distances = torch.cdist(normal(1001, 3), normal(1001, 3)).fill_diagonal_(math.inf).min(1).values.sort().values
+    assert limits.distance == pytest.approx(float(distances[-2]), rel=1e-4)
+    assert metrics.contrast(torch.tensor([[[[0, 2], [0, 2]]]], dtype=torch.uint8)).tolist() == [1.0]
 
 
 # memory
