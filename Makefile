@@ -9,7 +9,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 MINUTES ?= 2
 WORKERS ?= --numprocesses 2 --dist loadfile --no-loadscope-reorder
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(WORKERS)
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(WORKERS)
 ORT_WEB := $(shell sed -n 's/^ORT_WEB = "\(.*\)"/\1/p' ganzoo/exporting/web/__init__.py)
 
 .PHONY: demo lint check test test-full web-runtime docs clean
@@ -34,6 +34,7 @@ check: lint
 test: lint
 	$(PYTEST)
 
+test-full: WORKERS := --numprocesses 2 --dist worksteal
 test-full: $(VENV)/dev.installed
 	$(PYTEST) -m "full or not full"
 

@@ -45,9 +45,10 @@ Images = tuple[NDArray[np.uint8], NDArray[np.int64]]
 PATIENCE = 600  # seconds until a process counts as hung, on however slow a machine
 
 
+@pytest.hookimpl(trylast=True)  # only what was selected counts
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that have most slow tests, so that several processes end at about the same time."""
-    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow") or item.get_closest_marker("full"))
     items.sort(key=lambda item: -slow[item.path])
 
 

@@ -39,7 +39,7 @@ QUICK = ("fid", "entropy", "classes", "confidence", "diversity", "sharpness", "l
 LABELLED = ("label_accuracy", "cas")  # figures about the labels that images were asked for
 CLASSIFIED = "classifier_accuracy"  # the figure about the discriminator, and not about images
 NEIGHBOURHOODS = ("precision", "recall", "density", "coverage")
-CAS_STEPS = 500  # of the classification accuracy score's classifier
+CAS_STEPS, CAS_BATCH = 500, 64  # of the classification accuracy score's classifier
 
 
 @dataclass(frozen=True, eq=False)
@@ -338,7 +338,7 @@ def _classification_accuracy(samples: Samples, test: Dataset, seed: int) -> floa
     """The accuracy on real test images of a `cnn` that has seen nothing but `samples`."""
     assert test.num_classes is not None
     labels = _given(samples.labels)
-    batch_size = min(128, len(samples.images))
+    batch_size = min(CAS_BATCH, len(samples.images))
     epochs = max(1, round(CAS_STEPS / (len(samples.images) // batch_size)))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "cas"))

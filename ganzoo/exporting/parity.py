@@ -55,11 +55,13 @@ def prove(file: Generator, original: Generator, precision: Precision = PRECISION
 def check(found: Difference, precision: Precision, *, floats: bool = True) -> None:
     """Raises VerificationError for a difference beyond what is allowed; without `floats`, of bytes alone."""
     near = found.grey_levels <= precision.greatest and found.mean_grey_levels <= precision.mean
+    finer = [name for name, other in PRECISIONS.items() if other.greatest < precision.greatest]
     if not (near and (found.difference <= precision.difference or not floats)):  # also where it is not a number
         raise VerificationError(
             f"the exported generator differs from the run's by {found.difference:.1e} (at most "
             f"{precision.difference:.0e} expected), {found.grey_levels} grey levels (at most {precision.greatest}) and "
             f"{found.mean_grey_levels:.2f} in the mean (at most {precision.mean:g}), most at {found.where}"
+            + (f": take --precision {' or '.join(reversed(finer))}" if finer else "")
         )
 
 

@@ -200,7 +200,7 @@ def scheduled_parts(config: RunConfig, objective: Objective) -> list[Scheduled]:
         part = part.penalty if isinstance(part, PenaltyTerm) else part
         scheduled = settings_at(spec.settings, 0)
         for key in scheduled:
-            if not isinstance(getattr(part, key, None), float):
+            if not isinstance(getattr(part, key, None), float | Tensor):
                 raise UsageError(
                     f"'{spec.name}' keeps no number '{key}' as an attribute, which a schedule would change"
                 )
@@ -210,8 +210,16 @@ def scheduled_parts(config: RunConfig, objective: Objective) -> list[Scheduled]:
 
 
 def _part(parts: Registry[Callable[..., Any]], spec: Spec) -> Any:
-    """A term or an augmentation; what follows a schedule begins with its value at step 0."""
-    return parts[spec.name](**{**spec.settings, **settings_at(spec.settings, 0)})
+    """Return a term or an augmentation; what follows a schedule is a tensor, which begins with its value at step 0.
+
+    So a part can tell a weight that is 0 at first from one that stays 0.
+    """
+    scheduled = settings_at(spec.settings, 0)
+    part = parts[spec.name](**{**spec.settings, **scheduled})
+    for key, value in scheduled.items():
+        if isinstance(getattr(part, key, None), float):
+            object.__setattr__(part, key, torch.tensor(value, dtype=torch.float32))
+    return part
 
 
 def build_terms(config: RunConfig) -> list[Term]:
@@ -248,10 +256,17 @@ def _heads(config: RunConfig, terms: Sequence[Term]) -> dict[str, int | None]:
         for name in head_names(term):
             if name not in trained:
                 raise UsageError(
-                    f"the term '{term.term}' needs another term that trains the head '{name}', such as supervision or "
-                    "classification for classes: add it to terms"
+                    f"the term '{term.term}' needs another term that trains the head '{name}': add one of "
+                    f'{", ".join(_trainers(name))}, as in --set \'terms=["{term.term}", "{_trainers(name)[0]}"]\''
                 )
     return heads
+
+
+def _trainers(head: str) -> list[str]:
+    """Return the registered terms that read a head and train it."""
+    read = {name: getattr(registry.terms[name], "heads", ()) for name in registry.terms}
+    found = [name for name, heads in read.items() if isinstance(heads, tuple) and head in heads]
+    return found or ["a term of your own"]
 
 
 def _check_head(name: str, size: int | None, config: RunConfig, network: nn.Module, terms: Sequence[Term]) -> None:

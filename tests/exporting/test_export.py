@@ -498,6 +498,10 @@ def test_every_kind_of_generator_is_exported_in_every_form(
 ) -> None:
     run = Case(variant=variant, size=size, channels=channels).train(tmp_path / "run")
     for precision, layout in ALL_FORMS:
+        if (variant, precision) == ("r3gan", "int8"):  # near its start it draws sums of wide ranges that nearly cancel
+            with pytest.raises(VerificationError, match=r"in the mean .*: take --precision fp16 or fp32$"):
+                export(run, precision=precision, layout=layout)
+            continue
         assert_draws_the_same(run, export(run, precision=precision, layout=layout), precision, layout)
 
 

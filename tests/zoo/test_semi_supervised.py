@@ -89,6 +89,17 @@ def test_a_run_learns_the_classes_from_two_labels_of_each(tiny_images: Images, t
     assert ganzoo.load(run).sample(3).shape == (3, 8, 8, 1)
 
 
+@pytest.mark.parametrize("weight", ["weight", "fake_weight", "class_weight"])
+def test_a_weight_that_is_nothing_at_first_counts_later(weight: str, tiny_images: Images, tmp_path: Path) -> None:
+    """Heads and draws are made for it from the start."""
+    weights = {"weight": "0.0", "fake_weight": "0.0", "class_weight": "0.0", weight: "{from=0.0, to=9.0, over=3}"}
+    listed = ", ".join(f"{key}={value}" for key, value in weights.items())
+    settings = [f"terms=[{{name='supervision'}}, {{name='consistency', {listed}}}]", "train.log_every=1"]
+    run = train_tiny("dcgan", tiny_images, tmp_path / "run", steps=4, settings=settings)
+    first, *_, last = (line["d_consistency"] for line in run.metrics())
+    assert first == 0 < last
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
