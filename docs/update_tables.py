@@ -241,6 +241,21 @@ def augmentation_table() -> str:
     return _with_source(lines, found)
 
 
+def speedrun_table() -> str:
+    """Return the records of the speedrun: for each track the fastest first."""
+    found = _results("speedrun")
+    lines = ["| track | recipe | seconds | each seed | machine | commit | date |", "|---|---|---|---|---|---|---|"]
+    for row in found["records"]:
+        spread = f"{row['seconds']['mean']:.1f} ± {row['seconds']['deviation']:.1f}"
+        each = ", ".join(f"{one['seconds']:.0f}" for one in row["races"])
+        machine = f"{row['cores']} cores of {row['machine']}, torch {row['torch']}"
+        lines.append(
+            f"| {row['track']} | [{row['recipe']}](../benchmarks/speedrun/{row['recipe']}) | {spread} | {each} "
+            f"| {machine} | {row['commit'][:7]} | {row['date']} |"
+        )
+    return "\n".join(lines)
+
+
 def speed_table() -> str:
     """What benchmarks/training_speed.py measured: ours beside PyTorch-GAN at the same work, and the defaults."""
     found = _results("training_speed")
@@ -643,6 +658,7 @@ TABLES = {
     "verdicts": verdicts_table,
     "augmentation": augmentation_table,
     "speed": speed_table,
+    "speedrun_records": speedrun_table,
     "limits": limits_table,
     "anatomy": anatomy_table,
     "ways": ways_table,

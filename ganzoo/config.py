@@ -297,6 +297,7 @@ class TrainConfig(_Value):
     evaluate_every: PositiveInt | None = None  # steps; evaluating takes nothing from a budget of minutes
     evaluate_epochs: tuple[PositiveInt, ...] = Field(default=(), strict=False)
     evaluate_seconds: tuple[PositiveFloat, ...] = Field(default=(), strict=False)  # of training
+    target_fid: PositiveFloat | None = None  # at an evaluation, and at a second one on other latents: training ends
 
     @property
     def plain(self) -> bool:

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -16,6 +17,7 @@ from conftest import ended, environment, make_images, start_process, wait_until
 from PIL import Image
 
 from ganzoo import registry
+from ganzoo.compute.processors import available
 from ganzoo.errors import UsageError
 from ganzoo.evaluation import evaluator
 from ganzoo.evaluation.judge import fit_judge, judge_path
@@ -31,6 +33,7 @@ WORDS = {
     "against": ["CHECKOUT"],
     "peers": ["CHECKOUT"],
     "large_data": ["--place", "PLACE"],
+    "speedrun": ["RECIPE.toml", "--track", "mnist-3x-2cores"],
 }  # that a benchmark cannot do without
 FACTS = {"command", "machine", "cores", "torch", "commit"}
 
@@ -338,3 +341,45 @@ def test_what_was_finished_is_kept_where_it_is_stopped(tmp_path: Path, judged: P
     assert done.returncode == 0, done.stderr
     assert [row["variant"] for row in records(result)] == ["began", "bigan"]
     assert records(result)[0] == first
+
+
+RECIPE = """
+[run]
+variant = "gan"
+[variant.generator]
+name = "mlp"
+width = 4
+[variant.discriminator]
+name = "mlp"
+width = 4
+[data]
+batch_size = 8
+[train]
+steps = 6
+evaluate_every = 2
+"""
+
+
+@pytest.mark.slow
+def test_a_race_ends_at_its_target_and_is_recorded(
+    provenance: ModuleType, tree: Path, judged: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    speedrun = import_module("speedrun")
+    track = speedrun.Track(multiple=1e9, cores=available(), data=f"npz:{judged}")
+    monkeypatch.setattr(speedrun, "TRACKS", {"easy": track, "hard": replace(track, multiple=1e-9)})
+    recipe = tree / "build" / "quick.toml"
+    recipe.parent.mkdir(exist_ok=True)
+    recipe.write_text(RECIPE)
+    words = ["benchmarks/speedrun.py", str(recipe), "--seeds", "2", "--runs", str(tree / "build" / "runs"), "--track"]
+    monkeypatch.setattr(sys, "argv", [*words, "easy"])
+    speedrun.main()
+    (entry,) = json.loads((tree / "benchmarks" / "results" / "speedrun.json").read_text())["records"]
+    assert entry.keys() >= FACTS | {"date"}
+    assert [(race["seed"], race["step"]) for race in entry["races"]] == [(0, 2), (1, 2)]  # the first evaluation
+    times = [race["seconds"] for race in entry["races"]]
+    assert entry["seconds"]["mean"] == pytest.approx(sum(times) / 2, abs=0.1)
+    assert all(race["evaluated_at"] <= race["seconds"] for race in entry["races"])
+    monkeypatch.setattr(sys, "argv", [*words, "hard"])
+    with pytest.raises(SystemExit) as left:
+        speedrun.main()
+    assert left.value.code == 2

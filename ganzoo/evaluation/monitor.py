@@ -14,7 +14,7 @@ from ganzoo.runtime.generator import Generator
 
 
 class Monitor:
-    """Judges a generator in training, on the same latents each time."""
+    """Judges a generator in training, on the same latents each time unless others are asked for."""
 
     def __init__(self, dataset: Dataset, config: RunConfig) -> None:
         """Raises UsageError where the data have no judge."""
@@ -28,19 +28,27 @@ class Monitor:
         self.keys = [key for key in QUICK if key != "label_accuracy" or config.variant.conditional]
         self.floors = floors(self.reference, self.n, [0], self.keys)
 
-    def evaluate(self, generator: Generator, *, step: int, epoch: float, seconds: float) -> EvaluationLine:
+    def evaluate(
+        self, generator: Generator, *, step: int, epoch: float, seconds: float, elapsed: float | None
+    ) -> EvaluationLine:
         """Return the figures, their floors, and the classes that the generator no longer draws, by name."""
         samples = read(as_subject(generator, "").draw(0, self.n), self.reference)
         return EvaluationLine(
             step=step,
             epoch=epoch,
             seconds=seconds,
+            elapsed=elapsed,
             n=self.n,
             judge=self.reference.judge.describe(),
             figures=measure(samples, self.reference, self.keys),
             floors=self.floors,
             classes_lost=self._classes_lost(samples.reading),
         )
+
+    def confirm(self, generator: Generator, draw: int) -> float:
+        """Return the FID on other latents, those of a `draw` from 1 up."""
+        samples = read(as_subject(generator, "").draw(draw, self.n), self.reference)
+        return measure(samples, self.reference, ["fid"])["fid"]
 
     def _classes_lost(self, reading: Reading) -> tuple[str, ...]:
         judge = self.reference.judge
@@ -56,6 +64,8 @@ def describe(line: EvaluationLine) -> str:
         for key in ("fid", "classes", "label_accuracy")
         if key in line.figures
     ]
+    if line.confirmed_fid is not None:
+        parts.append(f"on other latents {FIGURES['fid'].show(line.confirmed_fid)}")
     return f"step {line.step}  {', '.join(parts)}"
 
 

@@ -48,11 +48,13 @@ class EvaluationLine(Record):
     step: int
     epoch: float
     seconds: float  # of training
+    elapsed: float | None = None  # seconds since the data were first touched, without evaluations; None once resumed
     n: int | None = None  # images
     judge: JudgeRecord
     figures: dict[str, float]
     floors: dict[str, float] = Field(default_factory=dict)
     classes_lost: tuple[str, ...] = ()
+    confirmed_fid: float | None = None  # on other latents, if the FID was at most the run's target
 
 
 class ExportRecord(Record):

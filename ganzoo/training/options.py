@@ -78,6 +78,15 @@ class Options(TypedDict, total=False):
             help="Steps between evaluations; the best checkpoint is kept.",
         ),
     ]
+    target_fid: Annotated[
+        float | None,
+        Option(
+            path="train.target_fid",
+            metavar="FID",
+            default="none",
+            help="End when an evaluation, and another one on other latents, have at most this FID.",
+        ),
+    ]
     precision: Annotated[
         str | None,
         Option(

@@ -15,7 +15,7 @@ from ganzoo.compute import processors, rule
 from ganzoo.compute.device import device_name, torch_settings
 from ganzoo.compute.distributed import ALONE, World
 from ganzoo.config import RunConfig, Variant
-from ganzoo.errors import Interrupted, MachineError
+from ganzoo.errors import Interrupted, MachineError, UsageError
 from ganzoo.evaluation.monitor import Monitor, describe, warning
 from ganzoo.runs import checkpoint
 from ganzoo.runs.opening import as_generator, preview
@@ -97,14 +97,17 @@ def start(
         state = TrainingState(
             training.config, training.device, world
         )  # first: what cannot be built leaves no directory
+        judging = time.monotonic()
         monitor = _monitor(training)
+        judging = time.monotonic() - judging
         _check_alike(training, state)
         run = _on_the_first(world, lambda: Run.create(training.config, out, device_name(training.device)))
         for text in (f"run: {run.path}", line, horizon):
             if text:
                 reporter.say(text)
         with _locked(run, world):
-            return _fit(Session(run, training, state, reporter, monitor))
+            start_up = time.monotonic() - before.time - judging
+            return _fit(Session(run, training, state, reporter, monitor, start_up))
 
 
 def resume(
@@ -165,6 +168,8 @@ def _monitor(training: Training) -> Monitor | None:
     """What evaluates the run on the way, where that was asked for."""
     train = training.config.train
     asked = train.evaluate_every or train.evaluate_epochs or train.evaluate_seconds
+    if train.target_fid is not None and not asked:
+        raise UsageError("target_fid is compared when the run is evaluated, and it never is: --evaluate-every 1000")
     return Monitor(training.dataset, training.config) if asked and training.world.leads else None
 
 
@@ -194,8 +199,15 @@ class Session:
     """One sitting at a run, and what follows a step."""
 
     def __init__(
-        self, run: Run, training: Training, state: TrainingState, progress: Progress, monitor: Monitor | None
+        self,
+        run: Run,
+        training: Training,
+        state: TrainingState,
+        progress: Progress,
+        monitor: Monitor | None,
+        start_up: float | None = None,
     ) -> None:
+        """Begin at the state's step; `start_up` is how many seconds the run took until here, None for a resumed one."""
         self.run = run
         self.training = training
         self.config = training.config
@@ -203,6 +215,7 @@ class Session:
         self.world = training.world
         self.progress = progress
         self.monitor = monitor
+        self.start_up = start_up
         self.batches = training.batches(state.objective)
         self.updates = Updates(state, self.config)
         self._picture_epochs = _picture_epochs(self.config, training.loader.batches_per_epoch)
@@ -213,6 +226,7 @@ class Session:
         alone = compute.device == "cpu" and self.world.size == 1
         self.pace = Pace(str(run.path), compute.threads, alone=alone, step=state.step, seconds=state.seconds)
         self._distance: tuple[int, float] | None = None  # step and FID of the last evaluation
+        self._reached = False  # whether the distance is the target, or less
         self.finished = False  # whether the budget was spent when all processes last agreed on it
 
     def agree(self, received: Received) -> bool:
@@ -226,8 +240,10 @@ class Session:
         return not over and not number
 
     def is_over(self) -> bool:
-        """Return whether the budget is spent."""
+        """Return whether the budget is spent, or the target reached."""
         minutes, total = self.config.train.minutes, self.training.total_steps
+        if self._reached:
+            return True
         if minutes is not None:
             return self.seconds() >= 60 * minutes
         return total is not None and self.state.step >= total
@@ -293,7 +309,15 @@ class Session:
         began, seconds = time.monotonic(), self.seconds()
         former = self.run.read_evaluations()
         generator = as_generator(self.state.ema.network, self.config, self.training.device)
-        line = self.monitor.evaluate(generator, step=step, epoch=round(epoch, 6), seconds=round(seconds, 3))
+        elapsed = None if self.start_up is None else round(seconds + self.start_up, 3)
+        line = self.monitor.evaluate(
+            generator, step=step, epoch=round(epoch, 6), seconds=round(seconds, 3), elapsed=elapsed
+        )
+        target = self.config.train.target_fid
+        if target is not None and line.figures["fid"] <= target:
+            confirmed = self.monitor.confirm(generator, draw=step)
+            line = line.model_copy(update={"confirmed_fid": confirmed})
+            self._reached = confirmed <= target
         self.run.append_evaluation(line)
         for text in (describe(line), warning(line, former)):
             if text:
@@ -328,7 +352,7 @@ class Session:
         if self.finished:
             self.picture("final.png")
             self.evaluate_at_the_end()
-            self.describe("Trained to the end of its budget.")
+            self.describe("Trained to its target." if self._reached else "Trained to the end of its budget.")
         else:
             self.describe(f"Interrupted at step {step}, and saved: `ganzoo resume` goes on from there.")
 

@@ -351,8 +351,11 @@ def source(place: Path) -> str:
     return f"npz:{place / 'halves.npz'}"
 
 
+CLOCKS = ("seconds", "elapsed")
+
+
 def lines_of(run: Run) -> list[dict[str, Any]]:
-    return [{key: value for key, value in line.items() if key != "seconds"} for line in run.evaluations()]
+    return [{key: value for key, value in line.items() if key not in CLOCKS} for line in run.evaluations()]
 
 
 @pytest.mark.usefixtures("quick")
@@ -387,6 +390,10 @@ class Scripted:
         lost = tuple(next(self.lost, ()))
         line = {**place, "judge": JUDGE, "figures": figures, "floors": floors, "classes_lost": lost}
         return EvaluationLine.model_validate(line)
+
+    def confirm(self, generator: Any, draw: int) -> float:
+        assert draw > 0
+        return next(self.distances)
 
 
 class Clock:
@@ -423,6 +430,40 @@ def test_the_best_checkpoint_is_kept_beside_the_last(
     assert (run.best_checkpoint().distance, run.latest_checkpoint().distance) == (4.0, 8.0)
     best, last = (ganzoo.load(run, best=best).sample(4) for best in (True, False))
     assert not np.array_equal(best, last)
+
+
+def test_training_ends_at_its_target_where_other_latents_confirm_it(
+    scripted: Callable[..., Clock], tiny_images: Images, tmp_path: Path
+) -> None:
+    """4.0 is confirmed by 5.5 only, and training goes on; 3.5 by 5.0, which is the target."""
+    scripted([9.0, 4.0, 5.5, 6.0, 3.5, 5.0, 1.0])
+    settings = ["train.evaluate_every=3", "train.target_fid=5.0"]
+    run = train_tiny("gan", tiny_images, tmp_path / "run", steps=30, settings=settings)
+    lines = run.evaluations()
+    assert [line["figures"]["fid"] for line in lines] == [9, 4, 6, 3.5]
+    assert [line.get("confirmed_fid") for line in lines] == [None, 5.5, None, 5.0]
+    assert run.latest_checkpoint().step == 12
+    assert run.latest_checkpoint().final
+    assert "Trained to its target" in (run.path / "README.md").read_text()
+    assert (run.samples / "final.png").exists()
+    text = monitor.describe(EvaluationLine.model_validate(lines[-1]))
+    assert text == "step 12  FID-halves 3.50 (real 0.10), classes covered 3.0 (real 3.0), on other latents 5.00"
+
+
+def test_a_target_that_is_never_looked_at_is_refused(tiny_images: Images, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"target_fid .* --evaluate-every"):
+        train_tiny("gan", tiny_images, tmp_path / "run", steps=30, settings=["train.target_fid=5.0"])
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_run_is_timed_from_its_data_on(place: Path, tmp_path: Path) -> None:
+    """Without evaluations; what a resumed run took in all is not known."""
+    run = train_tiny("cgan", source(place), tmp_path / "run", steps=5, settings=EVENTS)
+    (line,) = run.evaluations()
+    assert line["seconds"] < line["elapsed"]
+    ganzoo.resume(run, steps=10, progress=False)
+    assert run.evaluations()[-1].get("elapsed") is None
 
 
 def test_evaluating_takes_nothing_from_the_time_for_training(
