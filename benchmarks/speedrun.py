@@ -22,6 +22,7 @@ import torch
 from provenance import ROOT, Record, add_trial, begin, leave
 
 from ganzoo.compute.processors import available
+from ganzoo.config import RunConfig
 from ganzoo.errors import GanzooError, MachineError, UsageError
 from ganzoo.evaluation.evaluator import N, floors
 from ganzoo.evaluation.intervals import mean_and_deviation
@@ -29,7 +30,9 @@ from ganzoo.evaluation.judge import load_judge
 from ganzoo.evaluation.reference import Reference, load_splits
 from ganzoo.files import read_json, write_json
 from ganzoo.runs.run import Run
+from ganzoo.zoo.build import build_terms
 
+SEEDS = 5  # of a record, at least
 RIGHT = 0.98  # of the labels, on conditional tracks
 DIGITS = 1  # after the point, of seconds
 
@@ -81,16 +84,25 @@ def is_finished(place: Path) -> bool:
     return run is not None and bool(run.checkpoints()) and run.latest_checkpoint().final
 
 
+def uses_labels(config: RunConfig) -> bool:
+    """Return whether training reads the labels of the data."""
+    return config.variant.conditional or any(term.needs_labels or term.needs_labelled for term in build_terms(config))
+
+
 def race(recipe: Path, track: Track, target: float, device: str, seed: int, place: Path) -> Json:
-    """Return what one seed took. Raises: UsageError for a race that did not reach the target, or no such variant."""
+    """Return what one seed took. Raises: UsageError for a race that failed, missed the target or broke a rule."""
     if not is_finished(place):
         if place.exists():  # interrupted: its clock cannot be trusted
             place.rename(place.with_name(f"{place.name}-stopped-{time.time_ns()}"))
         given = {"train.target_fid": target, "train.seed": seed, "train.device": device}
         settings = [word for key, value in given.items() for word in ("--set", f"{key}={value}")]
         command = [sys.executable, "-m", "ganzoo_cli", "train", "--config", str(recipe), "--dataset", track.data]
-        subprocess.run([*command, *settings, "--out", str(place)], check=True)
-    line = Run.open(place).read_evaluations()[-1]
+        if code := subprocess.run([*command, *settings, "--out", str(place)], check=False).returncode:
+            raise UsageError(f"seed {seed}: training ended with exit code {code}")
+    run = Run.open(place)
+    if not track.conditional and uses_labels(run.config):
+        raise UsageError(f"{recipe} uses labels, and this track leaves them unused: take a conditional track")
+    line = run.read_evaluations()[-1]
     if line.confirmed_fid is None or max(line.confirmed_fid, line.figures["fid"]) > target:
         raise UsageError(f"seed {seed} has FID {line.figures['fid']:.2f} at its end, and the target is {target:.2f}")
     accuracy = line.figures.get("label_accuracy")
@@ -102,12 +114,12 @@ def race(recipe: Path, track: Track, target: float, device: str, seed: int, plac
     return {**found, "confirmed_fid": line.confirmed_fid, "label_accuracy": accuracy, "evaluated_at": line.seconds}
 
 
-def measure(record: Record, arguments: argparse.Namespace) -> None:
+def measure(record: Record, arguments: argparse.Namespace, device: str) -> None:
     """Race all seeds, and keep the record."""
-    if arguments.track not in TRACKS:
-        raise UsageError(f"no track '{arguments.track}' (one of {', '.join(TRACKS)})")
+    if arguments.seeds < SEEDS and not record.trial:
+        raise UsageError(f"a record is over at least {SEEDS} seeds: fewer go elsewhere, with --trial FILE")
     track = TRACKS[arguments.track]
-    device, target = take_machine(track), target_of(track)
+    target = target_of(track)
     folder = arguments.runs / record.facts["commit"] / f"{arguments.track}-{arguments.recipe.stem}"
     races = []
     for seed in range(arguments.seeds):
@@ -135,14 +147,14 @@ def measure(record: Record, arguments: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipe", type=Path, help="a TOML file, as for ganzoo train --config")
-    parser.add_argument("--track", required=True, help=", ".join(TRACKS))
-    parser.add_argument("--seeds", type=int, default=5, help="from 0 on")
+    parser.add_argument("--track", required=True, choices=TRACKS)
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="from 0 on")
     parser.add_argument("--runs", type=Path, default=ROOT / "build" / "speedrun", metavar="DIR")
     add_trial(parser)
     arguments = parser.parse_args()
-    record = begin("speedrun", arguments.trial)
     try:
-        measure(record, arguments)
+        device = take_machine(TRACKS[arguments.track])
+        measure(begin("speedrun", arguments.trial, device=device), arguments, device)
     except (GanzooError, KeyboardInterrupt) as error:
         leave(error)
 

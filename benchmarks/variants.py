@@ -170,8 +170,7 @@ class Results:
                 f"{record.path} has entries of another {' and '.join(differ)}: give the same, or write to another file "
                 "with --trial FILE"
             )
-        rows = [{key: entry[key] for key in entry if key != "verdict"} for entry in former.get("rows", ())]
-        self.entries = {(row["variant"], row["seed"]): row for row in rows}  # old ones keep a word that is not used now
+        self.entries = {(entry["variant"], entry["seed"]): entry for entry in former.get("rows", ())}
 
     def is_due(self, variant: str, seed: int, *, named: bool, again: bool) -> bool:
         """Return whether an entry is to be measured: it is not there, or failed, or is asked for once more."""

@@ -1,11 +1,11 @@
 """The verdicts on failures that were planted, and on images that have none: how many are caught, how many false alarms.
 
-    python benchmarks/verdicts.py [--dataset mnist-5k] [--draws 50] [--n 1000] [--runs DIR DIR ...]
+    python benchmarks/verdicts.py [--dataset mnist-5k] [--draws 25] [--n 1000] [--runs DIR DIR ...]
 
 A sound generator is stood in for by training images that are bent, turned and shifted at random; each failure is
 planted in those. Runs that are named are judged too, on other latents each draw. Each case is drawn from one half of
-the training images, on which the limits of the verdict were set, and from the other, which checks them; runs are
-divided in the same way, one to each half in turn. Writes `benchmarks/results/verdicts.json`.
+the training images, for setting the limits of the verdict, and from the other half, for checking them; runs go to the
+one and the other in turn. Writes `benchmarks/results/verdicts.json`.
 """
 
 import argparse

@@ -210,7 +210,7 @@ def verdicts_table() -> str:
     for row in found["rows"]:
         cases[row["case"]][row["half"]] = row
     lines = [
-        f"| drawn, {found['n']} images of {found['dataset']} | expected | limits set on | checked on | verdicts |",
+        f"| drawn, {found['n']} images of {found['dataset']} | expected | first half | second half | verdicts |",
         "|---|---|---|---|---|",
     ]
     for case, halves in cases.items():

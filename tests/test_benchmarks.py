@@ -362,24 +362,42 @@ evaluate_every = 2
 
 @pytest.mark.slow
 def test_a_race_ends_at_its_target_and_is_recorded(
-    provenance: ModuleType, tree: Path, judged: Path, monkeypatch: pytest.MonkeyPatch
+    provenance: ModuleType,
+    tree: Path,
+    judged: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     speedrun = import_module("speedrun")
+    monkeypatch.setattr(speedrun, "SEEDS", 2)
     track = speedrun.Track(multiple=1e9, cores=available(), data=f"npz:{judged}")
-    monkeypatch.setattr(speedrun, "TRACKS", {"easy": track, "hard": replace(track, multiple=1e-9)})
+    tracks = {"easy": track, "hard": replace(track, multiple=1e-9)}
+    monkeypatch.setattr(speedrun, "TRACKS", tracks)
     recipe = tree / "build" / "quick.toml"
     recipe.parent.mkdir(exist_ok=True)
     recipe.write_text(RECIPE)
-    words = ["benchmarks/speedrun.py", str(recipe), "--seeds", "2", "--runs", str(tree / "build" / "runs"), "--track"]
-    monkeypatch.setattr(sys, "argv", [*words, "easy"])
-    speedrun.main()
+
+    def run(recipe: Path, track: str, seeds: int = 2) -> None:
+        words = [str(recipe), "--track", track, "--seeds", str(seeds), "--runs", str(tree / "build" / "runs")]
+        monkeypatch.setattr(sys, "argv", ["benchmarks/speedrun.py", *words])
+        speedrun.main()
+
+    run(recipe, "easy")
     (entry,) = json.loads((tree / "benchmarks" / "results" / "speedrun.json").read_text())["records"]
     assert entry.keys() >= FACTS | {"date"}
     assert [(race["seed"], race["step"]) for race in entry["races"]] == [(0, 2), (1, 2)]  # the first evaluation
     times = [race["seconds"] for race in entry["races"]]
     assert entry["seconds"]["mean"] == pytest.approx(sum(times) / 2, abs=0.1)
     assert all(race["evaluated_at"] <= race["seconds"] for race in entry["races"])
-    monkeypatch.setattr(sys, "argv", [*words, "hard"])
-    with pytest.raises(SystemExit) as left:
-        speedrun.main()
-    assert left.value.code == 2
+    labelled = tree / "build" / "labelled.toml"
+    labelled.write_text(RECIPE.replace("[variant.generator]", "[variant]\nconditional = true\n[variant.generator]"))
+    for broken, message in (
+        ((recipe, "hard"), "seed 0 has FID"),
+        ((labelled, "easy"), "uses labels"),
+        ((tree / "none.toml", "easy"), "seed 0: training ended with exit code"),
+        ((recipe, "easy", 1), "at least 2 seeds"),
+    ):
+        with pytest.raises(SystemExit) as left:
+            run(*broken)
+        assert left.value.code == 2
+        assert message in capsys.readouterr().err

@@ -14,7 +14,7 @@ from ganzoo.runtime.generator import Generator
 
 
 class Monitor:
-    """Judges a generator in training, on the same latents each time unless others are asked for."""
+    """Judges a generator in training, on the same latents each time."""
 
     def __init__(self, dataset: Dataset, config: RunConfig) -> None:
         """Raises UsageError where the data have no judge."""

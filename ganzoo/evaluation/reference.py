@@ -28,7 +28,7 @@ from ganzoo.files import atomic_write
 from ganzoo.sealing import BLANK, is_sealed, seal
 from ganzoo.seeds import derive
 
-SCHEMA = 2  # 1: KID's floor was a mean over subsets
+SCHEMA = 2  # 1: KID's floor was a mean over subsets, and the classifier's batches were of 128
 SAMPLE_BYTES = 500_000_000  # of images without a test split: of a larger set, a sample is looked at
 HELD_OUT = 5  # of a data set without a test split, one image in so many is held out as its test images
 

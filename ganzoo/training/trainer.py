@@ -97,9 +97,9 @@ def start(
         state = TrainingState(
             training.config, training.device, world
         )  # first: what cannot be built leaves no directory
-        judging = time.monotonic()
+        began = time.monotonic()
         monitor = _monitor(training)
-        judging = time.monotonic() - judging
+        judging = time.monotonic() - began
         _check_alike(training, state)
         run = _on_the_first(world, lambda: Run.create(training.config, out, device_name(training.device)))
         for text in (f"run: {run.path}", line, horizon):

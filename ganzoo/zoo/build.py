@@ -255,18 +255,23 @@ def _heads(config: RunConfig, terms: Sequence[Term]) -> dict[str, int | None]:
     for term in terms:
         for name in head_names(term):
             if name not in trained:
+                others = ", ".join(_trainers(name)) or "of your own"
                 raise UsageError(
-                    f"the term '{term.term}' needs another term that trains the head '{name}': add one of "
-                    f'{", ".join(_trainers(name))}, as in --set \'terms=["{term.term}", "{_trainers(name)[0]}"]\''
+                    f"the term '{term.term}' needs another term that trains the head '{name}' ({others}): "
+                    "--set 'terms=[...]' with both"
                 )
     return heads
 
 
 def _trainers(head: str) -> list[str]:
     """Return the registered terms that read a head and train it."""
-    read = {name: getattr(registry.terms[name], "heads", ()) for name in registry.terms}
-    found = [name for name, heads in read.items() if isinstance(heads, tuple) and head in heads]
-    return found or ["a term of your own"]
+    made = {name: registry.terms[name] for name in registry.terms}
+    read = {name: getattr(term, "heads", ()) for name, term in made.items()}
+    return [
+        name
+        for name, heads in read.items()
+        if isinstance(heads, tuple) and head in heads and head not in getattr(made[name], "untrained_heads", ())
+    ]
 
 
 def _check_head(name: str, size: int | None, config: RunConfig, network: nn.Module, terms: Sequence[Term]) -> None:

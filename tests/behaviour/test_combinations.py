@@ -19,7 +19,10 @@ from ganzoo.zoo.build import build_objective
 from ganzoo.zoo.slots import SLOTS, part_alone, values_of, with_values
 
 TRIALS = Trials()
-NARROW = (4, 8, 16)  # widths
+USABLE = {
+    "width": (4, 8, 16),  # wide and deep, a file would be too large to be opened
+    "lr": (1e-4, 1e-3, 0.01),  # two steps of 0.5 make weights whose products no two libraries round alike
+}
 MOST = {"terms": 3, "augmentations": 2}  # parts in a list
 SCHEDULED = ("terms", "augmentations", "optimizers")  # kinds of parts whose numbers may follow a schedule
 SIMPLE = {  # fields of the variant that are no parts
@@ -40,8 +43,8 @@ def draw_part(draw: Draw, kind: str) -> Any:
     table = table[0] if isinstance(table, list) else table
     for key, field in settings_of(REGISTRIES[kind][name]).model_fields.items():
         values = values_of(field.annotation, None if field.is_required() else field.default)
-        if key == "width":  # wide and deep, a file would be too large to be opened
-            table[key] = draw(st.sampled_from(NARROW))
+        if key in USABLE:
+            table[key] = draw(st.sampled_from(USABLE[key]))
         elif values and draw(st.integers(0, 2)) == 0:
             table[key] = draw(st.sampled_from(values))
         if kind in SCHEDULED and isinstance(field.default, float) and draw(st.integers(0, 7)) == 0:

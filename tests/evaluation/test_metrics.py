@@ -240,7 +240,7 @@ def test_sharpness_in_numbers() -> None:
 
 
 def test_outliers_are_unlike_any_real_image() -> None:
-    """Of five hundred like the real ones none is; each way to differ is enough."""
+    """Images like the real ones are none; roughness, flatness or distance alone makes an image one."""
     real, features = blurred(shapes(500), 2).round().byte(), normal(500, 4)
     limits = metrics.Limits.of(real, features)
     assert metrics.outliers(blurred(shapes(500), 2).round().byte(), normal(500, 4, 1), limits) <= 0.01
@@ -254,7 +254,7 @@ def test_outliers_are_unlike_any_real_image() -> None:
 
 
 def test_limits_pass_next_to_all_real_images() -> None:
-    """Of a thousand and one the least and the greatest are passed over."""
+    """The limits of 1,001 images leave out the one least or greatest image."""
     images = pictures(1001)
     limits = metrics.Limits.of(images, normal(1001, 3))
     rough, spread = metrics.roughness(images).sort().values, metrics.contrast(images).sort().values
