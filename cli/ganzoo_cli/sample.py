@@ -1,5 +1,6 @@
 """`ganzoo sample`"""
 
+import re
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 DEFAULT_N = 64
 LINE_EVERY = 10_000  # images drawn, where there is no terminal
+NUMBERS = re.compile(r"(\d{1,30})(?:-(\d{1,30}))?")  # one class, or a range of them
 MAX_CLASSES = 1_000_000  # more than any variant has: what is beyond is out of range all the same
 
 
@@ -40,7 +42,8 @@ def sample(
         typer.Option(
             metavar="LABELS",
             show_default="all, balanced",
-            help="Classes to draw in turn, such as 0,1,2 or 0-9 (conditional variants); N is a multiple of them.",
+            help="Classes to draw in turn, by number or name, such as 0,1,2 or 0-9 or cat,dog (conditional variants); "
+            "N is a multiple of them.",
         ),
     ] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="The same seed draws the same images.")] = 0,
@@ -111,10 +114,11 @@ def sample(
         return
     out = out or "samples.png"
     generator = _load_foreign(source) if model is None else _load(model, best)
-    count, wanted = _wanted(n, labels)
+    chosen = None if labels is None else _classes(labels, generator)
+    count, wanted = _wanted(n, labels, chosen)
     drawn = generator.labels_for(count, wanted)
     images = generator.sample(count, labels=wanted, seed=seed)
-    _save(out, images, drawn, columns=_columns(labels, generator))
+    _save(out, images, drawn, columns=_columns(chosen, generator))
     if as_json:
         print_json({"out": out, "images": count, "shape": list(images.shape[1:]), "seed": seed})
     else:
@@ -195,39 +199,44 @@ def _tell(manifest: dict[str, Any], out: str, as_json: bool) -> None:
     say(f"{manifest['kept']} images: {out}; {labels}")
 
 
-def _wanted(n: int | None, labels: str | None) -> tuple[int, list[int] | None]:
+def _wanted(n: int | None, labels: str | None, classes: list[int] | None) -> tuple[int, list[int] | None]:
     """How many images, and the label of each."""
     from ganzoo.errors import UsageError
 
-    if labels is None:
+    if classes is None:
         return DEFAULT_N if n is None else n, None
-    classes = _classes(labels)
     count = len(classes) if n is None else n
     if count % len(classes):
         raise UsageError(f"-n {count} is not a multiple of the {len(classes)} labels in --labels {labels}")
     return count, classes * (count // len(classes))
 
 
-def _classes(text: str) -> list[int]:
-    """0,2,5-7 -> [0, 2, 5, 6, 7]"""
-    from ganzoo.errors import UsageError
+def _classes(text: str, generator: "Generator") -> list[int]:
+    """Return the classes that `0,2,5-7` or `cat,dog` stands for: whole numbers are numbers of classes, words names.
 
+    A number that no class has is the name of one if a class is called so.
+    """
+    from ganzoo.runtime.labels import label_number
+
+    count, names = generator.info.num_classes, generator.info.class_names
+    if count is None:
+        return [0]  # is refused, with the reason, when images are drawn
+    if names is not None and text in names and not text.isdecimal():
+        return [names.index(text)]  # a name may have a comma in it
     classes: list[int] = []
-    try:
-        for part in text.split(","):
-            first, dash, last = part.strip().partition("-")
-            start, stop = int(first), int(last if dash else first)
-            classes += range(start, min(stop, start + MAX_CLASSES) + 1)
-    except ValueError:
-        classes = []
-    if not classes:
-        raise UsageError(f"--labels {text}: expected classes such as 3, 0,1,2 or 0-9")
+    for part in map(str.strip, text.split(",")):
+        found = NUMBERS.fullmatch(part)
+        first, last = (int(found[1]), int(found[2] or found[1])) if found else (0, -1)
+        if last < first or (first >= count and names is not None and part in names):
+            classes.append(label_number(part, count, names))
+        else:
+            classes += range(first, min(last, first + MAX_CLASSES) + 1)
     return classes
 
 
-def _columns(labels: str | None, generator: "Generator") -> int | None:
-    """A column a class, where there are classes and they fit."""
-    columns = generator.info.num_classes if labels is None else len(_classes(labels))
+def _columns(classes: list[int] | None, generator: "Generator") -> int | None:
+    """A column for each class, if there are classes and they fit."""
+    columns = generator.info.num_classes if classes is None else len(classes)
     return columns if columns and 1 < columns <= 20 else None
 
 

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ganzoo.errors import ModelError, UsageError
-from ganzoo.runtime.generator import CHUNK, Forward, GeneratorInfo, Labels, checked_labels
+from ganzoo.runtime.generator import CHUNK, Forward, GeneratorInfo
+from ganzoo.runtime.labels import Labels, checked_labels
 from ganzoo.runtime.pixels import to_float
 
 
@@ -70,4 +71,6 @@ class Encoder:
         classes = self.info.num_classes if self.info.has_classes else None
         if labels is None and classes is not None:
             raise UsageError(f"'{self.info.variant}' was trained with classes: give labels, one for all or {n} of them")
-        return None if labels is None else checked_labels(self.info.variant, classes, n, labels)
+        if labels is None:
+            return None
+        return checked_labels(self.info.variant, classes, self.info.class_names, n, labels)

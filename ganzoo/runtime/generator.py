@@ -3,7 +3,7 @@
 torch and onnxruntime each pass their own `forward`; everything that a user sees is written here, once.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 from ganzoo import seeds
 from ganzoo.errors import MachineError, ModelError, UsageError
 from ganzoo.runtime.forms import LAYOUTS, Layout
+from ganzoo.runtime.labels import Labels, checked_labels, is_integer
 
 CHUNK = 64  # images drawn at a time: bounds the memory, and settles the bits
 
 Forward: TypeAlias = Callable[[NDArray[np.float32], NDArray[np.int64] | None], NDArray[Any]]
-Integer: TypeAlias = int | np.integer[Any]
-Labels: TypeAlias = Integer | Sequence[Integer] | NDArray[Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +51,7 @@ class GeneratorInfo:
             _check_names(self.class_names, self.num_classes)
         if self.code is not None and not (isinstance(self.code, str) and self.code and self.num_classes):
             raise UsageError(f"code is {_short(self.code)}: expected the name of a code, and num_classes its values")
-        if not _is_integer(self.uniform_codes) or not 0 <= self.uniform_codes <= self.latent_dim:
+        if not is_integer(self.uniform_codes) or not 0 <= self.uniform_codes <= self.latent_dim:
             raise UsageError(f"uniform_codes is {_short(self.uniform_codes)}: expected from 0 to latent_dim")
 
     @property
@@ -93,8 +92,8 @@ class Generator:
     def generate(self, z: NDArray[np.float32], labels: Labels | None = None) -> NDArray[np.float32]:
         """The images of the latents `z` float32 [N, latent_dim]: float32 [N, C, H, W] in [-1, 1].
 
-        A conditional generator needs `labels`: one class for all, or N integers in [0, num_classes). Anything else
-        is a `UsageError`.
+        A conditional generator needs `labels`: one class for all, or N of them, each a number in [0, num_classes) or a
+        name in `info.class_names`. Anything else is a `UsageError`.
         """
         latents = self._checked_latents(z)
         if labels is None and self.info.conditional:
@@ -110,9 +109,10 @@ class Generator:
     ) -> NDArray[np.uint8]:
         """`n` images, uint8 [n, H, W, C], from the latents 0 to n - 1 of `seed`: `sample(100)[:10] == sample(10)`.
 
-        `labels` is None (balanced where conditional), one class for all, or `n` integers in [0, num_classes). No seed
-        is the seed 0. Images are always computed `CHUNK` at a time, as their last bits may depend on that;
-        `batch_size` says how many are put together at a time, and changes no image.
+        `labels` is None (balanced where conditional), one class for all, or `n` of them, each a number in
+        [0, num_classes) or a name in `info.class_names`. No seed is the seed 0. Images are always computed `CHUNK` at a
+        time, as their last bits may depend on that; `batch_size` says how many are put together at a time, and changes
+        no image.
         """
         n = _natural("n", n)
         images, position = _room(n, self.info.image_shape), 0
@@ -147,7 +147,7 @@ class Generator:
         """`steps` images, uint8 [steps, H, W, C], on the great circle from one latent to another, both included.
 
         The ends are latent `index` of `seed_a` and of `seed_b`: the image `index` of either's `sample`. `labels` is one
-        class for all, `steps` integers, or None for the class that `sample` draws from that latent.
+        class for all, `steps` of them, or None for the class that `sample` draws from that latent.
         """
         index, steps = _natural("index", index), _natural("steps", steps)
         if steps < 2:
@@ -167,10 +167,9 @@ class Generator:
     def labels_for(self, n: int, labels: Labels | None = None) -> NDArray[np.int64] | None:
         """The labels, int64 [n], that `sample(n, labels)` draws with; None where the generator is unconditional."""
         n = _natural("n", n)
-        classes = self.info.num_classes
         if labels is None:
             return self._in_turn(0, n)
-        return checked_labels(self.info.variant, classes, n, labels)
+        return checked_labels(self.info.variant, self.info.num_classes, self.info.class_names, n, labels)
 
     @property
     def _last_class(self) -> int:
@@ -240,19 +239,6 @@ class Generator:
         return images
 
 
-def checked_labels(variant: str, classes: int | None, n: int, labels: Labels) -> NDArray[np.int64]:
-    """Return labels as int64 [n]. Raises UsageError for what is not one label for all, or one for each image."""
-    if classes is None:
-        raise UsageError(f"'{variant}' is unconditional and takes no labels: leave them out")
-    given = _integers(labels)
-    outside = given[(given < 0) | (given >= classes)]
-    if outside.size:
-        raise UsageError(f"label {outside[0]} is out of range: expected classes from 0 to {classes - 1}")
-    if not _is_integer(labels) and given.shape != (n,):
-        raise UsageError(f"labels have the shape {list(given.shape)}: expected [{n}], one for each image")
-    return np.array(np.broadcast_to(given, n), np.int64)
-
-
 def great_circle(
     a: NDArray[np.float32], b: NDArray[np.float32], steps: int, uniform_codes: int = 0
 ) -> NDArray[np.float32]:
@@ -279,25 +265,8 @@ def great_circle(
     return np.asarray(z, np.float32)
 
 
-def _is_integer(value: object) -> bool:
-    return isinstance(value, int | np.integer) and not isinstance(value, bool)
-
-
-def _integers(labels: object) -> NDArray[Any]:
-    """`labels` as an array of integers: [1] for a single one, otherwise in the shape that they have."""
-    if _is_integer(labels):
-        return np.array([labels], object)  # object: an integer beyond 64 bits is then out of range, not an overflow
-    if isinstance(labels, np.ndarray):
-        if labels.dtype.kind not in "iu":
-            raise UsageError(f"labels are {labels.dtype}: expected integers; use labels.astype(np.int64)")
-        return labels
-    if not isinstance(labels, Sequence) or not all(_is_integer(label) for label in labels):
-        raise UsageError(f"labels are {_short(labels)}: expected a class number, or a list or array of them")
-    return np.array(labels, object)
-
-
 def _natural(name: str, value: object) -> int:
-    if not _is_integer(value) or value < 0:  # type: ignore[operator]
+    if not is_integer(value) or value < 0:  # type: ignore[operator]
         raise UsageError(f"{name} is {_short(value)}: expected an integer from 0 up")
     return int(value)  # type: ignore[call-overload,no-any-return]
 

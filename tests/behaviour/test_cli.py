@@ -494,6 +494,22 @@ def test_labels_are_drawn_in_turn(copy: Place, call: Call) -> None:
         assert arrays("x.npz")["labels"].tolist() == expected
 
 
+def test_a_class_is_drawn_by_its_name(call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("7", "t-shirt", "boot, red"):
+        Path("clothes", name).mkdir(parents=True)
+        for index in range(3):
+            Image.new("L", (8, 8), 20 * index).save(Path("clothes", name, f"{index}.png"))
+    words = ["--dataset", "folder:clothes", "--steps", "1", "--batch-size", "4", "--out", "run"]
+    succeeded(call("train", "--variant", "cgan", *words))
+    for labels, expected in [("t-shirt,1", [2, 1]), ("boot, red", [1]), ("7", [0]), ("0-2", [0, 1, 2])]:
+        succeeded(call("sample", "run", "--labels", labels, "--out", "x.npz"))
+        assert arrays("x.npz")["labels"].tolist() == expected
+    refused = call("sample", "run", "--labels", "t-shirts")
+    assert refused.code == 2
+    assert "did you mean 't-shirt'?; expected classes from 0 to 2 (0 7, 1 boot, red, 2 t-shirt)" in refused.err
+
+
 def test_the_seed_is_what_the_images_depend_on(copy: Place, call: Call) -> None:
     for name, arguments in {
         "first": ["-n", "20"],
@@ -754,13 +770,13 @@ WRONG_SAMPLING: list[Wrong] = [
     (["RUN", "--labels", "0-99999999999999999999"], "label 10 is out of range"),
     (["ONNX", "--labels", "10"], "label 10 is out of range"),
     (["RUN", "--labels", "0,1", "-n", "5"], "-n 5 is not a multiple of the 2 labels in --labels 0,1"),
-    (["RUN", "--labels", "three"], "--labels three: expected classes such as 3, 0,1,2 or 0-9"),
-    (["RUN", "--labels", ""], "expected classes such as"),
-    (["RUN", "--labels", "1-"], "--labels 1-: expected classes"),
-    (["RUN", "--labels", "-1"], "--labels -1: expected classes"),
-    (["RUN", "--labels", "3-1"], "--labels 3-1: expected classes"),
-    (["RUN", "--labels", "1,,2"], "--labels 1,,2: expected classes"),
-    (["RUN", "--labels", "1.5"], "--labels 1.5: expected classes"),
+    (["RUN", "--labels", "three"], "no class 'three': these classes have no names, only numbers from 0 to 9"),
+    (["RUN", "--labels", ""], "no class ''"),
+    (["RUN", "--labels", "1-"], "no class '1-'"),
+    (["RUN", "--labels", "-1"], "no class '-1'"),
+    (["RUN", "--labels", "3-1"], "no class '3-1'"),
+    (["RUN", "--labels", "1,,2"], "no class ''"),
+    (["RUN", "--labels", "1.5"], "no class '1.5'"),
     ([PLAIN, "--labels", "0"], "'gan' is unconditional and takes no labels"),
     (["RUN", "-n", "-1"], "n is -1: expected an integer from 0 up"),
     (["ONNX", "-n", "-1"], "n is -1: expected an integer from 0 up"),

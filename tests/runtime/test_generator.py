@@ -102,18 +102,38 @@ def test_bad_latents_are_refused(z: Any, message: str) -> None:
         (np.zeros(5), r"float64: expected integers; use labels\.astype"),
         (np.zeros(5, bool), "bool"),
         (True, "labels are True"),
-        ([0, 1, True, 0, 1], "expected a class number"),
-        ([0, 1, 1.0, 0, 1], "expected a class number"),
-        ([[0], [1], [2], [0], [1]], "expected a class number"),
-        ("01201", "expected a class number"),
+        ([0, 1, True, 0, 1], "expected a class's number or name"),
+        ([0, 1, 1.0, 0, 1], "expected a class's number or name"),
+        ([[0], [1], [2], [0], [1]], "expected a class's number or name"),
+        ("01201", "no class '01201': these classes have no names, only numbers from 0 to 2"),
         (1.0, "labels are 1.0"),
-        ({0, 1, 2}, "expected a class number"),
+        ({0, 1, 2}, "expected a class's number or name"),
     ],
 )
 def test_bad_labels_are_refused(labels: Any, message: str) -> None:
     for call in (lambda: toy(3).generate(latents(), labels), lambda: toy(3).sample(5, labels)):
         with pytest.raises(UsageError, match=message):
             call()
+
+
+def named() -> Generator:
+    """The toy with three classes that have names."""
+    return Generator(info(3, class_names=("cat", "dog", "emu")), toy(3).forward)
+
+
+def test_a_class_may_be_given_by_its_name() -> None:
+    ways: list[Any] = ["emu", np.array(["emu"] * 5), ["emu"] * 5, [2, "emu", np.int8(2), "emu", 2]]
+    for labels in ways:
+        np.testing.assert_array_equal(named().sample(5, labels), toy(3).sample(5, 2))
+    np.testing.assert_array_equal(named().generate(latents(2), ["dog", "cat"]), toy(3).generate(latents(2), [1, 0]))
+
+
+@pytest.mark.parametrize("labels", ["emus", ["cat", "emus"], 3, [0, 3]])
+def test_a_refused_label_lists_the_names(labels: Any) -> None:
+    with pytest.raises(UsageError, match=r"expected classes from 0 to 2 \(0 cat, 1 dog, 2 emu\)"):
+        named().sample(2, labels)
+    with pytest.raises(UsageError, match="did you mean 'emu'"):
+        named().sample(1, "emus")
 
 
 def test_a_class_out_of_range_is_refused_for_no_images_too() -> None:
