@@ -10,7 +10,7 @@ from pathlib import Path
 
 import platformdirs
 
-from ganzoo.data import files, mnist  # noqa: F401 - importing them registers their sources
+from ganzoo.data import folder, mnist, npz  # noqa: F401 - importing them registers their sources
 from ganzoo.data.dataset import Dataset, Request, check_size, fit, from_arrays
 from ganzoo.data.loader import Loader, normalize
 from ganzoo.errors import UsageError
@@ -57,5 +57,5 @@ def load(
 
 def data_folder(data_dir: str | os.PathLike[str] | None = None) -> Path:
     """Where fetched data sets are kept: `data_dir`, else the environment's GANZOO_DATA_DIR, else the user's cache."""
-    folder = data_dir or os.environ.get("GANZOO_DATA_DIR") or platformdirs.user_cache_dir("ganzoo")
-    return Path(os.path.expanduser(folder))  # noqa: PTH111 - Path's refuses the name of a user that does not exist
+    place = data_dir or os.environ.get("GANZOO_DATA_DIR") or platformdirs.user_cache_dir("ganzoo")
+    return Path(os.path.expanduser(place))  # noqa: PTH111 - Path's refuses the name of a user that does not exist

@@ -20,7 +20,7 @@ from PIL import Image, features
 
 from ganzoo import data
 from ganzoo.data import dataset as dataset_module
-from ganzoo.data import files
+from ganzoo.data import folder
 from ganzoo.data.labels import choose_labelled
 from ganzoo.errors import FileError, UsageError
 from ganzoo.files import IMAGE_SUFFIXES
@@ -479,7 +479,7 @@ def test_a_folder_of_another_form_is_refused(tmp_path: Path, monkeypatch: pytest
     save(tmp_path / "class" / "b.png", GREY[0])
     with pytest.raises(FileError, match="1 images of its own and 1 in folders"):
         load_folder(tmp_path)
-    monkeypatch.setattr(files, "MAX_FILES", 1)
+    monkeypatch.setattr(folder, "MAX_FILES", 1)
     with pytest.raises(FileError, match="more than 1 images"):
         load_folder(tmp_path)
 
