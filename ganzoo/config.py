@@ -48,10 +48,12 @@ from ganzoo.errors import FileError, UsageError
 from ganzoo.registry import Registry, nearest
 
 # Every schema is read for ever: 1 had `penalties` in place of `terms`; 1 and 2 kept the facts about the data in [data]
-# and the choices of the machine in [train]; 1 to 3 lacked the settings in `MIGRATIONS`.
-SCHEMA = 4
+# and the choices of the machine in [train]; 1 to 3 lacked the settings in `MIGRATIONS`, 1 to 4 those in
+# `DATA_MIGRATIONS`.
+SCHEMA = 5
 BUDGETS = ("steps", "epochs", "minutes")
 DEFAULT_MINUTES = 5.0
+READING = ("image_size", "channels", "bits", "folders")  # the settings of [data] that say how images are read
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 _STRICT = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
@@ -69,6 +71,7 @@ class Migration:
 
 
 MIGRATIONS = (Migration(before=4, role="discriminator", name="dcgan", setting="smallest", value=7),)
+DATA_MIGRATIONS = {5: {"folders": "classes", "bits": 16}}  # by the schema that is the first to have them
 
 
 class _Value(BaseModel):
@@ -248,20 +251,29 @@ class DataConfig(_Value):
     data_dir: str | None = None
     image_size: PositiveInt | None = None
     channels: Literal[1, 3] | None = None
+    bits: Annotated[int, Field(ge=1, le=16)] | None = None  # of 16-bit grey values; None: as many as they need
+    folders: Literal["auto", "classes"] = "auto"  # classes: each folder is one, and train/ and test/ are no split
     batch_size: PositiveInt = 64
     labels_per_class: PositiveInt | None = None  # labels that are shown of each class, by the run's seed; None: all
     memory: PositiveInt | None = None  # MB that images may take, else they stay on disk; None: half of what is free
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How the images are read, as keywords of `ganzoo.data.load`."""
+        return self.model_dump(include=set(READING))
 
 
 class DataFacts(_Value):
     """What loading the images found out; all None before they are loaded."""
 
     note: str | None = None  # why these images and not the ones that were asked for
+    notes: tuple[str, ...] = Field(default=(), strict=False)  # what was done to them, and what was left aside
     sha256: str | None = None
     images: PositiveInt | None = None  # how many
     image_shape: tuple[PositiveInt, PositiveInt, PositiveInt] | None = Field(default=None, strict=False)  # (C, H, W)
     num_classes: PositiveInt | None = None
     class_names: tuple[str, ...] | None = Field(default=None, strict=False)
+    class_counts: tuple[NonNegativeInt, ...] | None = Field(default=None, strict=False)  # images of each class
 
 
 class TrainConfig(_Value):
@@ -618,6 +630,14 @@ def _with_schedules(checked: Any, given: Any) -> Any:
     return checked
 
 
+def reading_of(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how the images of a record were read, as keywords of `ganzoo.data.load`. Raises UsageError."""
+    try:
+        return DataConfig(**{key: record[key] for key in READING if key in record}).reading
+    except ValidationError as error:
+        raise _usage_error(error, DataConfig, "data") from None
+
+
 def settings_at(settings: Mapping[str, Any], step: int) -> dict[str, Any]:
     """Return the settings that follow a schedule, with their values at a step."""
     scheduled = {key: value for key, value in settings.items() if any(_schedules_in(value))}
@@ -707,6 +727,9 @@ def _with_records_apart(tables: Mapping[str, Any]) -> Mapping[str, Any]:
 def _migrated(tables: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return a configuration's tables with the settings that its parts have gained since it was written."""
     schema, variant = _schema_of(tables), dict(_table(tables, "variant"))
+    for before, settings in DATA_MIGRATIONS.items():
+        if schema < before:
+            tables = {**tables, "data": {**settings, **_table(tables, "data")}}
     for migration in MIGRATIONS:
         part = _table(variant, migration.role)
         if schema < migration.before and part.get("name") == migration.name:

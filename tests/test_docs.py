@@ -214,6 +214,7 @@ def test_commands_name_options_that_exist() -> None:
     lines = "\n".join(_blocks("")).replace("\\\n", " ").splitlines()
     commands = [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("ganzoo ")]
     assert {words[0] for words in commands} == {
+        "data",
         "train",
         "resume",
         "sample",

@@ -7,6 +7,7 @@ images, labels = Loader(dataset, batch_size=64, device="cpu", seed=0).batch(upda
 
 import os
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 import platformdirs
 
@@ -16,27 +17,36 @@ from ganzoo.data.loader import Loader, normalize
 from ganzoo.errors import UsageError
 from ganzoo.registry import datasets
 
-__all__ = ["Dataset", "Loader", "Request", "data_folder", "fit", "from_arrays", "load", "normalize"]
+__all__ = ["Dataset", "Loader", "ReadOptions", "Request", "data_folder", "fit", "from_arrays", "load", "normalize"]
 
 SPLITS = ("train", "test")
+
+
+class ReadOptions(TypedDict, total=False):
+    """How images are read: the settings of the same names in [data]. What is left out, or None, changes nothing."""
+
+    image_size: int | None  # squares of so many pixels: see `fit`
+    channels: int | None  # 1 for grey, 3 for RGB: see `fit`
+    bits: int | None  # of 16-bit grey values, 1 to 16; None: as many as they need
+    folders: str  # "classes": each folder is a class, and train/ and test/ are no split; "auto" if left out
 
 
 def load(
     source: str,
     *,
     data_dir: str | os.PathLike[str] | None = None,
-    image_size: int | None = None,
-    channels: int | None = None,
     split: str = "train",
     download: bool = True,
     memory: int | None = None,
+    **reading: Unpack[ReadOptions],
 ) -> Dataset:
     """The data set that `source`, `NAME` or `NAME:ARGUMENT`, stands for (`ganzoo list datasets`).
 
-    `image_size` and `channels` make the images fit (see `fit`); None leaves them as they are. `data_dir` is where
-    fetched sets are kept (see `data_folder`), `download` whether one may be fetched. Images from a file or a folder
-    that take more than `memory` MB (None: half of what is free) stay on disk (docs/data.md). Raises a GanzooError.
+    `data_dir` is where fetched sets are kept (see `data_folder`), `download` whether one may be fetched. Images from a
+    file or a folder that take more than `memory` MB (None: half of what is free) stay on disk (docs/data.md). `reading`
+    says how images are read. Raises a GanzooError.
     """
+    image_size, channels = reading.get("image_size"), reading.get("channels")
     if split not in SPLITS:
         raise UsageError(f"no split '{split}': expected 'train' or 'test'")
     check_size(image_size, channels)
@@ -45,8 +55,7 @@ def load(
         name=name,
         argument=argument if colon else None,
         data_dir=data_folder(data_dir),
-        image_size=image_size,
-        channels=channels,
+        **reading,
         split=split,
         download=download,
         memory=memory,

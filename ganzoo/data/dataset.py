@@ -17,6 +17,7 @@ from ganzoo.errors import UsageError
 
 MAX_CLASSES = 1_000_000  # a label beyond it is a mistake, and would cost a network a row for every class below it
 _CHUNK_PIXELS = 16_000_000  # what is resized at once: float copies of a whole set would take several times its memory
+CROPPED, TO_GREY, TO_RGB = "cropped to the central square", "colours weighed to grey", "grey repeated to RGB"
 _LUMA = (19595, 38470, 7471)  # ITU-R 601: 0.299 R + 0.587 G + 0.114 B, in 1/65536
 
 
@@ -24,8 +25,9 @@ _LUMA = (19595, 38470, 7471)  # ITU-R 601: 0.299 R + 0.587 G + 0.114 B, in 1/655
 class Dataset:
     """Images uint8 [N, C, H, W] with C 1 or 3, and labels int64 [N] in [0, num_classes), or None for both.
 
-    `source` is the name it can be loaded by again, `note` one line that a user should read. Where `mapped` is not None
-    the images are a view of a file, of which only what is indexed is read. Raises UsageError.
+    `source` is the name it can be loaded by again, `note` one line that a user should read, `notes` what loading did to
+    the images or left aside, a few words each. If `mapped` is not None the images are a view of a file, of which only
+    what is indexed is read. Raises UsageError.
     """
 
     images: Tensor
@@ -35,6 +37,7 @@ class Dataset:
     class_names: tuple[str, ...] | None = None
     source: str
     note: str | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check_images(self.images)
@@ -57,6 +60,13 @@ class Dataset:
         return channels, height, width
 
     @cached_property
+    def class_counts(self) -> tuple[int, ...] | None:
+        """How many images each class has; None without labels."""
+        if self.labels is None or self.num_classes is None:
+            return None
+        return tuple(self.labels.bincount(minlength=self.num_classes).tolist())
+
+    @cached_property
     def sha256(self) -> str:
         """Hexadecimal SHA-256 of the images' shape and bytes and the labels' bytes."""
         if self.mapped is not None:
@@ -76,7 +86,8 @@ class Request:
 
     `argument` is what follows the colon in `NAME:ARGUMENT`, `data_dir` the folder for what is fetched, `split` "train"
     or "test", `download` whether the network may be used, and `memory` what images may take, in MB (None: half of what
-    is free). `load` makes the result fit `image_size` and `channels`, so that a source may ignore them.
+    is free). `load` makes the result fit `image_size` and `channels`, so that a source may ignore them. `bits` and
+    `folders` are for sources that read image files.
     """
 
     name: str
@@ -84,6 +95,8 @@ class Request:
     argument: str | None = None
     image_size: int | None = None
     channels: int | None = None
+    bits: int | None = None
+    folders: str = "auto"
     split: str = "train"
     download: bool = True
     memory: int | None = None
@@ -135,14 +148,22 @@ def fit(dataset: Dataset, image_size: int | None, channels: int | None) -> Datas
     Raises UsageError.
     """
     check_size(image_size, channels)
-    images = dataset.images
+    images, notes = dataset.images, list(dataset.notes)
     if channels == 1 and images.shape[1] == 3:
         images = _in_chunks(images, _grey, (1, *images.shape[2:]))
+        notes.append(TO_GREY)
     if image_size is not None and images.shape[2:] != (image_size, image_size):
-        images = _resize(_centre_square(images), image_size)
+        height, width = images.shape[2:]
+        square = _centre_square(images)
+        notes += [CROPPED] if height != width else []
+        notes += (
+            [f"resized from {min(height, width)} to {image_size} pixels"] if min(height, width) != image_size else []
+        )
+        images = _resize(square, image_size)
     if channels == 3 and images.shape[1] == 1:
         images = images.repeat(1, 3, 1, 1)
-    return dataset if images is dataset.images else replace(dataset, images=images, mapped=None)
+        notes.append(TO_RGB)
+    return dataset if images is dataset.images else replace(dataset, images=images, mapped=None, notes=tuple(notes))
 
 
 def check_size(image_size: int | None, channels: int | None) -> None:

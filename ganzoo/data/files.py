@@ -10,11 +10,11 @@ from ganzoo.data.memory import MB
 from ganzoo.errors import FileError, UsageError
 
 
-def requested_path(request: Request, form: str) -> Path:
-    """The absolute path, without links, of the request's argument."""
+def requested_path(request: Request, form: str, *, splits: bool = False) -> Path:
+    """The absolute path, without links, of the request's argument; `splits` if there may be a split "test"."""
     if not request.argument:
         raise UsageError(f"{request.name} needs a path: {form}")
-    if request.split != "train":
+    if request.split != "train" and not splits:
         raise UsageError(f"{request.name} has no split '{request.split}': all its images are 'train'")
     try:
         return Path(request.argument).expanduser().resolve(strict=True)

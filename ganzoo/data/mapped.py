@@ -13,7 +13,7 @@ import os
 import shutil
 import warnings
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from io import FileIO
@@ -169,18 +169,34 @@ class DecodedImages:
     def find(self) -> ImageFile | None:
         """What was kept, if it is there and whole."""
         try:
+            self.notes()
             with self.path.open("rb") as file:
                 shape, fortran_order, dtype = read_npy_header(file)
                 found = ImageFile(
                     path=self.path, offset=file.tell(), shape=shape, stamp=stamp_of(os.fstat(file.fileno()))
                 )
-        except (OSError, ValueError):
+        except (OSError, ValueError, FileError):
             return None
         whole = found.offset + math.prod(shape) == found.stamp[0]
         return found if len(shape) == 4 and dtype == np.uint8 and not fortran_order and whole else None
 
-    def make(self, shape: Shape, images: Iterable[NDArray[np.uint8]]) -> ImageFile:
+    def notes(self) -> tuple[str, ...]:
+        """Return what was done to the images that were kept. Raises FileError if that cannot be read."""
+        place = self.path.with_suffix(".json")
+        kept = read_json(place, ("notes",))
+        if kept is None or not isinstance(kept["notes"], list):
+            raise FileError(f"{place} is missing or damaged: delete it, and the images are decoded again")
+        return tuple(map(str, kept["notes"]))
+
+    def make(
+        self,
+        shape: Shape,
+        images: Iterable[NDArray[np.uint8]],
+        describe: Callable[[], Sequence[str]] = tuple,
+    ) -> ImageFile:
         """Keep `images`, each [C, H, W] or several [n, C, H, W], N in all, unless another process has meanwhile.
+
+        Once all are there, `describe` says what was done to them, for `notes`.
 
         Raises MachineError where the disk has no room for them, and whatever making them raises: then nothing is kept.
         """
@@ -192,7 +208,7 @@ class DecodedImages:
         try:
             if (found := self.find()) is not None:
                 return found
-            for stale in [*folder.glob(TEMPORARY_PATTERN), *folder.glob(f"{_key(self.source)}-*.npy")]:
+            for stale in [*folder.glob(TEMPORARY_PATTERN), *folder.glob(f"{_key(self.source)}-*")]:
                 with suppress(OSError):  # where what another process reads cannot be removed it stays
                     stale.unlink()
             _check_room(folder, math.prod(shape))
@@ -201,6 +217,7 @@ class DecodedImages:
                 np.lib.format.write_array_header_1_0(file, header)
                 for part in images:
                     file.write(np.ascontiguousarray(part).data)
+                write_json(self.path.with_suffix(".json"), {"notes": list(describe())})
         finally:
             lock.release()
         made = self.find()

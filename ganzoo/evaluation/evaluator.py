@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ganzoo import data
 from ganzoo.compute.rule import free_threads
-from ganzoo.config import RunConfig
+from ganzoo.config import RunConfig, reading_of
 from ganzoo.data import Dataset
 from ganzoo.errors import FileError, UsageError
 from ganzoo.evaluation import judge as judges
@@ -397,9 +397,8 @@ def _open_run(
         splits = load_splits(
             dataset or config.source,
             data_dir=data_dir or config.data_dir,
-            image_size=config.image_size,
-            channels=config.channels,
             memory=config.memory,
+            **config.reading,
         )
     if dataset is None and splits.sha256 != whole.facts.sha256:
         raise FileError(f"{config.source} is not what {run.path} was trained on (another SHA-256)")
@@ -434,9 +433,9 @@ def _open_exported(found: Source, dataset: str | Dataset | None, data_dir: str |
     elif source == "array" or (dataset is None and place and not Path(place).exists()):
         raise UsageError(f"{found.given} was trained on images that are not here ({source}): name them with --dataset")
     else:
-        splits = load_splits(
-            source, data_dir=data_dir, image_size=height if height == width else None, channels=channels
-        )
+        size = height if height == width else None
+        reading = {**reading_of(trained_on), "image_size": size, "channels": channels}
+        splits = load_splits(source, data_dir=data_dir, **reading)
     if dataset is None and trained_on.get("sha256", splits.sha256) != splits.sha256:
         raise FileError(f"{source} is not what {found.given} was trained on (another SHA-256)")
     return as_subject(generator, str(found.path), opened.document.get("step")), splits

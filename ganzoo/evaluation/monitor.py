@@ -20,9 +20,7 @@ class Monitor:
         """Raises UsageError where the data have no judge."""
         settings = config.data
         judge = load_judge(dataset.source, settings.data_dir)
-        splits = with_test(
-            dataset, data_dir=settings.data_dir, image_size=settings.image_size, channels=settings.channels
-        )
+        splits = with_test(dataset, data_dir=settings.data_dir, **settings.reading)
         self.reference = Reference(judge, splits)
         self.n = min(N, len(splits.train))
         self.keys = [key for key in QUICK if key != "label_accuracy" or config.variant.conditional]

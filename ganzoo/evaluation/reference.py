@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import platformdirs
 import safetensors.torch
@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from ganzoo import data
-from ganzoo.data import Dataset
+from ganzoo.data import Dataset, ReadOptions
 from ganzoo.errors import FileError, MachineError, UsageError
 from ganzoo.evaluation.judge import MNIST_SOURCES, Judge, Reading
 from ganzoo.evaluation.metrics import Limits
@@ -52,25 +52,18 @@ def load_splits(
     source: str,
     *,
     data_dir: str | Path | None = None,
-    image_size: int | None = None,
-    channels: int | None = None,
     memory: int | None = None,
+    **reading: Unpack[ReadOptions],
 ) -> Splits:
     """Both splits of a source; a fixed fifth of one that has only training images counts as its test images."""
-    train = data.load(source, data_dir=data_dir, image_size=image_size, channels=channels, memory=memory)
-    return with_test(train, data_dir=data_dir, image_size=image_size, channels=channels)
+    train = data.load(source, data_dir=data_dir, memory=memory, **reading)
+    return with_test(train, data_dir=data_dir, **reading)
 
 
-def with_test(
-    train: Dataset,
-    *,
-    data_dir: str | Path | None = None,
-    image_size: int | None = None,
-    channels: int | None = None,
-) -> Splits:
+def with_test(train: Dataset, *, data_dir: str | Path | None = None, **reading: Unpack[ReadOptions]) -> Splits:
     """A loaded training set beside its test images."""
     try:
-        test = data.load(train.source, data_dir=data_dir, image_size=image_size, channels=channels, split="test")
+        test = data.load(train.source, data_dir=data_dir, split="test", **reading)
     except UsageError:
         return hold_out(train)
     return Splits(train=train, test=test, sha256=train.sha256)

@@ -408,14 +408,21 @@ def describe(
 ) -> dict[str, Any]:
     """Return what the metadata record, except what running the file finds out; of a path only the last part."""
     source, colon, argument = config.data.source.partition(":")
-    public = config.with_data(source=source + colon + PurePath(argument).name, data_dir=None).with_facts(note=None)
+    public = config.with_data(source=source + colon + PurePath(argument).name, data_dir=None).with_facts(
+        note=None, notes=()
+    )
     return {
         "latents": _latents(config),
         "weights": weights,
         "step": step,
         "license": license,
         **({} if noise is None else {"noise": noise}),
-        "data": {"source": public.data.source, "sha256": public.facts.sha256, "images": public.facts.images},
+        "data": {
+            "source": public.data.source,
+            "sha256": public.facts.sha256,
+            "images": public.facts.images,
+            **public.data.model_dump(include={"bits", "folders"}, exclude_defaults=True),
+        },
         "versions": {"ganzoo": version("torch-ganzoo"), "torch": torch.__version__, "onnx": onnx.__version__},
         "evaluation": _evaluation(run, step, weights),
         "run": public.model_dump(mode="json"),

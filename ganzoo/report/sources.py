@@ -170,20 +170,14 @@ class Material:
         return real[distances.topk(min(count, len(real)), largest=False).indices], measure
 
     def _once(self, what: str, data: DataConfig, make: Callable[[], Any]) -> Any:
-        key = (what, data.source, data.data_dir, data.image_size, data.channels, data.memory)
+        key = (what, data.model_dump_json(exclude={"batch_size", "labels_per_class"}))
         if key not in self._kept:
             self._kept[key] = make()
         return self._kept[key]
 
 
 def _load(data: DataConfig) -> Splits:
-    return load_splits(
-        data.source,
-        data_dir=data.data_dir,
-        image_size=data.image_size,
-        channels=data.channels,
-        memory=data.memory,
-    )
+    return load_splits(data.source, data_dir=data.data_dir, memory=data.memory, **data.reading)
 
 
 def _reference(data: DataConfig, splits: Splits) -> Reference | None:

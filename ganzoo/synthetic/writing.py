@@ -187,12 +187,12 @@ def _find_judge(model: Model) -> "tuple[Judge | None, str | None]":
 def _real_counts(model: Model, classes: int) -> list[int]:
     """How many training images of each class the model was trained on."""
     from ganzoo import data
+    from ganzoo.config import reading_of
 
     found = data.load(
         model.data_source,
         data_dir=model.data.get("data_dir"),
-        image_size=model.data.get("image_size"),
-        channels=model.data.get("channels"),
+        **reading_of(model.data),
     )
     if model.data.get("sha256") not in (None, found.sha256):
         raise FileError(f"{found.source} is not what {model.name} was trained on (another SHA-256)")

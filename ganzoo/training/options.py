@@ -47,6 +47,15 @@ class Options(TypedDict, total=False):
     channels: Annotated[
         int | None, Option(path="data.channels", metavar="1|3", help="Convert the images to grey (1) or RGB (3).")
     ]
+    bits: Annotated[
+        int | None,
+        Option(
+            path="data.bits",
+            metavar="N",
+            default="as many as the values need",
+            help="Bits of the values in 16-bit grey files, 1 to 16.",
+        ),
+    ]
     labels_per_class: Annotated[
         int | None,
         Option(

@@ -21,6 +21,7 @@ from ganzoo.config import BUDGETS, CHOICES, Compute, RunConfig, Variant, assembl
 from ganzoo.data import Dataset, Loader
 from ganzoo.data.labels import choose_labelled
 from ganzoo.data.memory import allowed_memory
+from ganzoo.data.summary import summarise
 from ganzoo.errors import FileError, MachineError, UsageError
 from ganzoo.registry import nearest
 from ganzoo.runs.run import Run
@@ -31,6 +32,7 @@ from ganzoo.zoo.objectives.base import Objective
 
 PROVISIONAL = 10**9  # steps of schedules while their horizon is not known yet
 PRECISIONS = {"fp32": "float32", "bf16": "bfloat16"}  # short names
+COUNTED = 1000  # classes whose images are counted in a configuration, which is read by people
 IN_MEMORY = "array"  # the source of images that are no file
 
 
@@ -79,14 +81,27 @@ class Training:
         )
 
     @property
+    def lines(self) -> list[str]:
+        """What there is to report of the data when a run starts."""
+        labels = self.dataset.labels is not None and not self.reads_labels
+        unused = [f"labels are not used: '{self.config.run.variant}' is not conditional"] if labels else []
+        notes = [note for note in (self.dataset.note, self.labels_note) if note]
+        return [*notes, *summarise(self.dataset, *unused)]
+
+    @property
+    def reads_labels(self) -> bool:
+        """Return whether the variant learns from labels: its networks are given them, or a term reads them."""
+        terms = build_terms(self.config)
+        return self.config.variant.conditional or any(term.needs_labels or term.needs_labelled for term in terms)
+
+    @property
     def labels_note(self) -> str | None:
         """A line on labels that are hidden; None if that was not asked for."""
         per_class, shown = self.config.data.labels_per_class, self.loader.labelled
         if per_class is None or shown is None:
             return None
         counts = f"{len(shown):,} of {len(self.dataset):,}"
-        readers = [term for term in build_terms(self.config) if term.needs_labels or term.needs_labelled]
-        unread = "" if readers else "; no term of this variant reads any"
+        unread = "" if self.reads_labels else "; no term of this variant reads any"
         return f"labels: {per_class:,} of each class ({counts}); the other images count as unlabelled{unread}"
 
     @property
@@ -151,6 +166,8 @@ def prepare(config: RunConfig, images: Any = None, *, resumed: bool = False, wor
         image_shape=dataset.image_shape,
         num_classes=dataset.num_classes,
         class_names=dataset.class_names,
+        class_counts=dataset.class_counts if (dataset.num_classes or 0) <= COUNTED else None,
+        notes=dataset.notes,
     )
     labelled = _labelled(config, dataset)
     loader = Loader(dataset, config.data.batch_size, device, config.train.seed, share, labelled)
@@ -232,9 +249,9 @@ def recipe(config: RunConfig) -> str:
     with suppress(UsageError):
         config = config.resolve()
     train = config.train.model_dump(mode="json", include={*BUDGETS, "ema"})
-    # Memory and note may depend on how much was free that day.
+    # Memory and note may depend on how much was free that day; the other two are no part of what was asked for.
     data = config.data.model_dump(mode="json", exclude={"memory"})
-    facts = config.facts.model_dump(mode="json", exclude={"note"})
+    facts = config.facts.model_dump(mode="json", exclude={"note", "notes", "class_counts"})
     return json.dumps(without_horizons([config.variant.model_dump(mode="json"), data, facts, train]))
 
 
@@ -312,9 +329,8 @@ def _dataset(config: RunConfig, images: Any, memory: int | None) -> Dataset:
     return data.load(
         settings.source,
         data_dir=settings.data_dir,
-        image_size=settings.image_size,
-        channels=settings.channels,
         memory=memory,
+        **settings.reading,
     )
 
 

@@ -82,9 +82,6 @@ def start(
     before = processors.read()
     training = prepare(config, dataset, world=world)
     reporter = Progress(enabled=progress and world.leads)
-    for note in (training.dataset.note, training.labels_note):
-        if note:
-            reporter.say(note)
     training = with_compute(training, before)
     repeated = training.config.compute == config.compute
     line = rule.describe(training.config, repeated=repeated)
@@ -102,9 +99,8 @@ def start(
         judging = time.monotonic() - began
         _check_alike(training, state)
         run = _on_the_first(world, lambda: Run.create(training.config, out, device_name(training.device)))
-        for text in (f"run: {run.path}", line, horizon):
-            if text:
-                reporter.say(text)
+        for text in filter(None, (f"run: {run.path}", *training.lines, line, horizon)):
+            reporter.say(text)
         with _locked(run, world):
             start_up = time.monotonic() - before.time - judging
             return _fit(Session(run, training, state, reporter, monitor, start_up))

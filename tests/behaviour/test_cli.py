@@ -42,7 +42,7 @@ from ganzoo.runtime.forms import PRECISIONS
 from ganzoo.sealing import BLANK
 from ganzoo.training import prepare
 
-COMMANDS = ("train", "resume", "sample", "export", "info", "verify", "benchmark", "list", "new")
+COMMANDS = ("data", "train", "resume", "sample", "export", "info", "verify", "benchmark", "list", "new")
 SMALL = ["--steps", "6", "--batch-size", "16", "--set", "generator.width=8", "--set", "discriminator.width=8"]
 CADENCES = ["--set", "train.log_every=2", "--set", "train.checkpoint_every=3", "--sample-epochs", "1"]
 TRAIN = ["train", "--variant", "gan", "--dataset", "npz:plain.npz", "--steps", "1"]
@@ -1197,7 +1197,7 @@ def test_without_mnist_the_default_falls_back_and_says_so(tmp_path: Path) -> Non
     small = ["--steps", "1", *SMALL[2:]]
     done = succeeded(start("train", "--variant", "gan", *small, cwd=tmp_path, env=environment))
     notes = [line for line in done.err.splitlines() if "mnist-5k" in line and not line.startswith(("run: ", "done: "))]
-    notes = [note for note in notes if not note.startswith("next: ")]
+    notes = [note for note in notes if not note.startswith(("next: ", "data: "))]
     assert len(notes) == 1
     assert "using the 5,000-image subset mnist-5k instead" in notes[0]
     (run,) = (tmp_path / "runs").iterdir()

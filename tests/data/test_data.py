@@ -20,7 +20,7 @@ from PIL import Image, features
 
 from ganzoo import data
 from ganzoo.data import dataset as dataset_module
-from ganzoo.data import folder
+from ganzoo.data import scanning
 from ganzoo.data.labels import choose_labelled
 from ganzoo.errors import FileError, UsageError
 from ganzoo.files import IMAGE_SUFFIXES
@@ -221,12 +221,12 @@ def test_names_and_splits_are_checked(tmp_path: Path) -> None:
         data.load("npz:x", split="valid")
     with pytest.raises(UsageError, match=r"data\.channels"):
         data.load("npz:x", channels=4)
+    with pytest.raises(UsageError, match="no split 'test'"):
+        data.load("npz:FILE", split="test")
     for name in ("npz:FILE", "folder:PATH"):
         for source in (name.partition(":")[0], name.partition(":")[0] + ":"):
             with pytest.raises(UsageError, match=name):
                 data.load(source)
-        with pytest.raises(UsageError, match="no split 'test'"):
-            data.load(name, split="test")
         with pytest.raises(FileError, match=r"absent\.x does not exist"):
             data.load(f"{name.partition(':')[0]}:{tmp_path / 'absent.x'}")
         with pytest.raises(FileError, match="cannot be opened"):
@@ -479,7 +479,7 @@ def test_a_folder_of_another_form_is_refused(tmp_path: Path, monkeypatch: pytest
     save(tmp_path / "class" / "b.png", GREY[0])
     with pytest.raises(FileError, match="1 images of its own and 1 in folders"):
         load_folder(tmp_path)
-    monkeypatch.setattr(folder, "MAX_FILES", 1)
+    monkeypatch.setattr(scanning, "MAX_FILES", 1)
     with pytest.raises(FileError, match="more than 1 images"):
         load_folder(tmp_path)
 
