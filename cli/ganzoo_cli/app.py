@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ganzoo.runs.run import Run
 
 COMMANDS = [
+    "data",
     "train",
     "resume",
     "sample",

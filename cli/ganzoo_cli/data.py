@@ -1,0 +1,97 @@
+"""`ganzoo data`"""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .app import command, print_json
+
+if TYPE_CHECKING:
+    from ganzoo.data import Dataset
+    from ganzoo.data.inspection import Inspection
+
+
+@command("data")
+def data(
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="What --dataset takes, such as mnist-5k, folder:PATH or npz:FILE.")
+    ],
+    out: Annotated[str | None, typer.Option(metavar="FILE.png", help="Write a contact sheet.")] = None,
+    image_size: Annotated[int | None, typer.Option(metavar="N", help="As for ganzoo train.")] = None,
+    channels: Annotated[int | None, typer.Option(metavar="1|3", help="As for ganzoo train.")] = None,
+    bits: Annotated[int | None, typer.Option(metavar="N", help="As for ganzoo train.")] = None,
+    data_dir: Annotated[str | None, typer.Option(metavar="DIR", help="As for ganzoo train.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Look at a data set without training.
+
+    Prints what ganzoo train would report of it, duplicates, constant images, and a warning for each thing that usually
+    is a mistake.
+    """
+    from ganzoo import data
+    from ganzoo.data.inspection import inspect
+    from ganzoo.data.summary import summarise
+    from ganzoo.errors import UsageError
+
+    if out is not None and not out.endswith(".png"):
+        raise UsageError(f"--out {out}: expected the name of a .png file")
+    options: dict[str, Any] = {"image_size": image_size, "channels": channels, "bits": bits, "data_dir": data_dir}
+    dataset = data.load(source, **options)
+    try:
+        test = data.load(source, split="test", **options)
+    except UsageError:
+        test = None
+    found = inspect(dataset)
+    sheet = None if out is None else _write_sheet(dataset, out)
+    if as_json:
+        print_json(_document(dataset, test, found))
+        return
+    for line in [*([dataset.note] if dataset.note else []), *summarise(dataset)]:
+        print(line)
+    if test is not None:
+        print(f"test images: {len(test):,}")
+    for line in _describe(found):
+        print(line)
+    if sheet:
+        print(sheet)
+
+
+def _describe(found: "Inspection") -> list[str]:
+    lines = [_count("duplicates", [number for number, _ in found.duplicates], "the same as an earlier one")]
+    if found.contradictions:
+        lines.append(f"warning: {found.contradictions:,} of them have another label than the earlier one")
+    lines.append(_count("constant images", list(found.constant), "of one value everywhere"))
+    return [*lines, *(f"warning: {text}" for text in found.warnings)]
+
+
+def _count(what: str, numbers: list[int], meaning: str) -> str:
+    if not numbers:
+        return f"{what}: none"
+    shown = ", ".join(map(str, numbers[:5])) + (", ..." if len(numbers) > 5 else "")
+    return f"{what}: {len(numbers):,}, {meaning} (counted from 0: {shown})"
+
+
+def _write_sheet(dataset: "Dataset", out: str) -> str:
+    from ganzoo.data.inspection import SHEET_COLUMNS, contact_sheet
+    from ganzoo.runtime.images import grid, save_png
+
+    images, what = contact_sheet(dataset)
+    save_png(out, grid(images, columns=min(SHEET_COLUMNS, len(images))))
+    return f"sheet: {out}, {what}"
+
+
+def _document(dataset: "Dataset", test: "Dataset | None", found: "Inspection") -> dict[str, Any]:
+    return {
+        "source": dataset.source,
+        "images": len(dataset),
+        "image_shape": dataset.image_shape,
+        "class_names": dataset.class_names,
+        "class_counts": dataset.class_counts,
+        "sha256": dataset.sha256,
+        "notes": [*([dataset.note] if dataset.note else []), *dataset.notes],
+        "test_images": None if test is None else len(test),
+        "duplicates": [number for number, _ in found.duplicates],
+        "contradictions": found.contradictions,
+        "constant": found.constant,
+        "warnings": found.warnings,
+    }

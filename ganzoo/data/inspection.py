@@ -1,0 +1,100 @@
+"""A closer look at a data set than training takes: duplicates, constant images, and what usually is a mistake."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ganzoo.data.dataset import Dataset
+
+FAR = 10  # labels between the last two that images have, from which on the last one looks like a value for "ignore"
+SHEET_ROWS, SHEET_COLUMNS = 20, 10  # of a contact sheet, at most
+_AT_ONCE = 1024  # images that are looked at together
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspection:
+    """What was found: numbers of images, counted from 0, and a sentence for each thing that usually is a mistake."""
+
+    duplicates: tuple[tuple[int, int], ...]  # an image and the first one that is the same, byte for byte
+    contradictions: int  # how many of them have another label than that first one
+    constant: tuple[int, ...]  # images of one value everywhere
+    warnings: tuple[str, ...]
+
+
+def inspect(dataset: Dataset) -> Inspection:
+    """Return what a look at every image and label finds."""
+    first: dict[bytes, int] = {}
+    duplicates: list[tuple[int, int]] = []
+    constant: list[int] = []
+    greatest = 0
+    for start in range(0, len(dataset), _AT_ONCE):
+        images = dataset.images[start : start + _AT_ONCE].contiguous().flatten(1).numpy()
+        greatest = max(greatest, int(images.max()))
+        constant += (np.flatnonzero(images.min(1) == images.max(1)) + start).tolist()
+        for number, image in enumerate(images, start):
+            same = first.setdefault(hashlib.blake2b(image.data, digest_size=16).digest(), number)
+            if same != number:
+                duplicates.append((number, same))
+    labels = dataset.labels
+    contradictions = 0 if labels is None else sum(int(labels[a]) != int(labels[b]) for a, b in duplicates)
+    return Inspection(
+        duplicates=tuple(duplicates),
+        contradictions=contradictions,
+        constant=tuple(constant),
+        warnings=(*_warn_of_values(greatest), *_warn_of_labels(dataset.class_counts)),
+    )
+
+
+def _warn_of_values(greatest: int) -> Iterator[str]:
+    if greatest == 0:
+        yield "every pixel is 0"
+    elif greatest == 1:
+        yield "no value is above 1: images in [0, 1] have to be multiplied by 255, and masks too"
+    elif greatest < 128:
+        yield f"no value is above {greatest}: the images use less than half of the range from 0 to 255"
+
+
+def _warn_of_labels(counts: tuple[int, ...] | None) -> Iterator[str]:
+    if counts is None:
+        return
+    there = [label for label, count in enumerate(counts) if count]
+    if there[0] > 0:
+        yield f"labels begin at {there[0]}, not 0: no image has a smaller one, and networks will have classes for them"
+    if len(there) > 1 and there[-1] - there[-2] >= max(FAR, len(there)):
+        yield (
+            f"label {there[-1]} is far from the others, which end at {there[-2]}: if it means 'ignore', leave its "
+            f"{counts[there[-1]]:,} images out"
+        )
+    if len(there) > 1 and sum(counts) == len(there):
+        yield "each class has a single image: folders or labels may stand for images here, not for classes"
+
+
+def contact_sheet(dataset: Dataset) -> tuple[NDArray[np.uint8], str]:
+    """Return images for a sheet, uint8 [n, H, W, C] in rows of SHEET_COLUMNS, and what they are.
+
+    A row for each of the first classes, ended by black images if a class has few; without labels, images at equal
+    distances.
+    """
+    if dataset.labels is None:
+        count = min(len(dataset), SHEET_ROWS * SHEET_COLUMNS)
+        rows = np.linspace(0, len(dataset) - 1, count).round().astype(np.int64)
+        return _pixels(dataset, rows), f"{count} of {len(dataset):,} images"
+    labels = dataset.labels.numpy()
+    there = [label for label, number in enumerate(dataset.class_counts or ()) if number][:SHEET_ROWS]
+    numbers = np.full((len(there), SHEET_COLUMNS), -1)
+    for row, label in enumerate(there):
+        of_class = np.flatnonzero(labels == label)
+        count = min(len(of_class), SHEET_COLUMNS)
+        numbers[row, :count] = of_class[np.linspace(0, len(of_class) - 1, count).round().astype(np.int64)]
+    pixels = _pixels(dataset, numbers.reshape(-1).clip(0))
+    pixels[numbers.reshape(-1) < 0] = 0
+    names = [str(label) if dataset.class_names is None else dataset.class_names[label] for label in there]
+    return pixels, f"a row for each class: {', '.join(names)}"
+
+
+def _pixels(dataset: Dataset, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Return images by their numbers, uint8 [n, H, W, C]."""
+    return dataset.images[rows.tolist()].permute(0, 2, 3, 1).contiguous().numpy()
