@@ -16,6 +16,8 @@ from ganzoo.data.memory import MB
 from ganzoo.errors import UsageError
 
 MAX_CLASSES = 1_000_000  # a label beyond it is a mistake, and would cost a network a row for every class below it
+UNLABELLED = -1  # the label of an image without one, or whose label is hidden
+NO_LABELS = "labels left aside, as all of them are -1"
 _CHUNK_PIXELS = 16_000_000  # what is resized at once: float copies of a whole set would take several times its memory
 CROPPED, TO_GREY, TO_RGB = "cropped to the central square", "colours weighed to grey", "grey repeated to RGB"
 _LUMA = (19595, 38470, 7471)  # ITU-R 601: 0.299 R + 0.587 G + 0.114 B, in 1/65536
@@ -24,6 +26,8 @@ _LUMA = (19595, 38470, 7471)  # ITU-R 601: 0.299 R + 0.587 G + 0.114 B, in 1/655
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Dataset:
     """Images uint8 [N, C, H, W] with C 1 or 3, and labels int64 [N] in [0, num_classes), or None for both.
+
+    The label -1 is that of an image without one.
 
     `source` is the name it can be loaded by again, `note` one line that a user should read, `notes` what loading did to
     the images or left aside, a few words each. If `mapped` is not None the images are a view of a file, of which only
@@ -64,7 +68,20 @@ class Dataset:
         """How many images each class has; None without labels."""
         if self.labels is None or self.num_classes is None:
             return None
-        return tuple(self.labels.bincount(minlength=self.num_classes).tolist())
+        return tuple(self.labels[self.labels >= 0].bincount(minlength=self.num_classes).tolist())
+
+    @cached_property
+    def unlabelled(self) -> int:
+        """How many images have no label, if others have one."""
+        return 0 if self.labels is None else int((self.labels < 0).sum())
+
+    @cached_property
+    def labelled(self) -> "Dataset":
+        """The images that have a label, as a data set in memory; the same object if all have, or none."""
+        if self.labels is None or not self.unlabelled:
+            return self
+        rows = (self.labels >= 0).nonzero().squeeze(1)
+        return replace(self, images=self.images[rows].contiguous(), labels=self.labels[rows], mapped=None)
 
     @cached_property
     def sha256(self) -> str:
@@ -106,11 +123,13 @@ def from_arrays(images: Any, labels: Any = None, *, source: str = "array", copy:
     """A data set from arrays: numpy uint8 [N, H, W] or [N, H, W, C], torch uint8 [N, H, W] or [N, C, H, W].
 
     Images are copied, unless `copy` is false: then an array that nothing else changes is taken as it is if it can be.
-    Labels are integers [N] from 0 up; num_classes is the largest plus one. Raises UsageError for anything else.
+    Labels are integers [N] from 0 up, -1 for an image without one; num_classes is the largest plus one. Raises
+    UsageError for anything else.
     """
     tensor = _images_of(images, copy)
     numbers, num_classes = read_labels(labels)
-    return Dataset(images=tensor, labels=numbers, num_classes=num_classes, source=source)
+    notes = (NO_LABELS,) if numbers is None and labels is not None else ()
+    return Dataset(images=tensor, labels=numbers, num_classes=num_classes, source=source, notes=notes)
 
 
 def from_file(
@@ -187,8 +206,10 @@ def _check_labels(labels: Tensor, count: int, num_classes: int) -> None:
     if labels.dtype != torch.int64 or labels.shape != (count,):
         raise UsageError(f"labels are {describe(labels)}: expected int64 [{count}], one for each image")
     low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high >= num_classes:
-        raise UsageError(f"labels lie in [{low}, {high}]: expected [0, {num_classes - 1}]")
+    if low < UNLABELLED or high >= num_classes:
+        raise UsageError(
+            f"labels lie in [{low}, {high}]: expected [0, {num_classes - 1}], and {UNLABELLED} for an image without one"
+        )
     if num_classes > MAX_CLASSES:
         raise UsageError(f"{num_classes} classes: at most {MAX_CLASSES}; number the classes from 0 up")
 
@@ -235,11 +256,16 @@ def _label_bytes(labels: Tensor | None) -> bytes:
 
 
 def read_labels(labels: Any) -> tuple[Tensor | None, int | None]:
-    """Labels int64 [N] of any array or sequence of integers, and the largest plus one; of None, None and None."""
+    """Return labels int64 [N] of any array or sequence of integers, and the largest plus one.
+
+    None and None, if there are none, or all of them are -1.
+    """
     if labels is None:
         return None, None
     numbers = _labels_of(labels)
-    return numbers, int(numbers.max()) + 1 if len(numbers) else 1
+    if len(numbers) and int(numbers.max()) == UNLABELLED == int(numbers.min()):
+        return None, None
+    return numbers, max(0, int(numbers.max())) + 1 if len(numbers) else 1
 
 
 def _labels_of(labels: Any) -> Tensor:

@@ -20,7 +20,7 @@ def choose_labelled(dataset: Dataset, per_class: int, seed: int) -> Tensor:
             f"data.labels_per_class hides labels, and {dataset.source} has none: use a folder per class, `labels` in "
             "an .npz file, or leave out --labels-per-class"
         )
-    counts = labels.bincount()
+    counts = labels[labels >= 0].bincount()
     fewest, rarest = min((count, label) for label, count in enumerate(counts.tolist()) if count)
     if fewest < per_class:
         name = dataset.class_names[rarest] if dataset.class_names else rarest
@@ -30,6 +30,7 @@ def choose_labelled(dataset: Dataset, per_class: int, seed: int) -> Tensor:
             f"class '{name}'"
         )
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(derive(seed, "labels")))
+    order = order[labels[order] >= 0]
     order = order[labels[order].argsort(stable=True)]  # by class, in each at random
-    places = torch.arange(len(labels)) - (counts.cumsum(0) - counts)[labels[order]]  # of an image within its class
+    places = torch.arange(len(order)) - (counts.cumsum(0) - counts)[labels[order]]  # of an image within its class
     return order[places < per_class].sort().values

@@ -8,13 +8,12 @@ beside these, for what learns from labels where few images have one.
 import torch
 from torch import Tensor
 
-from ganzoo.data.dataset import Dataset
+from ganzoo.data.dataset import UNLABELLED, Dataset
 from ganzoo.data.windows import Windows
 from ganzoo.errors import UsageError
 from ganzoo.seeds import derive
 
 ALL = slice(None)
-UNLABELLED = -1  # the label of an image whose label is hidden
 
 
 def normalize(images: Tensor) -> Tensor:

@@ -6,14 +6,14 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
-from ganzoo.data.dataset import Dataset, Request, check_numpy, fit, from_arrays, from_file, read_labels
+from ganzoo.data.dataset import NO_LABELS, Dataset, Request, check_numpy, fit, from_arrays, from_file, read_labels
 from ganzoo.data.files import announce_decoding, requested_path
 from ganzoo.data.mapped import DecodedImages, ImageFile, Shape, read_npy_header, stamp_of
 from ganzoo.data.memory import MB, allowed_memory
@@ -56,7 +56,8 @@ def npz(request: Request) -> Dataset:
                 return from_arrays(arrays["images"], labels, source=source, copy=False)
             file = _placed(path, stamp, arrays, member, request)
         numbers, num_classes = read_labels(labels)
-        return from_file(file, memory, labels=numbers, num_classes=num_classes, source=source)
+        dataset = from_file(file, memory, labels=numbers, num_classes=num_classes, source=source)
+        return replace(dataset, notes=(NO_LABELS,)) if numbers is None and labels is not None else dataset
     except UsageError as error:
         raise FileError(f"{path}: {error}") from error
 

@@ -27,12 +27,13 @@ def describe_classes(dataset: Dataset) -> str:
     counts = dataset.class_counts
     if counts is None:
         return "no labels"
+    bare = f", {dataset.unlabelled:,} images without a label (-1)" if dataset.unlabelled else ""
     many = f"{len(counts):,} class{'es' if len(counts) != 1 else ''}"
     words = [f"{_name(dataset, label)} ({count:,})" for label, count in enumerate(counts)]
     if len(counts) <= SHOWN:
-        return f"{many}: {', '.join(words)}"
+        return f"{many}: {', '.join(words)}{bare}"
     least, most = (counts.index(function(counts)) for function in (min, max))
-    return f"{many}, from {words[0]} to {words[-1]}; fewest images: {words[least]}, most: {words[most]}"
+    return f"{many}, from {words[0]} to {words[-1]}; fewest images: {words[least]}, most: {words[most]}{bare}"
 
 
 def _name(dataset: Dataset, label: int) -> str:

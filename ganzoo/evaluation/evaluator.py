@@ -225,7 +225,7 @@ def evaluate_subject(
             values[key].append(measured[key])
     if CLASSIFIED in keys:
         assert subject.classifier is not None
-        test = reference.splits.test
+        test = reference.splits.test.labelled
         values[CLASSIFIED] = [evaluate_classifier(subject.classifier, test.images, _given(test.labels))[1]] * len(draws)
     say("what as many real images score")
     return Evaluation(
@@ -322,7 +322,10 @@ def _floors_of_draw(reference: Reference, n: int, seed: int, keys: Sequence[str]
 def _measure_floors(reference: Reference, n: int, seed: int, keys: Sequence[str]) -> dict[str, float]:
     splits = reference.splits
     generator = torch.Generator().manual_seed(derive(seed, "floor"))
-    rows = torch.randperm(len(splits.train), generator=generator)[:n]
+    rows = torch.randperm(len(splits.train), generator=generator)
+    if splits.train.labels is not None and splits.train.unlabelled:
+        rows = rows[splits.train.labels[rows] >= 0]
+    rows = rows[:n]
     reading = Reading(reference.train.features[rows], reference.train.probabilities[rows])
     labels = None if splits.train.labels is None else splits.train.labels[rows]
     samples = Samples(splits.train.images[rows], labels, reading)
@@ -330,12 +333,15 @@ def _measure_floors(reference: Reference, n: int, seed: int, keys: Sequence[str]
     if "memorised" in keys:  # training images would all be copies of themselves: test images stand in
         measured["memorised"] = metrics.memorised(splits.test.images, splits.train.images)
     if CLASSIFIED in keys:  # the judge classifies the same images
-        measured[CLASSIFIED] = reference.test.labels.eq(_given(splits.test.labels)).double().mean().item()
+        labels = _given(splits.test.labels)
+        known = labels >= 0
+        measured[CLASSIFIED] = reference.test.labels[known].eq(labels[known]).double().mean().item()
     return measured
 
 
 def _classification_accuracy(samples: Samples, test: Dataset, seed: int) -> float:
     """The accuracy on real test images of a `cnn` that has seen nothing but `samples`."""
+    test = test.labelled
     assert test.num_classes is not None
     labels = _given(samples.labels)
     batch_size = min(CAS_BATCH, len(samples.images))

@@ -127,23 +127,26 @@ def fit_judge(
         raise UsageError(
             f"{train.source} has no labels, and a judge is a classifier: no figure of its generators is available"
         )
+    learnt, tested = train.labelled, test.labelled
+    assert learnt.labels is not None, "some images have labels"
+    assert tested.labels is not None, "so have those of the test"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = CNNClassifier(train.image_shape, train.num_classes)
-        batch_size = min(128, len(train))
+        batch_size = min(128, len(learnt))
         fit(
             network,
-            train.images,
-            train.labels,
+            learnt.images,
+            learnt.labels,
             epochs=epochs,
             seed=seed,
-            test=(test.images, test.labels),
+            test=(tested.images, tested.labels),
             batch_size=batch_size,
             augment=True,
-            average=0.999 if len(train) // batch_size * epochs > 3000 else None,
+            average=0.999 if len(learnt) // batch_size * epochs > 3000 else None,
             on_epoch=on_epoch,
         )
-    _, accuracy = evaluate_classifier(network, test.images, test.labels)
+    _, accuracy = evaluate_classifier(network, tested.images, tested.labels)
     record = {
         "schema": SCHEMA,
         "classifier": "cnn",

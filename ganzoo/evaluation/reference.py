@@ -132,7 +132,7 @@ class Reference:
     @property
     def real_shares(self) -> Tensor:
         """float64 [K]: each class's part of the training images, by their labels."""
-        labels = self.splits.train.labels
+        labels = self.splits.train.labelled.labels
         assert labels is not None, "only labelled data have a judge"
         return torch.bincount(labels, minlength=self.judge.num_classes).double() / len(labels)
 

@@ -61,7 +61,7 @@ def facts_of(splits: Splits) -> StudiedData:
 
 
 def _counts(labels: torch.Tensor | None, classes: int) -> tuple[int, ...]:
-    return () if labels is None else tuple(torch.bincount(labels, minlength=classes).tolist())
+    return () if labels is None else tuple(torch.bincount(labels[labels >= 0], minlength=classes).tolist())
 
 
 def data_section(facts: StudiedData, splits: Splits | None) -> Section:

@@ -198,7 +198,7 @@ def _real_counts(model: Model, classes: int) -> list[int]:
         raise FileError(f"{found.source} is not what {model.name} was trained on (another SHA-256)")
     if found.labels is None or found.num_classes is None or found.num_classes > classes:
         raise UsageError(f"{found.source} has no labels of these {classes} classes: leave out --balance real")
-    return [int(count) for count in np.bincount(found.labels.numpy(), minlength=classes)]
+    return [int(count) for count in np.bincount(found.labels[found.labels >= 0].numpy(), minlength=classes)]
 
 
 # How many of each class, and in what order

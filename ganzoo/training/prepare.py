@@ -337,14 +337,18 @@ def _dataset(config: RunConfig, images: Any, memory: int | None) -> Dataset:
 def _labelled(config: RunConfig, dataset: Dataset) -> Tensor | None:
     """The numbers of the images that show their labels; None if nobody asked to hide any."""
     per_class = config.data.labels_per_class
-    if per_class is None:
+    if per_class is not None:
+        shown = choose_labelled(dataset, per_class, config.train.seed)
+        cause, remedy = f"data.labels_per_class = {per_class}", "leave out --labels-per-class"
+    elif dataset.unlabelled and dataset.labels is not None:
+        shown = (dataset.labels >= 0).nonzero().squeeze(1)
+        cause, remedy = "their label is -1", "leave these images out"
+    else:
         return None
-    shown = choose_labelled(dataset, per_class, config.train.seed)
     if config.variant.conditional and (hidden := len(dataset) - len(shown)):
         raise UsageError(
             f"'{config.run.variant}' is conditional: the networks are given labels, and {hidden:,} images have none "
-            f"(data.labels_per_class = {per_class}): take a variant that is not conditional, such as sgan, or leave "
-            "out --labels-per-class"
+            f"({cause}): take a variant that is not conditional, such as sgan, or {remedy}"
         )
     return shown
 

@@ -701,6 +701,18 @@ def test_a_wrong_setting_is_refused_by_its_path(setting: str, call: Call) -> Non
     assert_refuses(call, [*TRAIN, "--set", setting], 2, f"^ganzoo: .*{WRONG_SETTINGS[setting]}")
 
 
+def test_images_without_a_label_are_learnt_from_as_such(call: Call, tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (64, 28, 28), dtype=np.uint8)
+    np.savez(tmp_path / "some.npz", images=images, labels=np.where(np.arange(64) % 4, -1, np.arange(64) % 10))
+    words = ["--dataset", f"npz:{tmp_path}/some.npz", "--steps", "1", "--batch-size", "16"]
+    done = succeeded(call("train", "--variant", "sgan", *words, "--out", str(tmp_path / "run")))
+    assert "0 (4), 1 (0), 2 (3), " in done.err
+    assert ", 48 images without a label (-1)" in done.err
+    refused = call("train", "--variant", "cgan", *words, "--out", str(tmp_path / "other"))
+    assert refused.code == 2
+    assert "48 images have none (their label is -1): take a variant that is not conditional" in refused.err
+
+
 @pytest.mark.usefixtures("here")
 def test_labels_are_hidden_and_that_is_reported(call: Call, tmp_path: Path) -> None:
     words = ["--dataset", "npz:digits.npz", "--labels-per-class", "2", "--out", str(tmp_path / "run")]

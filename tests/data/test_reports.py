@@ -247,3 +247,13 @@ def test_many_classes_are_described_by_their_ends() -> None:
     dataset = data.from_arrays(torch.zeros(30, 4, 4, dtype=torch.uint8), [*range(20), *[7] * 10])
     (line,) = summarise(dataset)
     assert line.endswith("20 classes, from 0 (1) to 19 (1); fewest images: 0 (1), most: 7 (11)")
+
+
+def test_images_without_a_label_are_counted_apart() -> None:
+    dataset = data.from_arrays(GREY, [-1, 0, 2, -1, 2, -1])
+    (line, _) = summarise(dataset)
+    assert line.endswith("3 classes: 0 (1), 1 (0), 2 (2), 3 images without a label (-1)")
+    assert (dataset.class_counts, dataset.unlabelled, dataset.num_classes) == ((1, 0, 2), 3, 3)
+    np.testing.assert_array_equal(dataset.labelled.images[:, 0], GREY[[1, 2, 4]])
+    none = data.from_arrays(GREY, [-1] * 6)
+    assert (none.labels, none.notes) == (None, ("labels left aside, as all of them are -1",))

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from ganzoo import data
 from ganzoo.data import Dataset, from_arrays
 from ganzoo.errors import FileError, UsageError
 from ganzoo.evaluation import judge as judges
-from ganzoo.evaluation.evaluator import floors
+from ganzoo.evaluation.evaluator import CLASSIFIED, floors
 from ganzoo.evaluation.judge import MNIST_SHA256, Judge, fit_judge, judge_path, load_judge, read_judge, to_tensor
 from ganzoo.evaluation.reference import HELD_OUT, Reference, Splits, hold_out, load_splits
 
@@ -210,6 +211,22 @@ def test_a_fixed_fifth_is_held_out_where_there_is_no_test_set(source: str) -> No
     assert everything == {image.numpy().tobytes() for image in data.load(source).images}
     with pytest.raises(UsageError, match="has 9 images: expected at least 10 to evaluate on"):
         hold_out(from_arrays(make_images(16, 9)[0]))
+
+
+@pytest.mark.slow
+def test_images_without_a_label_are_left_out_where_labels_count(splits: Splits, tmp_path: Path) -> None:
+    def hide(dataset: Dataset) -> Dataset:
+        assert dataset.labels is not None
+        return replace(dataset, labels=torch.where(torch.arange(len(dataset)) % 2 == 0, dataset.labels, -1))
+
+    some = replace(splits, train=hide(splits.train), test=hide(splits.test))
+    judge = fit_judge("some", some.train, some.test, tmp_path / "judge.safetensors", epochs=1, seed=0)
+    reference = Reference(judge, some)
+    assert splits.train.labels is not None
+    shown = splits.train.labels[::2].bincount(minlength=judge.num_classes).double()
+    torch.testing.assert_close(reference.real_shares, shown / shown.sum())
+    found = floors(reference, 40, [0], ["cas", CLASSIFIED])
+    assert all(0 <= value <= 1 for value in found.values())
 
 
 def test_a_set_with_test_images_keeps_them() -> None:
