@@ -292,6 +292,8 @@ class TrainConfig(_Value):
         Annotated[Fraction, Tag("number")] | Annotated[Schedule, Tag("schedule")],
         Discriminator(lambda value: "schedule" if isinstance(value, Mapping | Schedule) else "number"),
     ] = 0.9995
+    start_from: str | None = None  # another run, whose weights it started from
+    freeze_discriminator: NonNegativeInt = 0  # how many of its first layers keep the weights that they start with
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     deterministic: bool = False  # the plain path, and torch's deterministic algorithms
     tune: bool = False  # measure a few steps of each way to compute, and take the fastest

@@ -411,6 +411,8 @@ def describe(
     public = config.with_data(source=source + colon + PurePath(argument).name, data_dir=None).with_facts(
         note=None, notes=()
     )
+    if config.train.start_from is not None:
+        public = public.with_train(start_from=PurePath(config.train.start_from).name)
     return {
         "latents": _latents(config),
         "weights": weights,

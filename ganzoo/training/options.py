@@ -65,6 +65,24 @@ class Options(TypedDict, total=False):
             help="Train with the labels of N images of each class, chosen by the seed; the others are hidden.",
         ),
     ]
+    start_from: Annotated[
+        str | Path | None,
+        Option(
+            path="train.start_from",
+            flag="--from",
+            metavar="RUN",
+            help="Start from another run's weights, and with its variant unless --variant names one.",
+        ),
+    ]
+    freeze_discriminator: Annotated[
+        int | None,
+        Option(
+            path="train.freeze_discriminator",
+            metavar="N",
+            default="0",
+            help="With --from: keep the weights of the discriminator's first N layers.",
+        ),
+    ]
     seed: Annotated[int | None, Option(path="train.seed", metavar="N", default="0", help="Seed of all randomness.")]
     device: Annotated[
         str | None, Option(path="train.device", metavar="NAME", default="auto", help="auto, cpu, cuda, mps.")

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -25,7 +25,9 @@ from ganzoo.data.summary import summarise
 from ganzoo.errors import FileError, MachineError, UsageError
 from ganzoo.registry import nearest
 from ganzoo.runs.run import Run
+from ganzoo.training.edits import leaves
 from ganzoo.training.options import Options, tables_of
+from ganzoo.training.starting import open_start, recipe_of
 from ganzoo.zoo.batch import Batches
 from ganzoo.zoo.build import build_terms
 from ganzoo.zoo.objectives.base import Objective
@@ -47,8 +49,11 @@ def configure(variant: str | Variant | None = None, dataset: Any = None, **optio
     train = flags.get("train", {})
     if "precision" in train:
         train["precision"] = PRECISIONS.get(train["precision"], train["precision"])
-    file = options.get("config")
+    file, start = options.get("config"), options.get("start_from")
     table = {} if file is None else read_toml(Path(file))
+    if start is not None and file is None:
+        inherited = recipe_of(open_start(start), same_data=dataset is None)
+        table = inherited if variant is None else {key: inherited[key] for key in ("data", "train")}
     if train.get("deterministic") or train.get("precision") == "float32":  # the plain path, whatever a file has chosen
         kept = {key: value for key, value in table.get("train", {}).items() if key == "threads" or key not in CHOICES}
         table = {**table, "train": kept}
@@ -257,7 +262,7 @@ def recipe(config: RunConfig) -> str:
 
 def changes(former: RunConfig, config: RunConfig) -> list[str]:
     """One line for each setting that is not what it was."""
-    before, after = dict(_leaves(former.model_dump(mode="json"))), dict(_leaves(config.model_dump(mode="json")))
+    before, after = dict(leaves(former.model_dump(mode="json"))), dict(leaves(config.model_dump(mode="json")))
     keys = sorted(before.keys() | after.keys())
     return [
         f"changed: {key}: {before.get(key)} -> {after.get(key)}" for key in keys if before.get(key) != after.get(key)
@@ -299,14 +304,6 @@ def kept_horizons(former: RunConfig, training: Training) -> list[str]:
         for path, schedule in training.config.schedules().items()
         if schedule.from_budget and schedule.over != training.total_steps
     ]
-
-
-def _leaves(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in table.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _memory(config: RunConfig, world: World) -> int | None:

@@ -227,6 +227,7 @@ class TrainingState:
         objective.to(memory_format=layout)  # type: ignore[call-overload]  # torch's stubs leave the keyword out
         fuse(objective, config.chosen.fused)
         self.objective = objective
+        self.frozen = _freeze(objective, config.train.freeze_discriminator)  # names of layers of the discriminator
         self.device = device
         self.world = world
         self.discriminator, self.generator = (
@@ -296,6 +297,24 @@ class TrainingState:
         self.discriminator.restore_optimizer(checkpoint.tensors("discriminator_optimizer"))
         self.logs.restore(state["logs"], self.device)
         self.step, self.seconds = int(state["step"]), float(state["seconds"])
+
+
+def _freeze(objective: Objective, count: int) -> list[str]:
+    """Leave the first `count` layers of the discriminator to no player, and return their names.
+
+    A layer is a module with weights of its own, in the order that the network holds them; heads are none. Raises
+    UsageError unless there are more layers.
+    """
+    network = objective.discriminator
+    places = (name.rpartition(".")[0].partition(".parametrizations")[0] for name, _ in network.named_parameters())
+    layers = [place for place in dict.fromkeys(places) if place and not place.startswith("heads.")]
+    if count and count >= len(layers):
+        raise UsageError(
+            f"train.freeze_discriminator is {count}: expected less than {len(layers)}, as the discriminator has "
+            f"{len(layers)} layers ({', '.join(layers)})"
+        )
+    objective.frozen = frozenset(f"discriminator.{name}." for name in layers[:count])
+    return layers[:count]
 
 
 def _optimizers(config: RunConfig) -> dict[PlayerName, Spec]:

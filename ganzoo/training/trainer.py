@@ -23,6 +23,7 @@ from ganzoo.runs.records import LogLine
 from ganzoo.runs.run import Run
 from ganzoo.runtime.images import save_png
 from ganzoo.training import tuning
+from ganzoo.training.edits import take_edits
 from ganzoo.training.interruption import Received, interruption
 from ganzoo.training.options import Options
 from ganzoo.training.pace import Pace
@@ -38,6 +39,7 @@ from ganzoo.training.prepare import (
     with_compute,
 )
 from ganzoo.training.progress import Progress
+from ganzoo.training.starting import load_start, open_start
 from ganzoo.training.state import TrainingState
 from ganzoo.training.updates import Updates
 
@@ -94,12 +96,13 @@ def start(
         state = TrainingState(
             training.config, training.device, world
         )  # first: what cannot be built leaves no directory
+        inherited = _inherit(training.config, state)
         began = time.monotonic()
         monitor = _monitor(training)
         judging = time.monotonic() - began
         _check_alike(training, state)
         run = _on_the_first(world, lambda: Run.create(training.config, out, device_name(training.device)))
-        for text in filter(None, (f"run: {run.path}", *training.lines, line, horizon)):
+        for text in filter(None, (f"run: {run.path}", *training.lines, inherited, line, horizon)):
             reporter.say(text)
         with _locked(run, world):
             start_up = time.monotonic() - before.time - judging
@@ -141,9 +144,11 @@ def _resume(
     latest = run.latest_checkpoint()
     saved = latest.state()
     former = latest.config()
-    training = prepare(with_budget(former, budget, float(saved["seconds"])), dataset, resumed=True, world=world)
+    edited, edits = take_edits(run, former)
+    training = prepare(with_budget(edited, budget, float(saved["seconds"])), dataset, resumed=True, world=world)
     training = keep_compute(training, former.compute, threads, before)
-    changed = [*changes(former, training.config), *lost_exactness(run, training, int(saved.get("processes", 1)))]
+    lost = lost_exactness(run, training, int(saved.get("processes", 1)))
+    changed = [*changes(former, training.config), *edits, *lost]
     for line in [*changed, *kept_horizons(former, training)]:
         reporter.say(line)
     with torch_settings(training.config):
@@ -158,6 +163,17 @@ def _resume(
             run.write_config(training.config)
         reporter.say(f"run: {run.path}, from step {state.step}")
         return _fit(Session(run, training, state, reporter, monitor))
+
+
+def _inherit(config: RunConfig, state: TrainingState) -> str | None:
+    """Load the weights that a new run starts from, and return a line on them; None if it starts from none."""
+    start, frozen = config.train.start_from, config.train.freeze_discriminator
+    if start is None:
+        if frozen:
+            raise UsageError("train.freeze_discriminator keeps weights of another run: name it with --from RUN")
+        return None
+    line = load_start(state, open_start(start))
+    return f"{line}; frozen: {', '.join(state.frozen)}" if frozen else line
 
 
 def _monitor(training: Training) -> Monitor | None:

@@ -86,6 +86,7 @@ class Objective(nn.Module):
         ]
         self._one_pass = not mixes_samples(self.discriminator)
         self._draws = self._declared_draws()
+        self.frozen: frozenset[str] = frozenset()  # beginnings of the names of parameters that nobody trains
         if not self._one_pass and any(term.per_sample for term in parts.terms):
             warnings.warn(
                 "the gradient penalty is one norm a sample, but batch norm or minibatch standard deviation makes a "
@@ -128,7 +129,7 @@ class Objective(nn.Module):
         return {
             name: parameter
             for name, parameter in self.named_parameters()
-            if any(name.startswith(f"{place}.") for place in owned)
+            if any(name.startswith(f"{place}.") for place in owned) and not name.startswith(tuple(self.frozen))
         }
 
     @property
