@@ -53,7 +53,14 @@ from ganzoo.registry import Registry, nearest
 SCHEMA = 5
 BUDGETS = ("steps", "epochs", "minutes")
 DEFAULT_MINUTES = 5.0
-READING = ("image_size", "channels", "bits", "folders")  # the settings of [data] that say how images are read
+READING = (
+    "image_size",
+    "channels",
+    "bits",
+    "value_range",
+    "channels_first",
+    "folders",
+)  # the settings of [data] that say how images are read
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 _STRICT = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
@@ -252,6 +259,8 @@ class DataConfig(_Value):
     image_size: PositiveInt | None = None
     channels: Literal[1, 3] | None = None
     bits: Annotated[int, Field(ge=1, le=16)] | None = None  # of 16-bit grey values; None: as many as they need
+    value_range: Literal["0..1", "-1..1", "0..255"] | None = None  # of arrays of floats
+    channels_first: bool = False  # arrays in files are [N, C, H, W]
     folders: Literal["auto", "classes"] = "auto"  # classes: each folder is one, and train/ and test/ are no split
     batch_size: PositiveInt = 64
     labels_per_class: PositiveInt | None = None  # labels that are shown of each class, by the run's seed; None: all

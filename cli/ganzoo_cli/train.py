@@ -45,7 +45,8 @@ def train(
         typer.Option(
             metavar="SOURCE",
             show_default="auto",
-            help="auto, mnist, mnist-5k, npz:FILE or folder:PATH. auto: mnist if here or fetched, else mnist-5k.",
+            help="mnist, mnist-5k, or a path: a folder, .npz, .zip and others (ganzoo list datasets). auto: mnist if "
+            "it is here or can be fetched, else mnist-5k.",
         ),
     ] = None,
     out: Annotated[

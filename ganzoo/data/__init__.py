@@ -11,13 +11,27 @@ from typing import TypedDict, Unpack
 
 import platformdirs
 
-from ganzoo.data import folder, mnist, npz  # noqa: F401 - importing them registers their sources
-from ganzoo.data.dataset import Dataset, Request, check_size, fit, from_arrays
+from ganzoo.data import archives, folder, idx, mnist, npz, tables  # noqa: F401 - importing them registers their sources
+from ganzoo.data.arrays import from_arrays
+from ganzoo.data.dataset import Dataset, Request, check_size, fit
+from ganzoo.data.guessing import name_source
 from ganzoo.data.loader import Loader, normalize
+from ganzoo.data.objects import from_object
 from ganzoo.errors import UsageError
 from ganzoo.registry import datasets
 
-__all__ = ["Dataset", "Loader", "ReadOptions", "Request", "data_folder", "fit", "from_arrays", "load", "normalize"]
+__all__ = [
+    "Dataset",
+    "Loader",
+    "ReadOptions",
+    "Request",
+    "data_folder",
+    "fit",
+    "from_arrays",
+    "from_object",
+    "load",
+    "normalize",
+]
 
 SPLITS = ("train", "test")
 
@@ -28,6 +42,8 @@ class ReadOptions(TypedDict, total=False):
     image_size: int | None  # squares of so many pixels: see `fit`
     channels: int | None  # 1 for grey, 3 for RGB: see `fit`
     bits: int | None  # of 16-bit grey values, 1 to 16; None: as many as they need
+    value_range: str | None  # of arrays of floats: "0..1", "-1..1" or "0..255"
+    channels_first: bool  # whether arrays in files are [N, C, H, W] and not [N, H, W, C]
     folders: str  # "classes": each folder is a class, and train/ and test/ are no split; "auto" if left out
 
 
@@ -50,7 +66,7 @@ def load(
     if split not in SPLITS:
         raise UsageError(f"no split '{split}': expected 'train' or 'test'")
     check_size(image_size, channels)
-    name, colon, argument = source.partition(":")
+    name, colon, argument = name_source(source).partition(":")
     request = Request(
         name=name,
         argument=argument if colon else None,

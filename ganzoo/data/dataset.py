@@ -7,7 +7,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,7 +16,6 @@ from ganzoo.errors import UsageError
 
 MAX_CLASSES = 1_000_000  # a label beyond it is a mistake, and would cost a network a row for every class below it
 UNLABELLED = -1  # the label of an image without one, or whose label is hidden
-NO_LABELS = "labels left aside, as all of them are -1"
 _CHUNK_PIXELS = 16_000_000  # what is resized at once: float copies of a whole set would take several times its memory
 CROPPED, TO_GREY, TO_RGB = "cropped to the central square", "colours weighed to grey", "grey repeated to RGB"
 _LUMA = (19595, 38470, 7471)  # ITU-R 601: 0.299 R + 0.587 G + 0.114 B, in 1/65536
@@ -83,6 +81,12 @@ class Dataset:
         rows = (self.labels >= 0).nonzero().squeeze(1)
         return replace(self, images=self.images[rows].contiguous(), labels=self.labels[rows], mapped=None)
 
+    def with_names(self, names: Sequence[str]) -> "Dataset":
+        """Return the same with names for the classes, if there are labels and names for all of them."""
+        if self.num_classes is None or len(names) < self.num_classes:
+            return self
+        return replace(self, num_classes=len(names), class_names=tuple(map(str, names)))
+
     @cached_property
     def sha256(self) -> str:
         """Hexadecimal SHA-256 of the images' shape and bytes and the labels' bytes."""
@@ -103,8 +107,8 @@ class Request:
 
     `argument` is what follows the colon in `NAME:ARGUMENT`, `data_dir` the folder for what is fetched, `split` "train"
     or "test", `download` whether the network may be used, and `memory` what images may take, in MB (None: half of what
-    is free). `load` makes the result fit `image_size` and `channels`, so that a source may ignore them. `bits` and
-    `folders` are for sources that read image files.
+    is free). `load` makes the result fit `image_size` and `channels`, so that a source may ignore them. `bits`,
+    `value_range`, `channels_first` and `folders` are for sources that read a user's files.
     """
 
     name: str
@@ -113,23 +117,12 @@ class Request:
     image_size: int | None = None
     channels: int | None = None
     bits: int | None = None
+    value_range: str | None = None
+    channels_first: bool = False
     folders: str = "auto"
     split: str = "train"
     download: bool = True
     memory: int | None = None
-
-
-def from_arrays(images: Any, labels: Any = None, *, source: str = "array", copy: bool = True) -> Dataset:
-    """A data set from arrays: numpy uint8 [N, H, W] or [N, H, W, C], torch uint8 [N, H, W] or [N, C, H, W].
-
-    Images are copied, unless `copy` is false: then an array that nothing else changes is taken as it is if it can be.
-    Labels are integers [N] from 0 up, -1 for an image without one; num_classes is the largest plus one. Raises
-    UsageError for anything else.
-    """
-    tensor = _images_of(images, copy)
-    numbers, num_classes = read_labels(labels)
-    notes = (NO_LABELS,) if numbers is None and labels is not None else ()
-    return Dataset(images=tensor, labels=numbers, num_classes=num_classes, source=source, notes=notes)
 
 
 def from_file(
@@ -219,65 +212,8 @@ def describe(array: Any) -> str:
     return f"{str(array.dtype).removeprefix('torch.')} {list(array.shape)}"
 
 
-def _images_of(images: Any, copy: bool) -> Tensor:
-    """[N, C, H, W] from what `from_arrays` takes."""
-    if isinstance(images, Tensor):
-        _check_array(images, channel_axis=1, swap="permute(0, 3, 1, 2)")
-        tensor = images.detach().clone().cpu() if copy else images.detach().cpu()
-        return tensor.unsqueeze(1).contiguous() if tensor.ndim == 3 else tensor.contiguous()
-    if isinstance(images, np.ndarray):
-        check_numpy(images)
-        tensor = torch.from_numpy(images.copy() if copy else images)
-        return tensor.unsqueeze(1) if tensor.ndim == 3 else tensor.permute(0, 3, 1, 2).contiguous()
-    raise UsageError(
-        f"images are of type {type(images).__name__}: expected a numpy or torch array (numpy.stack makes one of many)"
-    )
-
-
-def check_numpy(images: "np.ndarray[Any, Any]") -> None:
-    """Raise UsageError unless they are uint8 [N, H, W] or [N, H, W, C], C 1 or 3."""
-    _check_array(images, channel_axis=3, swap="transpose(0, 2, 3, 1)")
-
-
-def _check_array(images: Any, channel_axis: int, swap: str) -> None:
-    layout = "[N, H, W] or [N, C, H, W]" if channel_axis == 1 else "[N, H, W] or [N, H, W, C]"
-    problem = f"images are {describe(images)}: expected uint8 {layout}, C 1 or 3"
-    if images.dtype not in (torch.uint8, np.uint8):
-        raise UsageError(f"{problem}; from [-1, 1] take (images * 127.5 + 127.5).round() as uint8, from [0, 1] * 255")
-    if images.ndim not in (3, 4):
-        raise UsageError(f"{problem}; of a single image, images[None] makes such an array")
-    if images.ndim == 4 and images.shape[channel_axis] not in (1, 3):
-        swapped = images.shape[4 - channel_axis] in (1, 3)
-        raise UsageError(f"{problem}; images.{swap} moves the channels there" if swapped else problem)
-
-
 def _label_bytes(labels: Tensor | None) -> bytes:
     return b"" if labels is None else labels.cpu().contiguous().numpy().astype("<i8", copy=False).tobytes()
-
-
-def read_labels(labels: Any) -> tuple[Tensor | None, int | None]:
-    """Return labels int64 [N] of any array or sequence of integers, and the largest plus one.
-
-    None and None, if there are none, or all of them are -1.
-    """
-    if labels is None:
-        return None, None
-    numbers = _labels_of(labels)
-    if len(numbers) and int(numbers.max()) == UNLABELLED == int(numbers.min()):
-        return None, None
-    return numbers, max(0, int(numbers.max())) + 1 if len(numbers) else 1
-
-
-def _labels_of(labels: Any) -> Tensor:
-    """int64 [N] from any array or sequence of integers."""
-    array: np.ndarray[Any, Any] = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
-    if array.dtype.kind not in "iu":
-        raise UsageError(f"labels are {describe(array)}: expected integers [N]; labels.astype('int64') makes them")
-    if array.ndim != 1:
-        raise UsageError(f"labels are {describe(array)}: expected integers [N], one for each image")
-    if array.size and int(array.max()) >= MAX_CLASSES:
-        raise UsageError(f"the largest label is {array.max()}: at most {MAX_CLASSES - 1}; number the classes from 0 up")
-    return torch.from_numpy(array.astype(np.int64))
 
 
 def _centre_square(images: Tensor) -> Tensor:

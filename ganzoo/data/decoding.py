@@ -1,17 +1,23 @@
 """Image files as pixels. Each is taken for hostile: only common formats are decoded, and only up to MAX_PIXELS."""
 
+import io
 import os
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar, Union
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ganzoo.data.dataset import CROPPED, TO_GREY, TO_RGB
-from ganzoo.errors import FileError
+from ganzoo.data.dataset import CROPPED, TO_GREY, TO_RGB, Request
+from ganzoo.data.mapped import Shape
+from ganzoo.errors import FileError, MachineError, UsageError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -27,6 +33,7 @@ _OPAQUE = {"1": "L", "L": "L", "LA": "L"}  # what is left of a grey image whose 
 _ORIENTATION = 0x0112  # the EXIF tag
 
 T = TypeVar("T")
+Item: TypeAlias = Union[Path, bytes, "Image"]
 
 
 @dataclass(frozen=True)
@@ -34,40 +41,140 @@ class _Broken:
     reason: str
 
 
-def each(root: Path, paths: list[Path], function: Callable[[Path], T]) -> Iterator[T]:
-    """`function` of each path, in order, from threads; at the end FileError where it failed for any."""
+@dataclass(frozen=True)
+class Pictures:
+    """Pictures that are to be decoded: files, their bytes, or open ones of Pillow's; `names` are for messages."""
 
-    def attempt(path: Path) -> T | _Broken:
-        try:
-            return function(path)
-        except Exception as error:  # whatever a decoder makes of a broken or hostile file
-            return _Broken(f"{path.relative_to(root)} ({error})")
+    where: str  # such as a folder's path
+    items: Sequence[Item]
+    names: Sequence[str]
 
-    broken: list[str] = []
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        for start in range(0, len(paths), _AT_ONCE):
-            for result in pool.map(attempt, paths[start : start + _AT_ONCE]):
-                if isinstance(result, _Broken):
-                    broken.append(result.reason)
-                elif not broken:
-                    yield result
-    if broken:
-        more = ", ..." if len(broken) > 3 else ""
-        raise FileError(f"{len(broken)} of {len(paths)} images in {root} cannot be read: {', '.join(broken[:3])}{more}")
+    def each(self, function: Callable[[Item], T], numbers: Sequence[int] | None = None) -> Iterator[T]:
+        """Yield `function` of each picture, or of those with these numbers, in order, from threads.
+
+        At the end raises FileError if it failed for any.
+        """
+        chosen = range(len(self.items)) if numbers is None else numbers
+        broken: list[str] = []
+
+        def attempt(number: int) -> T | _Broken:
+            try:
+                return function(self.items[number])
+            except Exception as error:  # whatever a decoder makes of a broken or hostile file
+                return _Broken(f"{self.names[number]} ({error})")
+
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+            for start in range(0, len(chosen), _AT_ONCE):
+                for result in pool.map(attempt, chosen[start : start + _AT_ONCE]):
+                    if isinstance(result, _Broken):
+                        broken.append(result.reason)
+                    elif not broken:
+                        yield result
+        if broken:
+            more = ", ..." if len(broken) > 3 else ""
+            raise FileError(
+                f"{len(broken)} of {len(self.items)} images in {self.where} cannot be read: "
+                f"{', '.join(broken[:3])}{more}"
+            )
 
 
-def _open(path: Path) -> "Image":
-    """The image, of which only the header is read so far."""
+class Decoding:
+    """The decoding of pictures to one shape, one after the other, and what was done to them.
+
+    Attributes:
+        channels: 1 if every picture is grey, else 3, or what was asked for.
+        images: yields uint8 [C, H, W] each; raises UsageError if they differ in size, FileError for broken ones.
+    """
+
+    def __init__(self, pictures: Pictures, request: Request) -> None:
+        self._pictures, self._image_size = pictures, request.image_size
+        self._done: Counter[str] = Counter()
+        self._notes: list[str] = []
+        kinds = list(pictures.each(read_kind))
+        self.channels = request.channels or (1 if all(kind.grey for kind in kinds) else 3)
+        self._bits = self._choose_bits([number for number, kind in enumerate(kinds) if kind.deep], request.bits)
+        self.images = self._decode()
+
+    def _choose_bits(self, deep: Sequence[int], asked: int | None) -> int:
+        """Return how many bits the values of 16-bit grey images have."""
+        if not deep:
+            return 16
+        note = f"16-bit grey reduced to 8 bits ({_share(len(deep), len(self._pictures.items))})"
+        if asked is not None:
+            self._notes.append(f"{note}, as {asked}-bit values")
+            return asked
+        greatest = max(self._pictures.each(read_greatest, deep))
+        bits = 16 if greatest > 32767 else max(1, greatest.bit_length())
+        if bits < 16:
+            note += f", as {bits}-bit values, for the greatest is {greatest:,} (--bits 16: as they are)"
+        self._notes.append(note)
+        return bits
+
+    def _decode(self) -> Iterator[NDArray[np.uint8]]:
+        shape: tuple[int, ...] | None = None
+        names = self._pictures.names
+        function = partial(decode, self.channels, self._image_size, self._bits)
+        for number, decoded in enumerate(self._pictures.each(function)):
+            pixels = decoded.pixels
+            shape = shape or pixels.shape
+            if pixels.shape != shape:
+                first, other = (f"{width} x {height}" for _, height, width in (shape, pixels.shape))
+                raise UsageError(
+                    f"the images in {self._pictures.where} differ in size: {names[0]} is {first}, {names[number]} is "
+                    f"{other}; bring them to one size, as with --image-size 64"
+                )
+            self._done.update(decoded.done)
+            yield pixels
+
+    def collect(self, *first: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return all pictures in memory, uint8 [N, C, H, W], `first` those that were taken from `images` already."""
+        result: NDArray[np.uint8] | None = None
+        for number, pixels in enumerate(chain(first, self.images)):
+            if result is None:
+                channels, height, width = pixels.shape
+                result = _room_for((len(self._pictures.items), channels, height, width))
+            result[number] = pixels
+        assert result is not None, "there is a picture"
+        return result
+
+    def describe(self) -> tuple[str, ...]:
+        """Return what was done to the pictures that were decoded so far."""
+        done = (f"{what} ({_share(count, len(self._pictures.items))})" for what, count in self._done.items())
+        return (*self._notes, *done)
+
+
+def _share(count: int, of: int) -> str:
+    """Return how many of the images, in words."""
+    return "all images" if count == of else f"{count:,} image{'s' if count != 1 else ''}"
+
+
+def _room_for(shape: Shape) -> NDArray[np.uint8]:
+    """Return an empty array. Raises MachineError if there is no memory for it."""
+    try:
+        return np.empty(shape, np.uint8)
+    except MemoryError as error:
+        raise MachineError(
+            f"no memory for {shape[0]} images of {list(shape[1:])}: --image-size makes them smaller, and with "
+            "--set data.memory=N, in MB, they stay on disk"
+        ) from error
+
+
+@contextmanager
+def _open(item: Item) -> "Iterator[Image]":
+    """The picture, of which only the header is read so far."""
     from PIL import Image, UnidentifiedImageError
 
+    if isinstance(item, Image.Image):
+        yield item  # is the caller's, and stays open
+        return
     try:
-        image = Image.open(path, formats=FORMATS)
+        image = Image.open(item if isinstance(item, Path) else io.BytesIO(item), formats=FORMATS)
     except UnidentifiedImageError:
         raise ValueError(f"none of {', '.join(FORMATS)}") from None
-    if image.width * image.height > MAX_PIXELS:
-        image.close()
-        raise ValueError(f"{image.width} x {image.height}: more than {MAX_PIXELS:,} pixels")
-    return image
+    with image:
+        if image.width * image.height > MAX_PIXELS:
+            raise ValueError(f"{image.width} x {image.height}: more than {MAX_PIXELS:,} pixels")
+        yield image
 
 
 @dataclass(frozen=True)
@@ -78,15 +185,15 @@ class Kind:
     deep: bool  # 16 bits of grey
 
 
-def read_kind(path: Path) -> Kind:
-    """Return what a file's header says, without decoding its pixels."""
-    with _open(path) as image:
+def read_kind(item: Item) -> Kind:
+    """Return what a picture's header says, without decoding its pixels."""
+    with _open(item) as image:
         return Kind(grey=image.mode in _GREY, deep=image.mode in _GREY_16)
 
 
-def read_greatest(path: Path) -> int:
+def read_greatest(item: Item) -> int:
     """Return the greatest value of a 16-bit grey image."""
-    with _open(path) as image:
+    with _open(item) as image:
         return int(_deep_values(image).max())
 
 
@@ -98,11 +205,11 @@ class Decoded:
     done: tuple[str, ...]
 
 
-def decode(channels: int, image_size: int | None, bits: int, path: Path) -> Decoded:
+def decode(channels: int, image_size: int | None, bits: int, item: Item) -> Decoded:
     """Return one image; 16-bit grey has values of so many `bits`, and greater ones are cut off."""
     from PIL import Image, ImageOps
 
-    with _open(path) as image:
+    with _open(item) as image:
         done, grey = list(_describe(image)), image.mode in _GREY
         plain = _plain(ImageOps.exif_transpose(image), bits, done)
     if grey != (channels == 1):

@@ -1,83 +1,164 @@
-"""Your own images as arrays: `npz:FILE`. Nothing in a file is unpickled."""
+"""Your own images as numpy's files: `npz:FILE` and `npy:FILE`. Nothing in a file is unpickled."""
 
 import math
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
-from ganzoo.data.dataset import NO_LABELS, Dataset, Request, check_numpy, fit, from_arrays, from_file, read_labels
+from ganzoo.data.arrays import check_shape, from_arrays, read_labels
+from ganzoo.data.dataset import Dataset, Request, fit, from_file
 from ganzoo.data.files import announce_decoding, requested_path
 from ganzoo.data.mapped import DecodedImages, ImageFile, Shape, read_npy_header, stamp_of
 from ganzoo.data.memory import MB, allowed_memory
 from ganzoo.errors import FileError, GanzooError, UsageError
 from ganzoo.registry import datasets
 
+NAMES = {  # of a split's images and labels in a .npz; the first that is there
+    "train": (("images", "labels"), ("x_train", "y_train"), ("train_images", "train_labels"), ("x", "y"), ("X", "y")),
+    "test": (("x_test", "y_test"), ("test_images", "test_labels"), ("x_val", "y_val"), ("val_images", "val_labels")),
+}
+EXPECTED = (
+    "expected a .npz with `images` uint8 [N, H, W] or [N, H, W, C] and, if you like, `labels` integers [N], or x_train "
+    "and y_train"
+)
 _UNPACKED_BYTES = 16_000_000  # of images that are unpacked and made to fit at a time
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Member:
-    """The array `images` of a .npz, of which only the header was read."""
+    """An array of images in a .npz, of which only the header was read."""
 
     info: zipfile.ZipInfo
-    given: tuple[int, ...]  # [N, H, W] or [N, H, W, C]
+    given: tuple[int, ...]  # [N, H, W], [N, H, W, C] or [N, C, H, W]
+    shape: Shape  # (N, C, H, W)
     header: bytes  # what comes before the images in the member
 
-    @property
-    def shape(self) -> Shape:
-        """(N, C, H, W)."""
-        count, height, width, *channels = self.given
-        return count, channels[0] if channels else 1, height, width
+
+@dataclass(frozen=True, kw_only=True)
+class _Names:
+    """What the arrays of a split are called, and the others."""
+
+    images: str
+    labels: str | None
+    others: tuple[str, ...]
 
 
 @datasets.register("npz")
 def npz(request: Request) -> Dataset:
-    """`npz:FILE` with `images` uint8 [N, H, W] or [N, H, W, C], and `labels`, integers [N], where there are any.
+    """`npz:FILE` with the arrays `images` and, if there are any, `labels`, or others that are usual: see NAMES.
 
     Images that do not fit into memory are mapped where they lie if the file is uncompressed (`numpy.savez`) and they
     need no fitting; else they are decoded into the cache. Raises FileError; MachineError for a cache without room.
     """
-    path = requested_path(request, "npz:FILE")
+    path = requested_path(request, "npz:FILE", splits=True)
     source, memory = f"npz:{path}", allowed_memory(request.memory)
     stamp = stamp_of(path.stat())  # before it is looked into: one that changes meanwhile is found out
-    try:
-        with _npz(path) as arrays:
-            labels = arrays["labels"] if "labels" in arrays.files else None
-            member = _large_member(arrays, request, memory)
+    with _npz(path) as arrays:
+        names = choose_names(arrays.files, request.split, path)
+        try:
+            labels = arrays[names.labels] if names.labels else None
+            notes = (f"arrays left aside: {', '.join(names.others)}",) if names.others else ()
+            member = _large_member(arrays, names.images, request, memory)
             if member is None:
-                return from_arrays(arrays["images"], labels, source=source, copy=False)
-            file = _placed(path, stamp, arrays, member, request)
-        numbers, num_classes = read_labels(labels)
-        dataset = from_file(file, memory, labels=numbers, num_classes=num_classes, source=source)
-        return replace(dataset, notes=(NO_LABELS,)) if numbers is None and labels is not None else dataset
+                dataset = _from_arrays(arrays[names.images], labels, source, request)
+            else:
+                file = _placed(path, stamp, arrays, member, request)
+                numbers, num_classes, class_names, more = read_labels(labels)
+                about = {"labels": numbers, "num_classes": num_classes, "class_names": class_names}
+                dataset = replace(from_file(file, memory, **about, source=source), notes=more)  # type: ignore[arg-type]
+        except UsageError as error:
+            raise FileError(f"{path}: {error}") from error
+    return replace(dataset, notes=(*notes, *dataset.notes))
+
+
+@datasets.register("npy")
+def npy(request: Request) -> Dataset:
+    """`npy:FILE`, one array of images without labels, as numpy.save writes it.
+
+    uint8 images that do not fit into memory are mapped where they lie if they need no fitting. Raises FileError.
+    """
+    path = requested_path(request, "npy:FILE")
+    source, memory = f"npy:{path}", allowed_memory(request.memory)
+    stamp = stamp_of(path.stat())
+    try:
+        with path.open("rb") as file:
+            given, fortran_order, dtype = read_npy_header(file)
+            offset = file.tell()
+        if dtype.hasobject:
+            raise ValueError("it holds Python objects, which are never unpickled: save numbers")
+        if math.prod(given) * dtype.itemsize + offset > stamp[0]:
+            raise ValueError("it ends before its images do")
+        size = math.prod(given) * dtype.itemsize / MB
+        if size > memory and dtype == np.uint8 and not fortran_order and len(given) in (3, 4):
+            check_shape(np.broadcast_to(np.zeros((), dtype), given), request.channels_first)
+            shape = _shape_of(given, request.channels_first)
+            if shape == _fitted(shape, request):
+                last = shape[1] > 1 and not request.channels_first
+                whole = ImageFile(path=path, offset=offset, shape=shape, channels_last=last, stamp=stamp)
+                return from_file(whole, memory, labels=None, num_classes=None, source=source)
+        return _from_arrays(np.load(path, allow_pickle=False), None, source, request)
     except UsageError as error:
         raise FileError(f"{path}: {error}") from error
+    except (OSError, ValueError, EOFError, MemoryError) as error:
+        raise FileError(
+            f"{path} cannot be read ({error}): expected an array of images, as numpy.save writes it"
+        ) from error
+
+
+def _from_arrays(images: NDArray[Any], labels: NDArray[Any] | None, source: str, request: Request) -> Dataset:
+    """Return a data set of arrays that were just read."""
+    return from_arrays(
+        images,
+        labels,
+        source=source,
+        copy=False,
+        value_range=request.value_range,
+        channels_first=request.channels_first,
+        bits=request.bits,
+    )
+
+
+def choose_names(there: Sequence[str], split: str, path: Path) -> _Names:
+    """Return which arrays of a .npz are a split's. Raises UsageError for no such split, FileError for no images."""
+    test = next((pair for pair in NAMES["test"] if pair[0] in there), None)
+    pairs = [("arr_0", "")] if list(there) == ["arr_0"] else NAMES["train"]
+    train = next((pair for pair in pairs if pair[0] in there), None)
+    if split != "train" and test is None:
+        raise UsageError(f"{path} has no split '{split}': all its images are 'train'")
+    if train is None:
+        first = ", ".join(f"`{images}`" for images, _ in NAMES["train"])
+        raise FileError(f"{path} has none of the arrays {first}, only {list(there)[:9]}: {EXPECTED}")
+    chosen = train if split == "train" or test is None else test
+    used = {*train, *(test or ())}
+    return _Names(
+        images=chosen[0],
+        labels=chosen[1] if chosen[1] in there else None,
+        others=tuple(name for name in there if name not in used),
+    )
 
 
 @contextmanager
 def _npz(path: Path) -> Iterator[NpzFile]:
-    """The file, which has an array `images`; what goes wrong inside is a FileError."""
-    expected = "expected a .npz with `images` uint8 [N, H, W] or [N, H, W, C] and, if you like, `labels` integers [N]"
+    """The open file; what goes wrong inside is a FileError."""
     try:
         with path.open("rb") as file:
             arrays = np.load(file, allow_pickle=False)
             if not isinstance(arrays, NpzFile):
-                raise FileError(f"{path} is a single array: {expected}")
-            if "images" not in arrays.files:
-                raise FileError(f"{path} has no array `images`, only {arrays.files[:9]}: {expected}")
+                raise FileError(f"{path} is a single array: write npy:{path}; {EXPECTED}")
             yield arrays
     except GanzooError:
         raise
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, MemoryError, RuntimeError) as error:
-        raise FileError(f"{path} cannot be read ({error}): {expected}") from error
+        raise FileError(f"{path} cannot be read ({error}): {EXPECTED}") from error
 
 
 def _archive(arrays: NpzFile) -> zipfile.ZipFile:
@@ -85,13 +166,13 @@ def _archive(arrays: NpzFile) -> zipfile.ZipFile:
     return arrays.zip
 
 
-def _large_member(arrays: NpzFile, request: Request, memory: int) -> _Member | None:
+def _large_member(arrays: NpzFile, name: str, request: Request, memory: int) -> _Member | None:
     """The images, if they take more than `memory` MB as they are or as they are asked for; None where they fit.
 
     Raises UsageError or ValueError for large ones that are of another form.
     """
     try:
-        info = _archive(arrays).getinfo("images.npy")
+        info = _archive(arrays).getinfo(f"{name}.npy")
     except KeyError:  # no array but bytes
         return None
     with _archive(arrays).open(info) as stream:
@@ -100,27 +181,39 @@ def _large_member(arrays: NpzFile, request: Request, memory: int) -> _Member | N
         stream.seek(0)
         header = stream.read(start)
     size = math.prod(given) * dtype.itemsize
-    fitted = math.prod(_fitted(given, request)) if len(given) in (3, 4) else 0
+    shape = _shape_of(given, request.channels_first) if len(given) in (3, 4) else None
+    fitted = math.prod(_fitted(shape, request)) if shape else 0
     if dtype.hasobject or max(size, fitted) <= memory * MB:
         return None  # read at once, or refused
-    check_numpy(np.broadcast_to(np.zeros((), dtype), given))
+    check_shape(np.broadcast_to(np.zeros((), dtype), given), request.channels_first)
+    assert shape is not None, "it has three or four dimensions"
+    if dtype != np.uint8:
+        raise ValueError(f"its images are {dtype} and do not fit into memory: as uint8 they can stay on disk")
     if fortran_order:
         raise ValueError("its images are in Fortran's order; numpy.ascontiguousarray(images) brings them into C's")
     if start + size != info.file_size:
         raise ValueError(f"its images should take {start + size} bytes and take {info.file_size}")
-    return _Member(info=info, given=given, header=header)
+    return _Member(info=info, given=given, shape=shape, header=header)
 
 
-def _fitted(given: tuple[int, ...], request: Request) -> Shape:
-    """(N, C, H, W) of the images as they are asked for."""
-    count, height, width, *channels = given
+def _shape_of(given: tuple[int, ...], channels_first: bool) -> Shape:
+    """Return (N, C, H, W) of an array's shape."""
+    if len(given) == 3:
+        return given[0], 1, given[1], given[2]
+    count, second, third, fourth = given
+    return (count, second, third, fourth) if channels_first else (count, fourth, second, third)
+
+
+def _fitted(shape: Shape, request: Request) -> Shape:
+    """Return (N, C, H, W) of the images as they are asked for."""
+    count, channels, height, width = shape
     size = request.image_size
-    return count, request.channels or (channels[0] if channels else 1), size or height, size or width
+    return count, request.channels or channels, size or height, size or width
 
 
 def _placed(path: Path, stamp: tuple[int, int], arrays: NpzFile, member: _Member, request: Request) -> ImageFile:
     """The images where they lie, or in the cache where they have to be decompressed or made to fit."""
-    shape = _fitted(member.given, request)
+    shape = _fitted(member.shape, request)
     if member.info.compress_type == zipfile.ZIP_STORED and shape == member.shape:
         offset = _member_start(path, member.info) + len(member.header)
         if offset + math.prod(shape) > stamp[0]:
@@ -129,12 +222,14 @@ def _placed(path: Path, stamp: tuple[int, int], arrays: NpzFile, member: _Member
             path=path,
             offset=offset,
             shape=shape,
-            channels_last=shape[1] > 1,
+            channels_last=shape[1] > 1 and not request.channels_first,
             stamp=stamp,
             crc=(zlib.crc32(member.header), member.info.CRC),
         )
     source = f"npz:{path}"
-    cache = DecodedImages((source, request.image_size, request.channels), stamp)
+    cache = DecodedImages(
+        (source, member.info.filename, request.image_size, request.channels, request.channels_first), stamp
+    )
     if (found := cache.find()) is not None:
         return found
     announce_decoding(source, shape, cache)
@@ -162,6 +257,7 @@ def _unpacked(archive: zipfile.ZipFile, member: _Member, request: Request) -> It
             except OSError as error:  # not to be taken for one of the cache that is being written
                 raise FileError(f"{archive.filename} cannot be read: {error.strerror or error}") from error
             pixels = np.frombuffer(data, np.uint8).reshape(count, *member.given[1:])
-            yield fit(from_arrays(pixels), request.image_size, request.channels).images.numpy()
+            images = from_arrays(pixels, channels_first=request.channels_first)
+            yield fit(images, request.image_size, request.channels).images.numpy()
         if stream.read(1):  # at the end of a member its checksum is compared
             raise ValueError("there is more in it than its header says")

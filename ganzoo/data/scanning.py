@@ -5,12 +5,12 @@ A folder holds images, or a folder of images for each class (below it, folders n
 """
 
 import os
-import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ganzoo.data.arrays import sort_names
 from ganzoo.errors import FileError, MachineError, UsageError
 from ganzoo.files import IMAGE_SUFFIXES
 
@@ -155,9 +155,8 @@ def _classes(walk: _Walk, numbers: bool) -> tuple[list[int] | None, tuple[str, .
             f"{walk.root} has {flat} images of its own and {len(walk.images) - flat} in folders: expected all in one "
             "folder, or all in a folder for each class"
         )
-    names = sorted({parts[0] for parts in first_parts})
-    if numbers and all(re.fullmatch(r"[0-9]{1,18}", name) for name in names):
-        names.sort(key=int)
+    found = {parts[0] for parts in first_parts}
+    names = sort_names(found) if numbers else sorted(found)
     index = {name: label for label, name in enumerate(names)}
     return [index[parts[0]] for parts in first_parts], tuple(names)
 

@@ -56,6 +56,18 @@ class Options(TypedDict, total=False):
             help="Bits of the values in 16-bit grey files, 1 to 16.",
         ),
     ]
+    value_range: Annotated[
+        str | None,
+        Option(
+            path="data.value_range",
+            flag="--range",
+            metavar="A..B",
+            help="What black and white are in arrays of floats: 0..1, -1..1 or 0..255.",
+        ),
+    ]
+    channels_first: Annotated[
+        bool | None, Option(path="data.channels_first", help="Arrays in files are [N, C, H, W], not [N, H, W, C].")
+    ]
     labels_per_class: Annotated[
         int | None,
         Option(

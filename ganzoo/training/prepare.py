@@ -45,6 +45,7 @@ def configure(variant: str | Variant | None = None, dataset: Any = None, **optio
         raise UsageError(f"no option '{unknown[0]}'{nearest(unknown[0], list(Options.__annotations__))}")
     flags = tables_of(options)
     if dataset is not None:
+        dataset = str(dataset.resolve()) if isinstance(dataset, Path) else dataset
         flags.setdefault("data", {})["source"] = dataset if isinstance(dataset, str) else IN_MEMORY
     train = flags.get("train", {})
     if "precision" in train:
@@ -315,8 +316,8 @@ def _memory(config: RunConfig, world: World) -> int | None:
 
 def _dataset(config: RunConfig, images: Any, memory: int | None) -> Dataset:
     settings = config.data
-    if images is not None and not isinstance(images, str):
-        dataset = _in_memory(images)
+    if images is not None and not isinstance(images, str | Path):
+        dataset = data.from_object(images, **settings.reading)
         return data.fit(dataset, settings.image_size, settings.channels)
     if settings.source == IN_MEMORY:
         raise UsageError(
@@ -348,12 +349,6 @@ def _labelled(config: RunConfig, dataset: Dataset) -> Tensor | None:
             f"({cause}): take a variant that is not conditional, such as sgan, or {remedy}"
         )
     return shown
-
-
-def _in_memory(images: Any) -> Dataset:
-    if isinstance(images, Dataset):
-        return images
-    return data.from_arrays(*images) if isinstance(images, tuple) else data.from_arrays(images)
 
 
 def _device(name: str, resumed: bool) -> torch.device:

@@ -59,8 +59,8 @@ def train(
 
     Args:
         variant: a registered name (`ganzoo list variants`) or a `Variant`; None where `config` names one.
-        dataset: a source (`auto`, `mnist`, `mnist-5k`, `npz:FILE`, `folder:PATH`), a `Dataset`, an array or tensor of
-            images, or a pair (images, labels); None for `auto`.
+        dataset: a source (`auto`, `mnist`, `mnist-5k`, a path, or another of `ganzoo list datasets`), or images in
+            memory (see `ganzoo.data.from_object`); None for `auto`.
         out: the run's directory, which must not exist; None for one under `runs/`.
         progress: whether to show progress on stderr.
         world: of a run on several processes, what `ganzoo.distributed.joined` gave this one.

@@ -961,6 +961,7 @@ def test_a_checkpoint_of_a_network_that_has_changed_since_is_no_bug(copy: Place,
         state.write_text(json.dumps(document))
         digests["sha256"]["state.json"] = hashlib.sha256(state.read_bytes()).hexdigest()
         manifest.write_text(json.dumps(digests))
+        Run.open(copy.run).write_config(RunConfig.from_json(json.dumps(document["config"])))
         for command in (["sample", copy.run], ["export", copy.run, "--onnx"], ["resume", copy.run, "--steps", "7"]):
             assert_refuses(call, command, 3, message)
 
@@ -1022,7 +1023,7 @@ BAD_DATA: dict[str, tuple[str, Change, str]] = {
         lambda path: path.write_bytes(bit_flipped(Path("plain.npz").read_bytes())),
         "cannot be read .*CRC",
     ),
-    "npz without images": ("npz:data", npz(pictures=np.zeros(3)), "has no array `images`, only .*pictures"),
+    "npz without images": ("npz:data", npz(pictures=np.zeros(3)), "has none of the arrays `images`, .*, only .*pictures"),
     "npz of floats": ("npz:data", npz(images=np.zeros((9, 8, 8))), r"data: images are .*float64"),
     "npz of objects": ("npz:data", npz(images=np.array([{}], object)), "cannot be read .*pickle|allow_pickle"),
     "npz with too few labels": (

@@ -90,9 +90,14 @@ def test_arrays_are_copied() -> None:
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        (GREY / 255.0, r"float64 \[6, 8, 8\].*\(images \* 127.5 \+ 127.5\)"),
-        (torch.zeros(6, 1, 8, 8), "float32.*uint8"),
-        (GREY.astype(np.int64), "int64"),
+        (GREY / 255.0, r"float64 with values from 0 to 1: what black .*--range 0\.\.1 \(value_range='0\.\.1'\)"),
+        (torch.zeros(6, 1, 8, 8) - 0.5, r"float32.*--range -1\.\.1"),
+        (GREY.astype(np.float32), r"float32.*--range 0\.\.255"),
+        (GREY * 1000.0, "float64 with values from .* as uint8"),
+        (GREY + np.array([np.inf]), "not finite"),
+        (GREY.astype(np.int64) - 1, "int64 with values from -1"),
+        (GREY.astype(np.int64) * 1000, "int64 with values from 0"),
+        (GREY.astype(str), "expected numbers"),
         (GREY[0], r"\[8, 8\].*images\[None\]"),
         (RGB.transpose(0, 3, 1, 2), r"\[N, H, W, C\].*images.transpose\(0, 2, 3, 1\)"),
         (torch.from_numpy(RGB), r"\[N, C, H, W\].*images.permute\(0, 3, 1, 2\)"),
@@ -111,10 +116,10 @@ def test_arrays_of_another_kind_are_refused(images: Any, message: str) -> None:
     [
         (np.arange(5), r"int64 \[5\].*\[6\], one for each image"),
         (np.array([], np.int64), r"int64 \[0\]"),
-        (np.arange(6.0), "float64.*integers"),
+        (np.arange(6.0) / 2, "float64.*integers"),
         (np.arange(6) > 2, "bool.*integers"),
         (np.arange(6) - 2, r"\[-2, 3\]: expected \[0, 3\], and -1 for an image without one"),
-        (np.zeros((6, 1), int), r"\[6, 1\]"),
+        (np.zeros((6, 2), int), r"\[6, 2\]"),
         (np.array([0, 0, 0, 0, 0, 2**63], np.uint64), "largest label is 9223372036854775808"),
     ],
 )
@@ -221,8 +226,6 @@ def test_names_and_splits_are_checked(tmp_path: Path) -> None:
         data.load("npz:x", split="valid")
     with pytest.raises(UsageError, match=r"data\.channels"):
         data.load("npz:x", channels=4)
-    with pytest.raises(UsageError, match="no split 'test'"):
-        data.load("npz:FILE", split="test")
     for name in ("npz:FILE", "folder:PATH"):
         for source in (name.partition(":")[0], name.partition(":")[0] + ":"):
             with pytest.raises(UsageError, match=name):
@@ -272,12 +275,11 @@ def test_npz_without_labels(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"x": GREY}, r"no array `images`, only \['x'\]"),
+        ({"pictures": GREY}, r"none of the arrays `images`, `x_train`.*, only \['pictures'\]"),
         ({"images": GREY.astype(np.float32)}, "float32"),
         ({"images": GREY[0]}, r"\[8, 8\]"),
         ({"images": np.array([None, 1])}, "[Oo]bject"),
         ({"images": GREY, "labels": np.arange(5)}, "one for each image"),
-        ({"images": GREY, "labels": np.array(["a"] * 6)}, "integers"),
         ({"images": GREY, "labels": np.array([None] * 6)}, "[Oo]bject"),
     ],
 )

@@ -193,7 +193,7 @@ def test_large_images_of_another_form_are_refused(tmp_path: Path, images: NDArra
         data.load(source, memory=1)
 
 
-@pytest.mark.parametrize("labels", [LABELS[:5], LABELS - 2, np.array(["a"] * 20_000), np.array([None] * 20_000)])
+@pytest.mark.parametrize("labels", [LABELS[:5], LABELS - 2, np.zeros((20_000, 2), int), np.array([None] * 20_000)])
 def test_labels_are_checked_as_ever(tmp_path: Path, labels: NDArray[Any]) -> None:
     source = write_npz(tmp_path / "a.npz", images=GREY, labels=labels)
     with pytest.raises(FileError, match=r"a\.npz"):

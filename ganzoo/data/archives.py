@@ -1,0 +1,149 @@
+"""Packed folders of images: `zip:FILE` and `tar:FILE`, unpacked once into the cache and then read as folders are.
+
+Everything in an archive is taken for hostile: only regular files with an image's suffix are unpacked, under names that
+stay within, up to MAX_BYTES each and in all what the disk has room for.
+"""
+
+import errno
+import hashlib
+import json
+import shutil
+import tarfile
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+import filelock
+
+from ganzoo.data.dataset import Dataset, Request
+from ganzoo.data.files import requested_path
+from ganzoo.data.folder import read_folder
+from ganzoo.data.mapped import cache_folder, stamp_of
+from ganzoo.data.memory import MB
+from ganzoo.data.scanning import MAX_FILES
+from ganzoo.errors import FileError, MachineError
+from ganzoo.files import IMAGE_SUFFIXES, atomic_directory, read_json, write_json, writing
+from ganzoo.registry import datasets
+
+MAX_BYTES = 1_000_000_000  # of one image file, unpacked
+MARGIN = 100_000_000  # bytes that are left free
+ASIDE = "aside.json"  # beside the folder of images
+
+
+@datasets.register("zip", aliases=("tar",))
+def archive(request: Request) -> Dataset:
+    """`zip:FILE` or `tar:FILE` (also packed by gzip, bzip2 or xz), read as the folder that it holds.
+
+    Folders that hold nothing but one other folder are left out at the top. Raises FileError; MachineError for a disk
+    without room.
+    """
+    path = requested_path(request, f"{request.name}:FILE", splits=True)
+    place, notes = _unpacked(path)
+    return read_folder(_top(place), request, f"{request.name}:{path}", notes)
+
+
+def _unpacked(path: Path) -> tuple[Path, tuple[str, ...]]:
+    """Return where an archive's images are, and what was left aside; they are unpacked if that was not done before."""
+    key = hashlib.sha256(json.dumps([str(path), *stamp_of(path.stat())]).encode()).hexdigest()[:16]
+    place = cache_folder("archives") / key
+    with writing(place.parent):
+        place.parent.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(place.parent / ".lock"):
+        if (kept := read_json(place / ASIDE)) is None:
+            with atomic_directory(place) as made:
+                aside: Counter[str] = Counter()
+                (made / "images").mkdir()
+                for name, size, file in _members(path, aside):
+                    _check_room(size, made, path)
+                    _write(file, size, made / "images" / name, path)
+                write_json(made / ASIDE, dict(aside))
+            kept = read_json(place / ASIDE) or {}
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in kept.items())
+    return (place / "images").resolve(), ((f"not unpacked: {kinds}",) if kinds else ())
+
+
+def _members(path: Path, aside: Counter[str]) -> Iterator[tuple[PurePosixPath, int, IO[bytes]]]:
+    """Yield the images in an archive, by their names within; count what is left aside by kind."""
+    count = 0
+    try:
+        for name, size, regular, file in _zip_members(path) if zipfile.is_zipfile(path) else _tar_members(path):
+            inner = PurePosixPath(name.replace("\\", "/"))
+            kind = _kind_aside(inner, regular)
+            if kind is not None:
+                aside[kind] += 1
+                continue
+            if size > MAX_BYTES:
+                raise FileError(f"{path}: {name} has {size / MB:,.0f} MB: at most {MAX_BYTES / MB:,.0f}")
+            count += 1
+            if count > MAX_FILES:
+                raise FileError(f"{path} has more than {MAX_FILES:,} images: expected no more")
+            yield inner, size, file
+    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, ValueError, NotImplementedError) as error:
+        raise FileError(f"{path} cannot be read ({error}): expected a zip or tar of images") from error
+    except RuntimeError as error:  # of zipfile, for an encrypted one
+        raise FileError(f"{path} cannot be unpacked ({error})") from error
+
+
+def _kind_aside(name: PurePosixPath, regular: bool) -> str | None:
+    """Return what kind of member is left aside, None for an image."""
+    if not regular:
+        return "links or devices"
+    if name.is_absolute() or ".." in name.parts:
+        return "names that lead out of the archive"
+    if any(part.startswith((".", "__MACOSX")) for part in name.parts):
+        return "hidden files"
+    return None if name.suffix.lower() in IMAGE_SUFFIXES else name.suffix.lower() or "files without a suffix"
+
+
+def _zip_members(path: Path) -> Iterator[tuple[str, int, bool, IO[bytes]]]:
+    with zipfile.ZipFile(path) as opened:
+        for info in opened.infolist():
+            if not info.is_dir():
+                regular = (info.external_attr >> 28) in (0, 8)  # of Unix: no mode, or that of a regular file
+                with opened.open(info) as file:
+                    yield info.filename, info.file_size, regular, file
+
+
+def _tar_members(path: Path) -> Iterator[tuple[str, int, bool, IO[bytes]]]:
+    with tarfile.open(path) as opened:
+        for info in opened:
+            if not info.isdir():
+                file = opened.extractfile(info) if info.isfile() else None
+                yield info.name, info.size, file is not None, file  # type: ignore[misc]  # read only if it is regular
+
+
+def _write(file: IO[bytes], size: int, place: Path, path: Path) -> None:
+    """Write an unpacked member of the size that the archive states."""
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with place.open("xb") as out:
+            left = size + 1
+            while left and (chunk := file.read(min(left, 1_000_000))):
+                out.write(chunk)
+                left -= len(chunk)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EACCES, errno.EROFS):
+            raise
+        raise FileError(f"{path}: {place.name} cannot be unpacked under its name ({error.strerror})") from error
+    if left != 1:
+        raise FileError(f"{path}: {place.name} does not have the {size:,} bytes that the archive states")
+
+
+def _check_room(size: int, place: Path, path: Path) -> None:
+    free = shutil.disk_usage(place).free
+    if free < size + MARGIN:
+        raise MachineError(
+            f"{path} has to be unpacked into {place.parent}, where {free / MB:,.0f} MB are free: free some"
+        )
+
+
+def _top(place: Path) -> Path:
+    """Return the first folder from the top that holds more than one other folder."""
+    while True:
+        entries = list(place.iterdir())
+        if len(entries) != 1 or not entries[0].is_dir():
+            return place
+        place = entries[0]
