@@ -55,6 +55,9 @@ BUDGETS = ("steps", "epochs", "minutes")
 DEFAULT_MINUTES = 5.0
 READING = (
     "image_size",
+    "fit",
+    "background",
+    "skip_broken",
     "channels",
     "bits",
     "value_range",
@@ -256,7 +259,17 @@ class DataConfig(_Value):
 
     source: str = "auto"
     data_dir: str | None = None
-    image_size: PositiveInt | None = None
+    image_size: (
+        Annotated[
+            Annotated[PositiveInt, Tag("number")]
+            | Annotated[str, Field(pattern=r"^[1-9]\d{0,4}x[1-9]\d{0,4}$"), Tag("text")],
+            Discriminator(lambda value: "text" if isinstance(value, str) else "number"),
+        ]
+        | None
+    ) = None  # of squares, or width and height such as "80x60"
+    fit: Literal["crop", "pad", "stretch"] = "crop"  # how images of another shape get that size
+    background: str = "white"  # what transparent pixels are laid on, and what `pad` fills with
+    skip_broken: bool = False  # leave image files that cannot be read aside
     channels: Literal[1, 3] | None = None
     bits: Annotated[int, Field(ge=1, le=16)] | None = None  # of 16-bit grey values; None: as many as they need
     value_range: Literal["0..1", "-1..1", "0..255"] | None = None  # of arrays of floats
@@ -265,6 +278,12 @@ class DataConfig(_Value):
     batch_size: PositiveInt = 64
     labels_per_class: PositiveInt | None = None  # labels that are shown of each class, by the run's seed; None: all
     memory: PositiveInt | None = None  # MB that images may take, else they stay on disk; None: half of what is free
+
+    @field_validator("image_size", mode="before")
+    @classmethod
+    def _read_number(cls, value: Any) -> Any:
+        """A command line gives text."""
+        return int(value) if isinstance(value, str) and value.isdecimal() else value
 
     @property
     def reading(self) -> dict[str, Any]:
@@ -795,7 +814,7 @@ def _merge_items(key: str, below: Sequence[Any], values: Mapping[str, Any]) -> l
 
 _COMPONENTS = [key for key, field in Variant.model_fields.items() if field.annotation in (Spec, Spec | None)]
 _LISTS = [key for key, field in Variant.model_fields.items() if field.annotation == tuple[Spec, ...]]
-_TAGS = ("number", "schedule")  # pydantic puts them between a setting and what is wrong with it
+_TAGS = ("number", "schedule", "text")  # pydantic puts them between a setting and what is wrong with it
 
 
 def _parse_toml(text: str) -> dict[str, Any]:

@@ -17,9 +17,14 @@ def data(
         str, typer.Argument(metavar="SOURCE", help="What --dataset takes, such as mnist-5k, folder:PATH or npz:FILE.")
     ],
     out: Annotated[str | None, typer.Option(metavar="FILE.png", help="Write a contact sheet.")] = None,
-    image_size: Annotated[int | None, typer.Option(metavar="N", help="As for ganzoo train.")] = None,
+    image_size: Annotated[str | None, typer.Option(metavar="N|WxH", help="As for ganzoo train.")] = None,
     channels: Annotated[int | None, typer.Option(metavar="1|3", help="As for ganzoo train.")] = None,
+    fit: Annotated[str | None, typer.Option(metavar="NAME", help="As for ganzoo train.")] = None,
+    background: Annotated[str | None, typer.Option(metavar="COLOUR", help="As for ganzoo train.")] = None,
+    skip_broken: Annotated[bool, typer.Option("--skip-broken", help="As for ganzoo train.")] = False,
     bits: Annotated[int | None, typer.Option(metavar="N", help="As for ganzoo train.")] = None,
+    value_range: Annotated[str | None, typer.Option("--range", metavar="A..B", help="As for ganzoo train.")] = None,
+    channels_first: Annotated[bool, typer.Option("--channels-first", help="As for ganzoo train.")] = False,
     data_dir: Annotated[str | None, typer.Option(metavar="DIR", help="As for ganzoo train.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -29,13 +34,25 @@ def data(
     is a mistake.
     """
     from ganzoo import data
+    from ganzoo.config import reading_of
     from ganzoo.data.inspection import inspect
     from ganzoo.data.summary import summarise
     from ganzoo.errors import UsageError
 
     if out is not None and not out.endswith(".png"):
         raise UsageError(f"--out {out}: expected the name of a .png file")
-    options: dict[str, Any] = {"image_size": image_size, "channels": channels, "bits": bits, "data_dir": data_dir}
+    given: dict[str, Any] = {
+        "image_size": image_size,
+        "channels": channels,
+        "fit": fit,
+        "background": background,
+        "skip_broken": skip_broken,
+        "bits": bits,
+        "value_range": value_range,
+        "channels_first": channels_first,
+    }
+    reading = reading_of({key: value for key, value in given.items() if value is not None})
+    options: dict[str, Any] = {**reading, "data_dir": data_dir}
     dataset = data.load(source, **options)
     try:
         test = data.load(source, split="test", **options)

@@ -30,7 +30,7 @@ def _flag(name: str, kind: Any, note: Option) -> inspect.Parameter:
     if note.metavar is None:
         given, default = Annotated[bool, typer.Option(flag, help=note.help)], False
     else:
-        plain = next((part for part in get_args(kind) if part in (int, float)), str)
+        plain = next((part for part in get_args(kind) if part in (int, float) and str not in get_args(kind)), str)
         shown = typer.Option(flag, metavar=note.metavar, show_default=note.default or False, help=note.help)
         given, default = Annotated[(list[plain] if note.repeatable else plain) | None, shown], None  # type: ignore[valid-type]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=given)

@@ -39,8 +39,11 @@ SPLITS = ("train", "test")
 class ReadOptions(TypedDict, total=False):
     """How images are read: the settings of the same names in [data]. What is left out, or None, changes nothing."""
 
-    image_size: int | None  # squares of so many pixels: see `fit`
+    image_size: int | str | None  # squares of so many pixels, or "80x60": see `fit`
     channels: int | None  # 1 for grey, 3 for RGB: see `fit`
+    fit: str  # "crop", "pad" or "stretch", the `mode` of `fit`
+    background: str  # a colour: see `fit`
+    skip_broken: bool  # whether image files that cannot be read are left aside
     bits: int | None  # of 16-bit grey values, 1 to 16; None: as many as they need
     value_range: str | None  # of arrays of floats: "0..1", "-1..1" or "0..255"
     channels_first: bool  # whether arrays in files are [N, C, H, W] and not [N, H, W, C]
@@ -77,7 +80,8 @@ def load(
         memory=memory,
     )
     dataset: Dataset = datasets[name](request)
-    return fit(dataset, image_size, channels)
+    mode, background = reading.get("fit", "crop"), reading.get("background", "white")
+    return fit(dataset, image_size, channels, mode=mode, background=background)
 
 
 def data_folder(data_dir: str | os.PathLike[str] | None = None) -> Path:

@@ -17,7 +17,8 @@ from ganzoo.errors import UsageError
 MAX_CLASSES = 1_000_000  # a label beyond it is a mistake, and would cost a network a row for every class below it
 UNLABELLED = -1  # the label of an image without one, or whose label is hidden
 _CHUNK_PIXELS = 16_000_000  # what is resized at once: float copies of a whole set would take several times its memory
-CROPPED, TO_GREY, TO_RGB = "cropped to the central square", "colours weighed to grey", "grey repeated to RGB"
+CROPPED, PADDED, STRETCHED = "cropped to the middle", "padded with the background", "stretched"
+TO_GREY, TO_RGB = "colours weighed to grey", "grey repeated to RGB"
 _LUMA = (19595, 38470, 7471)  # ITU-R 601: 0.299 R + 0.587 G + 0.114 B, in 1/65536
 
 
@@ -114,8 +115,11 @@ class Request:
     name: str
     data_dir: Path
     argument: str | None = None
-    image_size: int | None = None
+    image_size: int | str | None = None
     channels: int | None = None
+    fit: str = "crop"
+    background: str = "white"
+    skip_broken: bool = False
     bits: int | None = None
     value_range: str | None = None
     channels_first: bool = False
@@ -152,36 +156,112 @@ def from_file(
     )
 
 
-def fit(dataset: Dataset, image_size: int | None, channels: int | None) -> Dataset:
-    """The data set with square images of `image_size` pixels and `channels` channels; None leaves either as it is.
+def fit(
+    dataset: Dataset,
+    image_size: int | str | None = None,
+    channels: int | None = None,
+    *,
+    mode: str = "crop",
+    background: str = "white",
+) -> Dataset:
+    """Return the data set with images of another size and number of channels.
 
-    Images are cropped to their central square and resized with antialiasing (bicubic); grey is repeated to RGB, RGB is
-    weighed to grey (ITU-R 601). The same object is returned where nothing changes; else the result is in memory.
-    Raises UsageError.
+    Args:
+        dataset: the images; the same object is returned if nothing changes, else the result is in memory.
+        image_size: of squares, in pixels, or width and height such as "80x60"; None leaves it as it is. Resizing is
+            bicubic, with antialiasing.
+        channels: 1 weighs RGB to grey (ITU-R 601), 3 repeats grey; None leaves them as they are.
+        mode: how images of another shape get the size: "crop" to the middle, "pad" with the background, or "stretch".
+        background: a colour by its name or as #rrggbb.
+
+    Raises: UsageError.
     """
     check_size(image_size, channels)
     images, notes = dataset.images, list(dataset.notes)
     if channels == 1 and images.shape[1] == 3:
         images = _in_chunks(images, _grey, (1, *images.shape[2:]))
         notes.append(TO_GREY)
-    if image_size is not None and images.shape[2:] != (image_size, image_size):
-        height, width = images.shape[2:]
-        square = _centre_square(images)
-        notes += [CROPPED] if height != width else []
-        notes += (
-            [f"resized from {min(height, width)} to {image_size} pixels"] if min(height, width) != image_size else []
-        )
-        images = _resize(square, image_size)
+    size = read_size(image_size)
+    if size is not None and tuple(images.shape[2:]) != size:
+        images, done = _brought_to(images, size, mode, background)
+        notes += done
     if channels == 3 and images.shape[1] == 1:
         images = images.repeat(1, 3, 1, 1)
         notes.append(TO_RGB)
     return dataset if images is dataset.images else replace(dataset, images=images, mapped=None, notes=tuple(notes))
 
 
-def check_size(image_size: int | None, channels: int | None) -> None:
-    """Raise UsageError unless `image_size` is positive and `channels` 1 or 3, where they are given."""
-    if image_size is not None and image_size < 1:
-        raise UsageError(f"data.image_size is {image_size}: expected a number of pixels, 1 or more")
+def _brought_to(images: Tensor, size: tuple[int, int], mode: str, background: str) -> tuple[Tensor, list[str]]:
+    """Return images of a size (H, W), and what was done to them."""
+    given = (int(images.shape[2]), int(images.shape[3]))
+    inner, action = inner_size(given, size, mode)
+    notes = [action] if action else []
+    if action and mode == "crop":
+        height, width = cut = crop_of(given, size)
+        top, left = (given[0] - height) // 2, (given[1] - width) // 2
+        images, given = images[:, :, top : top + height, left : left + width], cut
+    if given != inner:
+        notes.append(f"resized from {given[1]} x {given[0]} to {inner[1]} x {inner[0]}")
+    images = _resize(images, inner)
+    if inner == size:
+        return images, notes
+    colour = read_colour(background)
+    values = [colour_to_grey(colour)] if images.shape[1] == 1 else list(colour)
+    padded = torch.tensor(values, dtype=torch.uint8).view(1, -1, 1, 1).repeat(len(images), 1, *size)
+    top, left = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
+    padded[:, :, top : top + inner[0], left : left + inner[1]] = images
+    return padded, notes
+
+
+def inner_size(given: tuple[int, int], size: tuple[int, int], mode: str) -> tuple[tuple[int, int], str | None]:
+    """Return to what (H, W) an image is resized within `size`, and what else is done to it, if anything."""
+    if given[0] * size[1] == given[1] * size[0]:
+        return size, None
+    if mode == "crop":
+        return size, CROPPED
+    if mode == "stretch":
+        return size, STRETCHED
+    scale = min(size[0] / given[0], size[1] / given[1])
+    return (max(1, round(given[0] * scale)), max(1, round(given[1] * scale))), PADDED
+
+
+def crop_of(given: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
+    """Return the largest (H, W) within an image that has the shape of `size`."""
+    scale = min(given[0] / size[0], given[1] / size[1])
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def read_size(image_size: int | str | None) -> tuple[int, int] | None:
+    """Return (H, W) of `64` or `80x60`, which is 80 wide. Raises UsageError."""
+    if image_size is None:
+        return None
+    words = str(image_size).split("x")
+    if not all(word.isdecimal() and int(word) for word in words) or len(words) > 2:
+        raise UsageError(
+            f"data.image_size is {image_size}: expected a number of pixels, 1 or more, or width and height as in 80x60"
+        )
+    return int(words[-1]), int(words[0])
+
+
+def read_colour(name: str) -> tuple[int, int, int]:
+    """Return red, green and blue, 0 to 255, of a colour's name or #rrggbb. Raises UsageError."""
+    from PIL import ImageColor
+
+    try:
+        red, green, blue, *_ = ImageColor.getrgb(name)
+    except ValueError:
+        raise UsageError(f"data.background is '{name}': expected a colour such as white, black or #30a0ff") from None
+    return red, green, blue
+
+
+def colour_to_grey(colour: tuple[int, int, int]) -> int:
+    """Return the grey of a colour, as RGB is weighed to grey."""
+    return (sum(value * weight for value, weight in zip(colour, _LUMA, strict=True)) + 0x8000) >> 16
+
+
+def check_size(image_size: int | str | None, channels: int | None) -> None:
+    """Raise UsageError unless `image_size` is a size and `channels` 1 or 3, if they are given."""
+    read_size(image_size)
     if channels not in (None, 1, 3):
         raise UsageError(f"data.channels is {channels}: expected 1 (grey) or 3 (RGB)")
 
@@ -216,23 +296,16 @@ def _label_bytes(labels: Tensor | None) -> bytes:
     return b"" if labels is None else labels.cpu().contiguous().numpy().astype("<i8", copy=False).tobytes()
 
 
-def _centre_square(images: Tensor) -> Tensor:
-    height, width = images.shape[2:]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    return images[:, :, top : top + side, left : left + side]
-
-
-def _resize(images: Tensor, size: int) -> Tensor:
-    """[N, C, S, S] -> [N, C, size, size]."""
-    if images.shape[2] == size:
+def _resize(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """[N, C, H, W] -> [N, C, *size]."""
+    if tuple(images.shape[2:]) == size:
         return images.contiguous()
 
     def resized(chunk: Tensor) -> Tensor:
-        floats = torch.nn.functional.interpolate(chunk.float(), (size, size), mode="bicubic", antialias=True)
+        floats = torch.nn.functional.interpolate(chunk.float(), size, mode="bicubic", antialias=True)
         return floats.round_().clamp_(0, 255)  # bicubic overshoots at edges
 
-    return _in_chunks(images, resized, (images.shape[1], size, size))
+    return _in_chunks(images, resized, (images.shape[1], *size))
 
 
 def _grey(images: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -15,7 +15,16 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar, Union
 import numpy as np
 from numpy.typing import NDArray
 
-from ganzoo.data.dataset import CROPPED, TO_GREY, TO_RGB, Request
+from ganzoo.data.dataset import (
+    TO_GREY,
+    TO_RGB,
+    Request,
+    colour_to_grey,
+    crop_of,
+    inner_size,
+    read_colour,
+    read_size,
+)
 from ganzoo.data.mapped import Shape
 from ganzoo.errors import FileError, MachineError, UsageError
 
@@ -49,13 +58,8 @@ class Pictures:
     items: Sequence[Item]
     names: Sequence[str]
 
-    def each(self, function: Callable[[Item], T], numbers: Sequence[int] | None = None) -> Iterator[T]:
-        """Yield `function` of each picture, or of those with these numbers, in order, from threads.
-
-        At the end raises FileError if it failed for any.
-        """
-        chosen = range(len(self.items)) if numbers is None else numbers
-        broken: list[str] = []
+    def attempts(self, function: Callable[[Item], T], numbers: Sequence[int] | None = None) -> "Iterator[T | _Broken]":
+        """Yield `function` of each picture, or of those with these numbers, in order, from threads; why if it fails."""
 
         def attempt(number: int) -> T | _Broken:
             try:
@@ -63,19 +67,45 @@ class Pictures:
             except Exception as error:  # whatever a decoder makes of a broken or hostile file
                 return _Broken(f"{self.names[number]} ({error})")
 
+        chosen = range(len(self.items)) if numbers is None else numbers
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
             for start in range(0, len(chosen), _AT_ONCE):
-                for result in pool.map(attempt, chosen[start : start + _AT_ONCE]):
-                    if isinstance(result, _Broken):
-                        broken.append(result.reason)
-                    elif not broken:
-                        yield result
+                yield from pool.map(attempt, chosen[start : start + _AT_ONCE])
+
+    def each(self, function: Callable[[Item], T], numbers: Sequence[int] | None = None) -> Iterator[T]:
+        """Yield as `attempts` does; at the end raises FileError if it failed for any."""
+        broken: list[str] = []
+        for result in self.attempts(function, numbers):
+            if isinstance(result, _Broken):
+                broken.append(result.reason)
+            elif not broken:
+                yield result
         if broken:
             more = ", ..." if len(broken) > 3 else ""
             raise FileError(
                 f"{len(broken)} of {len(self.items)} images in {self.where} cannot be read: "
-                f"{', '.join(broken[:3])}{more}"
+                f"{', '.join(broken[:3])}{more} (--skip-broken leaves such aside)"
             )
+
+
+def target_of(request: Request, channels: int) -> "Target":
+    """Return what pictures are made to be, as a request asks."""
+    return Target(channels, read_size(request.image_size), request.fit, read_colour(request.background))
+
+
+def leave_broken_aside(pictures: Pictures, request: Request) -> tuple[list[int], tuple[str, ...]]:
+    """Return the numbers of the pictures that can be decoded, and a note on the others. Raises FileError for none."""
+    function = partial(decode, target_of(request, 3))
+    sound, broken = [], []
+    for number, reason in enumerate(pictures.attempts(function)):
+        if isinstance(reason, _Broken):
+            broken.append(pictures.names[number])
+        else:
+            sound.append(number)
+    if not sound:
+        raise FileError(f"none of the {len(pictures.items)} images in {pictures.where} can be read")
+    shown = ", ".join(broken[:3]) + (", ..." if len(broken) > 3 else "")
+    return sound, ((f"{len(broken):,} broken images left aside: {shown}",) if broken else ())
 
 
 class Decoding:
@@ -87,12 +117,13 @@ class Decoding:
     """
 
     def __init__(self, pictures: Pictures, request: Request) -> None:
-        self._pictures, self._image_size = pictures, request.image_size
+        self._pictures = pictures
         self._done: Counter[str] = Counter()
         self._notes: list[str] = []
         kinds = list(pictures.each(read_kind))
         self.channels = request.channels or (1 if all(kind.grey for kind in kinds) else 3)
-        self._bits = self._choose_bits([number for number, kind in enumerate(kinds) if kind.deep], request.bits)
+        deep = [number for number, kind in enumerate(kinds) if kind.deep]
+        self._target = replace(target_of(request, self.channels), bits=self._choose_bits(deep, request.bits))
         self.images = self._decode()
 
     def _choose_bits(self, deep: Sequence[int], asked: int | None) -> int:
@@ -113,7 +144,7 @@ class Decoding:
     def _decode(self) -> Iterator[NDArray[np.uint8]]:
         shape: tuple[int, ...] | None = None
         names = self._pictures.names
-        function = partial(decode, self.channels, self._image_size, self._bits)
+        function = partial(decode, self._target)
         for number, decoded in enumerate(self._pictures.each(function)):
             pixels = decoded.pixels
             shape = shape or pixels.shape
@@ -205,24 +236,52 @@ class Decoded:
     done: tuple[str, ...]
 
 
-def decode(channels: int, image_size: int | None, bits: int, item: Item) -> Decoded:
-    """Return one image; 16-bit grey has values of so many `bits`, and greater ones are cut off."""
-    from PIL import Image, ImageOps
+@dataclass(frozen=True)
+class Target:
+    """What every picture is made to be."""
+
+    channels: int  # 1 or 3
+    size: tuple[int, int] | None  # (H, W)
+    mode: str  # "crop", "pad" or "stretch"
+    background: tuple[int, int, int]
+    bits: int = 16  # of 16-bit grey; greater values are cut off
+
+
+def decode(target: Target, item: Item) -> Decoded:
+    """Return one picture as the target says."""
+    from PIL import ImageOps
 
     with _open(item) as image:
         done, grey = list(_describe(image)), image.mode in _GREY
-        plain = _plain(ImageOps.exif_transpose(image), bits, done)
-    if grey != (channels == 1):
+        plain = _plain(ImageOps.exif_transpose(image), target, done)
+    if grey != (target.channels == 1):
         done.append(TO_RGB if grey else TO_GREY)
-    plain = plain.convert("L" if channels == 1 else "RGB")
-    if image_size is not None and plain.size != (image_size, image_size):
-        side = min(plain.size)
-        done += [CROPPED] if plain.width != plain.height else []
-        if side != image_size:
-            done.append(f"{'enlarged' if side < image_size else 'reduced'} to {image_size} x {image_size}")
-        plain = ImageOps.fit(plain, (image_size, image_size), method=Image.Resampling.BICUBIC)
+    plain = plain.convert("L" if target.channels == 1 else "RGB")
+    if target.size is not None and plain.size != target.size[::-1]:
+        plain = _brought_to(plain, target.size, target, done)
     pixels = np.asarray(plain)
-    return Decoded(pixels[None] if channels == 1 else pixels.transpose(2, 0, 1), tuple(done))
+    return Decoded(pixels[None] if target.channels == 1 else pixels.transpose(2, 0, 1), tuple(done))
+
+
+def _brought_to(image: "Image", size: tuple[int, int], target: Target, done: list[str]) -> "Image":
+    """Return a picture of a size (H, W), and add what was done to `done`."""
+    from PIL import Image, ImageOps
+
+    given = (image.height, image.width)
+    inner, action = inner_size(given, size, target.mode)
+    done += [action] if action else []
+    kept = crop_of(given, size) if action and target.mode == "crop" else given
+    if kept != inner:
+        done.append(f"{'enlarged' if kept < inner else 'reduced'} to {inner[1]} x {inner[0]}")
+    if target.mode == "crop":
+        return ImageOps.fit(image, size[::-1], method=Image.Resampling.BICUBIC)
+    resized = image.resize(inner[::-1], Image.Resampling.BICUBIC)
+    if inner == size:
+        return resized
+    colour = colour_to_grey(target.background) if target.channels == 1 else target.background
+    padded = Image.new(image.mode, size[::-1], colour)
+    padded.paste(resized, ((size[1] - inner[1]) // 2, (size[0] - inner[0]) // 2))
+    return padded
 
 
 def _describe(image: "Image") -> Iterator[str]:
@@ -241,7 +300,7 @@ def _describe(image: "Image") -> Iterator[str]:
         yield "pictures after the first left aside"
 
 
-def _plain(image: "Image", bits: int, done: list[str]) -> "Image":
+def _plain(image: "Image", target: Target, done: list[str]) -> "Image":
     """Return the image with 8 bits a channel and without transparency, and add what was done to `done`."""
     from PIL import Image
 
@@ -249,15 +308,15 @@ def _plain(image: "Image", bits: int, done: list[str]) -> "Image":
         raise ValueError("32-bit pixels: expected 8 or 16 bits a channel")
     if image.mode in _GREY_16:  # convert() would clip them
         done += ["transparency left aside"] if "transparency" in image.info else []
-        greatest = 2**bits - 1
+        greatest = 2**target.bits - 1
         values = _deep_values(image).clip(0, greatest).astype(np.uint32)
         return Image.fromarray(((values * 255 + greatest // 2) // greatest).astype(np.uint8))
     if "A" in image.getbands() or "transparency" in image.info:
         with_alpha = image.convert("RGBA")
         if with_alpha.getchannel("A").getextrema()[0] == 255:
             return image.convert(_OPAQUE[image.mode]) if image.mode in _OPAQUE else with_alpha.convert("RGB")
-        done.append("transparency laid on white")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), with_alpha)
+        done.append("transparency laid on the background")
+        return Image.alpha_composite(Image.new("RGBA", image.size, (*target.background, 255)), with_alpha)
     return image
 
 

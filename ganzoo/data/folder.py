@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from ganzoo.data.dataset import Dataset, Request, from_file
-from ganzoo.data.decoding import Decoding, Pictures
+from ganzoo.data.decoding import Decoding, Pictures, leave_broken_aside
 from ganzoo.data.files import announce_decoding, requested_path
 from ganzoo.data.mapped import DecodedImages, stamp_of
 from ganzoo.data.memory import MB, allowed_memory
@@ -27,11 +27,11 @@ def folder(request: Request) -> Dataset:
     """`folder:PATH`, its images flat or in a folder for each class, or a split of such: see `scanning.scan`.
 
     Grey if every image is grey (1, 8 or 16 bits), else RGB, or what `channels` says. Transparent pixels are laid on
-    white, EXIF orientation is applied, of an animation the first picture counts. 16-bit grey has `bits` bits; if that
-    is not given, 16, or if its values fill less than half of that range, as many as hold the greatest one. With
-    `image_size` each image is cropped to its central square and resized with antialiasing, otherwise all must be of one
-    size. What does not fit into memory is decoded into the cache. `notes` reports all of that which was done. Raises
-    FileError or UsageError; MachineError for a cache without room.
+    `background`, EXIF orientation is applied, of an animation the first picture counts. 16-bit grey has `bits` bits; if
+    that is not given, 16, or if its values fill less than half of that range, as many as hold the greatest one. With
+    `image_size` each image is brought to that size as `fit` says, with antialiasing, otherwise all must be of one size.
+    `skip_broken` leaves files that cannot be read aside. What does not fit into memory is decoded into the cache.
+    `notes` reports all of that which was done. Raises FileError or UsageError; MachineError for a cache without room.
     """
     root = requested_path(request, "folder:PATH", splits=True)
     return read_folder(root, request, f"folder:{root}")
@@ -40,25 +40,29 @@ def folder(request: Request) -> Dataset:
 def read_folder(root: Path, request: Request, source: str, notes: tuple[str, ...] = ()) -> Dataset:
     """Return the images in a folder as the data set `source`, as `folder` has it."""
     found = scan(root, request.split, split=request.folders == "auto")
+    pictures = Pictures(str(root), found.paths, [str(path.relative_to(root)) for path in found.paths])
+    labels, notes = found.labels, (*notes, *found.notes)
+    if request.skip_broken:
+        sound, broken = leave_broken_aside(pictures, request)
+        pictures = Pictures(str(root), [found.paths[n] for n in sound], [pictures.names[n] for n in sound])
+        labels, notes = labels and [labels[number] for number in sound], (*notes, *broken)
     memory = allowed_memory(request.memory)
     about: dict[str, Any] = {"source": source, "labels": None, "num_classes": None, "class_names": None}
-    if found.labels is not None:
-        labels = torch.tensor(found.labels)
-        about |= {"labels": labels, "num_classes": len(found.names), "class_names": found.names}
-    parts = (source, request.split, request.image_size, request.channels, request.bits, request.folders)
-    cache = DecodedImages(parts, _state(root, found.paths))
+    if labels is not None:
+        about |= {"labels": torch.tensor(labels), "num_classes": len(found.names), "class_names": found.names}
+    how = (request.image_size, request.channels, request.fit, request.background, request.bits, request.skip_broken)
+    cache = DecodedImages((source, request.split, request.folders, *how), _state(root, found.paths))
     kept = cache.find()
     if kept is None:
-        names = [str(path.relative_to(root)) for path in found.paths]
-        work = Decoding(Pictures(str(root), found.paths, names), request)
+        work = Decoding(pictures, request)
         first = next(work.images)
-        shape = (len(found.paths), work.channels, *first.shape[1:])
+        shape = (len(pictures.items), work.channels, *first.shape[1:])
         if math.prod(shape) <= memory * MB:
             images = torch.from_numpy(work.collect(first))
-            return Dataset(images=images, notes=(*notes, *found.notes, *work.describe()), **about)
+            return Dataset(images=images, notes=(*notes, *work.describe()), **about)
         announce_decoding(source, shape, cache)
         kept = cache.make(shape, chain([first], work.images), work.describe)
-    return replace(from_file(kept, memory, **about), notes=(*notes, *found.notes, *cache.notes()))
+    return replace(from_file(kept, memory, **about), notes=(*notes, *cache.notes()))
 
 
 def _state(root: Path, paths: list[Path]) -> tuple[Any, ...]:

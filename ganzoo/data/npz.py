@@ -15,7 +15,7 @@ from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
 from ganzoo.data.arrays import check_shape, from_arrays, read_labels
-from ganzoo.data.dataset import Dataset, Request, fit, from_file
+from ganzoo.data.dataset import Dataset, Request, fit, from_file, read_size
 from ganzoo.data.files import announce_decoding, requested_path
 from ganzoo.data.mapped import DecodedImages, ImageFile, Shape, read_npy_header, stamp_of
 from ganzoo.data.memory import MB, allowed_memory
@@ -207,8 +207,8 @@ def _shape_of(given: tuple[int, ...], channels_first: bool) -> Shape:
 def _fitted(shape: Shape, request: Request) -> Shape:
     """Return (N, C, H, W) of the images as they are asked for."""
     count, channels, height, width = shape
-    size = request.image_size
-    return count, request.channels or channels, size or height, size or width
+    height, width = read_size(request.image_size) or (height, width)
+    return count, request.channels or channels, height, width
 
 
 def _placed(path: Path, stamp: tuple[int, int], arrays: NpzFile, member: _Member, request: Request) -> ImageFile:
@@ -227,9 +227,8 @@ def _placed(path: Path, stamp: tuple[int, int], arrays: NpzFile, member: _Member
             crc=(zlib.crc32(member.header), member.info.CRC),
         )
     source = f"npz:{path}"
-    cache = DecodedImages(
-        (source, member.info.filename, request.image_size, request.channels, request.channels_first), stamp
-    )
+    how = (request.image_size, request.channels, request.fit, request.background, request.channels_first)
+    cache = DecodedImages((source, member.info.filename, *how), stamp)
     if (found := cache.find()) is not None:
         return found
     announce_decoding(source, shape, cache)
@@ -258,6 +257,7 @@ def _unpacked(archive: zipfile.ZipFile, member: _Member, request: Request) -> It
                 raise FileError(f"{archive.filename} cannot be read: {error.strerror or error}") from error
             pixels = np.frombuffer(data, np.uint8).reshape(count, *member.given[1:])
             images = from_arrays(pixels, channels_first=request.channels_first)
-            yield fit(images, request.image_size, request.channels).images.numpy()
+            options = {"mode": request.fit, "background": request.background}
+            yield fit(images, request.image_size, request.channels, **options).images.numpy()
         if stream.read(1):  # at the end of a member its checksum is compared
             raise ValueError("there is more in it than its header says")

@@ -107,6 +107,7 @@ def _of_arrays(images: Any, labels: Any, options: Mapping[str, Any]) -> Dataset:
 
 def _of_pictures(pictures: Sequence[Any], labels: Any, options: Mapping[str, Any]) -> Dataset:
     chosen: dict[str, Any] = {key: options.get(key) for key in ("image_size", "channels", "bits")}
+    chosen |= {key: options[key] for key in ("fit", "background") if key in options}
     request = Request(name="array", data_dir=Path(), **chosen)
     names = [f"image {number}" for number in range(len(pictures))]
     work = Decoding(Pictures("the list", list(pictures), names), request)

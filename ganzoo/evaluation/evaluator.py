@@ -396,7 +396,8 @@ def _open_run(
     whole = checkpoint.config()
     config = whole.data
     if isinstance(dataset, Dataset):
-        splits = hold_out(data.fit(dataset, config.image_size, config.channels))
+        size, channels = config.image_size, config.channels
+        splits = hold_out(data.fit(dataset, size, channels, mode=config.fit, background=config.background))
     elif config.source == "array" and dataset is None:
         raise UsageError(f"{run.path} was trained on images in memory: give them with dataset=images to evaluate")
     else:
@@ -439,8 +440,7 @@ def _open_exported(found: Source, dataset: str | Dataset | None, data_dir: str |
     elif source == "array" or (dataset is None and place and not Path(place).exists()):
         raise UsageError(f"{found.given} was trained on images that are not here ({source}): name them with --dataset")
     else:
-        size = height if height == width else None
-        reading = {**reading_of(trained_on), "image_size": size, "channels": channels}
+        reading = {**reading_of(trained_on), "image_size": f"{width}x{height}", "channels": channels}
         splits = load_splits(source, data_dir=data_dir, **reading)
     if dataset is None and trained_on.get("sha256", splits.sha256) != splits.sha256:
         raise FileError(f"{source} is not what {found.given} was trained on (another SHA-256)")

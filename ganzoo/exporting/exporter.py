@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ganzoo import runtime
-from ganzoo.config import RunConfig
+from ganzoo.config import READING, RunConfig
 from ganzoo.errors import FileError, GanzooError, MachineError, ModelError, VerificationError, first_line
 from ganzoo.exporting import conversion, trial
 from ganzoo.exporting.lean import lean
@@ -423,9 +423,7 @@ def describe(
             "source": public.data.source,
             "sha256": public.facts.sha256,
             "images": public.facts.images,
-            **public.data.model_dump(
-                include={"bits", "value_range", "channels_first", "folders"}, exclude_defaults=True
-            ),
+            **public.data.model_dump(include={*READING} - {"image_size", "channels"}, exclude_defaults=True),
         },
         "versions": {"ganzoo": version("torch-ganzoo"), "torch": torch.__version__, "onnx": onnx.__version__},
         "evaluation": _evaluation(run, step, weights),

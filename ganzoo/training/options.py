@@ -41,8 +41,33 @@ class Options(TypedDict, total=False):
         int | None, Option(path="data.batch_size", metavar="N", default="64", help="Images in each batch.")
     ]
     image_size: Annotated[
-        int | None,
-        Option(path="data.image_size", metavar="N", help="Resize the images to N x N, with antialiasing."),
+        int | str | None,
+        Option(
+            path="data.image_size",
+            metavar="N|WxH",
+            help="Resize the images to N x N, or to another width and height such as 80x60, with antialiasing.",
+        ),
+    ]
+    fit: Annotated[
+        str | None,
+        Option(
+            path="data.fit",
+            metavar="NAME",
+            default="crop",
+            help="How images of another shape get that size: crop, pad (with --background) or stretch.",
+        ),
+    ]
+    background: Annotated[
+        str | None,
+        Option(
+            path="data.background",
+            metavar="COLOUR",
+            default="white",
+            help="What transparent pixels are laid on, such as black or #30a0ff.",
+        ),
+    ]
+    skip_broken: Annotated[
+        bool | None, Option(path="data.skip_broken", help="Leave image files that cannot be read aside.")
     ]
     channels: Annotated[
         int | None, Option(path="data.channels", metavar="1|3", help="Convert the images to grey (1) or RGB (3).")

@@ -70,6 +70,7 @@ class Training:
     loader: Loader
     device: torch.device
     world: World = ALONE
+    remarks: tuple[str, ...] = ()  # on what was changed of the configuration for these data
 
     def batches(self, objective: Objective) -> Batches:
         """Return the batches of its updates, with all that the objective asks for."""
@@ -92,7 +93,7 @@ class Training:
         labels = self.dataset.labels is not None and not self.reads_labels
         unused = [f"labels are not used: '{self.config.run.variant}' is not conditional"] if labels else []
         notes = [note for note in (self.dataset.note, self.labels_note) if note]
-        return [*notes, *summarise(self.dataset, *unused)]
+        return [*notes, *summarise(self.dataset, *unused, *self.remarks)]
 
     @property
     def reads_labels(self) -> bool:
@@ -146,6 +147,11 @@ def prepare(config: RunConfig, images: Any = None, *, resumed: bool = False, wor
     """
     share = world.share(config.data.batch_size)
     dataset = _dataset(config, images, _memory(config, world))
+    remarks: tuple[str, ...] = ()
+    if len(dataset) < (asked := config.data.batch_size) and not resumed:
+        config = config.with_data(batch_size=max(1, len(dataset) // world.size) * world.size)
+        remarks = (f"{config.data.batch_size} images in each batch, as there are no {asked}",)
+        share = world.share(config.data.batch_size)
     if config.variant.conditional and dataset.labels is None:
         raise UsageError(
             f"'{config.run.variant}' is conditional, but {dataset.source} has no labels: use a folder a class, "
@@ -177,7 +183,7 @@ def prepare(config: RunConfig, images: Any = None, *, resumed: bool = False, wor
     )
     labelled = _labelled(config, dataset)
     loader = Loader(dataset, config.data.batch_size, device, config.train.seed, share, labelled)
-    return Training(completed, dataset, loader, device, world)
+    return Training(completed, dataset, loader, device, world, remarks)
 
 
 def with_compute(training: Training, before: Reading | None = None) -> Training:
@@ -318,7 +324,8 @@ def _dataset(config: RunConfig, images: Any, memory: int | None) -> Dataset:
     settings = config.data
     if images is not None and not isinstance(images, str | Path):
         dataset = data.from_object(images, **settings.reading)
-        return data.fit(dataset, settings.image_size, settings.channels)
+        size, channels = settings.image_size, settings.channels
+        return data.fit(dataset, size, channels, mode=settings.fit, background=settings.background)
     if settings.source == IN_MEMORY:
         raise UsageError(
             f"the source '{IN_MEMORY}' is images in memory, which no file holds: give them with dataset=images to "

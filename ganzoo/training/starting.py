@@ -40,10 +40,10 @@ def recipe_of(checkpoint: Checkpoint, *, same_data: bool) -> dict[str, Any]:
     """
     config = checkpoint.config()
     tables = json.loads(config.to_json())
-    _, height, width = config.facts.image_shape or (None, None, 1)
     data = {key: tables["data"][key] for key in (*READING, "source", "data_dir")} if same_data else {}
     if not same_data and config.facts.image_shape is not None:
-        data = {"channels": config.facts.image_shape[0], **({"image_size": height} if height == width else {})}
+        channels, height, width = config.facts.image_shape
+        data = {"channels": channels, "image_size": f"{width}x{height}"}
     table: dict[str, Any] = {
         "run": tables["run"],
         "variant": tables["variant"],

@@ -361,7 +361,7 @@ def test_pictures_of_a_list_are_treated_as_files_are() -> None:
     made = data.from_object([Image.new("RGBA", (4, 4)), Image.new("L", (8, 4))], image_size=4)
     assert made.image_shape == (3, 4, 4)
     assert set(made.notes) == {
-        "transparency laid on white (1 image)", "cropped to the central square (1 image)",
+        "transparency laid on the background (1 image)", "cropped to the middle (1 image)",
         "grey repeated to RGB (1 image)",
     }  # fmt: skip
 

@@ -137,7 +137,7 @@ def test_what_is_done_to_images_is_reported(tmp_path: Path) -> None:
     exif[0x0112] = 3
     frames = [Image.fromarray(GREY[index]) for index in range(2)]
     cases: dict[str, tuple[Any, dict[str, Any], str]] = {
-        "rgba.png": (half, {}, "transparency laid on white"),
+        "rgba.png": (half, {}, "transparency laid on the background"),
         "palette.png": (Image.new("P", (8, 8), 3), {}, "palettes replaced by their colours"),
         "cmyk.jpg": (Image.new("CMYK", (8, 8)), {}, "CMYK converted to RGB"),
         "turned.png": (GREY[0], {"exif": exif}, "turned as their EXIF orientation says"),
@@ -168,12 +168,73 @@ def test_sizes_and_channels_are_reported(tmp_path: Path) -> None:
     save(tmp_path / "b.png", GREY[1][:4])
     save(tmp_path / "c.png", np.stack([GREY[2][:4, :4]] * 3, -1))
     assert set(load(tmp_path, image_size=4, channels=1).notes) == {
-        "reduced to 4 x 4 (1 image)", "cropped to the central square (1 image)", "colours weighed to grey (1 image)",
+        "reduced to 4 x 4 (1 image)", "cropped to the middle (1 image)", "colours weighed to grey (1 image)",
     }  # fmt: skip
     assert "enlarged to 16 x 16 (all images)" in load(tmp_path, image_size=16).notes
     assert "grey repeated to RGB (2 images)" in load(tmp_path, image_size=4).notes
     arrays = data.fit(data.from_arrays(GREY[:, :4]), 2, 3)
-    assert arrays.notes == ("cropped to the central square", "resized from 4 to 2 pixels", "grey repeated to RGB")
+    assert arrays.notes == ("cropped to the middle", "resized from 4 x 4 to 2 x 2", "grey repeated to RGB")
+
+
+@pytest.mark.parametrize(
+    ("fit", "expected", "note"),
+    [
+        ("crop", [[200, 200], [200, 200]], "cropped to the middle"),
+        ("stretch", [[100, 200], [100, 200]], "stretched"),
+        ("pad", [[255, 255], [150, 150]], "padded with the background"),
+    ],
+)
+def test_images_of_another_shape_are_fitted_as_asked(
+    tmp_path: Path, fit: str, expected: list[list[int]], note: str
+) -> None:
+    wide = np.full((8, 16), 200, np.uint8)
+    if fit == "stretch":
+        wide[:, :8] = 100
+    if fit == "pad":
+        wide[:] = 150
+    save(tmp_path / "a.png", wide)
+    size = 8 if fit != "pad" else "4x4"
+    for made in (load(tmp_path, image_size=size, fit=fit), data.fit(data.from_arrays(wide[None]), size, mode=fit)):
+        image = made.images[0, 0]
+        corners = [[int(image[y, x]) for x in (0, -1)] for y in ((0, 2) if fit == "pad" else (0, -1))]
+        np.testing.assert_allclose(corners, expected, atol=1)
+        assert any(note in text for text in made.notes)
+
+
+@pytest.mark.parametrize("size", ["6x4", "4x6", 5])
+def test_any_size_is_width_and_height(tmp_path: Path, size: Any) -> None:
+    save(tmp_path / "a.png", GREY[0])
+    width, height = (5, 5) if size == 5 else (int(size[0]), int(size[2]))
+    for fit in ("crop", "pad", "stretch"):
+        assert load(tmp_path, image_size=size, fit=fit).image_shape == (1, height, width)
+    with pytest.raises(UsageError, match=r"data\.image_size is 6x: expected .* as in 80x60"):
+        load(tmp_path, image_size="6x")
+
+
+def test_transparency_is_laid_on_the_colour_that_is_asked_for(tmp_path: Path) -> None:
+    save(tmp_path / "a.png", np.zeros((4, 4, 4), np.uint8))
+    assert load(tmp_path, background="#102030").images[0, :, 0, 0].tolist() == [16, 32, 48]
+    assert load(tmp_path, background="black", channels=1).images.max() == 0
+    with pytest.raises(UsageError, match=r"data\.background is 'blck': expected a colour"):
+        load(tmp_path, background="blck")
+
+
+def test_broken_files_are_left_aside_if_that_is_asked_for(tmp_path: Path) -> None:
+    for label, name in enumerate("ab"):
+        for index in range(2):
+            save(tmp_path / name / f"{index}.png", np.full((4, 4), 10 * label + index, np.uint8))
+    (tmp_path / "a" / "1.png").write_bytes((tmp_path / "a" / "1.png").read_bytes()[:40])
+    with pytest.raises(FileError, match=r"1 of 4 images .* cannot be read: a/1\.png .*--skip-broken"):
+        load(tmp_path)
+    made = load(tmp_path, skip_broken=True)
+    assert made.images[:, 0, 0, 0].tolist() == [0, 10, 11]
+    assert made.labels is not None
+    assert made.labels.tolist() == [0, 1, 1]
+    assert made.notes == ("1 broken images left aside: a/1.png",)
+    for path in tmp_path.rglob("*.png"):
+        path.write_bytes(b"nothing")
+    with pytest.raises(FileError, match="none of the 4 images"):
+        load(tmp_path, skip_broken=True)
 
 
 @pytest.mark.parametrize(
@@ -211,7 +272,7 @@ def test_notes_are_kept_with_decoded_images(tmp_path: Path, monkeypatch: pytest.
     with pytest.warns(UserWarning, match="decoded once"):
         first = load(tmp_path / "in", memory=1)
     assert first.mapped is not None
-    assert "transparency laid on white (all images)" in first.notes
+    assert "transparency laid on the background (all images)" in first.notes
     assert load(tmp_path / "in", memory=1).notes == first.notes
     (kept,) = cache_folder("images").glob("*.json")
     kept.write_text('{"notes": 1}')
