@@ -27,6 +27,7 @@ from ganzoo.training.edits import take_edits
 from ganzoo.training.interruption import Received, interruption
 from ganzoo.training.options import Options
 from ganzoo.training.pace import Pace
+from ganzoo.training.plausibility import find_implausible
 from ganzoo.training.prepare import (
     Training,
     changes,
@@ -238,6 +239,7 @@ class Session:
         alone = compute.device == "cpu" and self.world.size == 1
         self.pace = Pace(str(run.path), compute.threads, alone=alone, step=state.step, seconds=state.seconds)
         self._distance: tuple[int, float] | None = None  # step and FID of the last evaluation
+        self._looked = False  # whether the networks were looked at, at the first log line
         self._reached = False  # whether the distance is the target, or less
         self.finished = False  # whether the budget was spent when all processes last agreed on it
 
@@ -387,6 +389,10 @@ class Session:
         self.run.append_metrics(line)
         self.progress.log(line)
         self.state.logs.reset()
+        if not self._looked:
+            self._looked = True
+            for text in find_implausible(self.state, self.config, self.batches):
+                self.progress.say(text)
         self._logged = (step, seconds)
 
     def _share_done(self) -> float:

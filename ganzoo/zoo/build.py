@@ -1,5 +1,6 @@
 """From a resolved configuration to its networks and objective. What does not fit together is refused here."""
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,14 +17,16 @@ from ganzoo.zoo.networks.common import ImageShape, Output, as_output, logits_of
 from ganzoo.zoo.objectives.base import Objective, Parts, head_names
 from ganzoo.zoo.terms.base import PenaltyTerm, Term, as_term
 
+EXAMPLES = 8  # images that a new generator is tried on
+SLACK = 1e-3  # how far values may leave [-1, 1], as arithmetic may bring them there
+
 
 def build_generator(config: RunConfig) -> nn.Module:
     """Return the generator, with weights from torch's current seed."""
     spec, variant = config.variant.generator, config.variant
-    network: nn.Module = registry.generators[spec.name](
-        image_shape(config), variant.z_dim, generator_labels(config), **spec.settings
-    )
-    return network
+    classes = generator_labels(config)
+    network: nn.Module = registry.generators[spec.name](image_shape(config), variant.z_dim, classes, **spec.settings)
+    return _taking_labels(network, f"generator '{spec.name}'", needed=classes is not None)
 
 
 def build_discriminator(config: RunConfig, terms: Sequence[Term] | None = None) -> nn.Module:
@@ -46,7 +49,33 @@ def build_discriminator(config: RunConfig, terms: Sequence[Term] | None = None) 
     if getattr(registry.objectives[config.variant.objective.name], "class_logits", False):
         _check_class_logits(config, network, heads)
         network.use_class_logits()  # type: ignore[operator]  # declared by class_logits
+    return _taking_labels(network, f"discriminator '{spec.name}'", needed=config.variant.conditional)
+
+
+def _taking_labels(network: nn.Module, what: str, *, needed: bool) -> nn.Module:
+    """Return a network that may be called with labels; one whose `forward` has no place for them is not given them.
+
+    Raises UsageError if labels are `needed`.
+    """
+    parameters = inspect.signature(network.forward).parameters.values()
+    places = [parameter for parameter in parameters if parameter.kind in (0, 1)]  # positional
+    if len(places) > 1 or any(parameter.kind == parameter.VAR_POSITIONAL for parameter in parameters):
+        return network
+    if needed:
+        raise UsageError(
+            f"{what} is given labels, and its forward takes {len(places)} argument: forward(self, x, labels)"
+        )
+    network.__class__ = _without_labels(type(network))
     return network
+
+
+def _without_labels(kind: type[nn.Module]) -> type[nn.Module]:
+    """Return a subclass whose `forward` takes labels and leaves them out."""
+
+    def forward(self: nn.Module, inputs: Tensor, labels: Tensor | None = None) -> Any:
+        return kind.forward(self, inputs)
+
+    return type(kind.__name__, (kind,), {"forward": forward, "__module__": kind.__module__})
 
 
 def build_encoder(config: RunConfig) -> nn.Module:
@@ -55,10 +84,11 @@ def build_encoder(config: RunConfig) -> nn.Module:
     if spec is None:
         having = ", ".join(name for name in registry.variants if registry.variants[name]().encoder is not None)
         raise UsageError(f"'{config.run.variant}' has no encoder: train a variant that has one ({having})")
+    classes = num_classes(config)
     network: nn.Module = registry.encoders[spec.name](
-        image_shape(config), encoder_columns(config), num_classes(config), **spec.settings
+        image_shape(config), encoder_columns(config), classes, **spec.settings
     )
-    return network
+    return _taking_labels(network, f"encoder '{spec.name}'", needed=classes is not None)
 
 
 def encoder_columns(config: RunConfig) -> int:
@@ -360,6 +390,20 @@ def _check_terms(terms: Sequence[Term], config: RunConfig) -> None:
 
 
 @torch.no_grad()
+def _check_range(generator: nn.Module, config: RunConfig) -> None:
+    """Refuse a generator whose images leave [-1, 1] when it is ready to draw, as one does that ends in no tanh."""
+    z, labels = example_inputs(config, "generator", EXAMPLES)
+    assert z is not None, "a generator has latents"
+    with torch.no_grad():
+        images = generator(torch.randn(z.shape, generator=torch.Generator().manual_seed(0)), labels)
+    least, most = float(images.min()), float(images.max())
+    if not (least >= -1 - SLACK and most <= 1 + SLACK):
+        raise UsageError(
+            f"generator '{config.variant.generator.name}' draws values from {least:.3g} to {most:.3g}; expected images "
+            "in [-1, 1]: end it with torch.nn.Tanh(), or clamp them when it is not training"
+        )
+
+
 def _check_shapes(objective: Objective, config: RunConfig, terms: Sequence[Term]) -> None:
     """Tell the author of a network at once when its output has not the shape that everything else counts on."""
     objective.eval()
@@ -371,6 +415,7 @@ def _check_shapes(objective: Objective, config: RunConfig, terms: Sequence[Term]
             f"generator '{variant.generator.name}' drew images of shape {list(images.shape)} for 2 latents; "
             f"expected {list(expected)}"
         )
+    _check_range(objective.generator, config)
     if variant.encoder is not None:
         encoded = objective.get_submodule("encoder")(*example_inputs(config, "encoder", 2))
         columns = encoder_columns(config)

@@ -37,6 +37,7 @@ class _Logistic:
     probability 1 - smoothing.
     """
 
+    of_probabilities: ClassVar[bool] = True  # logits are those of probabilities
     smoothing: Fraction = 0.0
 
     g_needs_real: ClassVar[bool] = False
