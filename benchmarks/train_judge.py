@@ -1,9 +1,10 @@
-"""Train the MNIST judge that ships with the package, and print what to pin.
+"""Train a judge that ships with the package, and print what to pin in `PINNED`.
 
-    python benchmarks/train_judge.py
+    python benchmarks/train_judge.py [--dataset fashion-mnist]
 
-Needs MNIST (GANZOO_DATA_DIR). Writes `ganzoo/evaluation/mnist.judge.safetensors`. The seed is fixed; another processor
-or torch rounds otherwise and trains a slightly different network, so the file is pinned by its hash, not by its recipe.
+Needs the data (GANZOO_DATA_DIR). Writes `ganzoo/evaluation/NAME.judge.safetensors`. The seed is fixed; another
+processor or torch rounds otherwise and trains a slightly different network, so the file is pinned by its hash, not by
+its recipe.
 """
 
 import argparse
@@ -15,12 +16,16 @@ from ganzoo import data
 from ganzoo.evaluation.classifier import Epoch
 from ganzoo.evaluation.judge import EPOCHS, SUFFIX, fit_judge
 
+NAMES = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST"}  # of data sets, and of their judges
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=int, default=EPOCHS)
-    parser.add_argument("--out", type=Path, default=Path(ganzoo.evaluation.__path__[0]) / f"mnist{SUFFIX}")
+    parser.add_argument("--dataset", choices=NAMES, default="mnist")
+    parser.add_argument("--out", type=Path, help="default: where the package has it")
     arguments = parser.parse_args()
+    out = arguments.out or Path(ganzoo.evaluation.__path__[0]) / f"{arguments.dataset}{SUFFIX}"
     began = time.monotonic()
 
     def say(epoch: Epoch) -> None:
@@ -30,9 +35,9 @@ def main() -> None:
             flush=True,
         )
 
-    train, test = data.load("mnist"), data.load("mnist", split="test")
-    judge = fit_judge("MNIST", train, test, arguments.out, epochs=arguments.epochs, on_epoch=say)
-    print(f"test accuracy {judge.accuracy:.4f}, {arguments.out.stat().st_size:,} bytes, SHA-256 {judge.sha256}")
+    train, test = data.load(arguments.dataset), data.load(arguments.dataset, split="test")
+    judge = fit_judge(NAMES[arguments.dataset], train, test, out, epochs=arguments.epochs, on_epoch=say)
+    print(f"test accuracy {judge.accuracy:.4f}, {out.stat().st_size:,} bytes, SHA-256 {judge.sha256}")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import Any
 
 from ganzoo.config import Code, Spec, Variant
-from ganzoo.evaluation.judge import MNIST_SOURCES, load_judge
+from ganzoo.evaluation.judge import PINNED, load_judge
 from ganzoo.evaluation.metrics import FIGURES, title_of
 from ganzoo.evaluation.verdict import GRADES
 from ganzoo.registry import Registry, augmentations, formats, losses, objectives, terms, variants
@@ -625,16 +625,14 @@ def _shown(key: str, value: float | None) -> str:
 
 
 def judge_table() -> str:
-    """The judge that ships with the package, from its file."""
-    judge = load_judge("mnist")
-    parameters = sum(parameter.numel() for parameter in judge.network.parameters())
-    facts = {
-        "name": f"`{judge.name}`, for the sources {' and '.join(f'`{source}`' for source in MNIST_SOURCES)}",
-        "test accuracy": f"{judge.accuracy:.2%} of MNIST's 10,000 test images",
-        "parameters": f"{parameters:,}",
-        "SHA-256": f"`{judge.sha256}`",
-    }
-    return "\n".join(["| the MNIST judge | |", "|---|---|", *(f"| {key} | {value} |" for key, value in facts.items())])
+    """The judges that ship with the package, from their files."""
+    rows = []
+    for file in dict.fromkeys(name for name, _ in PINNED.values()):
+        judge = load_judge(file)
+        sources = " and ".join(f"`{source}`" for source, (name, _) in PINNED.items() if name == file)
+        parameters = sum(parameter.numel() for parameter in judge.network.parameters())
+        rows.append(f"| `{judge.name}` | {sources} | {judge.accuracy:.2%} | {parameters:,} | `{judge.sha256}` |")
+    return "\n".join(["| judge | sources | test accuracy | parameters | SHA-256 |", "|---|---|---|---|---|", *rows])
 
 
 def figures_table() -> str:

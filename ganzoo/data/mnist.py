@@ -1,7 +1,7 @@
 """MNIST (LeCun et al. 1998): `mnist`, its 60,000 + 10,000 images; `mnist-5k`, a subset that a package brings; `auto`.
 
-torchvision reads and fetches MNIST, but checks only the archives' hashes: an extracted file that was truncated would
-never heal. So the four files are hashed here on every load, before anything reads them.
+And `fashion-mnist`, which has the same format. torchvision fetches them, but checks only the archives' hashes: an
+unpacked file that was truncated would never heal. So the four files are hashed here on every load, unpacked.
 """
 
 import gzip
@@ -16,9 +16,9 @@ import time
 import urllib.request
 import warnings
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +27,13 @@ import numpy as np
 import torch
 
 from ganzoo.data.dataset import Dataset, Request
+from ganzoo.data.idx import read_idx
 from ganzoo.data.torchvision_compat import load_torchvision
 from ganzoo.errors import MachineError, UsageError
 from ganzoo.registry import datasets
 
-FILES = {  # name -> MD5 of the extracted file
-    "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
-    "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
-    "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
-    "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
-}
+SYSTEM = Path("/usr/share/datasets")  # where Debian's packages put data sets
+
 SUBSET_SHA256 = "1b845fda528288bf79346626fdf2fff6549f0170890dc9174bc1ef609807bbfa"  # of the table uint8 [5000, 785]
 SUBSET_TRAIN = 400  # of the 500 images of each class
 MISSING = "missing"
@@ -47,22 +44,89 @@ STALL_SECONDS = 15.0  # without a byte, until a mirror is given up
 FETCH_SECONDS = 600.0  # for all four files, and for the wait while another process fetches them
 
 
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """A data set in MNIST's format: four files, which may be packed by gzip, and where they are looked for."""
+
+    source: str
+    title: str  # what people and torchvision call it
+    classes: tuple[str, ...]
+    files: Mapping[str, str]  # name -> MD5 of the unpacked file
+
+    def raw(self, data_dir: Path) -> Path:
+        """Return where fetched files are put."""
+        return data_dir / self.title / "raw"
+
+    def places(self, data_dir: Path) -> tuple[Path, ...]:
+        """Return the folders in which the files may lie."""
+        titled = data_dir / self.title
+        return (titled / "raw", titled, data_dir / self.source, data_dir, SYSTEM / self.source)
+
+
+MNIST = Family(
+    source="mnist",
+    title="MNIST",
+    classes=DIGITS,
+    files={
+        "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+        "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+        "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+        "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+    },
+)
+FASHION = Family(
+    source="fashion-mnist",
+    title="FashionMNIST",
+    classes=("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"),
+    files={
+        "train-images-idx3-ubyte": "f4a8712d7a061bf5bd6d2ca38dc4d50a",
+        "train-labels-idx1-ubyte": "9018921c3c673c538a1fc5bad174d6f9",
+        "t10k-images-idx3-ubyte": "8181f5470baa50b63fa0f6fddb340f0a",
+        "t10k-labels-idx1-ubyte": "15d484375f8d13e6eb1aabb0c3f46965",
+    },
+)
+
+
 @datasets.register("mnist")
 def mnist(request: Request) -> Dataset:
-    """The 60,000 training or 10,000 test images, 1 x 28 x 28; fetched where the data folder does not have them.
+    """The 60,000 training or 10,000 test images of digits, 1 x 28 x 28; fetched if they are not here.
 
-    Raises MachineError, naming the files, their hashes and the folder, where they cannot be had.
+    Raises MachineError, naming the files, their hashes and the folder, if they cannot be had.
     """
+    return load_family(MNIST, request)
+
+
+@datasets.register("fashion-mnist")
+def fashion_mnist(request: Request) -> Dataset:
+    """60,000 training or 10,000 test images of clothes (Xiao et al. 2017), 1 x 28 x 28; fetched if they are not here.
+
+    Debian's package dataset-fashion-mnist is found. Raises MachineError as `mnist` does.
+    """
+    return load_family(FASHION, request)
+
+
+def load_family(family: Family, request: Request) -> Dataset:
+    """Return a split of a data set in MNIST's format. Raises MachineError if its files cannot be had."""
     _refuse_argument(request)
-    raw = request.data_dir / "MNIST" / "raw"
-    faults = _faults(raw)
+    raw = family.raw(request.data_dir)
+    found, faults = _find(family, family.places(request.data_dir))
     for name, fault in faults.items():
         if fault != MISSING:
-            warnings.warn(f"{raw / name} is {fault}: it has to be fetched again", stacklevel=2)
+            warnings.warn(f"{raw / name} is {fault}: it has to be fetched again", stacklevel=3)
     if faults:
-        _fetch(raw, faults, request.download)
-    images, labels = _read(request.data_dir, request.split)
-    return Dataset(images=images, labels=labels, num_classes=10, class_names=DIGITS, source="mnist")
+        _fetch(family, raw, faults, request.download)
+        found, faults = _find(family, family.places(request.data_dir))
+        if faults:
+            raise MachineError(_advice(family, raw, faults, "what was fetched is no longer there"))
+    part = "train" if request.split == "train" else "t10k"
+    images, labels = (read_idx(found[f"{part}-{kind}-ubyte"]) for kind in ("images-idx3", "labels-idx1"))
+    return Dataset(
+        images=torch.from_numpy(images).unsqueeze(1),
+        labels=torch.from_numpy(labels).long(),
+        num_classes=len(family.classes),
+        class_names=family.classes,
+        source=family.source,
+    )
 
 
 @datasets.register("mnist-5k")
@@ -116,59 +180,68 @@ def _refuse_argument(request: Request) -> None:
         raise UsageError(f"{request.name} takes no argument, but was given '{request.argument}'")
 
 
-def _read(root: Path, split: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """Images uint8 [N, 1, 28, 28] and labels int64 [N] from files that were checked."""
-
-    class MNIST(load_torchvision().datasets.MNIST):  # type: ignore[misc]  # torchvision has no types
-        def _check_legacy_exist(self) -> bool:
-            return False  # it would read a pickle, `processed/*.pt`, in place of the files that were checked
-
-    read = MNIST(root, train=split == "train", download=False)
-    return read.data.unsqueeze(1), read.targets
-
-
-def _faults(folder: Path) -> dict[str, str]:
-    """What is wrong with each file that is not as it should be."""
-    faults = {}
-    for name, expected in FILES.items():
-        try:
-            with (folder / name).open("rb") as file:
-                found = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-        except (FileNotFoundError, NotADirectoryError):
-            faults[name] = MISSING
-        except OSError as error:
-            raise MachineError(f"{folder / name} cannot be read: {error.strerror}") from error
+def _find(family: Family, places: Sequence[Path]) -> tuple[dict[str, Path], dict[str, str]]:
+    """Return where each file that is as it should be lies, and what is wrong with the others."""
+    found: dict[str, Path] = {}
+    faults: dict[str, str] = {}
+    for name, expected in family.files.items():
+        dotted = name.replace("-idx", ".idx")
+        for path in (place / f"{other}{end}" for place in places for other in (name, dotted) for end in ("", ".gz")):
+            md5 = _hash(path)
+            if md5 == expected:
+                found[name] = path
+                break
+            if md5 is not None and path.parent == places[0]:  # elsewhere it may be a file of another data set
+                faults[name] = f"truncated or altered (md5 {md5})"
+        if name in found:
+            faults.pop(name, None)
         else:
-            if found != expected:
-                faults[name] = f"truncated or altered (md5 {found})"
-    return faults
+            faults.setdefault(name, MISSING)
+    return found, faults
 
 
-def _fetch(raw: Path, faults: dict[str, str], allowed: bool) -> None:
+def _hash(path: Path) -> str | None:
+    """Return the MD5 of a file's unpacked bytes; None if it is not there. Raises MachineError if it may not be read."""
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            digest = hashlib.md5(usedforsecurity=False)
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+            return digest.hexdigest()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
+    except (gzip.BadGzipFile, EOFError, zlib.error):
+        return "of no gzip file"
+    except OSError as error:
+        raise MachineError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _fetch(family: Family, raw: Path, faults: dict[str, str], allowed: bool) -> None:
     """Put the files at fault into `raw`; what is there is replaced only by files that were fetched and checked."""
     try:
         if not allowed:
             raise _NotFetchedError("fetching is switched off")
-        source = load_torchvision().datasets.MNIST
+        source = getattr(load_torchvision().datasets, family.title)
         # Asked before the lock is taken: without a network, processes must not wait for one another.
         mirrors = _mirrors_that_answer(source.mirrors, source.resources[0][0])
         raw.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(raw / ".lock", timeout=FETCH_SECONDS):
-            faults = _faults(raw)  # another process may have fetched them while this one waited
+            faults = _find(family, (raw,))[1]  # another process may have fetched them while this one waited
             with tempfile.TemporaryDirectory(dir=raw, prefix=".fetch-", ignore_cleanup_errors=True) as folder:
-                _download(mirrors, [(file, md5) for file, md5 in source.resources if Path(file).stem in faults], folder)
+                wanted = [(file, md5) for file, md5 in source.resources if Path(file).stem in faults]
+                _download(family, mirrors, wanted, folder)
                 for name in faults:
                     Path(folder, name).replace(raw / name)
     except _NotFetchedError as error:
-        raise MachineError(_advice(raw, faults, str(error))) from error
+        raise MachineError(_advice(family, raw, faults, str(error))) from error
     except (OSError, NotImplementedError) as error:  # the latter from a file system without locks
-        raise MachineError(_advice(raw, faults, f"{raw} cannot be written ({error})")) from error
+        raise MachineError(_advice(family, raw, faults, f"{raw} cannot be written ({error})")) from error
 
 
-def _advice(raw: Path, faults: dict[str, str], reason: str) -> str:
-    files = "\n".join(f"  {name}  md5 {FILES[name]}  {fault}" for name, fault in faults.items())
+def _advice(family: Family, raw: Path, faults: dict[str, str], reason: str) -> str:
+    files = "\n".join(f"  {name}  md5 {family.files[name]}  {fault}" for name, fault in faults.items())
     return (
-        f"MNIST is not complete and could not be fetched: {reason}.\n{files}\n"
+        f"{family.title} is not complete and could not be fetched: {reason}.\n{files}\n"
         f"Put these files, uncompressed, into {raw} (GANZOO_DATA_DIR sets another folder), or use mnist-5k."
     )
 
@@ -204,7 +277,7 @@ def _mirrors_that_answer(mirrors: list[str], filename: str) -> list[str]:
     raise _NotFetchedError("; ".join(f"{mirror}: {reason}" for mirror, reason in reasons.items()))
 
 
-def _download(mirrors: list[str], resources: list[tuple[str, str]], folder: str) -> None:
+def _download(family: Family, mirrors: list[str], resources: list[tuple[str, str]], folder: str) -> None:
     """Fetch, unpack and check `resources` (file, MD5 of the archive) in `folder`; raises _NotFetchedError."""
     utils: Any = load_torchvision().datasets.utils
 
@@ -222,7 +295,7 @@ def _download(mirrors: list[str], resources: list[tuple[str, str]], folder: str)
 
     with _socket_timeout(STALL_SECONDS):
         _within(FETCH_SECONDS, fetch)
-    faults = _faults(Path(folder))
+    faults = _find(family, (Path(folder),))[1]
     for file, _ in resources:
         if fault := faults.get(Path(file).stem):
             raise _NotFetchedError(f"{file} as fetched is {fault}")

@@ -19,7 +19,7 @@ from ganzoo.evaluation import judge as judges
 from ganzoo.evaluation import metrics
 from ganzoo.evaluation.classifier import ClassHead, CNNClassifier, evaluate_classifier, fit
 from ganzoo.evaluation.intervals import mean_and_deviation
-from ganzoo.evaluation.judge import MNIST_SOURCES, Judge, Reading, judge_path, load_judge, to_tensor
+from ganzoo.evaluation.judge import PINNED, Judge, Reading, judge_path, load_judge, to_tensor
 from ganzoo.evaluation.metrics import FIGURES
 from ganzoo.evaluation.reference import Reference, Splits, hold_out, load_splits
 from ganzoo.evaluation.verdict import Verdict, verdict
@@ -170,9 +170,9 @@ def evaluate(
 
 
 def train_judge(splits: Splits, data_dir: str | Path | None, say: Callable[[str], None]) -> Judge:
-    """Train the judge of a data set and keep it beside it; MNIST's ships with ganzoo and is taken as it is."""
+    """Train the judge of a data set and keep it beside it; one that ships with ganzoo is taken as it is."""
     source = splits.train.source
-    if source in MNIST_SOURCES:
+    if source in PINNED:
         say(f"the judge of {source} ships with ganzoo")
         return load_judge(source)
     path = judge_path(source, data_dir)

@@ -29,8 +29,11 @@ from ganzoo.files import atomic_write
 from ganzoo.runs.records import JudgeRecord
 from ganzoo.sealing import BLANK, is_sealed, seal
 
-MNIST_SOURCES = ("mnist", "mnist-5k")
 MNIST_SHA256 = "dc7a0e9fdd2faeab2a4ef805aecfb76e8982b9eddf5e77a1d9efb9bc70528861"
+PINNED = {  # by source: the name of the file that ships, and its hash
+    "mnist": ("mnist", MNIST_SHA256),
+    "mnist-5k": ("mnist", MNIST_SHA256),
+}
 SCHEMA = 1
 EPOCHS = 20  # of a judge's training
 SUFFIX = ".judge.safetensors"
@@ -93,8 +96,8 @@ def to_tensor(images: NDArray[Any]) -> Tensor:
 
 def load_judge(source: str, data_dir: str | Path | None = None) -> Judge:
     """The judge of a data set's source, `mnist` or `npz:FILE`. Raises UsageError where there is none yet."""
-    if source in MNIST_SOURCES:
-        return _mnist_judge()
+    if source in PINNED:
+        return _pinned_judge(*PINNED[source])
     path = judge_path(source, data_dir)
     if not path.is_file():
         raise UsageError(
@@ -177,8 +180,8 @@ def read_judge(path: Path, pinned: str | None = None) -> Judge:
 
 
 @cache
-def _mnist_judge() -> Judge:
-    return read_judge(Path(str(files("ganzoo.evaluation") / f"mnist{SUFFIX}")), MNIST_SHA256)
+def _pinned_judge(name: str, sha256: str) -> Judge:
+    return read_judge(Path(str(files("ganzoo.evaluation") / f"{name}{SUFFIX}")), sha256)
 
 
 def _judge(content: bytes, path: Path, pinned: str | None) -> Judge:

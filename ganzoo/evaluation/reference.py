@@ -22,7 +22,7 @@ from torch import Tensor
 from ganzoo import data
 from ganzoo.data import Dataset, ReadOptions
 from ganzoo.errors import FileError, MachineError, UsageError
-from ganzoo.evaluation.judge import MNIST_SOURCES, Judge, Reading
+from ganzoo.evaluation.judge import PINNED, Judge, Reading
 from ganzoo.evaluation.metrics import Limits
 from ganzoo.files import atomic_write
 from ganzoo.sealing import BLANK, is_sealed, seal
@@ -107,7 +107,7 @@ def _rows(dataset: Dataset, rows: Tensor) -> Dataset:
 def _check_match(judge: Judge, train: Dataset) -> None:
     """A judge knows the images that it was trained on by their hash, unless they were brought to another size."""
     same_size = judge.image_shape == train.image_shape
-    if train.source not in MNIST_SOURCES and same_size and judge.dataset_sha256 != train.sha256:
+    if train.source not in PINNED and same_size and judge.dataset_sha256 != train.sha256:
         raise FileError(
             f"the judge of {train.source} was trained on other images than are there now: "
             "train it again (ganzoo evaluate --fit-judge)"

@@ -1209,7 +1209,7 @@ def test_mnist_that_cannot_be_had_is_described(
     assert (done.code, done.out) == (4, "")
     assert "Traceback" not in done.err
     assert "ganzoo: MNIST is not complete and could not be fetched: " in done.err
-    for name, md5 in importlib.import_module("ganzoo.data.mnist").FILES.items():
+    for name, md5 in importlib.import_module("ganzoo.data.mnist").MNIST.files.items():
         assert f"  {name}  md5 {md5}  missing\n" in done.err
     folder = tmp_path / ("flag" if by_flag else "variable") / "MNIST" / "raw"
     assert f"Put these files, uncompressed, into {folder} " in done.err

