@@ -4,13 +4,14 @@ Zhao et al. 2020 (arXiv:2006.10738, section 3.2): differentiable, so that the ge
 same for both kinds, so that it does not learn to draw them.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Annotated, ClassVar
 
 import torch
-from pydantic import Field, NonNegativeFloat
+from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
@@ -123,3 +124,108 @@ class Colour(Augmentation):
         images = (images - grey) * (1 + 2 * change[:, 1]) + grey
         mean = images.mean((1, 2, 3), keepdim=True)
         return (images - mean) * (1 + change[:, 2]) + mean
+
+
+@augmentations.register("adaptive", aliases=("ada",))
+class Adaptive(Augmentation, nn.Module):
+    """Adaptive discriminator augmentation (Karras et al. 2020, arXiv:2006.06676, section 3): as much as is needed.
+
+    Each change is made to an image with the probability `strength`, which rises while the discriminator takes more than
+    (1 + target) / 2 of the real images for real, and falls otherwise. Unlike the paper's, images are turned by small
+    angles only, for digits and faces have an upright, and they are mirrored only if `flips` says so.
+
+    Args:
+        start: the strength that it begins with.
+        target: the mean sign of the logits of real images that is aimed at.
+        images: how many real images it takes from strength 0 to 1; the paper's 500,000 are for much longer runs.
+        most: the greatest strength; at 1 no image would be seen as it is, and its changes would be learnt.
+        flips: whether images may be mirrored.
+        colour: whether brightness, contrast and saturation may change.
+    """
+
+    noise = MappingProxyType({"chosen": Draw("uniform", (9,)), "amount": Draw("normal", (9,))})
+
+    def __init__(
+        self,
+        *,
+        start: Share = 0.0,
+        target: Share = 0.6,
+        images: PositiveInt = 100_000,
+        most: Share = 0.8,
+        flips: bool = False,
+        colour: bool = True,
+    ) -> None:
+        super().__init__()
+        self.target, self.images, self.most = target, images, most
+        self.flips, self.colour = flips, colour
+        self.register_buffer("strength", torch.tensor(float(start)))
+        self.register_buffer("change", torch.zeros(()))
+        self.strength: Tensor
+        self.change: Tensor  # of the strength, after the update
+
+    def __call__(self, images: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
+        chosen, amount = (noise["chosen"] < self.strength.clamp(max=self.most)).float(), noise["amount"]
+        images = resample(images, self._placement(chosen, amount))
+        if not self.colour:
+            return images
+        shape = (len(images), 1, 1, 1)
+        images = images + (0.2 * chosen[:, 6] * amount[:, 6]).view(shape)
+        images = images * torch.exp2(0.5 * chosen[:, 7] * amount[:, 7]).view(shape)
+        grey = images.mean(1, keepdim=True)
+        return (images - grey) * torch.exp2(chosen[:, 8] * amount[:, 8]).view(shape) + grey
+
+    def _placement(self, chosen: Tensor, amount: Tensor) -> Tensor:
+        """Return for each image where its pixels come from, [N, 2, 3]: an affine map of coordinates in [-1, 1]."""
+        scale = torch.exp2(0.2 * chosen[:, 0] * amount[:, 0])
+        stretch = torch.exp2(0.2 * chosen[:, 1] * amount[:, 1])
+        angle = chosen[:, 2] * amount[:, 2] * (math.pi / 12)
+        right, down = (0.25 * chosen[:, axis] * amount[:, axis] for axis in (3, 4))  # of 2, an eighth of the image
+        mirror = 1 - 2 * chosen[:, 5] * (amount[:, 5] > 0) if self.flips else torch.ones_like(scale)
+        wide, high = mirror * scale * stretch, scale / stretch
+        cos, sin = angle.cos(), angle.sin()
+        rows = [torch.stack([wide * cos, -high * sin, right], 1), torch.stack([wide * sin, high * cos, down], 1)]
+        return torch.stack(rows, 1)
+
+    @torch.no_grad()
+    def observe(self, turn: Turn) -> None:
+        logits = turn.real_output.logits
+        self.change.copy_((logits.sign().mean() - self.target).sign() * (len(logits) / self.images))
+
+    @torch.no_grad()
+    def after_step(self, player: PlayerName, networks: Mapping[str, nn.Module]) -> None:
+        self.strength.add_(self.change).clamp_(0, self.most)
+
+
+def resample(images: Tensor, placement: Tensor) -> Tensor:
+    """Return images [N, C, H, W] whose pixels come from where an affine map [N, 2, 3] of coordinates in [-1, 1] points.
+
+    Bilinear; what lies outside is the image mirrored at its border. Made of gathers, for torch's own grid_sample cannot
+    be differentiated twice, as gradient penalties ask.
+    """
+    n, channels, height, width = images.shape
+    y, x = (
+        torch.arange(size, device=images.device, dtype=images.dtype).mul(2).add(1 - size).div(size)
+        for size in (height, width)
+    )
+    grid = torch.stack(
+        [x.expand(height, width), y.view(-1, 1).expand(height, width), torch.ones_like(x).expand(height, width)]
+    )
+    places = torch.einsum("nij,jhw->nihw", placement.to(images.dtype), grid)  # [N, 2, H, W]: x, y
+    flat, result = images.flatten(2), torch.zeros_like(images)
+    column, right = _neighbours(places[:, 0], width)
+    row, low = _neighbours(places[:, 1], height)
+    for rows, vertical in ((row, 1 - low), ((row + 1).clamp(max=height - 1), low)):
+        for columns, horizontal in ((column, 1 - right), ((column + 1).clamp(max=width - 1), right)):
+            index = (rows * width + columns).view(n, 1, -1).expand(-1, channels, -1)
+            result = result + flat.gather(2, index).view_as(images) * (vertical * horizontal).unsqueeze(1)
+    return result
+
+
+def _neighbours(place: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Return the pixel before each place in [-1, 1], int64, and how far beyond it the place lies, from 0 to 1."""
+    place = (place * size + size - 1) / 2  # in pixels
+    period = max(1, 2 * (size - 1))  # mirrored at the first and the last pixel
+    place = place.abs() % period
+    place = torch.minimum(place, period - place).clamp(0, size - 1)
+    before = place.floor()
+    return before.long(), place - before

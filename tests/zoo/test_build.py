@@ -410,7 +410,7 @@ def test_labelled_batches_need_labels() -> None:
 def test_an_augmentation_may_adapt_to_what_the_discriminator_says() -> None:
     """As Karras et al. 2020 (arXiv:2006.06676, eq. 1) do, by the signs of the logits of real images."""
 
-    @augmentations.register("adaptive")
+    @augmentations.register("adapting-here")
     class Adaptive(Augmentation, nn.Module):
         """Turns images round, the more the surer the discriminator is of real ones."""
 
@@ -432,7 +432,7 @@ def test_an_augmentation_may_adapt_to_what_the_discriminator_says() -> None:
         def after_step(self, player: Any, networks: Any) -> None:
             self.share.add_(0.25 * self.signs.sign()).clamp_(0, 1)
 
-    objective = build_objective(config("gan", ['augmentations=["adaptive"]']))
+    objective = build_objective(config("gan", ['augmentations=["adapting-here"]']))
     head = objective.discriminator.get_submodule("head")
     batch = batch_of(objective)
     for sign, share in ((1.0, 0.25), (1.0, 0.5), (-1.0, 0.25)):
