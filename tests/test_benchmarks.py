@@ -34,6 +34,7 @@ WORDS = {
     "peers": ["CHECKOUT"],
     "large_data": ["--place", "PLACE"],
     "speedrun": ["RECIPE.toml", "--track", "mnist-3x-2cores"],
+    "search": ["IDEAS.toml"],
 }  # that a benchmark cannot do without
 FACTS = {"command", "machine", "cores", "torch", "commit"}
 
@@ -358,6 +359,50 @@ batch_size = 8
 steps = 6
 evaluate_every = 2
 """
+
+
+SEARCH = """
+variant = "gan"
+dataset = "npz:{judged}"
+rungs = [0.01, 0.02]
+keep = 0.5
+[ideas]
+"as it is" = ["generator.width=8"]
+"wide / deep" = ["generator.width=16"]
+"wrong" = ["generator.width=none"]
+"""
+
+
+@pytest.mark.slow
+def test_a_search_goes_on_with_the_better_half_and_names_what_failed(
+    provenance: ModuleType,
+    tree: Path,
+    judged: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = tree / "build" / "small.toml"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(SEARCH.format(judged=judged))
+    words = [str(file), "--runs", str(tree / "build" / "runs")]
+    monkeypatch.setattr(sys, "argv", ["benchmarks/search.py", *words])
+    import_module("search").main()
+    document = json.loads((tree / "benchmarks" / "results" / "search-small.json").read_text())
+    assert document.keys() >= FACTS
+    rows = {(row["idea"], row["minutes"]): row for row in document["rows"]}
+    assert {idea for idea, minutes in rows if minutes == 0.01} == {"as it is", "wide / deep", "wrong"}
+    assert {idea for idea, minutes in rows if minutes == 0.02} == {"as it is", "wide / deep"}  # half of three is two
+    assert "generator.width" in rows["wrong", 0.01]["error"]
+    for idea in ("as it is", "wide / deep"):
+        assert rows[idea, 0.02]["steps"] > rows[idea, 0.01]["steps"] > 0
+        assert 0 < rows[idea, 0.02]["fid"] < float("inf")
+    capsys.readouterr()
+    import_module("search").main()
+    assert capsys.readouterr().out.count("0 of them to be measured") == 2
+    file.write_text(SEARCH.replace("[0.01, 0.02]", "[0.02, 0.01]"))
+    with pytest.raises(SystemExit):
+        import_module("search").main()
+    assert "expected ideas, ascending rungs" in capsys.readouterr().err
 
 
 @pytest.mark.slow

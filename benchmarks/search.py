@@ -1,0 +1,145 @@
+"""Which ideas make a variant's pictures better in the same time: successive halving over its settings.
+
+    python benchmarks/search.py benchmarks/search/dcgan.toml [--runs DIR] [--jobs 2]
+
+The file names the variant, the ideas (settings, as after `--set`), and the rungs: minutes of training on one thread,
+after each of which a share of the ideas goes on. Two train at once, each on one thread; five minutes on two threads are
+about eight on one. Each idea is judged by 10,000 images after each rung, and trained on from there. Needs MNIST
+(GANZOO_DATA_DIR) and a machine with nothing else to do.
+
+It may be stopped and started again: what is recorded is not measured again at the same commit. The result is
+benchmarks/results/search-NAME.json, a row for each idea and rung. One seed screens; `benchmarks/variants.py` confirms.
+"""
+
+import argparse
+import json
+import math
+import os
+import subprocess
+import sys
+import tomllib
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from provenance import ROOT, Record, add_trial, begin, leave
+
+from ganzoo.errors import GanzooError, MachineError, UsageError
+from ganzoo.files import read_json
+
+FIGURES = ("fid", "coverage", "density", "label_accuracy")
+IMAGES = 10_000  # that each idea is judged by
+
+Json: TypeAlias = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """What is searched: a variant, settings by the name of an idea, and the rungs."""
+
+    variant: str
+    ideas: Mapping[str, Sequence[str]]
+    rungs: Sequence[float]  # minutes on one thread, ever more
+    keep: float  # the share of the ideas that goes on after a rung
+    dataset: str = "mnist"
+    seed: int = 0
+
+    @classmethod
+    def read(cls, path: Path) -> "Search":
+        """Return what a file asks for. Raises UsageError for a file that is not there or of another form."""
+        try:
+            found = cls(**tomllib.loads(path.read_text(encoding="utf-8")))
+        except (OSError, tomllib.TOMLDecodeError, TypeError) as error:
+            raise UsageError(f"{path}: {error}") from None
+        if not found.ideas or list(found.rungs) != sorted(set(found.rungs)) or not 0 < found.keep < 1:
+            raise UsageError(f"{path}: expected ideas, ascending rungs, and keep between 0 and 1")
+        return found
+
+
+class Results:
+    """The rows that are measured, by idea and rung."""
+
+    def __init__(self, record: Record, search: Search) -> None:
+        self.record, self.search = record, search
+        former = (read_json(record.path) if record.path.is_file() else None) or {}
+        same = former.get("commit") == record.facts["commit"]
+        self.rows = {(row["idea"], row["minutes"]): row for row in former.get("rows", ())} if same else {}
+
+    def add(self, row: Json) -> None:
+        """Keep a row, and write all of them."""
+        self.rows[row["idea"], row["minutes"]] = row
+        rows = sorted(self.rows.values(), key=lambda row: (row["minutes"], row.get("fid") or math.inf))
+        about = {"variant": self.search.variant, "dataset": self.search.dataset, "seed": self.search.seed}
+        self.record.write({**about, "threads": 1, "images": IMAGES, "rows": rows})
+
+    def best(self, ideas: Sequence[str], minutes: float) -> list[str]:
+        """Return the ideas that go on after a rung, the best first; one that failed is the last."""
+        ranked = sorted(ideas, key=lambda idea: self.rows[idea, minutes].get("fid") or math.inf)
+        return ranked[: max(1, math.ceil(len(ranked) * self.search.keep))]
+
+
+def call(*words: str) -> Json:
+    """Run a command of ganzoo on one thread, and return what it prints as JSON. Raises MachineError if it fails."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "ganzoo_cli", *words, "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    if done.returncode:
+        raise MachineError(done.stderr.strip().splitlines()[-1])
+    answer: Json = json.loads(done.stdout)
+    return answer
+
+
+def measure(search: Search, minutes: float, spent: float, place: Path, idea: str) -> Json:
+    """Train an idea until it has had so many minutes, judge it, and return its row."""
+    run, settings = place / idea.replace(" ", "-").replace("/", "-"), list(search.ideas[idea])
+    row: Json = {"idea": idea, "settings": settings, "minutes": minutes}
+    try:
+        if not (run / "config.toml").exists():
+            words = ["--variant", search.variant, "--dataset", search.dataset, "--seed", str(search.seed)]
+            sets = [word for setting in ("train.device=cpu", *settings) for word in ("--set", setting)]
+            trained = call("train", *words, *sets, "--threads", "1", "--minutes", str(minutes), "--out", str(run))
+        else:
+            trained = call("resume", str(run), "--minutes", str(minutes - spent))
+        keys = [key for key in FIGURES if key != "label_accuracy"]
+        judged = call("evaluate", str(run), "--n", str(IMAGES), "--seeds", "1", "--figures", ",".join(keys))
+        figures = {key: value["mean"] for key, value in judged["figures"].items()}
+        return {**row, "steps": trained["step"], **figures}
+    except GanzooError as error:
+        return {**row, "error": str(error)}
+
+
+def search_all(record: Record, search: Search, place: Path, jobs: int) -> None:
+    """Measure rung after rung, each with the best of the one before."""
+    results, ideas, spent = Results(record, search), list(search.ideas), 0.0
+    for minutes in search.rungs:
+        due = [idea for idea in ideas if (idea, minutes) not in results.rows]
+        print(f"{minutes:g} minutes: {len(ideas)} ideas, {len(due)} of them to be measured", flush=True)
+        with ThreadPoolExecutor(jobs) as pool:
+            for row in pool.map(partial(measure, search, minutes, spent, place), due):
+                results.add(row)
+                print(f"  {row.get('fid', math.nan):8.2f}  {row['idea']}  {row.get('error', '')}", flush=True)
+        ideas, spent = results.best(ideas, minutes), minutes
+    print(f"best: {ideas[0]}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", type=Path, help="what is searched")
+    parser.add_argument("--runs", type=Path, default=ROOT / "build" / "search", metavar="DIR")
+    parser.add_argument("--jobs", type=int, default=2, help="how many train at once")
+    add_trial(parser)
+    arguments = parser.parse_args()
+    record = begin(f"search-{arguments.file.stem}", arguments.trial)
+    try:
+        search = Search.read(arguments.file)
+        place = arguments.runs / record.facts["commit"] / arguments.file.stem
+        search_all(record, search, place, arguments.jobs)
+    except (GanzooError, KeyboardInterrupt) as error:
+        leave(error)
+
+
+if __name__ == "__main__":
+    main()
