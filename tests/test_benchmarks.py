@@ -20,7 +20,7 @@ from ganzoo import registry
 from ganzoo.compute.processors import available
 from ganzoo.errors import UsageError
 from ganzoo.evaluation import evaluator
-from ganzoo.evaluation.judge import fit_judge, judge_path
+from ganzoo.evaluation.judge import fit_judge
 from ganzoo.evaluation.reference import load_splits
 from ganzoo.runtime.images import save_npz
 from ganzoo.zoo.measured import Measured
@@ -200,7 +200,7 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     images, labels = make_images(16, 96)
     save_npz(path, images[..., None], labels)
     splits = load_splits(f"npz:{path}")
-    fit_judge("halves", splits.train, splits.test, judge_path(f"npz:{path}"), epochs=1)
+    fit_judge("halves", splits.train, splits.test, f"{path}.judge.safetensors", epochs=1)
     return path
 
 

@@ -38,8 +38,11 @@ def evaluate(
     ] = None,
     best: Annotated[bool, typer.Option("--best", help="Of a run, its best checkpoint, not its newest.")] = False,
     fit_judge: Annotated[
-        bool, typer.Option("--fit-judge", help="Train the judge of a labelled data set first, and keep it beside it.")
+        bool, typer.Option("--fit-judge", help="Train the data set's judge first, and keep it in the cache.")
     ] = False,
+    judge: Annotated[
+        str | None, typer.Option(metavar="FILE", help="A judge's file, or where --fit-judge puts it.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:
     """Judge a generator: every figure beside its floor, what real images score, and a verdict in words.
@@ -51,7 +54,7 @@ def evaluate(
     from ganzoo.evaluation.reference import load_splits
 
     if fit_judge and dataset is not None and source is None:
-        train_judge(load_splits(dataset, data_dir=data_dir), data_dir, say)
+        train_judge(load_splits(dataset, data_dir=data_dir), data_dir, say, judge)
         return
     outcome = evaluate(
         chosen_run(None, "evaluate") if source is None else source,
@@ -62,6 +65,7 @@ def evaluate(
         figures=tuple(FIGURES) if figures is None else figures.split(","),
         best=best,
         fit_judge=fit_judge,
+        judge=judge,
         say=say,
     )
     if as_json:

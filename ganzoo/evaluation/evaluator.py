@@ -19,7 +19,7 @@ from ganzoo.evaluation import judge as judges
 from ganzoo.evaluation import metrics
 from ganzoo.evaluation.classifier import ClassHead, CNNClassifier, evaluate_classifier, fit
 from ganzoo.evaluation.intervals import mean_and_deviation
-from ganzoo.evaluation.judge import PINNED, Judge, Reading, judge_path, load_judge, to_tensor
+from ganzoo.evaluation.judge import CLASSES, PINNED, Judge, Reading, judge_path, load_judge, to_tensor
 from ganzoo.evaluation.metrics import FIGURES
 from ganzoo.evaluation.reference import Reference, Splits, hold_out, load_splits
 from ganzoo.evaluation.verdict import Verdict, verdict
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 N, SEEDS = 10_000, 3
 QUICK = ("fid", "entropy", "classes", "confidence", "diversity", "sharpness", "label_accuracy")  # while training
 LABELLED = ("label_accuracy", "cas")  # figures about the labels that images were asked for
+MARGIN = 0.3  # how much better than guessing a fitted judge has to be, as a share of the way to no mistake
+OF_CLASSES = ("entropy", "classes", "confidence", "label_accuracy", "cas")  # figures that need a judge of classes
 CLASSIFIED = "classifier_accuracy"  # the figure about the discriminator, and not about images
 NEIGHBOURHOODS = ("precision", "recall", "density", "coverage")
 CAS_STEPS, CAS_BATCH = 500, 64  # of the classification accuracy score's classifier
@@ -134,6 +136,7 @@ def evaluate(
     figures: Sequence[str] = tuple(FIGURES),
     best: bool = False,
     fit_judge: bool = False,
+    judge: str | Path | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> Evaluation:
     """Judge a run, an exported file, an .npz of images or a folder of them against its data set's test images.
@@ -149,6 +152,7 @@ def evaluate(
         figures: which of `FIGURES`.
         best: of a run, its best checkpoint instead of its newest.
         fit_judge: train the data set's judge first, unless it is one that ships with ganzoo.
+        judge: the file of a judge, or where `fit_judge` puts it; None for the cache.
         say: what takes lines on the way, for people.
 
     Raises: UsageError where the data have no judge, FileError for what cannot be read.
@@ -162,26 +166,35 @@ def evaluate(
         )
     with free_threads():
         subject, splits = _open(source, dataset, data_dir, best)
-        judge = train_judge(splits, data_dir, say) if fit_judge else load_judge(splits.train.source, data_dir)
-        evaluation = evaluate_subject(subject, Reference(judge, splits), n=n, seeds=seeds, figures=figures, say=say)
+        source = splits.train.source
+        chosen = train_judge(splits, data_dir, say, judge) if fit_judge else load_judge(source, data_dir, judge)
+        evaluation = evaluate_subject(subject, Reference(chosen, splits), n=n, seeds=seeds, figures=figures, say=say)
     if subject.run is not None:
         subject.run.write_evaluation(evaluation.record())
     return evaluation
 
 
-def train_judge(splits: Splits, data_dir: str | Path | None, say: Callable[[str], None]) -> Judge:
-    """Train the judge of a data set and keep it beside it; one that ships with ganzoo is taken as it is."""
+def train_judge(
+    splits: Splits, data_dir: str | Path | None, say: Callable[[str], None], place: str | Path | None = None
+) -> Judge:
+    """Train the judge of a data set and keep it in the cache, or in `place`; one that ships is taken as it is.
+
+    Raises UsageError for one that is too weak to judge.
+    """
     source = splits.train.source
-    if source in PINNED:
+    if source in PINNED and place is None:
         say(f"the judge of {source} ships with ganzoo")
         return load_judge(source)
-    path = judge_path(source, data_dir)
+    path = judge_path(source, data_dir) if place is None else Path(place)
+    if splits.train.labels is None:
+        say(f"{source} has no labels: its judge learns how images are turned, which knows no classes")
     say(f"training the judge of {source} on {len(splits.train)} images")
     judge = judges.fit_judge(
         PurePath(source.partition(":")[2] or source).stem,
         splits.train,
         splits.test,
         path,
+        margin=MARGIN,
         on_epoch=lambda epoch: say(f"epoch {epoch.epoch}  test accuracy {epoch.test_accuracy:.2%}"),
     )
     say(f"{path}: {judge.accuracy:.2%} of the test images right, SHA-256 {judge.sha256[:16]}")
@@ -204,6 +217,11 @@ def evaluate_subject(
         notes.append(
             "mnist-5k is part of MNIST's training images, on which its judge was trained: floors are a little low"
         )
+    if reference.judge.task != CLASSES:
+        notes.append(
+            "the judge was fitted without labels, to tell how images are turned: its distances are coarser than a "
+            "classifier's, and nothing is measured of classes"
+        )
     if n > limit:
         notes.append(f"n is {limit}, not {n}: there are no more to compare with")
     count = min(n, limit)
@@ -218,7 +236,7 @@ def evaluate_subject(
     for seed in draws:
         say(f"draw {seed + 1} of {len(draws)}: {count} images")
         samples = read(subject.draw(seed, count), reference)
-        if subject.code is not None and seed == 0:
+        if subject.code is not None and seed == 0 and reference.judge.task == CLASSES:
             codes = classes_of_codes(samples, reference.judge.class_names)
         measured = measure(samples, reference, [key for key in keys if key != CLASSIFIED], seed)
         for key in measured:
@@ -250,6 +268,8 @@ def _reasons(subject: Subject, reference: Reference) -> dict[str, str]:
         code = subject.code is not None
         why = "labels ask for a code, not for a class" if code else "the images were asked for by no label"
         reasons = dict.fromkeys(LABELLED, why)
+    if reference.judge.task != CLASSES:
+        reasons |= dict.fromkeys(OF_CLASSES, "the judge was fitted without labels, and knows no classes")
     if subject.classifier is None:
         reasons[CLASSIFIED] = "only a run whose discriminator has a class head can classify"
     elif not subject.classifier.knows(reference.splits.test):
@@ -282,6 +302,7 @@ def measure(samples: Samples, reference: Reference, keys: Sequence[str], seed: i
     """The figures of one draw."""
     reading, test = samples.reading, reference.test
     classes = reference.judge.num_classes
+    groups = reading.labels if reference.judge.task == CLASSES else torch.zeros_like(reading.labels)
     shares = metrics.class_shares(reading.labels, classes)
     compute: dict[str, Callable[[], float]] = {
         "fid": lambda: metrics.frechet_distance(test.features, reading.features),
@@ -289,7 +310,7 @@ def measure(samples: Samples, reference: Reference, keys: Sequence[str], seed: i
         "entropy": lambda: metrics.class_entropy(shares),
         "classes": lambda: float(classes - len(metrics.classes_lost(shares, reference.real_shares))),
         "confidence": lambda: reading.probabilities.max(1).values.mean().item(),
-        "diversity": lambda: metrics.diversity(reading.features, reading.labels),
+        "diversity": lambda: metrics.diversity(reading.features, groups),
         "outliers": lambda: metrics.outliers(samples.images, reading.features, reference.limits),
         "sharpness": lambda: metrics.sharpness(samples.images),
         "memorised": lambda: metrics.memorised(samples.images, reference.splits.seen),

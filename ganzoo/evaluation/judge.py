@@ -1,12 +1,14 @@
 """The judge: the one pinned classifier in whose features every figure about a data set's generators is measured.
 
 MNIST's (for `mnist` and `mnist-5k`) ships with the package, and its SHA-256 is written below. Any other labelled data
-set gets its own by `ganzoo evaluate --fit-judge`, kept beside the data set and bound to it by hash. Figures of two
+set gets its own by `ganzoo evaluate --fit-judge`, kept in the cache and bound to it by hash; a set without labels too,
+which learns how images are turned.  Figures of two
 judges have different units: they are never comparable.
 """
 
 import hashlib
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -14,6 +16,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import platformdirs
 import safetensors
 import safetensors.torch
 import torch
@@ -36,6 +39,9 @@ PINNED = {  # by source: the name of the file that ships, and its hash
 }
 SCHEMA = 1
 EPOCHS = 20  # of a judge's training
+LEAST_UPDATES = 600  # of it: 20 epochs of a single batch tell nothing apart
+TURNED_IMAGES = 60_000  # that a judge without labels learns from, at most
+CLASSES, TURNS = "classes", "turns"  # what a judge tells apart
 SUFFIX = ".judge.safetensors"
 _CHUNK = 100  # images that the network reads at a time: fixed, for a matrix product rounds differently for another size
 
@@ -64,6 +70,7 @@ class Judge:
     image_shape: tuple[int, int, int]  # (C, H, W)
     class_names: tuple[str, ...]
     dataset_sha256: str
+    task: str = CLASSES  # TURNS if it was fitted without labels, and knows no classes
 
     @property
     def num_classes(self) -> int:
@@ -94,8 +101,13 @@ def to_tensor(images: NDArray[Any]) -> Tensor:
     return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
 
 
-def load_judge(source: str, data_dir: str | Path | None = None) -> Judge:
-    """The judge of a data set's source, `mnist` or `npz:FILE`. Raises UsageError where there is none yet."""
+def load_judge(source: str, data_dir: str | Path | None = None, place: str | Path | None = None) -> Judge:
+    """Return the judge of a data set's source, such as `mnist` or `npz:FILE`, or the one in the file `place`.
+
+    Raises UsageError if there is none yet.
+    """
+    if place is not None:
+        return read_judge(Path(place))
     if source in PINNED:
         return _pinned_judge(*PINNED[source])
     path = judge_path(source, data_dir)
@@ -107,12 +119,14 @@ def load_judge(source: str, data_dir: str | Path | None = None) -> Judge:
 
 
 def judge_path(source: str, data_dir: str | Path | None = None) -> Path:
-    """Where the judge of a data set lies: beside a file or folder, else in the folder of fetched data."""
+    """Return where the judge of a data set lies: in the cache, unless a former version put one beside the data."""
     name, _, argument = source.partition(":")
+    key = f"{name}-{hashlib.sha256(source.encode()).hexdigest()[:12]}{SUFFIX}"
+    former = data.data_folder(data_dir) / key
     if argument and Path(argument).exists():
         place = Path(argument).absolute()
-        return place.with_name(place.name + SUFFIX)
-    return data.data_folder(data_dir) / f"{name}-{hashlib.sha256(source.encode()).hexdigest()[:12]}{SUFFIX}"
+        former = place.with_name(place.name + SUFFIX)
+    return former if former.is_file() else Path(platformdirs.user_cache_dir("ganzoo")) / "judges" / key
 
 
 def fit_judge(
@@ -121,22 +135,37 @@ def fit_judge(
     test: Dataset,
     path: str | Path,
     *,
-    epochs: int = EPOCHS,
+    epochs: int | None = None,
+    margin: float | None = None,
     seed: int = 0,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
 ) -> Judge:
-    """Train a judge on a labelled data set and write it to `path`. Raises UsageError for one without labels."""
-    if train.labels is None or train.num_classes is None or test.labels is None:
-        raise UsageError(
-            f"{train.source} has no labels, and a judge is a classifier: no figure of its generators is available"
-        )
-    learnt, tested = train.labelled, test.labelled
-    assert learnt.labels is not None, "some images have labels"
-    assert tested.labels is not None, "so have those of the test"
+    """Train a judge on a data set, write it to `path` and return it.
+
+    It tells the classes apart, or if there are no labels how images are turned (see `turn`).
+
+    Args:
+        name: what its figures are called by, as in FID-MNIST.
+        train, test: what it learns from, and what its accuracy is measured on.
+        path: the file that it is written to.
+        epochs: passes of the images; None for EPOCHS, or as many as LEAST_UPDATES take, of few images.
+        margin: what is expected of its accuracy, as a share of the way from guessing to 1; None for nothing.
+        seed: of its weights and batches.
+        on_epoch: is called after each epoch.
+
+    Raises: UsageError for one that is too weak to judge; nothing is written then.
+    """
+    labelled = train.labels is not None and test.labels is not None
+    learnt, tested = (part.labelled if labelled else turn(part) for part in (train, test))
+    assert learnt.labels is not None, "it has classes or turns"
+    assert tested.labels is not None, "and so has the test"
+    assert learnt.num_classes is not None, "and their number"
+    batch_size = min(128, len(learnt))
+    batches = len(learnt) // batch_size
+    epochs = max(EPOCHS, math.ceil(LEAST_UPDATES / batches)) if epochs is None else epochs
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = CNNClassifier(train.image_shape, train.num_classes)
-        batch_size = min(128, len(learnt))
+        network = CNNClassifier(learnt.image_shape, learnt.num_classes)
         fit(
             network,
             learnt.images,
@@ -146,26 +175,52 @@ def fit_judge(
             test=(tested.images, tested.labels),
             batch_size=batch_size,
             augment=True,
-            average=0.999 if len(learnt) // batch_size * epochs > 3000 else None,
+            average=0.999 if batches * epochs > 3000 else None,
             on_epoch=on_epoch,
         )
     _, accuracy = evaluate_classifier(network, tested.images, tested.labels)
+    chance = max(tested.class_counts or (0,)) / len(tested)  # of naming the most frequent class
+    expected = 0.0 if margin is None else chance + margin * (1 - chance)
+    if accuracy < expected:
+        raise UsageError(
+            f"the judge of {train.source} is too weak: it has {accuracy:.1%} of the test images right, where guessing "
+            f"has {chance:.1%}; expected at least {expected:.1%}: it takes more images, or labels that show in them"
+        )
     record = {
         "schema": SCHEMA,
         "classifier": "cnn",
         "name": name,
         "accuracy": round(accuracy, 5),
         "image_shape": train.image_shape,
-        "class_names": train.class_names or [str(label) for label in range(train.num_classes)],
+        "class_names": learnt.class_names or [str(label) for label in range(learnt.num_classes)],
         "dataset": train.source,
         "dataset_sha256": train.sha256,
         "epochs": epochs,
         "seed": seed,
         "torch": torch.__version__,
+        **({} if labelled else {"task": TURNS}),
     }
     tensors = {key: value.contiguous() for key, value in network.state_dict().items()}
     atomic_write(path, seal(safetensors.torch.save(tensors, {"judge": json.dumps(record), "sha256": BLANK})))
     return read_judge(Path(path))
+
+
+def turn(dataset: Dataset) -> Dataset:
+    """Return each image as it is and turned, labelled by how (Gidaris et al. 2018, arXiv:1803.07728).
+
+    By 0, 90, 180 and 270 degrees if images are square, else by 0 and 180. Whoever tells these apart has learnt what the
+    images show, without a label.
+    """
+    quarters = (0, 1, 2, 3) if dataset.image_shape[1] == dataset.image_shape[2] else (0, 2)
+    most = max(1, TURNED_IMAGES // len(quarters))
+    images = dataset.images[:: -(-len(dataset) // most)]
+    return Dataset(
+        images=torch.cat([images.rot90(quarter, (2, 3)) for quarter in quarters]),
+        labels=torch.arange(len(quarters)).repeat_interleave(len(images)),
+        num_classes=len(quarters),
+        class_names=tuple(f"turned by {90 * quarter} degrees" for quarter in quarters),
+        source=dataset.source,
+    )
 
 
 def read_judge(path: Path, pinned: str | None = None) -> Judge:
@@ -214,6 +269,7 @@ def _judge(content: bytes, path: Path, pinned: str | None) -> Judge:
         image_shape=shape,
         class_names=tuple(record["class_names"]),
         dataset_sha256=record["dataset_sha256"],
+        task=str(record.get("task", CLASSES)),
     )
 
 

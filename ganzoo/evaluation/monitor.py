@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from ganzoo.config import RunConfig
 from ganzoo.data import Dataset
-from ganzoo.evaluation.evaluator import QUICK, N, as_subject, floors, measure, read
-from ganzoo.evaluation.judge import Reading, load_judge
+from ganzoo.evaluation.evaluator import OF_CLASSES, QUICK, N, as_subject, floors, measure, read
+from ganzoo.evaluation.judge import CLASSES, Reading, load_judge
 from ganzoo.evaluation.metrics import FIGURES, class_shares, classes_lost, title_of
 from ganzoo.evaluation.reference import Reference, with_test
 from ganzoo.evaluation.verdict import DIVERSITY
@@ -23,7 +23,8 @@ class Monitor:
         splits = with_test(dataset, data_dir=settings.data_dir, **settings.reading)
         self.reference = Reference(judge, splits)
         self.n = min(N, len(splits.train))
-        self.keys = [key for key in QUICK if key != "label_accuracy" or config.variant.conditional]
+        left_out = OF_CLASSES if judge.task != CLASSES else () if config.variant.conditional else ("label_accuracy",)
+        self.keys = [key for key in QUICK if key not in left_out]
         self.floors = floors(self.reference, self.n, [0], self.keys)
 
     def evaluate(
@@ -50,6 +51,8 @@ class Monitor:
 
     def _classes_lost(self, reading: Reading) -> tuple[str, ...]:
         judge = self.reference.judge
+        if judge.task != CLASSES:
+            return ()
         shares = class_shares(reading.labels, judge.num_classes)
         return tuple(judge.class_names[label] for label in classes_lost(shares, self.reference.real_shares))
 

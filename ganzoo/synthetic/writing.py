@@ -178,6 +178,8 @@ def _find_judge(model: Model) -> "tuple[Judge | None, str | None]":
             raise
         return None, f"the judge needs the package '{error.name}', which is not installed"
     info = model.generator.info
+    if judge.task != "classes":
+        return None, f"the judge {judge.name} was fitted without labels, and knows no classes"
     names = info.class_names or judge.class_names
     if info.has_classes and (info.num_classes != judge.num_classes or names != judge.class_names):
         return None, f"the judge {judge.name} tells other classes apart than the generator draws"

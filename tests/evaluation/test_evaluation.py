@@ -20,7 +20,7 @@ from ganzoo.compute import rule
 from ganzoo.errors import FileError, UsageError
 from ganzoo.evaluation import evaluator, monitor
 from ganzoo.evaluation.evaluator import QUICK, evaluate, train_judge
-from ganzoo.evaluation.judge import Reading, fit_judge
+from ganzoo.evaluation.judge import Reading, fit_judge, judge_path
 from ganzoo.evaluation.metrics import FIGURES
 from ganzoo.evaluation.reference import load_splits
 from ganzoo.exporting import exporter
@@ -47,7 +47,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.savez(path / "plain.npz", images=images)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fit_judge, "__kwdefaults__", {**(fit_judge.__kwdefaults__ or {}), "epochs": 3})
-        train_judge(load_splits(f"npz:{path / 'halves.npz'}"), None, lambda text: None)
+        beside = path / "halves.npz.judge.safetensors"  # where former versions put it
+        train_judge(load_splits(f"npz:{path / 'halves.npz'}"), None, lambda text: None, beside)
     train_tiny("cgan", f"npz:{path / 'halves.npz'}", path / "run", steps=3)
     return path
 
@@ -281,14 +282,46 @@ def test_in_a_process_of_its_own(place: Path) -> None:
         (["run", "--best"], 3, "was not evaluated while it trained (--evaluate-every): it has no best checkpoint"),
         (["nothing"], 3, "nothing"),
         (["halves.npz", "--dataset", "npz:plain.npz"], 2, "there is no judge for npz:"),
-        (["halves.npz", "--dataset", "npz:plain.npz", "--fit-judge"], 2, "has no labels, and a judge is a classifier"),
-        (["--dataset", "npz:plain.npz", "--fit-judge"], 2, "no figure of its generators is available"),
     ],
 )
 def test_wrong_input_gets_one_line(arguments: list[str], code: int, message: str, call: Call) -> None:
     ended, out, err = call("evaluate", *arguments)
     assert (ended, out) == (code, ""), err
     assert message in err.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_a_set_without_labels_is_judged_by_how_images_are_turned(place: Path, call: Call) -> None:
+    images = make_images(16, 90)[0]
+    images[:, :4, :4] = 255  # an upright that can be seen
+    np.savez(place / "upright.npz", images=images)
+    code, _, err = call("evaluate", "--dataset", "npz:upright.npz", "--fit-judge")
+    assert code == 0, err
+    assert "has no labels: its judge learns how images are turned, which knows no classes" in err
+    code, out, err = call("evaluate", "upright.npz", "--dataset", "npz:upright.npz", "--seeds", "1", "--json")
+    assert code == 0, err
+    document = json.loads(out)
+    assert set(document["figures"]) == {
+        "fid", "kid", "precision", "recall", "density", "coverage", "outliers", "diversity", "sharpness", "memorised",
+    }  # fmt: skip
+    for key in ("classes", "entropy", "confidence"):
+        assert document["unavailable"][key] == "the judge was fitted without labels, and knows no classes"
+    assert any("distances are coarser" in note for note in document["notes"])
+    assert document["verdict"]["word"] in ("memorising", "excellent", "good")  # they are the images themselves
+    train_tiny("gan", "npz:upright.npz", place / "watched", steps=4, settings=["train.evaluate_every=2"])
+    lines = Run.open(place / "watched").evaluations()
+    assert [set(line["figures"]) for line in lines] == [{"fid", "diversity", "sharpness"}] * 2
+
+
+@pytest.mark.slow
+def test_a_judge_that_cannot_tell_anything_apart_is_refused(place: Path, call: Call) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (60, 16, 16), dtype=np.uint8)
+    np.savez(place / "noise.npz", images=noise, labels=np.arange(60) % 3)
+    code, _, err = call("evaluate", "--dataset", "npz:noise.npz", "--fit-judge", "--judge", "noise.judge")
+    assert code == 2
+    assert "the judge of npz:" in err.splitlines()[-1]
+    assert "is too weak: it has " in err.splitlines()[-1]
+    assert not (place / "noise.judge").exists()
 
 
 @pytest.mark.slow
@@ -331,7 +364,16 @@ def test_fitting_a_judge_says_where_it_lies(call: Call, place: Path, monkeypatch
     code, out, err = call("evaluate", "--fit-judge", "--dataset", "npz:more.npz")
     assert (code, out) == (0, ""), err
     assert "training the judge of npz:" in err
-    assert f"{place / 'more.npz'}.judge.safetensors: " in err.splitlines()[-1]
+    assert f"{judge_path('npz:' + str(place / 'more.npz'))}: " in err.splitlines()[-1]
+    assert "ganzoo/judges/" in err.splitlines()[-1]
+    assert not (place / "more.npz.judge.safetensors").exists()
+    code, _, err = call("evaluate", "--fit-judge", "--dataset", "npz:more.npz", "--judge", "more.judge")
+    assert code == 0, err
+    assert (place / "more.judge").is_file()
+    code, _, err = call(
+        "evaluate", "more.npz", "--dataset", "npz:more.npz", "--judge", "more.judge", "--figures", "fid"
+    )
+    assert code == 0, err
     code, _, err = call("evaluate", "--fit-judge", "--dataset", "mnist-5k")
     assert (code, err) == (0, "the judge of mnist-5k ships with ganzoo\n")
 

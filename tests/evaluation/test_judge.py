@@ -20,7 +20,7 @@ from ganzoo.data import Dataset, from_arrays
 from ganzoo.errors import FileError, UsageError
 from ganzoo.evaluation import judge as judges
 from ganzoo.evaluation.evaluator import CLASSIFIED, floors
-from ganzoo.evaluation.judge import MNIST_SHA256, Judge, fit_judge, judge_path, load_judge, read_judge, to_tensor
+from ganzoo.evaluation.judge import MNIST_SHA256, Judge, fit_judge, judge_path, load_judge, read_judge, to_tensor, turn
 from ganzoo.evaluation.reference import HELD_OUT, Reference, Splits, hold_out, load_splits
 
 
@@ -44,7 +44,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data set of its own with its judge beside it."""
     folder = tmp_path_factory.mktemp("place")
     splits = load_splits(source_at(folder))
-    fit_judge("halves", splits.train, splits.test, judge_path(splits.train.source), epochs=3)
+    fit_judge("halves", splits.train, splits.test, folder / "halves.npz.judge.safetensors", epochs=3)
     return folder
 
 
@@ -99,7 +99,7 @@ def test_another_file_in_its_place_is_refused(tmp_path: Path) -> None:
 # others
 
 
-def test_a_judge_is_kept_beside_its_data_set(place: Path) -> None:
+def test_a_judge_beside_its_data_set_is_found_where_a_former_version_put_it(place: Path) -> None:
     judge = load_judge(f"npz:{place / 'halves.npz'}")
     assert (place / "halves.npz.judge.safetensors").is_file()
     assert (judge.name, judge.image_shape, judge.class_names) == ("halves", (1, 16, 16), ("0", "1", "2"))
@@ -129,17 +129,46 @@ def test_where_there_is_no_judge_it_says_what_makes_one(tmp_path: Path) -> None:
         load_judge(source)
 
 
-def test_images_without_labels_have_no_judge(tmp_path: Path) -> None:
-    splits = hold_out(from_arrays(make_images(16)[0]))
-    with pytest.raises(UsageError, match=r"has no labels, and a judge is a classifier: no figure .* is available"):
-        fit_judge("plain", splits.train, splits.test, tmp_path / "judge")
+@pytest.mark.slow
+def test_a_judge_of_images_without_labels_tells_how_they_are_turned(tmp_path: Path) -> None:
+    images = make_images(16, 90)[0]
+    images[:, :4, :4] = 255  # an upright that can be seen
+    splits = hold_out(from_arrays(images))
+    judge = fit_judge("plain", splits.train, splits.test, tmp_path / "judge", epochs=12, margin=0.3)
+    assert (judge.task, judge.num_classes) == ("turns", 4)
+    wide = turn(from_arrays(images[:, :8]))
+    assert (wide.num_classes, len(wide)) == (2, 180)
+    turned = turn(from_arrays(images[:2]))
+    assert turned.labels is not None
+    assert turned.labels.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    np.testing.assert_array_equal(turned.images[2:4, 0], np.rot90(images[:2], axes=(1, 2)))
+
+
+@pytest.mark.slow
+def test_a_judge_that_is_too_weak_is_refused_and_not_written(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (60, 16, 16), dtype=np.uint8)
+    splits = hold_out(from_arrays(noise, np.arange(60) % 3))
+    with pytest.raises(UsageError, match=r"is too weak: it has .*% of the test images right, where guessing has .*%"):
+        fit_judge("noise", splits.train, splits.test, tmp_path / "judge", epochs=1, margin=0.9)
     assert not list(tmp_path.glob("judge*"))
 
 
-def test_sources_without_a_file_keep_theirs_among_the_fetched_data(tmp_path: Path) -> None:
+def test_few_images_are_learnt_from_for_as_many_updates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(judges, "fit", lambda *_, epochs, **__: asked.append(epochs))
+    for count in (60, 13_000):
+        splits = hold_out(from_arrays(np.zeros((count, 16, 16), np.uint8), np.arange(count) % 2))
+        fit_judge("few", splits.train, splits.test, tmp_path / "judge")
+    assert asked == [judges.LEAST_UPDATES, judges.EPOCHS]
+
+
+def test_judges_are_kept_in_the_cache_by_their_source(tmp_path: Path) -> None:
     one, other = judge_path("digits", tmp_path), judge_path("digits:large", tmp_path)
-    assert one.parent == other.parent == tmp_path
+    assert one.parent == other.parent == Path(platformdirs.user_cache_dir("ganzoo")) / "judges"
     assert one != other
+    former = tmp_path / one.name
+    former.touch()
+    assert judge_path("digits", tmp_path) == former
 
 
 @pytest.mark.parametrize("at", ["length", "key", "accuracy", "first weight", "last weight", "seal"])

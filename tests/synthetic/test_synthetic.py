@@ -20,7 +20,7 @@ import ganzoo
 from ganzoo import data
 from ganzoo.data.torchvision_compat import load_torchvision
 from ganzoo.errors import FileError, MachineError, UsageError
-from ganzoo.evaluation.judge import Judge, fit_judge, judge_path, to_tensor
+from ganzoo.evaluation.judge import Judge, fit_judge, to_tensor
 from ganzoo.runs.run import Run
 from ganzoo.runtime.generator import CHUNK, Generator, GeneratorInfo
 from ganzoo.runtime.images import save_npz
@@ -42,7 +42,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("real") / "real.npz"
     save_npz(path, images[rows][..., None], labels[rows])
     train = data.load(f"npz:{path}")
-    fit_judge("halves", train, train, judge_path(f"npz:{path}"), epochs=20)
+    fit_judge("halves", train, train, f"{path}.judge.safetensors", epochs=20)
     return f"npz:{path}"
 
 
