@@ -29,8 +29,10 @@ from provenance import ROOT, Record, add_trial, begin, leave
 
 from ganzoo.errors import GanzooError, MachineError, UsageError
 from ganzoo.files import read_json
+from ganzoo.runs.run import Run
 
-FIGURES = ("fid", "coverage", "density", "label_accuracy")
+FIGURES = ("fid", "coverage", "density")
+ENOUGH = 0.001  # minutes: what is not worth to be trained for any more
 IMAGES = 10_000  # that each idea is judged by
 
 Json: TypeAlias = dict[str, Any]
@@ -66,7 +68,8 @@ class Results:
         self.record, self.search = record, search
         former = (read_json(record.path) if record.path.is_file() else None) or {}
         same = former.get("commit") == record.facts["commit"]
-        self.rows = {(row["idea"], row["minutes"]): row for row in former.get("rows", ())} if same else {}
+        rows = [row for row in former.get("rows", ()) if same and "error" not in row]
+        self.rows = {(row["idea"], row["minutes"]): row for row in rows}
 
     def add(self, row: Json) -> None:
         """Keep a row, and write all of them."""
@@ -87,12 +90,12 @@ def call(*words: str) -> Json:
     command = [sys.executable, "-m", "ganzoo_cli", *words, "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
-        raise MachineError(done.stderr.strip().splitlines()[-1])
+        raise MachineError((done.stderr.strip().splitlines() or [f"ended with {done.returncode}"])[-1])
     answer: Json = json.loads(done.stdout)
     return answer
 
 
-def measure(search: Search, minutes: float, spent: float, place: Path, idea: str) -> Json:
+def measure(search: Search, minutes: float, place: Path, idea: str) -> Json:
     """Train an idea until it has had so many minutes, judge it, and return its row."""
     run, settings = place / idea.replace(" ", "-").replace("/", "-"), list(search.ideas[idea])
     row: Json = {"idea": idea, "settings": settings, "minutes": minutes}
@@ -102,9 +105,12 @@ def measure(search: Search, minutes: float, spent: float, place: Path, idea: str
             sets = [word for setting in ("train.device=cpu", *settings) for word in ("--set", setting)]
             trained = call("train", *words, *sets, "--threads", "1", "--minutes", str(minutes), "--out", str(run))
         else:
-            trained = call("resume", str(run), "--minutes", str(minutes - spent))
-        keys = [key for key in FIGURES if key != "label_accuracy"]
-        judged = call("evaluate", str(run), "--n", str(IMAGES), "--seeds", "1", "--figures", ",".join(keys))
+            latest = Run.open(run).latest_checkpoint()
+            trained = {"step": latest.step}
+            left = minutes - float(latest.state()["seconds"]) / 60
+            if left > ENOUGH:
+                trained = call("resume", str(run), "--minutes", str(left))
+        judged = call("evaluate", str(run), "--n", str(IMAGES), "--seeds", "1", "--figures", ",".join(FIGURES))
         figures = {key: value["mean"] for key, value in judged["figures"].items()}
         return {**row, "steps": trained["step"], **figures}
     except GanzooError as error:
@@ -113,15 +119,15 @@ def measure(search: Search, minutes: float, spent: float, place: Path, idea: str
 
 def search_all(record: Record, search: Search, place: Path, jobs: int) -> None:
     """Measure rung after rung, each with the best of the one before."""
-    results, ideas, spent = Results(record, search), list(search.ideas), 0.0
+    results, ideas = Results(record, search), list(search.ideas)
     for minutes in search.rungs:
         due = [idea for idea in ideas if (idea, minutes) not in results.rows]
         print(f"{minutes:g} minutes: {len(ideas)} ideas, {len(due)} of them to be measured", flush=True)
         with ThreadPoolExecutor(jobs) as pool:
-            for row in pool.map(partial(measure, search, minutes, spent, place), due):
+            for row in pool.map(partial(measure, search, minutes, place), due):
                 results.add(row)
                 print(f"  {row.get('fid', math.nan):8.2f}  {row['idea']}  {row.get('error', '')}", flush=True)
-        ideas, spent = results.best(ideas, minutes), minutes
+        ideas = results.best(ideas, minutes)
     print(f"best: {ideas[0]}")
 
 

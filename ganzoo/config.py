@@ -661,9 +661,14 @@ def _with_schedules(checked: Any, given: Any) -> Any:
 
 
 def reading_of(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return how the images of a record were read, as keywords of `ganzoo.data.load`. Raises UsageError."""
+    """Return how the images of a record were read, as keywords of `ganzoo.data.load`. Raises UsageError.
+
+    A record without them is of a version that had none.
+    """
+    former = {key: value for settings in DATA_MIGRATIONS.values() for key, value in settings.items()}
+    found = {key: record[key] for key in READING if key in record}
     try:
-        return DataConfig(**{key: record[key] for key in READING if key in record}).reading
+        return DataConfig(**(found if "folders" in found else {**former, **found})).reading
     except ValidationError as error:
         raise _usage_error(error, DataConfig, "data") from None
 

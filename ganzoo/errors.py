@@ -35,6 +35,10 @@ class UsageError(GanzooError, ValueError):
     exit_code = 2
 
 
+class NoSplitError(UsageError):
+    """A data set has no split of the name that is asked for."""
+
+
 class FileError(GanzooError, ValueError):
     """A file that is missing, broken, altered, hostile or of another version."""
 

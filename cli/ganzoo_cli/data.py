@@ -37,7 +37,7 @@ def data(
     from ganzoo.config import reading_of
     from ganzoo.data.inspection import inspect
     from ganzoo.data.summary import summarise
-    from ganzoo.errors import UsageError
+    from ganzoo.errors import NoSplitError, UsageError
 
     if out is not None and not out.endswith(".png"):
         raise UsageError(f"--out {out}: expected the name of a .png file")
@@ -51,12 +51,12 @@ def data(
         "value_range": value_range,
         "channels_first": channels_first,
     }
-    reading = reading_of({key: value for key, value in given.items() if value is not None})
+    reading = reading_of({"folders": "auto", **{key: value for key, value in given.items() if value is not None}})
     options: dict[str, Any] = {**reading, "data_dir": data_dir}
     dataset = data.load(source, **options)
     try:
         test = data.load(source, split="test", **options)
-    except UsageError:
+    except NoSplitError:
         test = None
     found = inspect(dataset)
     sheet = None if out is None else _write_sheet(dataset, out)

@@ -214,7 +214,7 @@ def _wanted(n: int | None, labels: str | None, classes: list[int] | None) -> tup
 def _classes(text: str, generator: "Generator") -> list[int]:
     """Return the classes that `0,2,5-7` or `cat,dog` stands for: whole numbers are numbers of classes, words names.
 
-    A number that no class has is the name of one if a class is called so.
+    If one of the numbers is out of range and all are names, they are names.
     """
     from ganzoo.runtime.labels import label_number
 
@@ -223,11 +223,18 @@ def _classes(text: str, generator: "Generator") -> list[int]:
         return [0]  # is refused, with the reason, when images are drawn
     if names is not None and text in names and not text.isdecimal():
         return [names.index(text)]  # a name may have a comma in it
+    parts = [part.strip() for part in text.split(",")]
+    if (
+        names is not None
+        and set(parts) <= set(names)
+        and any(part.isdecimal() and int(part) >= count for part in parts)
+    ):
+        return [names.index(part) for part in parts]  # as numbers they would be out of range
     classes: list[int] = []
-    for part in map(str.strip, text.split(",")):
+    for part in parts:
         found = NUMBERS.fullmatch(part)
         first, last = (int(found[1]), int(found[2] or found[1])) if found else (0, -1)
-        if last < first or (first >= count and names is not None and part in names):
+        if last < first:
             classes.append(label_number(part, count, names))
         else:
             classes += range(first, min(last, first + MAX_CLASSES) + 1)

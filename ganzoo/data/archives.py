@@ -5,8 +5,10 @@ stay within, up to MAX_BYTES each and in all what the disk has room for.
 """
 
 import errno
+import gzip
 import hashlib
 import json
+import lzma
 import shutil
 import tarfile
 import zipfile
@@ -30,6 +32,10 @@ from ganzoo.registry import datasets
 
 MAX_BYTES = 1_000_000_000  # of one image file, unpacked
 MARGIN = 100_000_000  # bytes that are left free
+DAMAGE = (
+    *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, gzip.BadGzipFile),
+    *(EOFError, ValueError, NotImplementedError),
+)  # what a broken archive makes of its readers
 ASIDE = "aside.json"  # beside the folder of images
 
 
@@ -56,35 +62,40 @@ def _unpacked(path: Path) -> tuple[Path, tuple[str, ...]]:
             with atomic_directory(place) as made:
                 aside: Counter[str] = Counter()
                 (made / "images").mkdir()
-                for name, size, file in _members(path, aside):
-                    _check_room(size, made, path)
-                    _write(file, size, made / "images" / name, path)
+                _unpack(path, made, aside)
                 write_json(made / ASIDE, dict(aside))
             kept = read_json(place / ASIDE) or {}
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in kept.items())
     return (place / "images").resolve(), ((f"not unpacked: {kinds}",) if kinds else ())
 
 
-def _members(path: Path, aside: Counter[str]) -> Iterator[tuple[PurePosixPath, int, IO[bytes]]]:
-    """Yield the images in an archive, by their names within; count what is left aside by kind."""
-    count = 0
+def _unpack(path: Path, made: Path, aside: Counter[str]) -> None:
+    """Write the images in an archive, and count what is left aside. Raises FileError for a damaged archive."""
     try:
-        for name, size, regular, file in _zip_members(path) if zipfile.is_zipfile(path) else _tar_members(path):
-            inner = PurePosixPath(name.replace("\\", "/"))
-            kind = _kind_aside(inner, regular)
-            if kind is not None:
-                aside[kind] += 1
-                continue
-            if size > MAX_BYTES:
-                raise FileError(f"{path}: {name} has {size / MB:,.0f} MB: at most {MAX_BYTES / MB:,.0f}")
-            count += 1
-            if count > MAX_FILES:
-                raise FileError(f"{path} has more than {MAX_FILES:,} images: expected no more")
-            yield inner, size, file
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, ValueError, NotImplementedError) as error:
+        for name, size, file in _members(path, aside):
+            _check_room(size, made, path)
+            _write(file, size, made / "images" / name, path)
+    except DAMAGE as error:
         raise FileError(f"{path} cannot be read ({error}): expected a zip or tar of images") from error
     except RuntimeError as error:  # of zipfile, for an encrypted one
         raise FileError(f"{path} cannot be unpacked ({error})") from error
+
+
+def _members(path: Path, aside: Counter[str]) -> Iterator[tuple[PurePosixPath, int, IO[bytes]]]:
+    """Yield the images in an archive, by their names within; count what is left aside by kind."""
+    count = 0
+    for name, size, regular, file in _zip_members(path) if zipfile.is_zipfile(path) else _tar_members(path):
+        inner = PurePosixPath(name.replace("\\", "/"))
+        kind = _kind_aside(inner, regular)
+        if kind is not None:
+            aside[kind] += 1
+            continue
+        if size > MAX_BYTES:
+            raise FileError(f"{path}: {name} has {size / MB:,.0f} MB: at most {MAX_BYTES / MB:,.0f}")
+        count += 1
+        if count > MAX_FILES:
+            raise FileError(f"{path} has more than {MAX_FILES:,} images: expected no more")
+        yield inner, size, file
 
 
 def _kind_aside(name: PurePosixPath, regular: bool) -> str | None:

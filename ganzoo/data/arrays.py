@@ -10,7 +10,7 @@ strings, which are the names of classes.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -123,6 +123,7 @@ def choose_conversion(array: Array, value_range: str | None, bits: int | None) -
     if high <= 255 and bits is None:
         return (lambda part: part.astype(np.uint8)), f"{name} values brought to 8 bits as they are"
     depth = bits or (16 if high > 32767 else int(high).bit_length())
+    check_bits(depth, int(high))
     greatest = 2**depth - 1
     note = f"{name} values reduced to 8 bits, as {depth}-bit values"
     if bits is None and depth < 16:
@@ -130,6 +131,21 @@ def choose_conversion(array: Array, value_range: str | None, bits: int | None) -
     return (
         lambda part: ((part.astype(np.int64).clip(0, greatest) * 255 + greatest // 2) // greatest).astype(np.uint8)
     ), note
+
+
+def check_bits(bits: int, greatest: int) -> None:
+    """Raise UsageError unless the greatest value fits into so many bits."""
+    if greatest >= 2**bits:
+        raise UsageError(
+            f"data.bits is {bits}, and the greatest value is {greatest:,}: expected {greatest.bit_length()} or more"
+        )
+
+
+def needed_bits(array: Array) -> int | None:
+    """Return how many bits integers greater than 255 are taken for; None for arrays of others."""
+    if array.dtype.kind not in "iu" or not array.size or (high := int(array.max())) <= 255:
+        return None
+    return 16 if high > 32767 else high.bit_length()
 
 
 def _convert_floats(
@@ -163,7 +179,12 @@ def read_labels(labels: Any) -> tuple[Tensor | None, int | None, tuple[str, ...]
     """
     if labels is None:
         return None, None, None, ()
-    array = _plain(labels) if isinstance(labels, np.ndarray | Tensor) else np.asarray(labels)
+    if isinstance(labels, list | tuple) and any(label is None for label in labels):
+        return _read_some_labels(labels)
+    try:
+        array = _plain(labels) if isinstance(labels, np.ndarray | Tensor) else np.asarray(labels)
+    except ValueError as error:
+        raise UsageError(f"labels are not one number or name for each image ({error})") from None
     notes: list[str] = []
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
@@ -187,10 +208,21 @@ def read_labels(labels: Any) -> tuple[Tensor | None, int | None, tuple[str, ...]
     return numbers, max(0, int(numbers.max())) + 1 if len(numbers) else 1, None, tuple(notes)
 
 
+def _read_some_labels(
+    labels: Sequence[Any],
+) -> tuple[Tensor | None, int | None, tuple[str, ...] | None, tuple[str, ...]]:
+    """Return labels of which some are None, which is that of an image without one."""
+    known = [number for number, label in enumerate(labels) if label is not None]
+    numbers, num_classes, names, notes = read_labels([labels[number] for number in known] or None)
+    if numbers is None:
+        return None, None, None, notes
+    return torch.full((len(labels),), UNLABELLED).index_copy(0, torch.tensor(known), numbers), num_classes, names, notes
+
+
 def sort_names(names: set[str]) -> list[str]:
     """Return the names of classes in their order: as numbers if all are numbers."""
     numbers = all(re.fullmatch(r"[0-9]{1,18}", name) for name in names)
-    return sorted(names, key=int) if numbers else sorted(names)
+    return sorted(names, key=lambda name: (int(name), name)) if numbers else sorted(names)
 
 
 def _plain(array: Any) -> Array:

@@ -83,10 +83,20 @@ class Dataset:
         return replace(self, images=self.images[rows].contiguous(), labels=self.labels[rows], mapped=None)
 
     def with_names(self, names: Sequence[str]) -> "Dataset":
-        """Return the same with names for the classes, if there are labels and names for all of them."""
-        if self.num_classes is None or len(names) < self.num_classes:
+        """Return the same with the classes numbered and named by `names`, if there are names for all of them.
+
+        Labels that are numbers keep them; labels that have names already are numbered anew by these.
+        """
+        given = tuple(map(str, names))
+        if self.num_classes is None or self.labels is None or len(given) < self.num_classes:
             return self
-        return replace(self, num_classes=len(names), class_names=tuple(map(str, names)))
+        if self.class_names is None:
+            return replace(self, num_classes=len(given), class_names=given)
+        if not set(self.class_names) <= set(given):
+            return self
+        numbers = torch.tensor([given.index(name) for name in self.class_names])
+        labels = torch.where(self.labels >= 0, numbers[self.labels.clamp(min=0)], UNLABELLED)
+        return replace(self, labels=labels, num_classes=len(given), class_names=given)
 
     @cached_property
     def sha256(self) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar, Union
 import numpy as np
 from numpy.typing import NDArray
 
+from ganzoo.data.arrays import check_bits
 from ganzoo.data.dataset import (
     TO_GREY,
     TO_RGB,
@@ -57,6 +58,7 @@ class Pictures:
     where: str  # such as a folder's path
     items: Sequence[Item]
     names: Sequence[str]
+    advice: str = ""  # at the end of the message on broken ones
 
     def attempts(self, function: Callable[[Item], T], numbers: Sequence[int] | None = None) -> "Iterator[T | _Broken]":
         """Yield `function` of each picture, or of those with these numbers, in order, from threads; why if it fails."""
@@ -84,7 +86,7 @@ class Pictures:
             more = ", ..." if len(broken) > 3 else ""
             raise FileError(
                 f"{len(broken)} of {len(self.items)} images in {self.where} cannot be read: "
-                f"{', '.join(broken[:3])}{more} (--skip-broken leaves such aside)"
+                f"{', '.join(broken[:3])}{more}{self.advice}"
             )
 
 
@@ -116,29 +118,35 @@ class Decoding:
         images: yields uint8 [C, H, W] each; raises UsageError if they differ in size, FileError for broken ones.
     """
 
-    def __init__(self, pictures: Pictures, request: Request) -> None:
-        self._pictures = pictures
+    def __init__(self, pictures: Pictures, request: Request, others: Pictures | None = None) -> None:
+        """Look at the headers of all pictures, and of `others`, the other split's, so that both are decoded alike."""
+        self._pictures, together = pictures, [pictures, *([others] if others else [])]
         self._done: Counter[str] = Counter()
         self._notes: list[str] = []
-        kinds = list(pictures.each(read_kind))
-        self.channels = request.channels or (1 if all(kind.grey for kind in kinds) else 3)
-        deep = [number for number, kind in enumerate(kinds) if kind.deep]
-        self._target = replace(target_of(request, self.channels), bits=self._choose_bits(deep, request.bits))
+        kinds = [list(part.each(read_kind)) for part in together]
+        self.channels = request.channels or (1 if all(kind.grey for part in kinds for kind in part) else 3)
+        deep = [[number for number, kind in enumerate(part) if kind.deep] for part in kinds]
+        bits = request.bits or 16
+        if any(deep):
+            greatest = max(
+                value
+                for part, numbers in zip(together, deep, strict=True)
+                for value in part.each(read_greatest, numbers)
+            )
+            bits = self._choose_bits(len(deep[0]), greatest, request.bits)
+        self._target = replace(target_of(request, self.channels), bits=bits)
         self.images = self._decode()
 
-    def _choose_bits(self, deep: Sequence[int], asked: int | None) -> int:
-        """Return how many bits the values of 16-bit grey images have."""
-        if not deep:
-            return 16
-        note = f"16-bit grey reduced to 8 bits ({_share(len(deep), len(self._pictures.items))})"
+    def _choose_bits(self, count: int, greatest: int, asked: int | None) -> int:
+        """Return how many bits the values of 16-bit grey images have, and note it if `count` are decoded."""
+        note = f"16-bit grey reduced to 8 bits ({_share(count, len(self._pictures.items))})"
+        bits = asked or (16 if greatest > 32767 else max(1, greatest.bit_length()))
+        check_bits(bits, greatest)
         if asked is not None:
-            self._notes.append(f"{note}, as {asked}-bit values")
-            return asked
-        greatest = max(self._pictures.each(read_greatest, deep))
-        bits = 16 if greatest > 32767 else max(1, greatest.bit_length())
-        if bits < 16:
+            note += f", as {asked}-bit values"
+        elif bits < 16:
             note += f", as {bits}-bit values, for the greatest is {greatest:,} (--bits 16: as they are)"
-        self._notes.append(note)
+        self._notes += [note] if count else []
         return bits
 
     def _decode(self) -> Iterator[NDArray[np.uint8]]:
@@ -272,7 +280,7 @@ def _brought_to(image: "Image", size: tuple[int, int], target: Target, done: lis
     done += [action] if action else []
     kept = crop_of(given, size) if action and target.mode == "crop" else given
     if kept != inner:
-        done.append(f"{'enlarged' if kept < inner else 'reduced'} to {inner[1]} x {inner[0]}")
+        done.append(f"resized to {inner[1]} x {inner[0]}")
     if target.mode == "crop":
         return ImageOps.fit(image, size[::-1], method=Image.Resampling.BICUBIC)
     resized = image.resize(inner[::-1], Image.Resampling.BICUBIC)

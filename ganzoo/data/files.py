@@ -7,7 +7,7 @@ from pathlib import Path
 from ganzoo.data.dataset import Request
 from ganzoo.data.mapped import DecodedImages, Shape
 from ganzoo.data.memory import MB
-from ganzoo.errors import FileError, UsageError
+from ganzoo.errors import FileError, NoSplitError, UsageError
 
 
 def requested_path(request: Request, form: str, *, splits: bool = False) -> Path:
@@ -15,7 +15,7 @@ def requested_path(request: Request, form: str, *, splits: bool = False) -> Path
     if not request.argument:
         raise UsageError(f"{request.name} needs a path: {form}")
     if request.split != "train" and not splits:
-        raise UsageError(f"{request.name} has no split '{request.split}': all its images are 'train'")
+        raise NoSplitError(f"{request.name} has no split '{request.split}': all its images are 'train'")
     try:
         return Path(request.argument).expanduser().resolve(strict=True)
     except FileNotFoundError:

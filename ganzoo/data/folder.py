@@ -40,21 +40,22 @@ def folder(request: Request) -> Dataset:
 def read_folder(root: Path, request: Request, source: str, notes: tuple[str, ...] = ()) -> Dataset:
     """Return the images in a folder as the data set `source`, as `folder` has it."""
     found = scan(root, request.split, split=request.folders == "auto")
-    pictures = Pictures(str(root), found.paths, [str(path.relative_to(root)) for path in found.paths])
+    pictures = _pictures(root, found.paths)
     labels, notes = found.labels, (*notes, *found.notes)
     if request.skip_broken:
         sound, broken = leave_broken_aside(pictures, request)
-        pictures = Pictures(str(root), [found.paths[n] for n in sound], [pictures.names[n] for n in sound])
+        pictures = _pictures(root, [found.paths[number] for number in sound])
         labels, notes = labels and [labels[number] for number in sound], (*notes, *broken)
     memory = allowed_memory(request.memory)
     about: dict[str, Any] = {"source": source, "labels": None, "num_classes": None, "class_names": None}
     if labels is not None:
         about |= {"labels": torch.tensor(labels), "num_classes": len(found.names), "class_names": found.names}
     how = (request.image_size, request.channels, request.fit, request.background, request.bits, request.skip_broken)
-    cache = DecodedImages((source, request.split, request.folders, *how), _state(root, found.paths))
+    cache = DecodedImages((source, request.split, request.folders, *how), _state(root, [*found.paths, *found.others]))
     kept = cache.find()
     if kept is None:
-        work = Decoding(pictures, request)
+        others = None if request.skip_broken or not found.others else _pictures(root, found.others)
+        work = Decoding(pictures, request, others)
         first = next(work.images)
         shape = (len(pictures.items), work.channels, *first.shape[1:])
         if math.prod(shape) <= memory * MB:
@@ -63,6 +64,12 @@ def read_folder(root: Path, request: Request, source: str, notes: tuple[str, ...
         announce_decoding(source, shape, cache)
         kept = cache.make(shape, chain([first], work.images), work.describe)
     return replace(from_file(kept, memory, **about), notes=(*notes, *cache.notes()))
+
+
+def _pictures(root: Path, paths: list[Path]) -> Pictures:
+    """Return files as pictures by their names in the folder."""
+    names = [str(path.relative_to(root)) for path in paths]
+    return Pictures(str(root), paths, names, " (--skip-broken leaves such aside)")
 
 
 def _state(root: Path, paths: list[Path]) -> tuple[Any, ...]:

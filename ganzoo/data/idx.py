@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ganzoo.data.arrays import from_arrays
+from ganzoo.data.arrays import from_arrays, needed_bits
 from ganzoo.data.dataset import Dataset, Request
 from ganzoo.data.files import requested_path
-from ganzoo.errors import FileError, UsageError
+from ganzoo.errors import FileError, NoSplitError, UsageError
 from ganzoo.registry import datasets
 
 TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -34,7 +34,7 @@ def idx(request: Request) -> Dataset:
         names = [TRAIN.sub(word, path.name) for word in TEST] if TRAIN.match(path.name) else []
         found = next((other for name in names if (other := _beside(path, name)) is not None), None)
         if found is None:
-            raise UsageError(f"{path} has no split '{request.split}': no t10k or test images lie beside it")
+            raise NoSplitError(f"{path} has no split '{request.split}': no t10k or test images lie beside it")
         place = found
     name = place.name.replace("images", "labels").replace("idx3", "idx1")
     beside = None if name == place.name else _beside(place, name)
@@ -46,7 +46,7 @@ def idx(request: Request) -> Dataset:
             copy=False,
             value_range=request.value_range,
             channels_first=request.channels_first,
-            bits=request.bits,
+            bits=request.bits or (None if place == path else needed_bits(read_idx(path))),
         )
     except UsageError as error:
         raise FileError(f"{place}: {error}") from error

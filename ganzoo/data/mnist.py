@@ -114,7 +114,7 @@ def load_family(family: Family, request: Request) -> Dataset:
         if fault != MISSING:
             warnings.warn(f"{raw / name} is {fault}: it has to be fetched again", stacklevel=3)
     if faults:
-        _fetch(family, raw, faults, request.download)
+        _fetch(family, family.places(request.data_dir), faults, request.download)
         found, faults = _find(family, family.places(request.data_dir))
         if faults:
             raise MachineError(_advice(family, raw, faults, "what was fetched is no longer there"))
@@ -216,8 +216,9 @@ def _hash(path: Path) -> str | None:
         raise MachineError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _fetch(family: Family, raw: Path, faults: dict[str, str], allowed: bool) -> None:
-    """Put the files at fault into `raw`; what is there is replaced only by files that were fetched and checked."""
+def _fetch(family: Family, places: Sequence[Path], faults: dict[str, str], allowed: bool) -> None:
+    """Put the files at fault into the first of the places; what is there is replaced only by what was checked."""
+    raw = places[0]
     try:
         if not allowed:
             raise _NotFetchedError("fetching is switched off")
@@ -226,7 +227,7 @@ def _fetch(family: Family, raw: Path, faults: dict[str, str], allowed: bool) -> 
         mirrors = _mirrors_that_answer(source.mirrors, source.resources[0][0])
         raw.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(raw / ".lock", timeout=FETCH_SECONDS):
-            faults = _find(family, (raw,))[1]  # another process may have fetched them while this one waited
+            faults = _find(family, places)[1]  # another process may have fetched them while this one waited
             with tempfile.TemporaryDirectory(dir=raw, prefix=".fetch-", ignore_cleanup_errors=True) as folder:
                 wanted = [(file, md5) for file, md5 in source.resources if Path(file).stem in faults]
                 _download(family, mirrors, wanted, folder)

@@ -14,12 +14,12 @@ import numpy as np
 from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
-from ganzoo.data.arrays import check_shape, from_arrays, read_labels
+from ganzoo.data.arrays import check_shape, from_arrays, needed_bits, read_labels
 from ganzoo.data.dataset import Dataset, Request, fit, from_file, read_size
 from ganzoo.data.files import announce_decoding, requested_path
 from ganzoo.data.mapped import DecodedImages, ImageFile, Shape, read_npy_header, stamp_of
 from ganzoo.data.memory import MB, allowed_memory
-from ganzoo.errors import FileError, GanzooError, UsageError
+from ganzoo.errors import FileError, GanzooError, NoSplitError, UsageError
 from ganzoo.registry import datasets
 
 NAMES = {  # of a split's images and labels in a .npz; the first that is there
@@ -50,6 +50,7 @@ class _Names:
     images: str
     labels: str | None
     others: tuple[str, ...]
+    trained: str | None  # of a test split: what the training images are called
 
 
 @datasets.register("npz")
@@ -69,12 +70,15 @@ def npz(request: Request) -> Dataset:
             notes = (f"arrays left aside: {', '.join(names.others)}",) if names.others else ()
             member = _large_member(arrays, names.images, request, memory)
             if member is None:
-                dataset = _from_arrays(arrays[names.images], labels, source, request)
+                bits = request.bits
+                if bits is None and names.trained is not None:  # the test images are read as the others are
+                    bits = needed_bits(arrays[names.trained])
+                dataset = _from_arrays(arrays[names.images], labels, source, replace(request, bits=bits))
             else:
-                file = _placed(path, stamp, arrays, member, request)
+                file, done = _placed(path, stamp, arrays, member, request)
                 numbers, num_classes, class_names, more = read_labels(labels)
                 about = {"labels": numbers, "num_classes": num_classes, "class_names": class_names}
-                dataset = replace(from_file(file, memory, **about, source=source), notes=more)  # type: ignore[arg-type]
+                dataset = replace(from_file(file, memory, **about, source=source), notes=(*more, *done))  # type: ignore[arg-type]
         except UsageError as error:
             raise FileError(f"{path}: {error}") from error
     return replace(dataset, notes=(*notes, *dataset.notes))
@@ -133,7 +137,7 @@ def choose_names(there: Sequence[str], split: str, path: Path) -> _Names:
     pairs = [("arr_0", "")] if list(there) == ["arr_0"] else NAMES["train"]
     train = next((pair for pair in pairs if pair[0] in there), None)
     if split != "train" and test is None:
-        raise UsageError(f"{path} has no split '{split}': all its images are 'train'")
+        raise NoSplitError(f"{path} has no split '{split}': all its images are 'train'")
     if train is None:
         first = ", ".join(f"`{images}`" for images, _ in NAMES["train"])
         raise FileError(f"{path} has none of the arrays {first}, only {list(there)[:9]}: {EXPECTED}")
@@ -143,6 +147,7 @@ def choose_names(there: Sequence[str], split: str, path: Path) -> _Names:
         images=chosen[0],
         labels=chosen[1] if chosen[1] in there else None,
         others=tuple(name for name in there if name not in used),
+        trained=None if split == "train" else train[0],
     )
 
 
@@ -211,14 +216,16 @@ def _fitted(shape: Shape, request: Request) -> Shape:
     return count, request.channels or channels, height, width
 
 
-def _placed(path: Path, stamp: tuple[int, int], arrays: NpzFile, member: _Member, request: Request) -> ImageFile:
-    """The images where they lie, or in the cache where they have to be decompressed or made to fit."""
+def _placed(
+    path: Path, stamp: tuple[int, int], arrays: NpzFile, member: _Member, request: Request
+) -> tuple[ImageFile, tuple[str, ...]]:
+    """The images where they lie, or in the cache if they have to be unpacked or made to fit; what was done to them."""
     shape = _fitted(member.shape, request)
     if member.info.compress_type == zipfile.ZIP_STORED and shape == member.shape:
         offset = _member_start(path, member.info) + len(member.header)
         if offset + math.prod(shape) > stamp[0]:
             raise ValueError("it ends before its images do")
-        return ImageFile(
+        whole = ImageFile(
             path=path,
             offset=offset,
             shape=shape,
@@ -226,13 +233,16 @@ def _placed(path: Path, stamp: tuple[int, int], arrays: NpzFile, member: _Member
             stamp=stamp,
             crc=(zlib.crc32(member.header), member.info.CRC),
         )
+        return whole, ()
     source = f"npz:{path}"
     how = (request.image_size, request.channels, request.fit, request.background, request.channels_first)
     cache = DecodedImages((source, member.info.filename, *how), stamp)
-    if (found := cache.find()) is not None:
-        return found
-    announce_decoding(source, shape, cache)
-    return cache.make(shape, _unpacked(_archive(arrays), member, request))
+    found = cache.find()
+    if found is None:
+        announce_decoding(source, shape, cache)
+        done: dict[str, None] = {}
+        found = cache.make(shape, _unpacked(_archive(arrays), member, request, done), lambda: list(done))
+    return found, cache.notes()
 
 
 def _member_start(path: Path, info: zipfile.ZipInfo) -> int:
@@ -243,8 +253,10 @@ def _member_start(path: Path, info: zipfile.ZipInfo) -> int:
     return info.header_offset + 30 + int(name) + int(extra)
 
 
-def _unpacked(archive: zipfile.ZipFile, member: _Member, request: Request) -> Iterator[NDArray[np.uint8]]:
-    """The images as they are asked for, [n, C, H, W] at a time."""
+def _unpacked(
+    archive: zipfile.ZipFile, member: _Member, request: Request, done: dict[str, None]
+) -> Iterator[NDArray[np.uint8]]:
+    """The images as they are asked for, [n, C, H, W] at a time; what was done to them is added to `done`."""
     image_bytes = math.prod(member.given[1:])
     at_once = max(1, _UNPACKED_BYTES // image_bytes)
     with archive.open(member.info) as stream:
@@ -258,6 +270,8 @@ def _unpacked(archive: zipfile.ZipFile, member: _Member, request: Request) -> It
             pixels = np.frombuffer(data, np.uint8).reshape(count, *member.given[1:])
             images = from_arrays(pixels, channels_first=request.channels_first)
             options = {"mode": request.fit, "background": request.background}
-            yield fit(images, request.image_size, request.channels, **options).images.numpy()
+            fitted = fit(images, request.image_size, request.channels, **options)
+            done.update(dict.fromkeys(fitted.notes))
+            yield fitted.images.numpy()
         if stream.read(1):  # at the end of a member its checksum is compared
             raise ValueError("there is more in it than its header says")

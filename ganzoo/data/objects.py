@@ -1,5 +1,6 @@
 """Images that a program holds: lists of pictures, and data sets of torch, torchvision and Hugging Face."""
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -46,11 +47,17 @@ def _of_items(images: Any, labels: Any, options: Mapping[str, Any]) -> Dataset:
     if not (hasattr(held, "__len__") and hasattr(held, "__getitem__")) or isinstance(held, str | bytes | os.PathLike):
         raise UsageError(f"images are of type {type(images).__name__}: {EXPECTED}")
     assert held is not None, "it has a length"
+    if isinstance(held, Mapping):
+        raise UsageError(f"images are a dictionary with {', '.join(map(str, list(held)[:9]))}: give one of these")
     if not len(held):
         raise UsageError(f"images are a {type(held).__name__} of no items: expected at least one image")
-    pairs = [_split(held[number], number) for number in range(len(held))]
-    if labels is None and all(label is not None for _, label in pairs):
-        labels = [int(label) if isinstance(label, Tensor | np.integer) else label for _, label in pairs]
+    try:
+        items = [held[number] for number in range(len(held))]
+    except (KeyError, IndexError, TypeError) as error:
+        raise UsageError(f"{type(held).__name__} gives no item by its number ({error!r}): {EXPECTED}") from None
+    pairs = [_split(item, number) for number, item in enumerate(items)]
+    if labels is None and any(label is not None for _, label in pairs):
+        labels = [_plain_label(label, number) for number, (_, label) in enumerate(pairs)]
     pictures = [picture for picture, _ in pairs]
     if all(_is_picture(picture) for picture in pictures):
         dataset = _of_pictures(pictures, labels, options)
@@ -72,6 +79,17 @@ def _split(item: Any, number: int) -> tuple[Any, Any]:
     if not _is_image(image):
         raise UsageError(f"item {number} is of type {type(item).__name__}, and no image is found in it: {EXPECTED}")
     return image, label
+
+
+def _plain_label(label: Any, number: int) -> Any:
+    """Return a label as Python has it."""
+    if isinstance(label, Tensor | np.ndarray | np.generic):
+        if math.prod(label.shape) != 1:
+            raise UsageError(
+                f"the label of item {number} has the shape {list(np.shape(label))}: expected one number or name"
+            )
+        return label.item()
+    return label
 
 
 def _is_picture(value: Any) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ganzoo.data.arrays import sort_names
-from ganzoo.errors import FileError, MachineError, UsageError
+from ganzoo.errors import FileError, MachineError, NoSplitError
 from ganzoo.files import IMAGE_SUFFIXES
 
 MAX_FILES = 1_000_000
@@ -28,6 +28,7 @@ class Scan:
     labels: list[int] | None  # None if the images lie in no folders for classes
     names: tuple[str, ...]  # of the classes
     notes: tuple[str, ...]
+    others: list[Path] = field(default_factory=list)  # the images of the other split, if there is one
 
 
 @dataclass
@@ -66,7 +67,7 @@ def scan(root: Path, part: str, *, split: bool) -> Scan:
         raise FileError(f"{root} is a file: folder:PATH expects a folder of images, or of one folder for each class")
     splits = _splits(root) if split else {}
     if part != "train" and part not in splits:
-        raise UsageError(f"{root} has no split '{part}': all its images are 'train'")
+        raise NoSplitError(f"{root} has no split '{part}': all its images are 'train'")
     walk = _walk(splits.get(part, root))
     if not walk.images:
         raise FileError(f"no images in {walk.root}: looked for {', '.join(IMAGE_SUFFIXES)}, there and in its folders")
@@ -77,8 +78,10 @@ def scan(root: Path, part: str, *, split: bool) -> Scan:
         others = sorted(path.name for path in _folders(root) if path not in (train, test))
         notes.append(f"{train.name}/ is trained on, {test.name}/ has the test images")
         notes += [f"left aside: {', '.join(f'{name}/' for name in others[:SHOWN])}"] if others else []
+        other = _walk(train if part == "test" else test)
         if part == "test":
-            labels, names = _as_in_training(walk, names, labels, _classes(_walk(train), split)[1])
+            labels, names = _as_in_training(walk, names, labels, _classes(other, split)[1])
+        return Scan(paths=walk.images, labels=labels, names=names, notes=tuple(notes), others=other.images)
     return Scan(paths=walk.images, labels=labels, names=names, notes=tuple(notes))
 
 
@@ -165,11 +168,11 @@ def _as_in_training(
     walk: _Walk, names: tuple[str, ...], labels: list[int] | None, trained: tuple[str, ...]
 ) -> tuple[list[int] | None, tuple[str, ...]]:
     """Return the test images' labels by the classes that are trained on."""
-    strange = [name for name in names if name not in trained]
-    if strange or bool(names) != bool(trained):
+    if trained and not names:
+        raise NoSplitError(f"{walk.root} has images in no folders for classes, which the images to train on have")
+    if strange := [name for name in names if name not in trained]:
         raise FileError(
-            f"{walk.root} has the classes {', '.join(strange[:SHOWN] or names[:SHOWN]) or 'of no folder'}, and the "
-            f"images to train on have {', '.join(trained[:SHOWN]) or 'none'}: expected the same folders in both "
-            "(--set data.folders=classes makes a class of each folder)"
+            f"{walk.root} has the classes {', '.join(strange[:SHOWN])}, and the images to train on have "
+            f"{', '.join(trained[:SHOWN]) or 'none'}: expected the same folders in both"
         )
     return labels and [trained.index(names[label]) for label in labels], trained

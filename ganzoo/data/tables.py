@@ -4,6 +4,7 @@ import json
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,16 @@ import numpy as np
 import torch
 
 from ganzoo.data.arrays import from_arrays, read_labels
-from ganzoo.data.dataset import UNLABELLED, Dataset, Request
+from ganzoo.data.dataset import Dataset, Request
 from ganzoo.data.decoding import Decoding, Pictures
 from ganzoo.data.files import requested_path
-from ganzoo.errors import FileError, MachineError, UsageError
+from ganzoo.errors import FileError, MachineError, NoSplitError, UsageError
 from ganzoo.registry import datasets
 
 LABELS = ("label", "labels", "class", "target", "y", "fine_label")  # columns of labels, the first that is there
 PICTURES = ("image", "img", "picture", "pixel_values")
 MAX_COLUMNS = 100_000
-TEST = re.compile(r"^(test|val|valid|validation)\b")
+TEST = re.compile(r"^(test|val|valid|validation)(?![a-z])", re.IGNORECASE)  # a folder or file of test images
 
 
 @datasets.register("csv")
@@ -55,8 +56,9 @@ def csv(request: Request) -> Dataset:
     if labels is not None:
         labels = np.array([label.strip('"') for label in labels.tolist()])
         labels = labels.astype(np.float64) if all(map(_is_number, labels.tolist())) else labels
+    named = "" if column is None else f"labels are in the column {first[column] if headed else column + 1}"
     try:
-        return from_arrays(
+        dataset = from_arrays(
             values.reshape(len(values), side, side),
             labels,
             source=f"csv:{path}",
@@ -66,6 +68,7 @@ def csv(request: Request) -> Dataset:
         )
     except UsageError as error:
         raise FileError(f"{path}: {error}") from error
+    return replace(dataset, notes=(named, *dataset.notes)) if named else dataset
 
 
 def _is_number(word: str) -> bool:
@@ -90,8 +93,8 @@ def parquet(request: Request) -> Dataset:
     """`parquet:PATH`, a file or a folder of them, with a column `image` and, if there are any labels, `label`.
 
     An image is its file's bytes, or a record with them in `bytes`, as Hugging Face's `datasets` writes it; the names of
-    classes are read from what it writes beside. In a folder, files whose name begins with `test` or `val` are the test
-    images. Needs the package pyarrow (MachineError). Raises FileError.
+    classes are read from what it writes beside. In a folder, files under a name that begins with the word `test` or
+    `val` are the test images. Needs the package pyarrow (MachineError). Raises FileError.
     """
     path = requested_path(request, "parquet:PATH", splits=True)
     try:
@@ -131,9 +134,8 @@ def _decoded(
     images = work.collect()
     if labels and len(labels) != len(items):
         raise FileError(f"{path} has {len(labels)} labels for {len(items)} images: expected one for each")
-    known = [UNLABELLED if label is None else label for label in labels]
     try:
-        numbers, num_classes, found, notes = read_labels(known or None)
+        numbers, num_classes, found, notes = read_labels(labels or None)
     except UsageError as error:
         raise FileError(f"{path}: {error}") from error
     dataset = Dataset(
@@ -151,13 +153,13 @@ def _choose_files(path: Path, split: str) -> list[Path]:
     """Return the files of a split. Raises UsageError if there is no such split, FileError if there are no files."""
     if path.is_file():
         if split != "train":
-            raise UsageError(f"{path} has no split '{split}': all its images are 'train'")
+            raise NoSplitError(f"{path} has no split '{split}': all its images are 'train'")
         return [path]
     files = sorted(path.rglob("*.parquet"))
-    test = [file for file in files if TEST.match(file.name)]
+    test = [file for file in files if any(map(TEST.match, file.relative_to(path).parts))]
     chosen = test if split != "train" else [file for file in files if file not in test]
     if not chosen and split != "train":
-        raise UsageError(f"{path} has no split '{split}': no file's name begins with test or val")
+        raise NoSplitError(f"{path} has no split '{split}': no file or folder is called test or val")
     if not chosen:
         raise FileError(f"no .parquet files in {path} to train on")
     return chosen

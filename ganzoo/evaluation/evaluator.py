@@ -270,6 +270,8 @@ def _reasons(subject: Subject, reference: Reference) -> dict[str, str]:
         reasons = dict.fromkeys(LABELLED, why)
     if reference.judge.task != CLASSES:
         reasons |= dict.fromkeys(OF_CLASSES, "the judge was fitted without labels, and knows no classes")
+    elif reference.splits.train.labels is None:
+        reasons |= dict.fromkeys(OF_CLASSES, "the real images have no labels")
     if subject.classifier is None:
         reasons[CLASSIFIED] = "only a run whose discriminator has a class head can classify"
     elif not subject.classifier.knows(reference.splits.test):
@@ -292,7 +294,7 @@ def read(drawn: tuple[Tensor, Tensor | None], reference: Reference) -> Samples:
     """Drawn images brought to the shape of the real ones, and read by the judge."""
     images, labels = drawn
     channels, height, width = reference.splits.train.image_shape
-    fitted = data.fit(Dataset(images=images, source="images"), height if height == width else None, channels).images
+    fitted = data.fit(Dataset(images=images, source="images"), f"{width}x{height}", channels).images
     if fitted.shape[1:] != (channels, height, width):
         raise UsageError(f"images are {list(fitted.shape[1:])}: expected {[channels, height, width]}, as the real ones")
     return Samples(fitted, labels, reference.judge.read(fitted))

@@ -79,17 +79,13 @@ class Judge:
     @torch.no_grad()
     def read(self, images: Tensor) -> Reading:
         """Look at images uint8 [N, C, H, W]; those of another size or number of channels are made to fit."""
-        fitted = data.fit(Dataset(images=images, source="images"), self._size, self.image_shape[0]).images
+        channels, height, width = self.image_shape
+        fitted = data.fit(Dataset(images=images, source="images"), f"{width}x{height}", channels).images
         features, probabilities = [], []
         for chunk in torch.split(fitted, _CHUNK):
             features.append(self.network.features(normalize(chunk)))
             probabilities.append(self.network.head(features[-1]).softmax(1))
         return Reading(torch.cat(features), torch.cat(probabilities))
-
-    @property
-    def _size(self) -> int | None:
-        """The side of square images; others are taken as they are."""
-        return self.image_shape[1] if self.image_shape[1] == self.image_shape[2] else None
 
     def describe(self) -> JudgeRecord:
         """Return what a result records of its judge."""

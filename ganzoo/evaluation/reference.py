@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Unpack
@@ -21,10 +21,11 @@ from torch import Tensor
 
 from ganzoo import data
 from ganzoo.data import Dataset, ReadOptions
-from ganzoo.errors import FileError, MachineError, UsageError
+from ganzoo.errors import FileError, MachineError, NoSplitError, UsageError
 from ganzoo.evaluation.judge import PINNED, Judge, Reading
 from ganzoo.evaluation.metrics import Limits
 from ganzoo.files import atomic_write
+from ganzoo.registry import datasets
 from ganzoo.sealing import BLANK, is_sealed, seal
 from ganzoo.seeds import derive
 
@@ -64,9 +65,31 @@ def with_test(train: Dataset, *, data_dir: str | Path | None = None, **reading: 
     """A loaded training set beside its test images."""
     try:
         test = data.load(train.source, data_dir=data_dir, split="test", **reading)
-    except UsageError:
+    except NoSplitError:
         return hold_out(train)
-    return Splits(train=train, test=test, sha256=train.sha256)
+    except UsageError:
+        if datasets.owner(train.source.partition(":")[0]).startswith("ganzoo."):
+            raise
+        return hold_out(train)  # a plug-in's way to say that it has no such split
+    return Splits(train=train, test=_as_trained(test, train), sha256=train.sha256)
+
+
+def _as_trained(test: Dataset, train: Dataset) -> Dataset:
+    """Return test images whose classes have the numbers that the training images' have.
+
+    Raises FileError for classes that are not among those.
+    """
+    if test.labels is None or train.num_classes is None or test.num_classes is None:
+        return test
+    if train.class_names is not None and test.class_names is not None:
+        if strange := sorted(set(test.class_names) - set(train.class_names)):
+            raise FileError(f"the test images of {train.source} have classes that are not trained on: {strange[:5]}")
+        return test.with_names(train.class_names)
+    if test.num_classes > train.num_classes:
+        raise FileError(
+            f"the test images of {train.source} have {test.num_classes} classes, and {train.num_classes} are trained on"
+        )
+    return replace(test, num_classes=train.num_classes, class_names=train.class_names)
 
 
 def hold_out(dataset: Dataset) -> Splits:
@@ -107,7 +130,8 @@ def _rows(dataset: Dataset, rows: Tensor) -> Dataset:
 def _check_match(judge: Judge, train: Dataset) -> None:
     """A judge knows the images that it was trained on by their hash, unless they were brought to another size."""
     same_size = judge.image_shape == train.image_shape
-    if train.source not in PINNED and same_size and judge.dataset_sha256 != train.sha256:
+    pinned = train.source in PINNED and judge.sha256 == PINNED[train.source][1]
+    if not pinned and same_size and judge.dataset_sha256 != train.sha256:
         raise FileError(
             f"the judge of {train.source} was trained on other images than are there now: "
             "train it again (ganzoo evaluate --fit-judge)"
@@ -132,8 +156,9 @@ class Reference:
     @property
     def real_shares(self) -> Tensor:
         """float64 [K]: each class's part of the training images, by their labels."""
-        labels = self.splits.train.labelled.labels
-        assert labels is not None, "only labelled data have a judge"
+        labels = self.splits.train.labels
+        assert labels is not None, "classes are looked for in labelled data alone"
+        labels = labels[labels >= 0]
         return torch.bincount(labels, minlength=self.judge.num_classes).double() / len(labels)
 
     @cached_property

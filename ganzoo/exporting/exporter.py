@@ -423,7 +423,7 @@ def describe(
             "source": public.data.source,
             "sha256": public.facts.sha256,
             "images": public.facts.images,
-            **public.data.model_dump(include={*READING} - {"image_size", "channels"}, exclude_defaults=True),
+            **public.data.model_dump(include={*READING} - {"image_size", "channels"}),
         },
         "versions": {"ganzoo": version("torch-ganzoo"), "torch": torch.__version__, "onnx": onnx.__version__},
         "evaluation": _evaluation(run, step, weights),

@@ -13,8 +13,8 @@ WEIGHING = rf"({PLAYER}\.lr|variant\.terms\.\d+\.(weight|every))(\..*)?|data\.(b
 CADENCES = r"train\.(\w+_every|(sample|evaluate)_epochs|evaluate_seconds|target_fid|steps|epochs|minutes)"
 PLACES = r"data\.(source|data_dir)"  # of the same images: their hash is compared
 ADVICE = (
-    "learning rates, weights and `every` of terms, the batch size, cadences, the budget and the place of the data may "
-    "be changed; anything else needs a new run: ganzoo train --config"
+    "learning rates, weights and `every` of terms, the batch size (unless the budget is in epochs), cadences, the "
+    "budget and the place of the data may be changed; anything else needs a new run: ganzoo train --config"
 )
 
 
@@ -28,6 +28,12 @@ def take_edits(run: Run, saved: RunConfig) -> tuple[RunConfig, list[str]]:
     before, after = (dict(leaves(config.model_dump(mode="json"))) for config in (saved.resolve(), edited))
     changed = [key for key in sorted(before.keys() | after.keys()) if before.get(key) != after.get(key)]
     taken = [key for key in changed if re.fullmatch(f"{WEIGHING}|{CADENCES}|{PLACES}", key)]
+    if edited.train.epochs is not None and "data.batch_size" in taken:  # what an epoch is would change
+        taken.remove("data.batch_size")
+    if open_ended := [path for path, schedule in edited.schedules().items() if schedule.over is None]:
+        raise UsageError(
+            f"{run.path / 'config.toml'}: the schedule of {open_ended[0]} has no horizon: give over = STEPS with it"
+        )
     records = [key for key in changed if key.partition(".")[0] in ("run", "facts", "compute")]
     if refused := [key for key in changed if key not in taken and key not in records]:
         first, more = refused[0], f" (and {len(refused) - 1} more)" if refused[1:] else ""

@@ -270,7 +270,7 @@ def recipe(config: RunConfig) -> str:
 def changes(former: RunConfig, config: RunConfig) -> list[str]:
     """One line for each setting that is not what it was."""
     before, after = dict(leaves(former.model_dump(mode="json"))), dict(leaves(config.model_dump(mode="json")))
-    keys = sorted(before.keys() | after.keys())
+    keys = sorted((before.keys() | after.keys()) - {"facts.notes", "facts.class_counts"})  # older runs have none
     return [
         f"changed: {key}: {before.get(key)} -> {after.get(key)}" for key in keys if before.get(key) != after.get(key)
     ]

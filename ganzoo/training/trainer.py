@@ -43,6 +43,7 @@ from ganzoo.training.progress import Progress
 from ganzoo.training.starting import load_start, open_start
 from ganzoo.training.state import TrainingState
 from ganzoo.training.updates import Updates
+from ganzoo.zoo.build import check_range
 
 PICTURE_UPDATES = 1000  # the even cadence of pictures: the whole epochs nearest to this many updates
 
@@ -97,6 +98,7 @@ def start(
         state = TrainingState(
             training.config, training.device, world
         )  # first: what cannot be built leaves no directory
+        check_range(state.objective.generator, training.config)
         inherited = _inherit(training.config, state)
         began = time.monotonic()
         monitor = _monitor(training)

@@ -165,6 +165,10 @@ class Adaptive(Augmentation, nn.Module):
 
     def __call__(self, images: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
         chosen, amount = (noise["chosen"] < self.strength.clamp(max=self.most)).float(), noise["amount"]
+        with torch.autocast(images.device.type, enabled=False):  # places in bfloat16 would be off by a part of a pixel
+            return self._changed(images.float(), chosen, amount)
+
+    def _changed(self, images: Tensor, chosen: Tensor, amount: Tensor) -> Tensor:
         images = resample(images, self._placement(chosen, amount))
         if not self.colour:
             return images
@@ -207,13 +211,16 @@ def resample(images: Tensor, placement: Tensor) -> Tensor:
         torch.arange(size, device=images.device, dtype=images.dtype).mul(2).add(1 - size).div(size)
         for size in (height, width)
     )
-    grid = torch.stack(
-        [x.expand(height, width), y.view(-1, 1).expand(height, width), torch.ones_like(x).expand(height, width)]
-    )
-    places = torch.einsum("nij,jhw->nihw", placement.to(images.dtype), grid)  # [N, 2, H, W]: x, y
+    x, y = x.view(1, 1, width), y.view(1, height, 1)
+    places = [
+        placement[:, axis, 0].view(n, 1, 1) * x
+        + placement[:, axis, 1].view(n, 1, 1) * y
+        + placement[:, axis, 2].view(n, 1, 1)
+        for axis in (0, 1)
+    ]  # of columns and of rows, [N, H, W]
     flat, result = images.flatten(2), torch.zeros_like(images)
-    column, right = _neighbours(places[:, 0], width)
-    row, low = _neighbours(places[:, 1], height)
+    column, right = _neighbours(places[0], width)
+    row, low = _neighbours(places[1], height)
     for rows, vertical in ((row, 1 - low), ((row + 1).clamp(max=height - 1), low)):
         for columns, horizontal in ((column, 1 - right), ((column + 1).clamp(max=width - 1), right)):
             index = (rows * width + columns).view(n, 1, -1).expand(-1, channels, -1)

@@ -389,13 +389,15 @@ def _check_terms(terms: Sequence[Term], config: RunConfig) -> None:
             )
 
 
-@torch.no_grad()
-def _check_range(generator: nn.Module, config: RunConfig) -> None:
+def check_range(generator: nn.Module, config: RunConfig) -> None:
     """Refuse a generator whose images leave [-1, 1] when it is ready to draw, as one does that ends in no tanh."""
     z, labels = example_inputs(config, "generator", EXAMPLES)
     assert z is not None, "a generator has latents"
+    z = torch.randn(z.shape, generator=torch.Generator().manual_seed(0))
+    device, training = next(generator.parameters()).device, generator.training
     with torch.no_grad():
-        images = generator(torch.randn(z.shape, generator=torch.Generator().manual_seed(0)), labels)
+        images = generator.eval()(z.to(device), None if labels is None else labels.to(device))
+    generator.train(training)
     least, most = float(images.min()), float(images.max())
     if not (least >= -1 - SLACK and most <= 1 + SLACK):
         raise UsageError(
@@ -404,6 +406,7 @@ def _check_range(generator: nn.Module, config: RunConfig) -> None:
         )
 
 
+@torch.no_grad()
 def _check_shapes(objective: Objective, config: RunConfig, terms: Sequence[Term]) -> None:
     """Tell the author of a network at once when its output has not the shape that everything else counts on."""
     objective.eval()
@@ -415,7 +418,6 @@ def _check_shapes(objective: Objective, config: RunConfig, terms: Sequence[Term]
             f"generator '{variant.generator.name}' drew images of shape {list(images.shape)} for 2 latents; "
             f"expected {list(expected)}"
         )
-    _check_range(objective.generator, config)
     if variant.encoder is not None:
         encoded = objective.get_submodule("encoder")(*example_inputs(config, "encoder", 2))
         columns = encoder_columns(config)

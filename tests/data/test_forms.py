@@ -18,9 +18,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ganzoo import data
+from ganzoo.data.arrays import sort_names
 from ganzoo.data.idx import read_idx
 from ganzoo.data.mapped import cache_folder
 from ganzoo.errors import FileError, GanzooError, UsageError
+from ganzoo.evaluation.reference import load_splits
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (12, 4, 4), dtype=np.uint8)
@@ -66,6 +68,10 @@ def test_floats_are_brought_back_exactly_where_their_range_is_said(value_range: 
 def test_deep_integers_have_as_many_bits_as_they_need(greatest: int, bits: int | None) -> None:
     images = np.array([[[0, greatest // 2, greatest]]])
     depth = bits or (16 if greatest > 32767 else greatest.bit_length())
+    if greatest >= 2**depth:
+        with pytest.raises(UsageError, match=f"expected {greatest.bit_length()} or more"):
+            data.from_arrays(images, bits=bits)
+        return
     made = data.from_arrays(images, bits=bits).images.flatten().tolist()
     expected = [min(255, int(value * 255 / (2**depth - 1) + 0.5)) for value in images.flatten().tolist()]
     assert made == expected
@@ -269,6 +275,82 @@ def test_a_path_where_nothing_lies_is_refused_and_a_word_is_a_source(tmp_path: P
         data.load("photos")
 
 
+def test_a_csv_says_where_its_labels_are(tmp_path: Path) -> None:
+    assert data.load(csv(tmp_path)).notes[0] == "labels are in the column label"
+    (tmp_path / "b.csv").write_text("7,1,2,3,4\\n8,5,6,7,8\\n".replace("\\n", chr(10)))
+    made = data.load(str(tmp_path / "b.csv"))
+    assert made.labels is not None
+    assert (made.labels.tolist(), made.notes[0]) == ([7, 8], "labels are in the column 1")
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        ("train/0000.parquet", "test/0000.parquet"),
+        ("a.parquet", "test_0.parquet"),
+        ("a.parquet", "Validation-1.parquet"),
+    ],
+)
+def test_parquet_of_test_images_is_never_trained_on(tmp_path: Path, train: str, test: str) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    for name, count in ((train, 4), (test, 2)):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        images = [png(image) for image in GREY[:count]]
+        labels = ["cat", None, "dog", "cat"][:count] if name == train else ["dog", "dog"]
+        parquet.write_table(pyarrow.table({"image": images, "label": labels}), tmp_path / name)
+    splits = load_splits(f"parquet:{tmp_path}")
+    assert (len(splits.train), len(splits.test)) == (4, 2)
+    assert splits.train.labels is not None
+    assert splits.test.labels is not None
+    assert splits.train.labels.tolist() == [0, -1, 1, 0]
+    assert splits.test.labels.tolist() == [1, 1]  # the number that a dog has in training
+    assert splits.test.class_names == splits.train.class_names == ("cat", "dog")
+
+
+def test_test_labels_of_an_npz_have_the_numbers_of_training(tmp_path: Path) -> None:
+    words = np.array(["cat", "dog", "eel"])
+    np.savez(tmp_path / "a.npz", x_train=GREY, y_train=words[LABELS], x_test=GREY[:2], y_test=words[1:])
+    splits = load_splits(f"npz:{tmp_path}/a.npz")
+    assert splits.test.labels is not None
+    assert (splits.test.labels.tolist(), splits.test.num_classes) == ([1, 2], 3)
+    np.savez(tmp_path / "a.npz", x_train=GREY, y_train=words[LABELS], x_test=GREY[:2], y_test=np.array(["cat", "yak"]))
+    with pytest.raises(FileError, match=r"classes that are not trained on: .'yak'"):
+        load_splits(f"npz:{tmp_path}/a.npz")
+
+
+def test_a_test_split_that_cannot_be_read_is_no_missing_one(tmp_path: Path) -> None:
+    for part, sides in (("train", (4, 4)), ("test", (4, 6))):
+        for number, side in enumerate(sides):
+            (tmp_path / part).mkdir(exist_ok=True)
+            Image.new("L", (side, side)).save(tmp_path / part / f"{number}.png")
+    with pytest.raises(UsageError, match="differ in size"):
+        load_splits(f"folder:{tmp_path}")
+
+
+@pytest.mark.parametrize("damage", ["checksum", "cut", "tar", "gz"])
+def test_a_damaged_archive_is_refused_and_leaves_nothing(tmp_path: Path, damage: str) -> None:
+    if damage in ("checksum", "cut"):
+        content = bytearray(Path(packed(tmp_path)).read_bytes())
+        at = content.index(b"IDAT")
+        content[at + 8] ^= 1
+        place = tmp_path / "b.zip"
+        place.write_bytes(content if damage == "checksum" else content[: len(content) // 2])
+    else:
+        content = bytearray(Path(tarred(tmp_path)).read_bytes())
+        content = bytearray(gzip.decompress(content)) if damage == "tar" else content
+        place = tmp_path / ("b.tar" if damage == "tar" else "b.tar.gz")
+        place.write_bytes(content[: 5 * 1024 + 600 if damage == "tar" else len(content) // 2])  # within an image
+    with pytest.raises(FileError, match=r"cannot be read|is not recognised"):
+        data.load(str(place))
+    archives = cache_folder("archives")
+    assert not archives.exists() or not [path for path in archives.iterdir() if path.is_dir()]
+
+
+def test_classes_that_are_the_same_number_have_one_order() -> None:
+    assert sort_names({"1", "01", "001", "2"}) == ["001", "01", "1", "2"]
+
+
 def test_objects_are_never_unpickled(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.array([{}, []], object), allow_pickle=True)
     with pytest.raises(FileError, match="never unpickled"):
@@ -357,6 +439,17 @@ def test_objects_that_hold_images_are_converted(given: Any, names: tuple[str, ..
     assert (made.labels.tolist(), made.class_names) == (LABELS.tolist(), names)
 
 
+def test_items_without_a_label_and_classes_in_their_own_order() -> None:
+    made = data.from_object([*PAIRS[:-1], (PICTURES[-1], None)])
+    assert made.labels is not None
+    assert made.labels.tolist() == [*LABELS[:-1].tolist(), -1]
+    named = data.from_object(
+        Items([(picture, ["dog", "cat"][n % 2]) for n, picture in enumerate(PICTURES)], classes=["dog", "cat"])
+    )
+    assert named.labels is not None
+    assert (named.labels.tolist(), named.class_names) == ([0, 1] * 6, ("dog", "cat"))
+
+
 def test_pictures_of_a_list_are_treated_as_files_are() -> None:
     made = data.from_object([Image.new("RGBA", (4, 4)), Image.new("L", (8, 4))], image_size=4)
     assert made.image_shape == (3, 4, 4)
@@ -369,6 +462,8 @@ def test_pictures_of_a_list_are_treated_as_files_are() -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
+        ({"images": GREY, "labels": LABELS}, "images are a dictionary with images, labels: give one of these"),
+        (Items([(picture, torch.zeros(3)) for picture in PICTURES]), r"label of item 0 has the shape \[3\]"),
         (5, "images are of type int: expected an array, a pair"),
         ([], "of no items"),
         ([PICTURES[0], "text"], "item 1 is of type str, and no image is found in it"),

@@ -14,7 +14,7 @@ from PIL import Image
 from ganzoo import data
 from ganzoo.data.mapped import cache_folder
 from ganzoo.data.summary import summarise
-from ganzoo.errors import FileError, UsageError
+from ganzoo.errors import FileError, NoSplitError, UsageError
 
 GREY = np.random.default_rng(0).integers(0, 256, (6, 8, 8), dtype=np.uint8)
 
@@ -114,7 +114,9 @@ def test_test_images_have_the_labels_of_training_and_no_other_classes(tmp_path: 
     assert made.labels is not None
     assert (made.labels.tolist(), made.num_classes) == ([2], 3)
     split(tmp_path, "test", classes=("strange",))
-    with pytest.raises(FileError, match=r"test has the classes strange, .* to train on have a, b, c"):
+    with pytest.raises(
+        FileError, match=r"test has the classes strange, .* to train on have a, b, c: expected the same"
+    ):
         load(tmp_path, split="test")
 
 
@@ -168,9 +170,9 @@ def test_sizes_and_channels_are_reported(tmp_path: Path) -> None:
     save(tmp_path / "b.png", GREY[1][:4])
     save(tmp_path / "c.png", np.stack([GREY[2][:4, :4]] * 3, -1))
     assert set(load(tmp_path, image_size=4, channels=1).notes) == {
-        "reduced to 4 x 4 (1 image)", "cropped to the middle (1 image)", "colours weighed to grey (1 image)",
+        "resized to 4 x 4 (1 image)", "cropped to the middle (1 image)", "colours weighed to grey (1 image)",
     }  # fmt: skip
-    assert "enlarged to 16 x 16 (all images)" in load(tmp_path, image_size=16).notes
+    assert "resized to 16 x 16 (all images)" in load(tmp_path, image_size=16).notes
     assert "grey repeated to RGB (2 images)" in load(tmp_path, image_size=4).notes
     arrays = data.fit(data.from_arrays(GREY[:, :4]), 2, 3)
     assert arrays.notes == ("cropped to the middle", "resized from 4 x 4 to 2 x 2", "grey repeated to RGB")
@@ -265,6 +267,31 @@ def test_deep_grey_has_as_many_bits_as_its_values_need(
     assert (f"as {bits}-bit values" in note) == (asked is not None or bits < 16)
 
 
+def test_both_splits_are_read_alike(tmp_path: Path) -> None:
+    for part, greatest in (("train", 4095), ("test", 2000)):
+        save(tmp_path / part / "a.png", np.linspace(0, greatest, 64).round().astype(np.uint16).reshape(8, 8))
+    made = [load(tmp_path, split=part).images.max().item() for part in ("train", "test")]
+    assert made == [255, round(2000 * 255 / 4095)]
+    save(tmp_path / "test" / "b.png", np.zeros((8, 8, 3), np.uint8))
+    assert [load(tmp_path, split=part).image_shape[0] for part in ("train", "test")] == [3, 3]
+    np.savez(tmp_path / "a.npz", x_train=np.array([[[0, 4095]]]), x_test=np.array([[[0, 2000]]]))
+    assert data.load(f"npz:{tmp_path}/a.npz", split="test").images.max() == round(2000 * 255 / 4095)
+
+
+def test_more_bits_than_are_asked_for_are_refused_and_not_cut_off(tmp_path: Path) -> None:
+    save(tmp_path / "a.png", np.full((4, 4), 4095, np.uint16))
+    with pytest.raises(UsageError, match=r"data\.bits is 8, and the greatest value is 4,095: expected 12 or more"):
+        load(tmp_path, bits=8)
+
+
+def test_test_images_in_no_folders_of_classes_are_no_test_split(tmp_path: Path) -> None:
+    split(tmp_path, "train")
+    save(tmp_path / "test" / "0.png", GREY[0])
+    with pytest.raises(NoSplitError, match="in no folders for classes"):
+        load(tmp_path, split="test")
+    assert load(tmp_path).class_names == ("a", "b")
+
+
 def test_notes_are_kept_with_decoded_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     for index in range(2):
@@ -278,6 +305,17 @@ def test_notes_are_kept_with_decoded_images(tmp_path: Path, monkeypatch: pytest.
     kept.write_text('{"notes": 1}')
     with pytest.warns(UserWarning, match="decoded once"):  # what was done to them is not known any more
         assert load(tmp_path / "in", memory=1).notes == first.notes
+
+
+def test_what_is_done_to_arrays_that_stay_on_disk_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    np.savez(tmp_path / "a.npz", images=np.random.default_rng(0).integers(0, 256, (2000, 40, 32), dtype=np.uint8))
+    with pytest.warns(UserWarning, match="decoded once"):
+        made = data.load(f"npz:{tmp_path}/a.npz", memory=1, image_size=30)
+    assert made.mapped is not None
+    expected = ("cropped to the middle", "resized from 32 x 32 to 30 x 30")
+    assert made.notes == expected == data.load(f"npz:{tmp_path}/a.npz", image_size=30).notes
+    assert data.load(f"npz:{tmp_path}/a.npz", memory=1, image_size=30).notes == expected
 
 
 # The summary

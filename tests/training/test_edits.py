@@ -99,6 +99,19 @@ def test_what_a_run_keeps_is_refused_by_name_and_the_file_left(
     assert run.latest_checkpoint().step == 3
 
 
+def test_a_batch_size_is_refused_while_the_budget_is_in_epochs(tmp_path: Path, tiny_images: Any) -> None:
+    run = train_tiny("gan", tiny_images, tmp_path / "other", epochs=1.0)
+    change(run, "batch_size = 8", "batch_size = 4")
+    with pytest.raises(UsageError, match=r"changes data\.batch_size: 8 -> 4.*unless the budget is in epochs"):
+        resume(run, dataset=tiny_images, epochs=2)
+
+
+def test_a_schedule_without_a_horizon_is_refused(run: Run, tiny_images: Any) -> None:
+    change(run, "lr = 0.001", "lr = { from = 0.001, to = 0.0001 }")
+    with pytest.raises(UsageError, match=r"the schedule of generator_optimizer\.lr has no horizon: give over = STEPS"):
+        resume(run, dataset=tiny_images, steps=5)
+
+
 def test_records_are_not_taken_from_the_file(run: Run, tiny_images: Any, capsys: pytest.CaptureFixture[str]) -> None:
     change(run, "images = ", "images = 1")
     resume(run, dataset=tiny_images, steps=4)
