@@ -423,7 +423,8 @@ def describe(
             "source": public.data.source,
             "sha256": public.facts.sha256,
             "images": public.facts.images,
-            **public.data.model_dump(include={*READING} - {"image_size", "channels"}),
+            "folders": public.data.folders,  # which former versions did not record, as they read all in one way
+            **public.data.model_dump(include={*READING} - {"image_size", "channels"}, exclude_defaults=True),
         },
         "versions": {"ganzoo": version("torch-ganzoo"), "torch": torch.__version__, "onnx": onnx.__version__},
         "evaluation": _evaluation(run, step, weights),

@@ -205,7 +205,8 @@ def test_the_metadata_tells_of_the_run(case: Outcome) -> None:
         "class_names": None,
         **({"code": codes[0].name, "uniform_codes": case.config.variant.uniform_codes} if codes else {}),
     }
-    assert document["data"] == {"source": "array", "sha256": facts.sha256, "images": COUNT}
+    about = {"source": "array", "sha256": facts.sha256, "images": COUNT, "folders": "auto"}
+    assert document["data"] == about
     assert (document["parity"]["batches"], document["parity"]["latents"]) == (list(BATCHES), 1000)
     assert document["parity"]["difference"] == case.exported.difference
     assert document["parity"]["grey_levels"] == case.exported.grey_levels <= 1
