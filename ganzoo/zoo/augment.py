@@ -156,7 +156,7 @@ class Adaptive(Augmentation, nn.Module):
         colour: bool = True,
     ) -> None:
         super().__init__()
-        self.target, self.images, self.most = target, images, most
+        self.start, self.target, self.images, self.most = start, target, images, most
         self.flips, self.colour = flips, colour
         self.register_buffer("strength", torch.tensor(float(start)))
         self.register_buffer("change", torch.zeros(()))
@@ -197,7 +197,7 @@ class Adaptive(Augmentation, nn.Module):
 
     @torch.no_grad()
     def after_step(self, player: PlayerName, networks: Mapping[str, nn.Module]) -> None:
-        self.strength.add_(self.change).clamp_(0, self.most)
+        self.strength.add_(self.change).clamp_(min=0).clamp_(max=self.most)  # a schedule makes a tensor of it
 
 
 def resample(images: Tensor, placement: Tensor) -> Tensor:

@@ -201,3 +201,12 @@ def test_as_many_images_are_changed_as_the_strength_says() -> None:
     noise = {"chosen": torch.rand(3000, 9), "amount": torch.randn(3000, 9)}
     same = (made(x, noise) - x).abs().amax((1, 2, 3)) < 1e-4
     assert same.double().mean().item() == pytest.approx(0.7**5, abs=0.03)  # five changes of place
+
+
+def test_numbers_of_the_adaptive_one_may_follow_schedules() -> None:
+    made: Any = augmentation(
+        "adaptive", start=torch.tensor(0.2), target=torch.tensor(0.6), images=10, most=torch.tensor(0.5)
+    )
+    made.observe(SimpleNamespace(real_output=Output(logits=torch.ones(4))))
+    made.after_step("discriminator", {})
+    assert made.strength.item() == pytest.approx(0.5)
