@@ -188,7 +188,7 @@ def _share(count: int, of: int) -> str:
 
 
 def _room_for(shape: Shape) -> NDArray[np.uint8]:
-    """Return an empty array. Raises MachineError if there is no memory for it."""
+    """Return an empty array. Raises MachineError if memory does not suffice."""
     try:
         return np.empty(shape, np.uint8)
     except MemoryError as error:

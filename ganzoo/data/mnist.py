@@ -117,7 +117,7 @@ def load_family(family: Family, request: Request) -> Dataset:
         _fetch(family, family.places(request.data_dir), faults, request.download)
         found, faults = _find(family, family.places(request.data_dir))
         if faults:
-            raise MachineError(_advice(family, raw, faults, "what was fetched is no longer there"))
+            raise MachineError(_advice(family, raw, faults, "what was fetched has gone again"))
     part = "train" if request.split == "train" else "t10k"
     images, labels = (read_idx(found[f"{part}-{kind}-ubyte"]) for kind in ("images-idx3", "labels-idx1"))
     return Dataset(

@@ -60,7 +60,7 @@ def scan(root: Path, part: str, *, split: bool) -> Scan:
         split: whether folders named train, test, val and the like are splits, and classes with numbers for names are
             ordered as numbers. Otherwise each folder is a class, in the order of the sorted names.
 
-    Raises: UsageError if there is no such split; FileError for a folder of another form; MachineError for one that may
+    Raises: NoSplitError; FileError for a folder of another form; MachineError for one that may
     not be read.
     """
     if not root.is_dir():

@@ -150,7 +150,7 @@ def _decoded(
 
 
 def _choose_files(path: Path, split: str) -> list[Path]:
-    """Return the files of a split. Raises UsageError if there is no such split, FileError if there are no files."""
+    """Return the files of a split. Raises NoSplitError, or FileError without any files."""
     if path.is_file():
         if split != "train":
             raise NoSplitError(f"{path} has no split '{split}': all its images are 'train'")

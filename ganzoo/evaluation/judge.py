@@ -175,13 +175,8 @@ def fit_judge(
             on_epoch=on_epoch,
         )
     _, accuracy = evaluate_classifier(network, tested.images, tested.labels)
-    chance = max(tested.class_counts or (0,)) / len(tested)  # of naming the most frequent class
-    expected = 0.0 if margin is None else chance + margin * (1 - chance)
-    if accuracy < expected:
-        raise UsageError(
-            f"the judge of {train.source} is too weak: it has {accuracy:.1%} of the test images right, where guessing "
-            f"has {chance:.1%}; expected at least {expected:.1%}: it takes more images, or labels that show in them"
-        )
+    if margin is not None:
+        _check_accuracy(accuracy, tested, margin)
     record = {
         "schema": SCHEMA,
         "classifier": "cnn",
@@ -199,6 +194,17 @@ def fit_judge(
     tensors = {key: value.contiguous() for key, value in network.state_dict().items()}
     atomic_write(path, seal(safetensors.torch.save(tensors, {"judge": json.dumps(record), "sha256": BLANK})))
     return read_judge(Path(path))
+
+
+def _check_accuracy(accuracy: float, tested: Dataset, margin: float) -> None:
+    """Raise UsageError for an accuracy that is hardly better than naming the most frequent class."""
+    chance = max(tested.class_counts or (0,)) / len(tested)
+    expected = chance + margin * (1 - chance)
+    if accuracy < expected:
+        raise UsageError(
+            f"the judge of {tested.source} is too weak: it has {accuracy:.1%} of the test images right, where guessing "
+            f"has {chance:.1%}; expected at least {expected:.1%}: it takes more images, or labels that show in them"
+        )
 
 
 def turn(dataset: Dataset) -> Dataset:
