@@ -127,6 +127,8 @@ def search_all(record: Record, search: Search, place: Path, jobs: int) -> None:
             for row in pool.map(partial(measure, search, minutes, place), due):
                 results.add(row)
                 print(f"  {row.get('fid', math.nan):8.2f}  {row['idea']}  {row.get('error', '')}", flush=True)
+        if all("fid" not in results.rows[idea, minutes] for idea in ideas):
+            raise UsageError("no idea could be measured: see the errors above")
         ideas = results.best(ideas, minutes)
     print(f"best: {ideas[0]}")
 

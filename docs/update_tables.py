@@ -256,6 +256,36 @@ def speedrun_table() -> str:
     return "\n".join(lines)
 
 
+def searches_table() -> str:
+    """Return what benchmarks/search.py found of each idea: its distance after each rung that it reached."""
+    files = sorted((ROOT / "benchmarks" / "results").glob("search-*.json"))
+    if not files:
+        raise FileNotFoundError(2, "no search is recorded", "search")
+    return "\n\n".join(_search(json.loads(file.read_text(encoding="utf-8"))) for file in files)
+
+
+def _search(found: dict[str, Any]) -> str:
+    rungs = sorted({row["minutes"] for row in found["rows"]})
+    ideas: dict[str, dict[float, dict[str, Any]]] = {}
+    for row in found["rows"]:
+        ideas.setdefault(row["idea"], {})[row["minutes"]] = row
+    lines = [
+        _cells([f"`{found['variant']}`, FID-MNIST", *(f"{minutes:g} min" for minutes in rungs), "settings"]),
+        f"|{'---|' * (len(rungs) + 2)}",
+    ]
+
+    def rank(idea: str) -> list[tuple[bool, float]]:  # the furthest first, and the best of those
+        rows = [ideas[idea].get(minutes, {}).get("fid") for minutes in reversed(rungs)]
+        return [(fid is None, fid or 0.0) for fid in rows]
+
+    for idea in sorted(ideas, key=rank):
+        rows = [ideas[idea].get(minutes) for minutes in rungs]
+        cells = ["" if row is None else f"{row['fid']:.1f}" if "fid" in row else "failed" for row in rows]
+        settings = next(iter(ideas[idea].values()))["settings"]
+        lines.append(_cells([idea, *cells, ", ".join(f"`{setting}`" for setting in settings)]))
+    return _with_source(lines, found)
+
+
 def speed_table() -> str:
     """What benchmarks/training_speed.py measured: ours beside PyTorch-GAN at the same work, and the defaults."""
     found = _results("training_speed")
@@ -657,6 +687,7 @@ TABLES = {
     "augmentation": augmentation_table,
     "speed": speed_table,
     "speedrun_records": speedrun_table,
+    "searches": searches_table,
     "limits": limits_table,
     "anatomy": anatomy_table,
     "ways": ways_table,
