@@ -7,8 +7,9 @@ after each of which a share of the ideas goes on. Two train at once, each on one
 about eight on one. Each idea is judged by 10,000 images after each rung, and trained on from there. Needs MNIST
 (GANZOO_DATA_DIR) and a machine with nothing else to do.
 
-It may be stopped and started again: what is recorded is not measured again at the same commit. The result is
-benchmarks/results/search-NAME.json, a row for each idea and rung. One seed screens; `benchmarks/variants.py` confirms.
+It may be stopped and started again, and ideas may be added: what is recorded with the same settings is not measured
+again. The result is benchmarks/results/search-NAME.json, a row for each idea and rung, with the commit that it was
+measured at. One seed screens; `benchmarks/variants.py` confirms.
 """
 
 import argparse
@@ -67,13 +68,18 @@ class Results:
     def __init__(self, record: Record, search: Search) -> None:
         self.record, self.search = record, search
         former = (read_json(record.path) if record.path.is_file() else None) or {}
-        same = former.get("commit") == record.facts["commit"]
-        rows = [row for row in former.get("rows", ()) if same and "error" not in row]
-        self.rows = {(row["idea"], row["minutes"]): row for row in rows}
+        known = {"commit": former.get("commit")}
+        rows = [{**known, **row} for row in former.get("rows", ()) if "error" not in row]
+        asked = {idea: list(settings) for idea, settings in search.ideas.items()}
+        self.rows = {
+            (row["idea"], row["minutes"]): row
+            for row in rows
+            if asked.get(row["idea"], row["settings"]) == row["settings"]
+        }
 
     def add(self, row: Json) -> None:
         """Keep a row, and write all of them."""
-        self.rows[row["idea"], row["minutes"]] = row
+        self.rows[row["idea"], row["minutes"]] = {**row, "commit": self.record.facts["commit"]}
         rows = sorted(self.rows.values(), key=lambda row: (row["minutes"], row.get("fid") or math.inf))
         about = {"variant": self.search.variant, "dataset": self.search.dataset, "seed": self.search.seed}
         self.record.write({**about, "threads": 1, "images": IMAGES, "rows": rows})
