@@ -270,7 +270,7 @@ class DataConfig(_Value):
     fit: Literal["crop", "pad", "stretch"] = "crop"  # how images of another shape get that size
     background: str = "white"  # what transparent pixels are laid on, and what `pad` fills with
     skip_broken: bool = False  # leave image files that cannot be read aside
-    channels: Literal[1, 3] | None = None
+    channels: Literal[1, 3, 4] | None = None
     bits: Annotated[int, Field(ge=1, le=16)] | None = None  # of 16-bit grey values; None: as many as they need
     value_range: Literal["0..1", "-1..1", "0..255"] | None = None  # of arrays of floats
     channels_first: bool = False  # arrays in files are [N, C, H, W]

@@ -5,6 +5,7 @@ What the operating system refuses becomes a `MachineError` of one line that name
 
 import contextlib
 import errno
+import importlib.util
 import json
 import os
 import secrets
@@ -21,6 +22,7 @@ StrPath: TypeAlias = str | os.PathLike[str]
 IMAGE_SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm",
 )  # fmt: skip
+HEIC_SUFFIXES = (".heic", ".heif")  # as cameras of phones write; Pillow reads them by a package of its own
 TEMPORARY_PATTERN = ".ganzoo-*.tmp"  # what is being written, beside what it will be
 ADVICE = "move it away to go on without it, or write it again"  # on a damaged file
 
@@ -38,6 +40,11 @@ _ADVICE = {
     errno.EMFILE: "too many files are open; raise the limit (ulimit -n)",
     errno.EBUSY: "it is in use; choose another place",
 }
+
+
+def image_suffixes() -> tuple[str, ...]:
+    """Return the suffixes of the images that are read here: HEIC if the extra `heic` is installed."""
+    return IMAGE_SUFFIXES + (HEIC_SUFFIXES if importlib.util.find_spec("pillow_heif") else ())
 
 
 @contextlib.contextmanager

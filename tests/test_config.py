@@ -381,7 +381,7 @@ def test_assembling_leaves_what_it_was_given_alone() -> None:
         ("train.epochs=0", "train.epochs = 0: must be greater than 0"),
         ("train.ema=1", "train.ema = 1: must be less than 1"),
         ("train.device=gpu", "train.device = \"gpu\": must be 'auto', 'cpu', 'cuda' or 'mps'"),
-        ("data.channels=2", "data.channels = 2: must be 1 or 3"),
+        ("data.channels=2", "data.channels = 2: must be 1, 3 or 4"),
         ("train=3", "train = 3: must be an object"),
         ("data=3", "data = 3: must be an object"),
     ],

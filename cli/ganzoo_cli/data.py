@@ -18,7 +18,7 @@ def data(
     ],
     out: Annotated[str | None, typer.Option(metavar="FILE.png", help="Write a contact sheet.")] = None,
     image_size: Annotated[str | None, typer.Option(metavar="N|WxH", help="As for ganzoo train.")] = None,
-    channels: Annotated[int | None, typer.Option(metavar="1|3", help="As for ganzoo train.")] = None,
+    channels: Annotated[int | None, typer.Option(metavar="1|3|4", help="As for ganzoo train.")] = None,
     fit: Annotated[str | None, typer.Option(metavar="NAME", help="As for ganzoo train.")] = None,
     background: Annotated[str | None, typer.Option(metavar="COLOUR", help="As for ganzoo train.")] = None,
     skip_broken: Annotated[bool, typer.Option("--skip-broken", help="As for ganzoo train.")] = False,

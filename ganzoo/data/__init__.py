@@ -11,7 +11,15 @@ from typing import TypedDict, Unpack
 
 import platformdirs
 
-from ganzoo.data import archives, folder, idx, mnist, npz, tables  # noqa: F401 - importing them registers their sources
+from ganzoo.data import (  # noqa: F401 - importing them registers their sources
+    archives,
+    faces,
+    folder,
+    idx,
+    mnist,
+    npz,
+    tables,
+)
 from ganzoo.data.arrays import from_arrays
 from ganzoo.data.dataset import Dataset, Request, check_size, fit
 from ganzoo.data.guessing import name_source
@@ -40,7 +48,7 @@ class ReadOptions(TypedDict, total=False):
     """How images are read: the settings of the same names in [data]. What is left out, or None, changes nothing."""
 
     image_size: int | str | None  # squares of so many pixels, or "80x60": see `fit`
-    channels: int | None  # 1 for grey, 3 for RGB: see `fit`
+    channels: int | None  # 1 for grey, 3 for RGB, 4 for RGBA: see `fit`
     fit: str  # "crop", "pad" or "stretch", the `mode` of `fit`
     background: str  # a colour: see `fit`
     skip_broken: bool  # whether image files that cannot be read are left aside

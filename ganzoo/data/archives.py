@@ -27,7 +27,7 @@ from ganzoo.data.mapped import cache_folder, stamp_of
 from ganzoo.data.memory import MB
 from ganzoo.data.scanning import MAX_FILES
 from ganzoo.errors import FileError, MachineError
-from ganzoo.files import IMAGE_SUFFIXES, atomic_directory, read_json, write_json, writing
+from ganzoo.files import HEIC_SUFFIXES, IMAGE_SUFFIXES, atomic_directory, read_json, write_json, writing
 from ganzoo.registry import datasets
 
 MAX_BYTES = 1_000_000_000  # of one image file, unpacked
@@ -106,7 +106,8 @@ def _kind_aside(name: PurePosixPath, regular: bool) -> str | None:
         return "names that lead out of the archive"
     if any(part.startswith((".", "__MACOSX")) for part in name.parts):
         return "hidden files"
-    return None if name.suffix.lower() in IMAGE_SUFFIXES else name.suffix.lower() or "files without a suffix"
+    suffix = name.suffix.lower()
+    return None if suffix in IMAGE_SUFFIXES + HEIC_SUFFIXES else suffix or "files without a suffix"
 
 
 def _zip_members(path: Path) -> Iterator[tuple[str, int, bool, IO[bytes]]]:

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ganzoo.data.dataset import MAX_CLASSES, UNLABELLED, Dataset, describe
+from ganzoo.data.dataset import CHANNELS, MAX_CLASSES, UNLABELLED, Dataset, describe
 from ganzoo.errors import UsageError
 
 RANGES = {"0..1": (0.0, 1.0), "-1..1": (-1.0, 1.0), "0..255": (0.0, 255.0)}
@@ -42,8 +42,8 @@ def from_arrays(
     """Return a data set of arrays.
 
     Args:
-        images: numpy [N, H, W] or [N, H, W, C], torch [N, H, W] or [N, C, H, W], C 1 or 3: uint8, or what the module's
-            page says.
+        images: numpy [N, H, W] or [N, H, W, C], torch [N, H, W] or [N, C, H, W], with C 1, 3 or 4 (RGBA): uint8, or
+            what the module's page says.
         labels: numbers [N] from 0 up, -1 for an image without one, or names of classes.
         source: what the data set is called.
         copy: whether images that are uint8 already are copied; False for an array that nothing else changes.
@@ -97,13 +97,13 @@ def check_shape(images: Any, channels_first: bool | None = None) -> None:
     tensor = isinstance(images, Tensor)
     first = tensor if channels_first is None else channels_first
     layout = "[N, H, W] or [N, C, H, W]" if first else "[N, H, W] or [N, H, W, C]"
-    problem = f"images are {describe(images)}: expected {layout}, C 1 or 3"
+    problem = f"images are {describe(images)}: expected {layout}, C 1, 3 or 4"
     if images.ndim not in (3, 4):
         raise UsageError(f"{problem}; of a single image, images[None] makes such an array")
     axis = 1 if first else 3
-    if images.ndim == 4 and images.shape[axis] not in (1, 3):
+    if images.ndim == 4 and images.shape[axis] not in CHANNELS:
         swap = f"{'permute' if tensor else 'transpose'}({'0, 3, 1, 2' if first else '0, 2, 3, 1'})"
-        swapped = images.shape[4 - axis] in (1, 3)
+        swapped = images.shape[4 - axis] in CHANNELS
         remedy = "" if first else " (or --channels-first)"
         raise UsageError(f"{problem}; images.{swap} moves the channels there{remedy}" if swapped else problem)
 

@@ -18,13 +18,15 @@ MAX_CLASSES = 1_000_000  # a label beyond it is a mistake, and would cost a netw
 UNLABELLED = -1  # the label of an image without one, or whose label is hidden
 _CHUNK_PIXELS = 16_000_000  # what is resized at once: float copies of a whole set would take several times its memory
 CROPPED, PADDED, STRETCHED = "cropped to the middle", "padded with the background", "stretched"
-TO_GREY, TO_RGB = "colours weighed to grey", "grey repeated to RGB"
+TO_GREY, TO_RGB, TO_RGBA = "colours weighed to grey", "grey repeated to RGB", "opaque images given an alpha channel"
+LAID = "transparency laid on the background"
+CHANNELS = (1, 3, 4)  # grey, RGB, and RGB with alpha, which is not premultiplied
 _LUMA = (19595, 38470, 7471)  # ITU-R 601: 0.299 R + 0.587 G + 0.114 B, in 1/65536
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Dataset:
-    """Images uint8 [N, C, H, W] with C 1 or 3, and labels int64 [N] in [0, num_classes), or None for both.
+    """Images uint8 [N, C, H, W] with C 1, 3 or 4 (RGBA), and labels int64 [N] in [0, num_classes), or None for both.
 
     The label -1 is that of an image without one.
 
@@ -180,7 +182,8 @@ def fit(
         dataset: the images; the same object is returned if nothing changes, else the result is in memory.
         image_size: of squares, in pixels, or width and height such as "80x60"; None leaves it as it is. Resizing is
             bicubic, with antialiasing.
-        channels: 1 weighs RGB to grey (ITU-R 601), 3 repeats grey; None leaves them as they are.
+        channels: 1 weighs RGB to grey (ITU-R 601), 3 repeats grey, and both lay transparent pixels on the background; 4
+            adds an alpha channel that is opaque. None leaves them as they are.
         mode: how images of another shape get the size: "crop" to the middle, "pad" with the background, or "stretch".
         background: a colour by its name or as #rrggbb.
 
@@ -188,6 +191,10 @@ def fit(
     """
     check_size(image_size, channels)
     images, notes = dataset.images, list(dataset.notes)
+    if channels in (1, 3) and images.shape[1] == 4:
+        colour = torch.tensor(read_colour(background)).view(1, 3, 1, 1)
+        images = _in_chunks(images, lambda chunk: _laid_on(chunk, colour), (3, *images.shape[2:]))
+        notes.append(LAID)
     if channels == 1 and images.shape[1] == 3:
         images = _in_chunks(images, _grey, (1, *images.shape[2:]))
         notes.append(TO_GREY)
@@ -195,9 +202,12 @@ def fit(
     if size is not None and tuple(images.shape[2:]) != size:
         images, done = _brought_to(images, size, mode, background)
         notes += done
-    if channels == 3 and images.shape[1] == 1:
+    if channels in (3, 4) and images.shape[1] == 1:
         images = images.repeat(1, 3, 1, 1)
         notes.append(TO_RGB)
+    if channels == 4 and images.shape[1] == 3:
+        images = torch.cat([images, torch.full_like(images[:, :1], 255)], 1)
+        notes.append(TO_RGBA)
     return dataset if images is dataset.images else replace(dataset, images=images, mapped=None, notes=tuple(notes))
 
 
@@ -216,7 +226,7 @@ def _brought_to(images: Tensor, size: tuple[int, int], mode: str, background: st
     if inner == size:
         return images, notes
     colour = read_colour(background)
-    values = [colour_to_grey(colour)] if images.shape[1] == 1 else list(colour)
+    values = {1: [colour_to_grey(colour)], 3: list(colour), 4: [*colour, 0]}[images.shape[1]]
     padded = torch.tensor(values, dtype=torch.uint8).view(1, -1, 1, 1).repeat(len(images), 1, *size)
     top, left = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
     padded[:, :, top : top + inner[0], left : left + inner[1]] = images
@@ -270,17 +280,17 @@ def colour_to_grey(colour: tuple[int, int, int]) -> int:
 
 
 def check_size(image_size: int | str | None, channels: int | None) -> None:
-    """Raise UsageError unless `image_size` is a size and `channels` 1 or 3, if they are given."""
+    """Raise UsageError unless `image_size` is a size and `channels` 1, 3 or 4, if they are given."""
     read_size(image_size)
-    if channels not in (None, 1, 3):
-        raise UsageError(f"data.channels is {channels}: expected 1 (grey) or 3 (RGB)")
+    if channels not in (None, *CHANNELS):
+        raise UsageError(f"data.channels is {channels}: expected 1 (grey), 3 (RGB) or 4 (RGBA)")
 
 
 def _check_images(images: Tensor) -> None:
     if images.dtype != torch.uint8 or images.ndim != 4:
         raise UsageError(f"images are {describe(images)}: expected uint8 [N, C, H, W]")
-    if images.shape[1] not in (1, 3):
-        raise UsageError(f"images are {describe(images)}: expected 1 or 3 channels in [N, C, H, W]")
+    if images.shape[1] not in CHANNELS:
+        raise UsageError(f"images are {describe(images)}: expected 1, 3 or 4 channels in [N, C, H, W]")
     if 0 in images.shape:
         raise UsageError(f"images are {describe(images)}: expected at least one image of at least one pixel")
 
@@ -312,10 +322,21 @@ def _resize(images: Tensor, size: tuple[int, int]) -> Tensor:
         return images.contiguous()
 
     def resized(chunk: Tensor) -> Tensor:
-        floats = torch.nn.functional.interpolate(chunk.float(), size, mode="bicubic", antialias=True)
+        floats = chunk.float()
+        if chunk.shape[1] == 4:  # the colour of what cannot be seen must not bleed into what can
+            floats[:, :3] *= floats[:, 3:] / 255
+        floats = torch.nn.functional.interpolate(floats, size, mode="bicubic", antialias=True)
+        if chunk.shape[1] == 4:
+            floats[:, :3] *= 255 / floats[:, 3:].clamp(min=1)
         return floats.round_().clamp_(0, 255)  # bicubic overshoots at edges
 
     return _in_chunks(images, resized, (images.shape[1], *size))
+
+
+def _laid_on(images: Tensor, colour: Tensor) -> Tensor:
+    """[n, 4, H, W] -> [n, 3, H, W], transparent pixels laid on a colour [1, 3, 1, 1], rounded."""
+    alpha = images[:, 3:].int()
+    return (images[:, :3].int() * alpha + colour * (255 - alpha) + 127) // 255
 
 
 def _grey(images: Tensor) -> Tensor:

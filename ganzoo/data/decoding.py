@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, TypeVar, Union
@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 
 from ganzoo.data.arrays import check_bits
 from ganzoo.data.dataset import (
+    LAID,
     TO_GREY,
     TO_RGB,
+    TO_RGBA,
     Request,
     colour_to_grey,
     crop_of,
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # Pillow's names for them
+HEIC = "HEIF"  # likewise, with the extra `heic`
 MAX_PIXELS = 64_000_000  # of one image, checked before it is decoded
 
 _GREY_16 = ("I;16", "I;16L", "I;16B", "I;16N", "I")  # "I" is what Pillow makes of 16-bit PGM, and once of PNG
@@ -114,7 +117,7 @@ class Decoding:
     """The decoding of pictures to one shape, one after the other, and what was done to them.
 
     Attributes:
-        channels: 1 if every picture is grey, else 3, or what was asked for.
+        channels: 1 if every picture is grey, else 3, or what was asked for (4 keeps transparency).
         images: yields uint8 [C, H, W] each; raises UsageError if they differ in size, FileError for broken ones.
     """
 
@@ -198,6 +201,17 @@ def _room_for(shape: Shape) -> NDArray[np.uint8]:
         ) from error
 
 
+@cache
+def read_formats() -> tuple[str, ...]:
+    """Return Pillow's names of the formats that are decoded here."""
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        return FORMATS
+    register_heif_opener(thumbnails=False)
+    return (*FORMATS, HEIC)
+
+
 @contextmanager
 def _open(item: Item) -> "Iterator[Image]":
     """The picture, of which only the header is read so far."""
@@ -206,10 +220,11 @@ def _open(item: Item) -> "Iterator[Image]":
     if isinstance(item, Image.Image):
         yield item  # is the caller's, and stays open
         return
+    formats = read_formats()
     try:
-        image = Image.open(item if isinstance(item, Path) else io.BytesIO(item), formats=FORMATS)
+        image = Image.open(item if isinstance(item, Path) else io.BytesIO(item), formats=formats)
     except UnidentifiedImageError:
-        raise ValueError(f"none of {', '.join(FORMATS)}") from None
+        raise ValueError(f"none of {', '.join(formats)}") from None
     with image:
         if image.width * image.height > MAX_PIXELS:
             raise ValueError(f"{image.width} x {image.height}: more than {MAX_PIXELS:,} pixels")
@@ -248,7 +263,7 @@ class Decoded:
 class Target:
     """What every picture is made to be."""
 
-    channels: int  # 1 or 3
+    channels: int  # 1, 3, or 4 to keep transparency
     size: tuple[int, int] | None  # (H, W)
     mode: str  # "crop", "pad" or "stretch"
     background: tuple[int, int, int]
@@ -264,7 +279,9 @@ def decode(target: Target, item: Item) -> Decoded:
         plain = _plain(ImageOps.exif_transpose(image), target, done)
     if grey != (target.channels == 1):
         done.append(TO_RGB if grey else TO_GREY)
-    plain = plain.convert("L" if target.channels == 1 else "RGB")
+    if target.channels == 4 and plain.mode != "RGBA":
+        done.append(TO_RGBA)
+    plain = plain.convert({1: "L", 3: "RGB", 4: "RGBA"}[target.channels])
     if target.size is not None and plain.size != target.size[::-1]:
         plain = _brought_to(plain, target.size, target, done)
     pixels = np.asarray(plain)
@@ -286,8 +303,8 @@ def _brought_to(image: "Image", size: tuple[int, int], target: Target, done: lis
     resized = image.resize(inner[::-1], Image.Resampling.BICUBIC)
     if inner == size:
         return resized
-    colour = colour_to_grey(target.background) if target.channels == 1 else target.background
-    padded = Image.new(image.mode, size[::-1], colour)
+    colour = (*target.background, 0)[: target.channels]  # padding is transparent
+    padded = Image.new(image.mode, size[::-1], colour_to_grey(target.background) if target.channels == 1 else colour)
     padded.paste(resized, ((size[1] - inner[1]) // 2, (size[0] - inner[0]) // 2))
     return padded
 
@@ -309,7 +326,7 @@ def _describe(image: "Image") -> Iterator[str]:
 
 
 def _plain(image: "Image", target: Target, done: list[str]) -> "Image":
-    """Return the image with 8 bits a channel and without transparency, and add what was done to `done`."""
+    """Return the image with 8 bits for each channel, transparent only if that is kept; add to `done` what was done."""
     from PIL import Image
 
     if image.mode == "F":
@@ -321,9 +338,11 @@ def _plain(image: "Image", target: Target, done: list[str]) -> "Image":
         return Image.fromarray(((values * 255 + greatest // 2) // greatest).astype(np.uint8))
     if "A" in image.getbands() or "transparency" in image.info:
         with_alpha = image.convert("RGBA")
+        if target.channels == 4:
+            return with_alpha
         if with_alpha.getchannel("A").getextrema()[0] == 255:
             return image.convert(_OPAQUE[image.mode]) if image.mode in _OPAQUE else with_alpha.convert("RGB")
-        done.append("transparency laid on the background")
+        done.append(LAID)
         return Image.alpha_composite(Image.new("RGBA", image.size, (*target.background, 255)), with_alpha)
     return image
 

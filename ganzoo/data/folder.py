@@ -27,11 +27,12 @@ def folder(request: Request) -> Dataset:
     """`folder:PATH`, its images flat or in a folder for each class, or a split of such: see `scanning.scan`.
 
     Grey if every image is grey (1, 8 or 16 bits), else RGB, or what `channels` says. Transparent pixels are laid on
-    `background`, EXIF orientation is applied, of an animation the first picture counts. 16-bit grey has `bits` bits; if
-    that is not given, 16, or if its values fill less than half of that range, as many as hold the greatest one. With
-    `image_size` each image is brought to that size as `fit` says, with antialiasing, otherwise all must be of one size.
-    `skip_broken` leaves files that cannot be read aside. What does not fit into memory is decoded into the cache.
-    `notes` reports all of that which was done. Raises FileError or UsageError; MachineError for a cache without room.
+    `background` unless `channels` is 4, EXIF orientation is applied, of an animation the first picture counts. 16-bit
+    grey has `bits` bits; if that is not given, 16, or if its values fill less than half of that range, as many as hold
+    the greatest one. With `image_size` each image is brought to that size as `fit` says, with antialiasing, otherwise
+    all must be of one size. `skip_broken` leaves files that cannot be read aside. What does not fit into memory is
+    decoded into the cache. `notes` reports all of that which was done. Raises FileError or UsageError; MachineError for
+    a cache without room.
     """
     root = requested_path(request, "folder:PATH", splits=True)
     return read_folder(root, request, f"folder:{root}")

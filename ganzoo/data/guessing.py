@@ -6,7 +6,7 @@ import zipfile
 from pathlib import Path
 
 from ganzoo.errors import FileError
-from ganzoo.files import IMAGE_SUFFIXES
+from ganzoo.files import HEIC_SUFFIXES, IMAGE_SUFFIXES
 from ganzoo.registry import datasets
 
 SUFFIXES = {
@@ -50,7 +50,7 @@ def _kind(path: Path) -> str:
         raise FileError(
             f"{path} is {FOREIGN[suffix]}; save images and labels as arrays: numpy.savez(FILE, images=, labels=)"
         )
-    if suffix in IMAGE_SUFFIXES:
+    if suffix in IMAGE_SUFFIXES + HEIC_SUFFIXES:
         raise FileError(f"{path} is a single image: give the folder that holds the images")
     if path.is_file():
         with path.open("rb") as file:

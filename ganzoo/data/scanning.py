@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ganzoo.data.arrays import sort_names
 from ganzoo.errors import FileError, MachineError, NoSplitError
-from ganzoo.files import IMAGE_SUFFIXES
+from ganzoo.files import HEIC_SUFFIXES, image_suffixes
 
 MAX_FILES = 1_000_000
 SHOWN = 5  # names in a note
@@ -70,7 +70,7 @@ def scan(root: Path, part: str, *, split: bool) -> Scan:
         raise NoSplitError(f"{root} has no split '{part}': all its images are 'train'")
     walk = _walk(splits.get(part, root))
     if not walk.images:
-        raise FileError(f"no images in {walk.root}: looked for {', '.join(IMAGE_SUFFIXES)}, there and in its folders")
+        raise FileError(f"no images in {walk.root}: looked for {', '.join(image_suffixes())}, there and in its folders")
     labels, names = _classes(walk, split)
     notes = list(walk.describe())
     if splits:
@@ -100,7 +100,7 @@ def _splits(root: Path) -> dict[str, Path]:
     test = next((folders[name] for name in TEST if name in folders), None)
     if train is None or test is None or not set(folders) <= {*TRAIN, *TEST}:
         return {}
-    if any(path.suffix.lower() in IMAGE_SUFFIXES and path.is_file() for path in root.iterdir()):
+    if any(path.suffix.lower() in image_suffixes() and path.is_file() for path in root.iterdir()):
         return {}
     return {"train": train, "test": test}
 
@@ -136,8 +136,9 @@ def _kind_aside(path: Path, root: Path) -> str | None:
         return "hidden files"
     if not path.is_file():  # reading a pipe would never end
         return "pipes or broken links"
-    if path.suffix.lower() not in IMAGE_SUFFIXES:
-        return path.suffix.lower() or "files without a suffix"
+    if (suffix := path.suffix.lower()) not in image_suffixes():
+        hint = ' (pip install "torch-ganzoo[heic]" reads them)' if suffix in HEIC_SUFFIXES else ""
+        return f"{suffix}{hint}" if suffix else "files without a suffix"
     if path.is_symlink() and not path.resolve().is_relative_to(root):
         return "links out of the folder"
     return None

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from ganzoo.data.dataset import Dataset
 
 SHOWN = 12  # classes that are listed one by one
-COLOURS = {1: "grey", 3: "RGB"}
+COLOURS = {1: "grey", 3: "RGB", 4: "RGBA"}
 
 
 def summarise(dataset: Dataset, *remarks: str) -> list[str]:

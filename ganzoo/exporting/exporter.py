@@ -24,7 +24,7 @@ from torch import nn
 
 from ganzoo import runtime
 from ganzoo.config import READING, RunConfig
-from ganzoo.errors import FileError, GanzooError, MachineError, ModelError, VerificationError, first_line
+from ganzoo.errors import FileError, GanzooError, MachineError, ModelError, UsageError, VerificationError, first_line
 from ganzoo.exporting import conversion, trial
 from ganzoo.exporting.lean import lean
 from ganzoo.exporting.parity import (
@@ -55,6 +55,7 @@ from ganzoo.runtime.generator import CHUNK, Generator, GeneratorInfo
 from ganzoo.runtime.guard.onnxgraph import Refused
 from ganzoo.runtime.onnxfile import METADATA_KEY, metadata, seal
 from ganzoo.seeds import derive
+from ganzoo.zoo.build import image_shape
 from ganzoo.zoo.networks.fused import fuse
 
 OPSET = Form().opset
@@ -269,6 +270,12 @@ def render(
             not, which is verified alike.
     """
     network, config, step = load_network(run, best=best, weights=weights)
+    channels = image_shape(config)[0]
+    if LAYOUTS[form.layout].rgb and channels > 3:
+        raise UsageError(
+            f"layout '{form.layout}' is for grey and RGB images, and these have {channels} channels: export another "
+            "layout, such as uint8"
+        )
     network = fix_noise(network, config, "generator", noise, _name(config))
     fuse(network, False)  # layers as they are defined: what is computed as one is decided in the graph
     original = as_generator(network, config, torch.device("cpu"))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from ganzoo.errors import FileError, ModelError
-from ganzoo.files import IMAGE_SUFFIXES, StrPath
+from ganzoo.files import StrPath, image_suffixes
 from ganzoo.runtime import bundled
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def _images(given: str, path: Path) -> Source | None:
 def _holds_images(directory: Path) -> bool:
     entries = 0
     for _, folders, names in os.walk(directory):
-        if any(name.lower().endswith(IMAGE_SUFFIXES) for name in names):
+        if any(name.lower().endswith(image_suffixes()) for name in names):
             return True
         entries += len(folders) + len(names)
         if entries > LOOKED_AT:

@@ -1,4 +1,4 @@
-"""Images, uint8 [N, H, W, C] with 1 or 3 channels, as a grid, a PNG, an .npz or a directory of PNGs. No torch."""
+"""Images, uint8 [N, H, W, C] with 1, 3 or 4 channels, as a grid, a PNG, an .npz or a directory of PNGs. No torch."""
 
 import io
 import math
@@ -18,7 +18,10 @@ _OUR_FILE = re.compile(r"[0-9]{5,}\.png|labels\.csv")
 
 
 def grid(images: NDArray[np.uint8], columns: int | None = None, padding: int = 2) -> NDArray[np.uint8]:
-    """The images in rows, uint8 [H', W', C], with `padding` black pixels between; near-square without `columns`."""
+    """The images in rows, uint8 [H', W', C], with `padding` pixels between them; near-square without `columns`.
+
+    The pixels between are black, with 4 channels transparent.
+    """
     _check(images, "NHWC")
     n, height, width, channels = images.shape
     if not n:
@@ -42,7 +45,7 @@ def save_png(path: StrPath, image: NDArray[np.uint8]) -> None:
 
 
 def save_npz(path: StrPath, images: NDArray[np.uint8], labels: NDArray[np.integer[Any]] | None = None) -> None:
-    """Write `images` as uint8 [N, H, W] for grey and [N, H, W, 3] for colour, and `labels` as int64 [N] where given."""
+    """Write `images` as uint8 [N, H, W] for grey and [N, H, W, C] for colour, and `labels` as int64 [N] where given."""
     _check(images, "NHWC")
     arrays: dict[str, NDArray[Any]] = {"images": images[..., 0] if images.shape[-1] == 1 else images}
     if labels is not None:
@@ -91,9 +94,9 @@ def encode_png(image: NDArray[np.uint8]) -> bytes:
 
 
 def _check(images: NDArray[np.uint8], axes: str) -> None:
-    fits = images.ndim == len(axes) and images.shape[-1] in (1, 3) and 0 not in images.shape[-3:]
+    fits = images.ndim == len(axes) and images.shape[-1] in (1, 3, 4) and 0 not in images.shape[-3:]
     if images.dtype != np.uint8 or not fits:
-        expected = f"expected uint8 [{', '.join(axes)}] with 1 or 3 channels"
+        expected = f"expected uint8 [{', '.join(axes)}] with 1, 3 or 4 channels"
         raise UsageError(f"images are {images.dtype} {list(images.shape)}: {expected}")
 
 

@@ -9,13 +9,14 @@ def card(manifest: Manifest) -> str:
     """The card in Markdown."""
     model, flat = manifest.model, manifest.format == "png" and manifest.labels is None
     channels, height, width = manifest.image_shape
+    kind = {1: "grey", 3: "RGB", 4: "RGBA"}[channels]
     parts = " and ".join(f"{part.kept:,} in `{name}`" for name, part in manifest.parts.items())
     step = "" if model.step is None else f" after {model.step} steps"
     return f"""# {manifest.kept:,} synthetic images
 
 Drawn by a generative model. None of them is a real image.
 
-- **What**: {"grey" if channels == 1 else "RGB"} images of {height} x {width} pixels, 8 bits a channel: {parts}.
+- **What**: {kind} images of {height} x {width} pixels, 8 bits a channel: {parts}.
 - **Drawn by**: `{model.variant}`{step}, trained on `{model.trained_on.source}`; \
 the model `{model.name}` has the SHA-256 `{model.sha256}`, the seed is {manifest.seed}.
 - **Labels**: {_about_labels(manifest)}

@@ -70,7 +70,8 @@ class Options(TypedDict, total=False):
         bool | None, Option(path="data.skip_broken", help="Leave image files that cannot be read aside.")
     ]
     channels: Annotated[
-        int | None, Option(path="data.channels", metavar="1|3", help="Convert the images to grey (1) or RGB (3).")
+        int | None,
+        Option(path="data.channels", metavar="1|3|4", help="Convert the images to grey (1), RGB (3) or RGBA (4)."),
     ]
     bits: Annotated[
         int | None,

@@ -111,7 +111,10 @@ class CutOut(Augmentation):
 @augmentations.register("colour")
 @dataclass(frozen=True, kw_only=True)
 class Colour(Augmentation):
-    """Brightness, saturation and contrast of each image change, by up to `strength`; grey has no saturation."""
+    """Brightness, saturation and contrast of each image change, by up to `strength`; grey has no saturation.
+
+    Transparency stays as it is.
+    """
 
     strength: NonNegativeFloat = 1.0
 
@@ -119,11 +122,16 @@ class Colour(Augmentation):
 
     def __call__(self, images: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
         change = self.strength * (noise["change"] - 0.5)  # [N, 3, 1, 1, 1]
-        images = images + change[:, 0]
-        grey = images.mean(1, keepdim=True)
-        images = (images - grey) * (1 + 2 * change[:, 1]) + grey
-        mean = images.mean((1, 2, 3), keepdim=True)
-        return (images - mean) * (1 + change[:, 2]) + mean
+        colours = images[:, :3] + change[:, 0]
+        grey = colours.mean(1, keepdim=True)
+        colours = (colours - grey) * (1 + 2 * change[:, 1]) + grey
+        mean = colours.mean((1, 2, 3), keepdim=True)
+        return _with_alpha((colours - mean) * (1 + change[:, 2]) + mean, images)
+
+
+def _with_alpha(colours: Tensor, images: Tensor) -> Tensor:
+    """Return changed colours [N, 1 or 3, H, W] with the transparency of the images, if they have any."""
+    return colours if images.shape[1] < 4 else torch.cat([colours, images[:, 3:]], 1)
 
 
 @augmentations.register("adaptive", aliases=("ada",))
@@ -173,10 +181,10 @@ class Adaptive(Augmentation, nn.Module):
         if not self.colour:
             return images
         shape = (len(images), 1, 1, 1)
-        images = images + (0.2 * chosen[:, 6] * amount[:, 6]).view(shape)
-        images = images * torch.exp2(0.5 * chosen[:, 7] * amount[:, 7]).view(shape)
-        grey = images.mean(1, keepdim=True)
-        return (images - grey) * torch.exp2(chosen[:, 8] * amount[:, 8]).view(shape) + grey
+        colours = images[:, :3] + (0.2 * chosen[:, 6] * amount[:, 6]).view(shape)
+        colours = colours * torch.exp2(0.5 * chosen[:, 7] * amount[:, 7]).view(shape)
+        grey = colours.mean(1, keepdim=True)
+        return _with_alpha((colours - grey) * torch.exp2(chosen[:, 8] * amount[:, 8]).view(shape) + grey, images)
 
     def _placement(self, chosen: Tensor, amount: Tensor) -> Tensor:
         """Return for each image where its pixels come from, [N, 2, 3]: an affine map of coordinates in [-1, 1]."""

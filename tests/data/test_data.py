@@ -1,5 +1,6 @@
 """Data sets of one's own, how they are made to fit, and the loader."""
 
+import importlib.util
 import os
 import pickle
 import struct
@@ -101,7 +102,7 @@ def test_arrays_are_copied() -> None:
         (GREY[0], r"\[8, 8\].*images\[None\]"),
         (RGB.transpose(0, 3, 1, 2), r"\[N, H, W, C\].*images.transpose\(0, 2, 3, 1\)"),
         (torch.from_numpy(RGB), r"\[N, C, H, W\].*images.permute\(0, 3, 1, 2\)"),
-        (np.zeros((6, 8, 8, 4), np.uint8), "C 1 or 3"),
+        (np.zeros((6, 8, 8, 2), np.uint8), "C 1, 3 or 4"),
         (GREY[:0], "at least one image"),
         (GREY.tolist(), "type list.*numpy or torch"),
     ],
@@ -225,7 +226,7 @@ def test_names_and_splits_are_checked(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no split 'valid'"):
         data.load("npz:x", split="valid")
     with pytest.raises(UsageError, match=r"data\.channels"):
-        data.load("npz:x", channels=4)
+        data.load("npz:x", channels=2)
     for name in ("npz:FILE", "folder:PATH"):
         for source in (name.partition(":")[0], name.partition(":")[0] + ":"):
             with pytest.raises(UsageError, match=name):
@@ -373,6 +374,21 @@ def test_formats(tmp_path: Path, suffix: str) -> None:
 def test_webp(tmp_path: Path) -> None:
     save(tmp_path / "a.webp", RGB[0], lossless=True)
     assert load_folder(tmp_path).sha256 == data.from_arrays(RGB[:1]).sha256
+
+
+def test_heic_is_read_by_an_extra_and_named_without_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    heif = pytest.importorskip("pillow_heif")
+    picture = np.kron(np.array([[[200, 30, 30], [30, 30, 200]]], np.uint8), np.ones((64, 32, 1), np.uint8))
+    heif.from_pillow(Image.fromarray(picture)).save(tmp_path / "a.HEIC", quality=-1)
+    made = load_folder(tmp_path)
+    assert made.image_shape == (3, 64, 64)
+    assert np.abs(made.images[0].permute(1, 2, 0).numpy().astype(int) - picture).mean() < 4
+    save(tmp_path / "b.png", np.zeros((64, 64, 3), np.uint8))
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "pillow_heif" else find(name))
+    without = load_folder(tmp_path)
+    assert len(without) == 1
+    assert 'not read: 1 .heic (pip install "torch-ganzoo[heic]" reads them)' in without.notes
 
 
 def test_one_colour_image_makes_all_rgb_unless_asked(tmp_path: Path) -> None:

@@ -38,24 +38,24 @@ from ganzoo.runtime.images import grid
 
 pytestmark = pytest.mark.slow
 
-LATENT_DIM, COLOUR = 5, (3, 6, 4)
+LATENT_DIM, COLOUR, SPRITE = 5, (3, 6, 4), (4, 6, 5)
 PACKAGE = ROOT / "build" / f"onnxruntime-web-{web.ORT_WEB}.tgz"
 ROWS, GAP = 6, 2
 PATIENCE = 60_000  # milliseconds
 
 
-def colour_model() -> bytes:
+def colour_model(shape: tuple[int, int, int] = COLOUR) -> bytes:
     """images = tanh(z W), unconditional and in colour."""
-    info = GeneratorInfo(variant="toy", latent_dim=LATENT_DIM, image_shape=COLOUR, num_classes=None)
-    weights = np.random.default_rng(0).standard_normal((LATENT_DIM, int(np.prod(COLOUR))), np.float32)
+    info = GeneratorInfo(variant="toy", latent_dim=LATENT_DIM, image_shape=shape, num_classes=None)
+    weights = np.random.default_rng(0).standard_normal((LATENT_DIM, int(np.prod(shape))), np.float32)
     nodes = [
         helper.make_node("MatMul", ["z", "W"], ["h"]),
         helper.make_node("Tanh", ["h"], ["t"]),
         helper.make_node("Reshape", ["t", "shape"], ["images"]),
     ]
-    tensors = [numpy_helper.from_array(weights, "W"), numpy_helper.from_array(np.array([-1, *COLOUR]), "shape")]
+    tensors = [numpy_helper.from_array(weights, "W"), numpy_helper.from_array(np.array([-1, *shape]), "shape")]
     z = helper.make_tensor_value_info("z", TensorProto.FLOAT, ["batch", LATENT_DIM])
-    images = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", *COLOUR])
+    images = helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", *shape])
     graph = helper.make_graph(nodes, "toy", [z], [images], tensors)
     model: Any = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     helper.set_model_props(model, {onnxfile.METADATA_KEY: onnxfile.metadata(info)})
@@ -283,12 +283,15 @@ writeSync(1, new Uint8Array(turn(a, [0.3, 0.4], [b, b], 8, 2).buffer));
 
 @dataclass(frozen=True, kw_only=True)
 class Site:
-    """Two pages on a server: of a trained conditional generator of grey images, and of one in colour, of bytes."""
+    """Pages on a server: of a trained conditional generator of grey images, of one in colour, of bytes, and of one with
+    transparency.
+    """
 
     origin: str
     folder: Path
     grey: Generator
     colour: Generator
+    sprites: Generator
 
 
 class _Handler(http.server.SimpleHTTPRequestHandler):
@@ -320,6 +323,7 @@ def site(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
         web.write(folder / "pages" / "grey", exported.read_bytes(), ort_web=PACKAGE)
         web.write(folder / "pages" / "colour", colour_model())
+        web.write(folder / "pages" / "sprites", colour_model(SPRITE))
     as_bytes(folder / "pages" / "colour")
     handler = functools.partial(_Handler, directory=str(folder / "pages"))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
@@ -329,6 +333,7 @@ def site(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator
             folder=folder / "pages",
             grey=runtime.load(exported),
             colour=runtime.load(colour_model()),
+            sprites=runtime.load(colour_model(SPRITE)),
         )
         server.shutdown()
 
@@ -412,15 +417,15 @@ def drawn(page: Page, generator: Generator) -> NDArray[np.uint8]:
       return [canvas.height, canvas.width, ...data];
     }"""
     height, width, *values = page.locator("canvas").evaluate(script)
-    return cut(np.array(values, np.uint8).reshape(height, width, 4)[..., :3], generator)
+    return cut(np.array(values, np.uint8).reshape(height, width, 4), generator)
 
 
 def cut(picture: NDArray[np.uint8], generator: Generator) -> NDArray[np.uint8]:
-    """The images [N, H, W, C] of a picture [H', W', 3]."""
+    """The images [N, H, W, C] of a picture [H', W', 3 or 4]."""
     channels, height, width = generator.info.image_shape
     columns = (picture.shape[1] + GAP) // (width + GAP)
     assert picture.shape[0] == ROWS * (height + GAP) - GAP
-    assert channels == 3 or (picture == picture[..., :1]).all()
+    assert channels > 1 or (picture[..., :3] == picture[..., :1]).all()
     cells = [
         picture[row * (height + GAP) :, column * (width + GAP) :][:height, :width, :channels]
         for row in range(ROWS)
@@ -571,6 +576,15 @@ def test_an_unconditional_generator_in_colour(visit: OpenPage, site: Site) -> No
     assert page.get_by_role("img", name="36 generated images in 6 rows of 6, seed 0").count() == 1
     page.get_by_role("slider", name="From seed A to seed B").press("End")
     assert difference(drawn(page, site.colour), site.colour.sample(36, seed=1)) <= 2
+
+
+def test_a_generator_with_transparency(visit: OpenPage, site: Site) -> None:
+    page = visit("sprites")
+    shown, expected = (images.astype(float) for images in (drawn(page, site.sprites), site.sprites.sample(36, seed=0)))
+    assert np.abs(shown[..., 3] - expected[..., 3]).max() <= 2
+    covered = expected[..., 3:] / 255  # a canvas keeps of a colour only what can be seen
+    assert np.abs(shown[..., :3] * covered - expected[..., :3] * covered).max() <= 3
+    assert page.get_by_text("colour and transparency").count() == 1
 
 
 def test_what_is_missing_is_told_in_a_sentence(site: Site, browser: Browser) -> None:

@@ -88,11 +88,11 @@ function paint(images) {
     const [top, left] = [Math.floor(i / model.columns) * (height + GAP), (i % model.columns) * (width + GAP)];
     for (let pixel = 0; pixel < height * width; pixel++) {
       const to = 4 * ((top + Math.floor(pixel / width)) * canvas.width + left + (pixel % width));
-      for (let c = 0; c < 3; c++) {
+      picture.data[to + 3] = 255;
+      for (let c = 0; c < Math.max(3, channels); c++) {
         const value = images[i * ofImage + Math.min(c, channels - 1) * ofChannel + pixel * ofPixel];
         picture.data[to + c] = floats ? 127.5 * value + 127.5 : value; // which rounds to even and clamps
       }
-      picture.data[to + 3] = 255;
     }
   }
   canvas.getContext("2d", { willReadFrequently: true }).putImageData(picture, 0, 0); // drawn pixel by pixel: no GPU
@@ -147,7 +147,7 @@ function present() {
   facts({
     "Training step": info.step?.toLocaleString("en"),
     "Latent size": latentDim,
-    "Image size": `${width} × ${height}, ${channels === 1 ? "grey" : "colour"}`,
+    "Image size": `${width} × ${height}, ${{ 1: "grey", 3: "colour", 4: "colour and transparency" }[channels]}`,
     Classes: classes,
     "Model file": `${Math.ceil(size / 1024).toLocaleString("en")} KiB`,
     [`FID-${info.evaluation?.judge?.name}`]: info.evaluation?.figures?.fid?.mean.toFixed(1), // in the judge's features

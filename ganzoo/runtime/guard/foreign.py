@@ -15,6 +15,7 @@ from ganzoo.runtime.guard.onnxgraph import Refused, type_name
 from ganzoo.runtime.guard.onnxsizes import Shape, Value
 
 _INTEGERS = {TensorProto.INT64: "int64", TensorProto.INT32: "int32"}
+CHANNELS = (1, 3, 4)  # grey, RGB, RGBA
 _PASSES_ON = {"Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"}
 
 
@@ -65,12 +66,14 @@ def images(value: Value) -> tuple[str, tuple[int, int, int]]:
     """The layout of the images, and their shape (C, H, W)."""
     if len(value.shape) == 4 and 0 not in value.shape:
         _, a, b, c = value.shape
-        if a in (1, 3) and value.kind in (TensorProto.FLOAT, TensorProto.UINT8):
-            return ("float" if value.kind == TensorProto.FLOAT else "uint8-nchw"), (a, b, c)
-        if c in (1, 3) and value.kind == TensorProto.UINT8:
+        if a in CHANNELS and value.kind == TensorProto.FLOAT:
+            return "float", (a, b, c)
+        if value.kind == TensorProto.UINT8 and (a in (1, 3) or (a == 4 and c not in CHANNELS)):
+            return "uint8-nchw", (a, b, c)  # four rows of grey or colour are likelier than transparency
+        if value.kind == TensorProto.UINT8 and c in CHANNELS:
             return "uint8", (c, a, b)
     raise Refused(
-        f"it makes {type_name(value.kind)} {list(value.shape)}: expected images of 1 or 3 channels, "
+        f"it makes {type_name(value.kind)} {list(value.shape)}: expected images of 1, 3 or 4 channels, "
         "float32 [N, C, H, W], uint8 [N, C, H, W] or uint8 [N, H, W, C]"
     )
 
