@@ -659,7 +659,7 @@ def judge_table() -> str:
     rows = []
     for file in dict.fromkeys(name for name, _ in PINNED.values()):
         judge = load_judge(file)
-        sources = " and ".join(f"`{source}`" for source, (name, _) in PINNED.items() if name == file)
+        sources = ", ".join(f"`{source}`" for source, (name, _) in PINNED.items() if name == file)
         parameters = sum(parameter.numel() for parameter in judge.network.parameters())
         rows.append(f"| `{judge.name}` | {sources} | {judge.accuracy:.2%} | {parameters:,} | `{judge.sha256}` |")
     return "\n".join(["| judge | sources | test accuracy | parameters | SHA-256 |", "|---|---|---|---|---|", *rows])

@@ -38,7 +38,15 @@ N, SEEDS = 10_000, 3
 QUICK = ("fid", "entropy", "classes", "confidence", "diversity", "sharpness", "label_accuracy")  # while training
 LABELLED = ("label_accuracy", "cas")  # figures about the labels that images were asked for
 MARGIN = 0.3  # how much better than guessing a fitted judge has to be, as a share of the way to no mistake
-OF_CLASSES = ("entropy", "classes", "confidence", "label_accuracy", "cas")  # figures that need a judge of classes
+OF_CLASSES = (
+    "entropy",
+    "classes",
+    "modes",
+    "mode_kl",
+    "confidence",
+    "label_accuracy",
+    "cas",
+)  # figures that need a judge of classes
 CLASSIFIED = "classifier_accuracy"  # the figure about the discriminator, and not about images
 NEIGHBOURHOODS = ("precision", "recall", "density", "coverage")
 CAS_STEPS, CAS_BATCH = 500, 64  # of the classification accuracy score's classifier
@@ -311,6 +319,8 @@ def measure(samples: Samples, reference: Reference, keys: Sequence[str], seed: i
         "kid": lambda: metrics.kernel_distance(test.features, reading.features),
         "entropy": lambda: metrics.class_entropy(shares),
         "classes": lambda: float(classes - len(metrics.classes_lost(shares, reference.real_shares))),
+        "modes": lambda: float((shares > 0).sum()),
+        "mode_kl": lambda: metrics.mode_divergence(shares, reference.real_shares),
         "confidence": lambda: reading.probabilities.max(1).values.mean().item(),
         "diversity": lambda: metrics.diversity(reading.features, groups),
         "outliers": lambda: metrics.outliers(samples.images, reading.features, reference.limits),

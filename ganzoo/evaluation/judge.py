@@ -2,17 +2,17 @@
 
 MNIST's (for `mnist` and `mnist-5k`) ships with the package, and its SHA-256 is written below. Any other labelled data
 set gets its own by `ganzoo evaluate --fit-judge`, kept in the cache and bound to it by hash; a set without labels too,
-which learns how images are turned.  Figures of two
-judges have different units: they are never comparable.
+which learns how images are turned. Figures of two judges have different units: they are never comparable.
 """
 
 import hashlib
 import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ import safetensors.torch
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from torch import Tensor
+from torch import Tensor, nn
 
 from ganzoo import data
 from ganzoo.data import Dataset, normalize
@@ -36,6 +36,7 @@ MNIST_SHA256 = "dc7a0e9fdd2faeab2a4ef805aecfb76e8982b9eddf5e77a1d9efb9bc70528861
 PINNED = {  # by source: the name of the file that ships, and its hash
     "mnist": ("mnist", MNIST_SHA256),
     "mnist-5k": ("mnist", MNIST_SHA256),
+    "stacked-mnist": ("mnist", MNIST_SHA256),  # which reads each channel by itself
 }
 SCHEMA = 1
 EPOCHS = 20  # of a judge's training
@@ -48,7 +49,7 @@ _CHUNK = 100  # images that the network reads at a time: fixed, for a matrix pro
 
 @dataclass(frozen=True)
 class Reading:
-    """What the judge sees in N images: `features` float32 [N, 64], `probabilities` float32 [N, num_classes]."""
+    """What the judge sees in N images: `features` float32 [N, D], `probabilities` float32 [N, num_classes]."""
 
     features: Tensor
     probabilities: Tensor
@@ -59,12 +60,31 @@ class Reading:
         return self.probabilities.argmax(1)
 
 
+class ChannelClassifier(nn.Module):
+    """Read each of three channels by a classifier of grey images; K classes become K ** 3, as numbers of base K."""
+
+    def __init__(self, network: Classifier) -> None:
+        super().__init__()
+        self.network = network
+
+    def features(self, images: Tensor) -> Tensor:
+        """[N, 3, H, W] -> [N, 3 * D], those of the channels one after the other."""
+        features: Tensor = self.network.features(images.flatten(0, 1).unsqueeze(1))
+        return features.view(len(images), -1)
+
+    def head(self, features: Tensor) -> Tensor:
+        """[N, 3 * D] -> logits [N, K ** 3], the sum of the channels' log-probabilities."""
+        first, second, third = self.network.head(features.view(len(features), 3, -1)).log_softmax(2).unbind(1)
+        logits: Tensor = first[:, :, None, None] + second[:, None, :, None] + third[:, None, None, :]
+        return logits.flatten(1)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Judge:
     """A trained `cnn` classifier, the SHA-256 of its weights' file, and what it was trained on."""
 
     name: str  # names the figures: FID-MNIST
-    network: Classifier
+    network: Classifier | ChannelClassifier
     sha256: str
     accuracy: float  # on the test images, a share
     image_shape: tuple[int, int, int]  # (C, H, W)
@@ -105,13 +125,27 @@ def load_judge(source: str, data_dir: str | Path | None = None, place: str | Pat
     if place is not None:
         return read_judge(Path(place))
     if source in PINNED:
-        return _pinned_judge(*PINNED[source])
+        judge = _pinned_judge(*PINNED[source])
+        return _by_channel(judge) if source == "stacked-mnist" else judge
     path = judge_path(source, data_dir)
     if not path.is_file():
         raise UsageError(
             f"there is no judge for {source} yet: ganzoo evaluate --fit-judge --dataset {source} trains one"
         )
     return read_judge(path)
+
+
+def _by_channel(judge: Judge) -> Judge:
+    """Return the judge of images whose three channels are such images as `judge` knows."""
+    assert not isinstance(judge.network, ChannelClassifier), "it reads grey images"
+    return replace(
+        judge,
+        name=f"Stacked-{judge.name}",
+        network=ChannelClassifier(judge.network),
+        accuracy=judge.accuracy**3,
+        image_shape=(3, *judge.image_shape[1:]),
+        class_names=tuple(map("".join, product(judge.class_names, repeat=3))),
+    )
 
 
 def judge_path(source: str, data_dir: str | Path | None = None) -> Path:

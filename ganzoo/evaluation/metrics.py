@@ -70,6 +70,19 @@ FIGURES: dict[str, Figure] = {
         decimals=1,
         meaning="classes with at least a tenth of their share among real images",
     ),
+    "modes": Figure(
+        title="modes",
+        better="higher",
+        decimals=1,
+        meaning="classes of which there is at least one image (Metz et al. 2017, arXiv:1611.02163, section 3.3)",
+    ),
+    "mode_kl": Figure(
+        title="mode KL",
+        better="lower",
+        decimals=3,
+        meaning="Kullback-Leibler divergence, in nats, of the classes' shares from those of real images "
+        "(the same paper)",
+    ),
     "confidence": Figure(
         title="confidence",
         better="real",
@@ -217,6 +230,12 @@ def class_shares(labels: Tensor, num_classes: int) -> Tensor:
 def class_entropy(shares: Tensor) -> float:
     """In nats."""
     return float(torch.special.entr(shares).sum())
+
+
+def mode_divergence(shares: Tensor, real_shares: Tensor) -> float:
+    """KL(shares, real shares), in nats, over the classes that real images have."""
+    known = (shares > 0) & (real_shares > 0)
+    return float((shares[known] * (shares[known] / real_shares[known]).log()).sum())
 
 
 def classes_lost(shares: Tensor, real_shares: Tensor) -> list[int]:

@@ -203,6 +203,26 @@ def test_the_package_of_debian_is_the_whole_set(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("small", "mirrors")
+@pytest.mark.usefixtures("small", "mirrors")
+def test_stacked_mnist_shows_a_digit_in_each_channel(tmp_path: Path) -> None:
+    place(tmp_path)
+    digits = data.load("mnist", data_dir=tmp_path)
+    stacked = data.load("stacked-mnist", data_dir=tmp_path)
+    assert stacked.images.shape == (20, 3, 28, 28)
+    assert stacked.num_classes == 1000
+    assert digits.labels is not None
+    assert stacked.labels is not None
+    assert stacked.class_names is not None
+    rows = [
+        [int((digits.images[:, 0] == channel).all(2).all(1).nonzero()) for channel in image] for image in stacked.images
+    ]
+    for label, three in zip(stacked.labels.tolist(), rows, strict=True):
+        assert stacked.class_names[label] == "".join(str(int(digits.labels[row])) for row in three)
+    assert len({row for three in rows for row in three}) > 10
+    assert data.load("stacked-mnist", data_dir=tmp_path).sha256 == stacked.sha256
+    assert len(data.load("stacked-mnist", data_dir=tmp_path, split="test")) == 10
+
+
 def test_the_folder_is_also_named_by_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place(tmp_path)
     monkeypatch.setenv("GANZOO_DATA_DIR", str(tmp_path))

@@ -80,6 +80,21 @@ def test_it_reads_digits() -> None:
 
 
 @pytest.mark.slow
+def test_stacked_digits_are_read_channel_by_channel() -> None:
+    digits = data.load("mnist-5k", split="test")
+    assert digits.labels is not None
+    rows = torch.randint(len(digits), (200, 3), generator=torch.Generator().manual_seed(0))
+    stacked, single = load_judge("stacked-mnist"), load_judge("mnist")
+    assert (stacked.name, stacked.num_classes) == ("Stacked-MNIST", 1000)
+    reading = stacked.read(digits.images[rows].squeeze(2))
+    channels = [single.read(digits.images[rows[:, channel]]) for channel in range(3)]
+    assert reading.labels.eq(digits.labels[rows] @ torch.tensor([100, 10, 1])).double().mean() > 0.95
+    assert torch.allclose(reading.features, torch.cat([one.features for one in channels], 1), atol=1e-5)
+    first, second, third = (one.probabilities for one in channels)
+    expected = (first[:, :, None, None] * second[:, None, :, None] * third[:, None, None, :]).flatten(1)
+    assert torch.allclose(reading.probabilities, expected, atol=1e-5)
+
+
 def test_what_it_sees_in_an_image_does_not_depend_on_the_others() -> None:
     images = data.load("mnist-5k", split="test").images[:600]
     judge = load_judge("mnist-5k")

@@ -308,3 +308,10 @@ def test_figures_are_shown_as_people_read_them() -> None:
     assert FIGURES["fid"].show(3.14159) == "3.14"
     assert FIGURES["label_accuracy"].show(0.98765) == "98.77 %"
     assert all(figure.meaning and figure.decimals >= 1 for figure in FIGURES.values())
+
+
+def test_modes_are_compared_with_their_real_shares() -> None:
+    real = torch.tensor([0.5, 0.25, 0.25], dtype=torch.float64)
+    assert metrics.mode_divergence(real, real) == 0
+    drawn = torch.tensor([0.5, 0.5, 0.0], dtype=torch.float64)
+    assert metrics.mode_divergence(drawn, real) == pytest.approx(0.5 * math.log(2))
