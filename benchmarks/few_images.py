@@ -1,0 +1,141 @@
+"""What an augmentation gives where images are few: `dcgan` on a hundred and on five hundred images, and on faces.
+
+    python benchmarks/few_images.py [--minutes 2] [--seeds 3] [--only WORD] [--runs DIR]
+
+Needs MNIST and Fashion-MNIST (GANZOO_DATA_DIR), scikit-image for the faces, and a machine with nothing else to do.
+Each seed has other images of its data set, and is trained on them without an augmentation and with each of WAYS. 10,000
+drawn images are judged against all test images, the faces' against the faces themselves, and looked for among the few
+that the generator was trained on. What is recorded is not measured again at the same commit.
+"""
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any, TypeAlias
+
+import torch
+from provenance import ROOT, Record, add_trial, begin, leave
+
+import ganzoo
+from ganzoo import data
+from ganzoo.data import Dataset
+from ganzoo.errors import GanzooError
+from ganzoo.evaluation import metrics
+from ganzoo.evaluation.evaluator import as_subject, measure, read, train_judge
+from ganzoo.evaluation.judge import PINNED, load_judge
+from ganzoo.evaluation.reference import Reference, Splits, load_splits
+from ganzoo.files import read_json
+from ganzoo.runs.opening import load
+from ganzoo.seeds import derive
+
+IMAGES = 10_000  # that each generator is judged by
+FIGURES = ("fid", "coverage", "density")
+WAYS: Mapping[str, str] = {
+    "none": "augmentations=[]",
+    "translation": 'augmentations=["translation"]',
+    "translation, cut-out": 'augmentations=["translation", "cut-out"]',
+    "translation, cut-out, colour": 'augmentations=["translation", "cut-out", "colour"]',
+    "adaptive": 'augmentations=["adaptive"]',
+}
+
+Json: TypeAlias = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Case:
+    """So many images of a data set; None for all."""
+
+    source: str
+    count: int | None
+
+    @property
+    def name(self) -> str:
+        return self.source if self.count is None else f"{self.count} images of {self.source}"
+
+
+CASES = (
+    Case("mnist", 100),
+    Case("mnist", 500),
+    Case("fashion-mnist", 100),
+    Case("fashion-mnist", 500),
+    Case("faces-lfw", None),
+)
+
+
+def choose(dataset: Dataset, count: int | None, seed: int) -> Dataset:
+    """Return a seed's few images, of all classes alike."""
+    if count is None:
+        return dataset
+    assert dataset.labels is not None
+    assert dataset.num_classes is not None
+    order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(derive(seed, "few images")))
+    each = count // dataset.num_classes
+    rows = torch.cat([order[dataset.labels[order] == label][:each] for label in range(dataset.num_classes)])
+    return data.from_arrays(dataset.images[rows], dataset.labels[rows], source=f"{dataset.source}-{count}")
+
+
+def reference_of(source: str) -> Reference:
+    """Return the real images that the drawn ones are judged against."""
+    splits = load_splits(source)
+    if splits.note is not None:  # without test images the few are all that is known
+        splits = Splits(train=data.load(source), test=data.load(source), sha256=splits.sha256)
+    judge = load_judge(source) if source in PINNED else train_judge(splits, None, print)
+    return Reference(judge, splits)
+
+
+def measure_one(case: Case, way: str, seed: int, minutes: float, reference: Reference, place: Path) -> Json:
+    """Train on the few images of a seed, and judge."""
+    few = choose(reference.splits.train, case.count, seed)
+    settings = ["train.device=cpu", WAYS[way]]
+    run = ganzoo.train("dcgan", few, minutes=minutes, seed=seed, settings=settings, out=place)
+    samples = read(as_subject(load(run), case.name).draw(0, IMAGES), reference)
+    figures = measure(samples, reference, FIGURES)
+    memorised = metrics.memorised(samples.images, few.images)
+    return {"data": case.name, "way": way, "seed": seed, "step": run.latest_checkpoint().step} | {
+        **figures,
+        "memorised": memorised,
+    }
+
+
+def measure_all(record: Record, arguments: argparse.Namespace) -> None:
+    """Measure what is not recorded yet, a seed of all before the next."""
+    former = (read_json(record.path) if record.path.is_file() else None) or {}
+    same = former.get("commit") == record.facts["commit"]
+    rows = {(row["data"], row["way"], row["seed"]): row for row in former.get("rows", ()) if same}
+    cases = [case for case in CASES if arguments.only in case.name]
+    references = {source: reference_of(source) for source in dict.fromkeys(case.source for case in cases)}
+    for seed in range(arguments.seeds):
+        for number, case in enumerate(cases):
+            for way in WAYS:
+                if (case.name, way, seed) in rows:
+                    continue
+                place = arguments.runs / record.facts["commit"] / f"{number}-{way.replace(', ', '-')}-{seed}"
+                row = measure_one(case, way, seed, arguments.minutes, references[case.source], place)
+                rows[case.name, way, seed] = row
+                print(row, flush=True)
+                record.write({"minutes": arguments.minutes, "images": IMAGES, "rows": list(rows.values())})
+    for case in cases:
+        for way in WAYS:
+            found = [row["fid"] for row in rows.values() if (row["data"], row["way"]) == (case.name, way)]
+            print(f"{case.name}, {way}: FID {fmean(found):.1f} over {len(found)} seeds")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=2.0, help="of training, for each")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--only", default="", metavar="WORD", help="the data with this in their name")
+    parser.add_argument("--runs", type=Path, default=ROOT / "build" / "few-images", metavar="DIR")
+    add_trial(parser)
+    arguments = parser.parse_args()
+    record = begin("few_images", arguments.trial)
+    try:
+        measure_all(record, arguments)
+    except (GanzooError, KeyboardInterrupt) as error:
+        leave(error)
+
+
+if __name__ == "__main__":
+    main()
