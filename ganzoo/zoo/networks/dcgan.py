@@ -27,25 +27,13 @@ from ganzoo.zoo.networks.common import (
 from ganzoo.zoo.networks.fused import ImageConv2d
 
 
-class Modulated(nn.Module):
-    """Batch norm whose scale and shift are linear in the latents (Chen et al. 2019, arXiv:1810.01365)."""
-
-    def __init__(self, channels: int, inputs: int) -> None:
-        super().__init__()
-        self.norm = nn.BatchNorm2d(channels)
-        self.affine = nn.Linear(inputs, 2 * channels)
-        nn.init.normal_(self.affine.weight, std=0.1 / math.sqrt(inputs))
-        nn.init.zeros_(self.affine.bias)
-
-    def forward(self, x: Tensor, inputs: Tensor) -> Tensor:
-        scale, shift = self.affine(inputs)[:, :, None, None].chunk(2, 1)
-        images: Tensor = self.norm(x) * (1 + scale) + shift
-        return images
-
-
 @generators.register("dcgan")
 class DCGANGenerator(nn.Module):
-    """z [N, latent_dim] (and labels [N]) -> images [N, C, H, W] in [-1, 1], by transposed convolutions."""
+    """z [N, latent_dim] (and labels [N]) -> images [N, C, H, W] in [-1, 1], by transposed convolutions.
+
+    Before each of the first `convolutions` of them stands one that keeps the resolution, 3 x 3: where there are few
+    pixels, depth costs little and decides what the image shows.
+    """
 
     def __init__(
         self,
@@ -54,11 +42,8 @@ class DCGANGenerator(nn.Module):
         num_classes: int | None,
         *,
         width: PositiveInt = 16,
-        norm: Literal["batch"] | None = "batch",
-        mapping: NonNegativeInt = 0,
         convolutions: NonNegativeInt = 0,
-        large: bool = True,
-        modulation: bool = False,
+        norm: Literal["batch"] | None = "batch",
         conditioning: Literal["concat"] = "concat",
     ) -> None:
         super().__init__()
@@ -71,16 +56,9 @@ class DCGANGenerator(nn.Module):
         bias = norm is None
 
         def activated(channels: int, batch_norm: type[nn.Module]) -> list[nn.Module]:
-            if modulation and batch_norm is nn.BatchNorm2d:
-                return [Modulated(channels, modulating), nn.ReLU()]
             return [*([] if bias else [batch_norm(channels)]), nn.ReLU()]
 
-        modulating = inputs
-        layers: list[nn.Module] = []
-        for _ in range(mapping):
-            layers += [nn.Linear(inputs, 256, bias=bias), *activated(256, nn.BatchNorm1d)]
-            inputs = 256
-        layers += [
+        layers: list[nn.Module] = [
             nn.Linear(inputs, math.prod(stem), bias=bias),
             *activated(math.prod(stem), nn.BatchNorm1d),
             nn.Unflatten(1, stem),
@@ -91,23 +69,15 @@ class DCGANGenerator(nn.Module):
             fan_in, fan_out = channels_at(width, stage), channels_at(width, stage - 1)
             if top - stage < convolutions:
                 layers += [nn.Conv2d(fan_in, fan_in, 3, padding=1, bias=bias), *activated(fan_in, nn.BatchNorm2d)]
-            if stage == 1 and not large:
-                layers += [nn.Conv2d(fan_in, 4 * image_shape[0], 3, padding=1), nn.PixelShuffle(2)]
-                continue
             layers += [
                 nn.ConvTranspose2d(fan_in, fan_out, 4, stride=2, padding=1, bias=bias),
                 *activated(fan_out, nn.BatchNorm2d),
             ]
-        if large:
-            layers += [ImageConv2d(width, image_shape[0])]
-        self.body = nn.Sequential(*layers, nn.Tanh())
+        self.body = nn.Sequential(*layers, ImageConv2d(width, image_shape[0]), nn.Tanh())
 
     def forward(self, z: Tensor, labels: Tensor | None = None) -> Tensor:
         height, width = self.size
-        inputs = with_labels(z, self.labels, labels)
-        images: Tensor = inputs
-        for layer in self.body:
-            images = layer(images, inputs) if isinstance(layer, Modulated) else layer(images)
+        images: Tensor = self.body(with_labels(z, self.labels, labels))
         return images[:, :, :height, :width]  # odd sizes were rounded up
 
 
@@ -125,9 +95,6 @@ class DCGANDiscriminator(LinearHeads):
         norm: Literal["batch"] | None = None,
         spectral_norm: bool = False,
         minibatch_std: bool = False,
-        convolutions: NonNegativeInt = 0,
-        hidden: NonNegativeInt = 0,
-        first: Literal[2, 4] = 2,
         conditioning: Literal["concat", "projection"] | None = "projection",
     ) -> None:
         super().__init__(spectral_norm=spectral_norm, minibatch_std=minibatch_std)
@@ -147,18 +114,8 @@ class DCGANDiscriminator(LinearHeads):
             if normed:
                 layers.append(nn.BatchNorm2d(fan_out))
             layers.append(nn.LeakyReLU(0.2))
-            if len(halved) - stage - 2 in range(convolutions):  # at the last resolution but one, and those before
-                layers += [nn.Conv2d(fan_out, fan_out, 3, padding=1, bias=not normed)]
-                layers += [nn.BatchNorm2d(fan_out)] if normed else []
-                layers += [nn.LeakyReLU(0.2)]
-        if first == 4:
-            layers[:4] = [nn.Conv2d(channels[0], channels[2], 4, stride=4), nn.LeakyReLU(0.2)]
-        layers += [nn.Flatten()]
+        self.body = nn.Sequential(*layers, nn.Flatten())
         features = channels[-1] * math.prod(size)
-        if hidden:
-            layers += [nn.Linear(features, hidden), nn.LeakyReLU(0.2)]
-            features = hidden
-        self.body = nn.Sequential(*layers)
         self.build_logits(features, num_classes if conditioning == "projection" else None)
 
     def forward(self, images: Tensor, labels: Tensor | None = None, z: Tensor | None = None) -> Tensor | Output:

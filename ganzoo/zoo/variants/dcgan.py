@@ -1,7 +1,7 @@
 """DCGAN (Radford et al. 2016, arXiv:1511.06434): the same game between convolutional networks.
 
-Chosen by measuring: width 16, a discriminator of three convolutions down to 4 pixels without batch norm but with R1 at
-every 16th update, and a learning rate of 0.002.
+Chosen by measuring: width 16, a convolution more at the generator's first resolution, a discriminator of three
+convolutions down to 4 pixels without batch norm but with R1 at every 16th update, and a learning rate of 0.002.
 """
 
 from ganzoo.plugin import Adam, Spec, Variant, variants
@@ -11,7 +11,7 @@ from ganzoo.plugin import Adam, Spec, Variant, variants
 def dcgan() -> Variant:
     return Variant(
         family="network",
-        generator=Spec("dcgan"),
+        generator=Spec("dcgan", convolutions=1),
         discriminator=Spec("dcgan"),
         loss=Spec("non-saturating"),
         terms=(Spec("gradient", at="real", weight=0.1, every=16),),
