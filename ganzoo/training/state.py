@@ -8,17 +8,21 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ganzoo import registry
 from ganzoo.compute.distributed import ALONE, World
 from ganzoo.config import RunConfig, Schedule, Spec, settings_at
 from ganzoo.errors import DivergedError, MachineError, UsageError
 from ganzoo.runs.checkpoint import Checkpoint, Tensors, average_part
+from ganzoo.runs.opening import as_generator
 from ganzoo.seeds import derive
 from ganzoo.zoo.build import build_objective, scheduled_parts
 from ganzoo.zoo.networks.fused import fuse
 from ganzoo.zoo.objectives.base import Objective, Terms
 from ganzoo.zoo.terms.base import PlayerName
+
+STATISTICS = 4096  # latents, at least
 
 
 class Player:
@@ -148,6 +152,8 @@ class Player:
 class Ema:
     """A moving average of a network: parameters averaged, buffers copied, always in eval mode.
 
+    A generator's batch-norm statistics are not those of the trained weights, see `measure_statistics`.
+
     The decay rises from 0.1 to its full value, so that the first random weights are soon forgotten. After the first
     steps only every eighth is averaged in, for all eight: it moves the same memory as the generator's optimiser.
     """
@@ -172,6 +178,34 @@ class Ema:
         torch._foreach_lerp_(averaged, current, 1 - decay)
         for average, value in zip(self.network.buffers(), network.buffers(), strict=True):
             average.copy_(value)
+
+
+@torch.no_grad()
+def measure_statistics(network: nn.Module, config: RunConfig, device: torch.device) -> None:
+    """Replace the statistics of a generator's batch norm by those that its own weights have, over STATISTICS latents.
+
+    Averaged weights have other statistics than the weights that they are an average of, whose running statistics are
+    besides those of a few batches. "Standing statistics" of Brock et al. 2019 (arXiv:1809.11096, appendix A). They are a
+    function of the weights and the run's seed: it does not matter when they are measured.
+    """
+    norms = [module for module in network.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
+    if not norms:
+        return
+    generator, size = as_generator(network, config, device), config.data.batch_size
+    former = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the mean over all batches
+        norm.train()
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):  # of networks that draw noise
+        torch.manual_seed(derive(config.train.seed, "statistics"))
+        for start in range(0, STATISTICS, size):
+            z = generator.info.latents(derive(config.train.seed, "statistics"), start, start + size)
+            labels = generator.labels_for(start + size)
+            generator.forward(z, None if labels is None else labels[start:])
+    for norm, momentum in zip(norms, former, strict=True):
+        norm.momentum = momentum
+        norm.eval()
 
 
 class Logs:
@@ -240,11 +274,22 @@ class TrainingState:
         self.logs = Logs()
         self.step = 0
         self.seconds = 0.0
+        self._config = config
+        self._measured_at: int | None = None  # the step of the averaged generator's statistics
 
     @property
     def ema(self) -> Ema:
-        """The averaged generator."""
+        """The average of the generator."""
         return self.averages["generator"]
+
+    @property
+    def averaged_generator(self) -> nn.Module:
+        """The averaged generator as it draws: with the statistics of its own weights."""
+        network = self.ema.network
+        if self._measured_at != self.step:
+            measure_statistics(network, self._config, self.device)
+            self._measured_at = self.step
+        return network
 
     def follow_schedules(self) -> None:
         """Bring every number that follows a schedule to its value at the step that comes."""
@@ -280,9 +325,11 @@ class TrainingState:
 
     def parts(self) -> dict[str, Tensors]:
         """What a checkpoint holds as tensors."""
+        averages = {role: average.network for role, average in self.averages.items()}
+        averages["generator"] = self.averaged_generator
         return {
             "objective": self.objective.state_dict(),
-            **{average_part(role): average.network.state_dict() for role, average in self.averages.items()},
+            **{average_part(role): network.state_dict() for role, network in averages.items()},
             "generator_optimizer": self.generator.optimizer_tensors(),
             "discriminator_optimizer": self.discriminator.optimizer_tensors(),
         }

@@ -313,7 +313,7 @@ class Session:
 
     def picture(self, name: str) -> None:
         """The averaged generator on fixed latents."""
-        generator = as_generator(self.state.ema.network, self.config, self.training.device)
+        generator = as_generator(self.state.averaged_generator, self.config, self.training.device)
         save_png(self.run.samples / name, preview(generator, self.config.train.seed))
 
     def evaluate(self, step: int, epoch: float) -> None:
@@ -324,7 +324,7 @@ class Session:
         assert self.monitor is not None
         began, seconds = time.monotonic(), self.seconds()
         former = self.run.read_evaluations()
-        generator = as_generator(self.state.ema.network, self.config, self.training.device)
+        generator = as_generator(self.state.averaged_generator, self.config, self.training.device)
         elapsed = None if self.start_up is None else round(seconds + self.start_up, 3)
         line = self.monitor.evaluate(
             generator, step=step, epoch=round(epoch, 6), seconds=round(seconds, 3), elapsed=elapsed

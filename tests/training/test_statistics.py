@@ -1,0 +1,59 @@
+"""The batch-norm statistics of an averaged generator: those of its own weights, whenever they are asked for."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import make_images, train_tiny
+from torch import nn
+
+from ganzoo.runs.opening import as_generator, load_network
+from ganzoo.training import state as state_module
+from ganzoo.training.prepare import configure, prepare, with_compute
+from ganzoo.training.state import TrainingState, measure_statistics
+
+
+def norms_of(network: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
+    return [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+
+
+@pytest.mark.parametrize("variant", ["dcgan", "gan", "cdcgan", "infogan"])
+def test_a_checkpoint_has_the_statistics_of_the_averaged_weights(variant: str, tmp_path: Path) -> None:
+    run = train_tiny(variant, make_images(), tmp_path / "run", steps=30)
+    network, config, _ = load_network(run)
+    kept = [norm.running_mean.clone() for norm in norms_of(network) if norm.running_mean is not None]
+    seen: list[list[torch.Tensor]] = [[] for _ in kept]
+    hooks = [
+        norm.register_forward_pre_hook(lambda _, given, place=place: place.append(given[0]))
+        for norm, place in zip(norms_of(network), seen, strict=True)
+    ]
+    for norm in norms_of(network):
+        norm.train()  # as in training, each layer is given what the one before made of its own batch
+    generator = as_generator(network, config)
+    generator.forward(generator.info.latents(7, 0, 4000), generator.labels_for(4000))
+    for hook in hooks:
+        hook.remove()
+    for place, mean in zip(seen, kept, strict=True):
+        (given,) = place
+        axes = [axis for axis in range(given.ndim) if axis != 1]
+        spread = given.std(axes).mean()
+        assert (given.mean(axes) - mean).abs().max() < 0.15 * spread  # of other latents
+
+
+def test_they_are_a_function_of_the_weights_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    training = with_compute(prepare(configure("dcgan", make_images(), steps=9, settings=["train.device=cpu"])))
+    state = TrainingState(training.config, training.device)
+    network = state.averaged_generator
+    first = {name: value.clone() for name, value in network.state_dict().items()}
+    before = torch.get_rng_state()
+    measure_statistics(network, training.config, training.device)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(torch.equal(value, first[name]) for name, value in network.state_dict().items())
+    assert not any(norm.training or norm.momentum is None for norm in norms_of(network))
+    calls: list[object] = []
+    monkeypatch.setattr(state_module, "measure_statistics", lambda *given: calls.append(given))
+    assert state.averaged_generator is state.averaged_generator
+    assert not calls  # at the same step they are not measured again
+    state.step += 1
+    assert state.averaged_generator is network
+    assert len(calls) == 1
