@@ -185,8 +185,8 @@ def measure_statistics(network: nn.Module, config: RunConfig, device: torch.devi
     """Replace the statistics of a generator's batch norm by those that its own weights have, over STATISTICS latents.
 
     Averaged weights have other statistics than the weights that they are an average of, whose running statistics are
-    besides those of a few batches. "Standing statistics" of Brock et al. 2019 (arXiv:1809.11096, appendix A). They are a
-    function of the weights and the run's seed: it does not matter when they are measured.
+    those of a few batches besides. "Standing statistics" (Brock et al. 2019, arXiv:1809.11096): they are a function of
+    the weights and the run's seed, so it does not matter when they are measured.
     """
     norms = [module for module in network.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
     if not norms:

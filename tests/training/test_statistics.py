@@ -41,7 +41,8 @@ def test_a_checkpoint_has_the_statistics_of_the_averaged_weights(variant: str, t
 
 
 def test_they_are_a_function_of_the_weights_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    training = with_compute(prepare(configure("dcgan", make_images(), steps=9, settings=["train.device=cpu"])))
+    images = make_images()
+    training = with_compute(prepare(configure("dcgan", images, steps=9, settings=["train.device=cpu"]), images))
     state = TrainingState(training.config, training.device)
     network = state.averaged_generator
     first = {name: value.clone() for name, value in network.state_dict().items()}
