@@ -83,7 +83,10 @@ class DCGANGenerator(nn.Module):
 
 @discriminators.register("dcgan")
 class DCGANDiscriminator(LinearHeads):
-    """images [N, C, H, W] (and labels [N]) -> logits [N], by strided convolutions down to at most `smallest` pixels."""
+    """images [N, C, H, W] (and labels [N]) -> logits [N], by strided convolutions down to at most `smallest` pixels.
+
+    Before each of the last `convolutions` of them stands one that keeps the resolution, 3 x 3, as in the generator.
+    """
 
     def __init__(
         self,
@@ -95,6 +98,7 @@ class DCGANDiscriminator(LinearHeads):
         norm: Literal["batch"] | None = None,
         spectral_norm: bool = False,
         minibatch_std: bool = False,
+        convolutions: NonNegativeInt = 0,
         conditioning: Literal["concat", "projection"] | None = "projection",
     ) -> None:
         super().__init__(spectral_norm=spectral_norm, minibatch_std=minibatch_std)
@@ -108,6 +112,10 @@ class DCGANDiscriminator(LinearHeads):
         layers: list[nn.Module] = []
         for stage, (fan_in, fan_out) in enumerate(pairwise(channels)):
             normed = norm is not None and stage > 0  # none at the images themselves, as in the paper
+            if 0 < stage and len(halved) - stage <= convolutions:
+                layers.append(nn.Conv2d(fan_in, fan_in, 3, padding=1, bias=not normed))
+                layers += [nn.BatchNorm2d(fan_in)] if normed else []
+                layers.append(nn.LeakyReLU(0.2))
             kernel = 4 if max(halved[stage]) > 7 else 3  # of few pixels 3 round up, where 4 would drop the last
             layers.append(nn.Conv2d(fan_in, fan_out, kernel, stride=2, padding=1, bias=not normed))
             size = ((size[0] + 4 - kernel) // 2, (size[1] + 4 - kernel) // 2)
