@@ -210,6 +210,25 @@ def test_dcgans_discriminator_halves_to_4_pixels() -> None:
     assert [layer.out_channels for layer in layers] == [32, 64, 128]
 
 
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 4))
+def test_dcgans_further_convolutions_stand_where_pixels_are_few(height: int, width: int, count: int) -> None:
+    shape = (1, height, width)
+    for network, stages in (
+        (
+            discriminator("dcgan", {"width": 1, "convolutions": count}, None, shape),
+            len(pyramid(*shape[1:], smallest=4)) - 1,
+        ),
+        (generator("dcgan", {"width": 1, "convolutions": count}, None, shape), len(pyramid(*shape[1:])) - 1),
+    ):
+        draws = isinstance(network, generators["dcgan"])
+        further = [layer for layer in convolutions(network) if layer.stride == (1, 1)][: -1 if draws else None]
+        assert len(further) == min(count, stages if draws else max(0, stages - 1))
+        assert [layer.in_channels == layer.out_channels for layer in further] == [True] * len(further)
+        channels = [layer.in_channels for layer in further]
+        assert channels == sorted(channels, reverse=draws)  # there are more channels where there are fewer pixels
+    assert network(torch.zeros(2, LATENT_DIM)).shape == (2, *shape)
+
+
 @pytest.mark.parametrize("name", [name for name in discriminators if "projection" in conditionings(name)])
 def test_the_labels_part_of_projected_logits_starts_at_the_scale_of_a_feature(name: str) -> None:
     """A vector at N(0, 1 / D) times features f is normal with the variance |f|^2 / D, the mean square of f."""

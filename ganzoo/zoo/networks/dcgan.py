@@ -112,7 +112,7 @@ class DCGANDiscriminator(LinearHeads):
         layers: list[nn.Module] = []
         for stage, (fan_in, fan_out) in enumerate(pairwise(channels)):
             normed = norm is not None and stage > 0  # none at the images themselves, as in the paper
-            if 0 < stage and len(halved) - stage <= convolutions:
+            if stage > 0 and len(halved) - stage <= convolutions:
                 layers.append(nn.Conv2d(fan_in, fan_in, 3, padding=1, bias=not normed))
                 layers += [nn.BatchNorm2d(fan_in)] if normed else []
                 layers.append(nn.LeakyReLU(0.2))
