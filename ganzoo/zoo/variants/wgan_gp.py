@@ -1,6 +1,7 @@
 """WGAN-GP (Gulrajani et al. 2017, arXiv:1704.00028): the Wasserstein game, its critic held 1-Lipschitz by a penalty.
 
-The paper's five critic steps, penalty weight and betas; chosen by measuring: width 8, and a learning rate of 0.002.
+The paper's penalty weight and betas. Chosen by measuring: `dcgan`'s networks, a learning rate of 0.002, one critic step
+in place of five, and the penalty at every fourth of them, four times as strong: in five minutes many steps count more.
 """
 
 from ganzoo.plugin import Adam, Spec, Variant, variants
@@ -10,11 +11,10 @@ from ganzoo.plugin import Adam, Spec, Variant, variants
 def wgan_gp() -> Variant:
     return Variant(
         family="game",
-        generator=Spec("dcgan", width=8),
-        discriminator=Spec("dcgan", width=8, norm=None),  # the penalty is per sample: no batch norm in the critic
+        generator=Spec("dcgan", convolutions=1),
+        discriminator=Spec("dcgan", convolutions=1, norm=None),  # the penalty is per sample: no batch norm in the critic
         loss=Spec("wasserstein"),
-        terms=(Spec("gradient", at="interpolates", target=1.0, weight=10.0),),
-        critic_steps=5,
+        terms=(Spec("gradient", at="interpolates", target=1.0, weight=10.0, every=4),),
         generator_optimizer=Adam(lr=0.002, betas=(0.0, 0.9)),
         discriminator_optimizer=Adam(lr=0.002, betas=(0.0, 0.9)),
     )
