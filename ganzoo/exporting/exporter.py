@@ -28,14 +28,13 @@ from ganzoo.errors import FileError, GanzooError, MachineError, ModelError, Usag
 from ganzoo.exporting import conversion, trial
 from ganzoo.exporting.lean import lean
 from ganzoo.exporting.parity import (
-    BATCHES,
-    LATENTS,
     Difference,
     compare_encoders,
     draws_nothing,
     precision_of,
     probe,
     probe_encoder,
+    proof_size,
     prove,
 )
 from ganzoo.exporting.preparing import fix_noise, fold
@@ -51,7 +50,7 @@ from ganzoo.runs.run import Run
 from ganzoo.runs.vouching import sign
 from ganzoo.runtime.encoder import Encoder
 from ganzoo.runtime.forms import LAYOUTS, PRECISIONS, Form
-from ganzoo.runtime.generator import CHUNK, Generator, GeneratorInfo
+from ganzoo.runtime.generator import Generator, GeneratorInfo, chunk_size
 from ganzoo.runtime.guard.onnxgraph import Refused
 from ganzoo.runtime.onnxfile import METADATA_KEY, metadata, seal
 from ganzoo.seeds import derive
@@ -218,7 +217,8 @@ def export_encoder(
     with _refused("encoder"):
         file = runtime.load_encoder(data)
     difference = compare_encoders(file, original, config.train.seed)
-    parity = {"batches": list(BATCHES), "images": LATENTS, "difference": difference}
+    count, batches = proof_size(info)
+    parity = {"batches": list(batches), "images": count, "difference": difference}
     proof = {"parity": parity, "probe": probe_encoder(file)}
     data = _complete(model, Form(opset=opset), info, {**about, **proof})
     target = Path(path) if path is not None else run.path / f"{config.run.variant}-encoder.onnx"
@@ -291,9 +291,10 @@ def render(
     if form != plain:  # what was translated is right; now what was made of it
         file, empty = _opened(model, _complete(model, form, original.info, about))
         parity = prove(file, original, PRECISIONS[form.precision], config.train.seed)
+    count, batches = proof_size(original.info)
     figure = _figure(config, original, file) if judged and form.precision != "fp32" else None
     proof = {
-        "parity": {"batches": list(BATCHES), "latents": LATENTS, "empty": empty, **dataclasses.asdict(parity)},
+        "parity": {"batches": list(batches), "latents": count, "empty": empty, **dataclasses.asdict(parity)},
         "probe": probe(file),
     }
     return Rendered(
@@ -396,9 +397,10 @@ def strip(model: onnx.ModelProto, part: str = "generator") -> None:
 def _calibration(info: GeneratorInfo) -> Iterator[dict[str, NDArray[Any]]]:
     """Latents of the generator's own, with every label in turn, but not those that it is then judged on."""
     seed = derive(0, "calibration")
-    for start in range(0, CALIBRATION_LATENTS, CHUNK):
-        z = info.latents(seed, start, start + CHUNK)
-        labels = {} if info.num_classes is None else {"labels": np.arange(start, start + CHUNK) % info.num_classes}
+    size = chunk_size(info.image_shape)
+    for start in range(0, min(CALIBRATION_LATENTS, proof_size(info)[0] + size), size):
+        z = info.latents(seed, start, start + size)
+        labels = {} if info.num_classes is None else {"labels": np.arange(start, start + size) % info.num_classes}
         yield {"z": z, **labels}
 
 

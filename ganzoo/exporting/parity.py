@@ -14,18 +14,19 @@ from ganzoo.errors import FileError, ModelError, VerificationError
 from ganzoo.runs.format import Difference as Difference
 from ganzoo.runtime.encoder import Encoder
 from ganzoo.runtime.forms import PRECISIONS, Precision
-from ganzoo.runtime.generator import Generator, GeneratorInfo
+from ganzoo.runtime.generator import SMALL, Generator, GeneratorInfo, chunk_size
 from ganzoo.runtime.pixels import to_uint8
 from ganzoo.seeds import derive
 
 BATCHES = (1, 2, 7, 64)  # the first batches; 64 each after them, and a rest
-LATENTS = 1000  # at least; each label is among them
+LATENTS = 1000  # each label is among them
+PROOF_PIXELS = LATENTS * SMALL  # of all images that a proof draws: fewer of large ones
 ENCODER_DIFFERENCE = 1e-4  # of latents, in shares of the largest value or of 1
 PROBES = 16  # latents, and pixels of each image
 
 
 def compare(file: Generator, original: Generator, seed: int) -> Difference:
-    """Return how far the file's images are from the original's, over `LATENTS` latents, all labels and all batch sizes.
+    """Return how far the file's images are from the original's, over latents of all labels and batches of all sizes.
 
     Raises FileError for a file that cannot draw.
     """
@@ -71,10 +72,12 @@ def compare_encoders(file: Encoder, original: Encoder, seed: int) -> float:
     The images are noise of every brightness, with all labels. Raises VerificationError beyond `ENCODER_DIFFERENCE` of
     the largest value.
     """
-    info, greatest, start, sizes = file.info, 0.0, 0, iter(BATCHES)
+    info, greatest, start = file.info, 0.0, 0
+    stop, first = proof_size(info)
+    sizes = iter(first)
     generator = np.random.default_rng(derive(seed, "parity"))
-    while start < LATENTS:
-        size = min(next(sizes, BATCHES[-1]), LATENTS - start)
+    while start < stop:
+        size = min(next(sizes, first[-1]), stop - start)
         images = generator.uniform(-1, 1, (size, *info.image_shape)).astype(np.float32)
         images *= generator.uniform(0, 1, (size, 1, 1, 1)).astype(np.float32)
         labels = np.arange(start, start + size) % (info.num_classes or 1) if info.has_classes else None
@@ -169,11 +172,19 @@ def precision_of(document: Mapping[str, Any]) -> Precision:
     return PRECISIONS[name]
 
 
+def proof_size(info: GeneratorInfo) -> tuple[int, tuple[int, ...]]:
+    """Return how many latents a proof draws, and the sizes of its first batches: less of large images."""
+    chunk, pixels = chunk_size(info.image_shape), info.image_shape[1] * info.image_shape[2]
+    count = min(LATENTS, PROOF_PIXELS // pixels) if pixels > SMALL else LATENTS
+    return max(count, info.num_classes or 0, PROBES), tuple(size for size in BATCHES if size <= max(2, chunk))
+
+
 def _batches(info: GeneratorInfo, seed: int) -> Iterator[tuple[int, NDArray[np.float32], NDArray[np.int64] | None]]:
     """The index of the first latent, the latents, the labels."""
-    stop, start, sizes = max(LATENTS, info.num_classes or 0), 0, iter(BATCHES)
+    (stop, first), start = proof_size(info), 0
+    sizes = iter(first)
     while start < stop:
-        size = min(next(sizes, BATCHES[-1]), stop - start)
+        size = min(next(sizes, first[-1]), stop - start)
         labels = np.arange(start, start + size) % info.num_classes if info.num_classes else None
         yield start, info.latents(seed, start, start + size), labels
         start += size

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ganzoo.errors import ModelError, UsageError
-from ganzoo.runtime.generator import CHUNK, Forward, GeneratorInfo
+from ganzoo.runtime.generator import Forward, GeneratorInfo, chunk_size
 from ganzoo.runtime.labels import Labels, checked_labels
 from ganzoo.runtime.pixels import to_float
 
@@ -33,17 +33,18 @@ class Encoder:
 
         `images` are uint8 [N, H, W, C] (or [N, H, W] for grey), as `sample` gives them, or float32 [N, C, H, W] in
         [-1, 1]. `labels` are one class or N classes, for an encoder that was trained with classes. Images are encoded
-        `CHUNK` at a time, so that a latent does not depend on the number of images. Raises UsageError.
+        `chunk_size` at a time, so that a latent does not depend on the number of images. Raises UsageError.
         """
         x = self._checked(images)
         y = self._labels(len(x), labels)
         z = np.empty((len(x), self.info.latent_dim), np.float32)
-        for start in range(0, len(x), CHUNK):
-            part = x[start : start + CHUNK]
-            padding = CHUNK - len(part)
+        size = chunk_size(self.info.image_shape)
+        for start in range(0, len(x), size):
+            part = x[start : start + size]
+            padding = size - len(part)
             whole = np.pad(part, ((0, padding), (0, 0), (0, 0), (0, 0)), mode="edge")
-            given = None if y is None else np.pad(y[start : start + CHUNK], (0, padding))
-            z[start : start + CHUNK] = self._forward(whole, given)[: len(part)]
+            given = None if y is None else np.pad(y[start : start + size], (0, padding))
+            z[start : start + size] = self._forward(whole, given)[: len(part)]
         return z
 
     def _forward(self, x: NDArray[np.float32], y: NDArray[np.int64] | None) -> NDArray[Any]:

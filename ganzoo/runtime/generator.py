@@ -15,7 +15,9 @@ from ganzoo.errors import MachineError, ModelError, UsageError
 from ganzoo.runtime.forms import LAYOUTS, Layout
 from ganzoo.runtime.labels import Labels, checked_labels, is_integer
 
-CHUNK = 64  # images drawn at a time: bounds the memory, and settles the bits
+CHUNK = 64  # images drawn at a time, of up to SMALL pixels: bounds the memory, and settles the bits
+SMALL = 128 * 128
+LARGE_PIXELS = 2**19  # of larger images together, drawn at a time
 
 Forward: TypeAlias = Callable[[NDArray[np.float32], NDArray[np.int64] | None], NDArray[Any]]
 
@@ -69,6 +71,12 @@ class GeneratorInfo:
         return seeds.latents(seed, self.latent_dim, start, stop, self.uniform_codes)
 
 
+def chunk_size(image_shape: tuple[int, int, int]) -> int:
+    """Return how many images of (C, H, W) are drawn at a time: 64, or fewer of large ones, a power of two."""
+    pixels = image_shape[1] * image_shape[2]
+    return CHUNK if pixels <= SMALL else 1 << max(1, LARGE_PIXELS // pixels).bit_length() - 1
+
+
 class Generator:
     """A generator ready to draw; `forward` maps z [N, latent_dim] and labels [N] (or None) to images in `layout`."""
 
@@ -79,6 +87,7 @@ class Generator:
         self.description = description
         self.layout = layout
         self.forward = forward
+        self._size = chunk_size(info.image_shape)
 
     def __repr__(self) -> str:
         channels, height, width = self.info.image_shape
@@ -110,9 +119,9 @@ class Generator:
         """`n` images, uint8 [n, H, W, C], from the latents 0 to n - 1 of `seed`: `sample(100)[:10] == sample(10)`.
 
         `labels` is None (balanced where conditional), one class for all, or `n` of them, each a number in
-        [0, num_classes) or a name in `info.class_names`. No seed is the seed 0. Images are always computed `CHUNK` at a
-        time, as their last bits may depend on that; `batch_size` says how many are put together at a time, and changes
-        no image.
+        [0, num_classes) or a name in `info.class_names`. No seed is the seed 0. How many images are computed at a
+        time depends on their size alone (`chunk_size`), as their last bits may depend on it; `batch_size` says how many
+        are put together at a time, and changes no image.
         """
         n = _natural("n", n)
         images, position = _room(n, self.info.image_shape), 0
@@ -135,7 +144,7 @@ class Generator:
         With `start` the latents are `start` to `start + n - 1`: what `sample(start + n)` ends with.
         """
         n, seed, start = _natural("n", n), _seed("seed", seed), _natural("start", start)
-        size = CHUNK if batch_size is None else _natural("batch_size", batch_size)
+        size = self._size if batch_size is None else _natural("batch_size", batch_size)
         if not size:
             raise UsageError("batch_size is 0: expected an integer from 1 up")
         y = None if labels is None else self.labels_for(n, labels)
@@ -159,8 +168,8 @@ class Generator:
             for name, seed in (("seed_a", seed_a), ("seed_b", seed_b))
         )
         z, images = great_circle(a, b, steps, self.info.uniform_codes), _room(steps, self.info.image_shape)
-        for first in range(0, steps, CHUNK):
-            part = slice(first, first + CHUNK)
+        for first in range(0, steps, self._size):
+            part = slice(first, first + self._size)
             images[part] = self._chunk(z[part], None if y is None else y[part])
         return images
 
@@ -195,18 +204,20 @@ class Generator:
     def _chunks(
         self, start: int, stop: int, labels: NDArray[np.int64] | None, seed: int
     ) -> Iterator[NDArray[np.uint8]]:
-        for first in range(start - start % CHUNK, stop, CHUNK):
-            low, high = max(start, first), min(stop, first + CHUNK)
+        for first in range(start - start % self._size, stop, self._size):
+            low, high = max(start, first), min(stop, first + self._size)
             y = self._in_turn(low, high) if labels is None else labels[low - start : high - start]
-            z = self.info.latents(seed, first, first + CHUNK)
+            z = self.info.latents(seed, first, first + self._size)
             yield self._chunk(z, None if y is None else np.pad(y, (low - first, 0)))[low - first : high - first]
 
     def _chunk(self, z: NDArray[np.float32], y: NDArray[np.int64] | None) -> NDArray[np.uint8]:
-        """The images of at most `CHUNK` latents, uint8 [N, H, W, C]."""
+        """The images of at most a chunk of latents, uint8 [N, H, W, C]."""
         # Always a whole chunk, though fewer may be wanted: a matrix product rounds differently for another batch size,
         # and then the first images of a large sample would not be bit-equal to a small sample.
-        whole = np.pad(z, ((0, CHUNK - len(z)), (0, 0)), mode="edge")  # zeros are no latent that a generator has met
-        images = self._draw(whole, None if y is None else np.pad(y, (0, CHUNK - len(y))))
+        whole = np.pad(
+            z, ((0, self._size - len(z)), (0, 0)), mode="edge"
+        )  # zeros are no latent that a generator has met
+        images = self._draw(whole, None if y is None else np.pad(y, (0, self._size - len(y))))
         return self.layout.to_bytes(images, self.info.image_shape[0])[: len(z)]
 
     def _batches(self, chunks: Iterator[NDArray[np.uint8]], size: int) -> Iterator[NDArray[np.uint8]]:

@@ -12,7 +12,7 @@ def wgan_gp() -> Variant:
     return Variant(
         family="game",
         generator=Spec("dcgan", convolutions=1),
-        discriminator=Spec("dcgan", convolutions=1, norm=None),  # the penalty is per sample: no batch norm in the critic
+        discriminator=Spec("dcgan", convolutions=1),  # without batch norm: the penalty is of each sample
         loss=Spec("wasserstein"),
         terms=(Spec("gradient", at="interpolates", target=1.0, weight=10.0, every=4),),
         generator_optimizer=Adam(lr=0.002, betas=(0.0, 0.9)),
