@@ -106,9 +106,10 @@ def summarise(entries: Sequence[Json]) -> Json:
     row = {"variant": entries[0]["variant"], "seeds": len(done), "failed": len(entries) - len(done)}
     if not done:
         return {**row, "error": entries[0]["error"]}
+    shared = [key for key in done[0]["figures"] if all(key in entry["figures"] for entry in done)]  # some are newer
     return {
         **row,
-        "figures": {key: spread([entry["figures"][key] for entry in done]) for key in done[0]["figures"]},
+        "figures": {key: spread([entry["figures"][key] for entry in done]) for key in shared},
         **{key: fmean(entry[key] for entry in done) for key in ("images_per_s", "epochs", "onnx_bytes")},
         **{key: done[0][key] for key in FIXED},
         "latency_ms": {batch: fmean(entry["latency_ms"][batch] for entry in done) for batch in done[0]["latency_ms"]},
