@@ -28,7 +28,7 @@ from ganzoo.studies.stopwatch import busy
 
 VARIANTS = ("gan", "dcgan", "wgan-gp", "cgan")
 # Steps of a turn, too few to be measured for, and of an interval, on which lazy penalties fall evenly.
-STEPS = {"gan": (352, 32), "cgan": (352, 32), "dcgan": (80, 16), "wgan-gp": (27, 3)}
+STEPS = {"gan": (352, 32), "cgan": (352, 32), "dcgan": (80, 16), "wgan-gp": (80, 16)}
 BITS_STEPS = 200
 
 WORKER = """

@@ -9,6 +9,7 @@ that the generator was trained on. What is recorded is not measured again at the
 """
 
 import argparse
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,12 +77,12 @@ def choose(dataset: Dataset, count: int | None, seed: int) -> Dataset:
     return data.from_arrays(dataset.images[rows], dataset.labels[rows], source=f"{dataset.source}-{count}")
 
 
-def reference_of(source: str) -> Reference:
+def reference_of(source: str, runs: Path) -> Reference:
     """Return the real images that the drawn ones are judged against."""
     splits = load_splits(source)
     if splits.note is not None:  # without test images the few are all that is known
         splits = Splits(train=data.load(source), test=data.load(source), sha256=splits.sha256)
-    judge = load_judge(source) if source in PINNED else train_judge(splits, None, print)
+    judge = load_judge(source) if source in PINNED else train_judge(splits, None, print, runs / f"{source}.judge.safetensors")
     return Reference(judge, splits)
 
 
@@ -89,6 +90,7 @@ def measure_one(case: Case, way: str, seed: int, minutes: float, reference: Refe
     """Train on the few images of a seed, and judge."""
     few = choose(reference.splits.train, case.count, seed)
     settings = ["train.device=cpu", WAYS[way]]
+    shutil.rmtree(place, ignore_errors=True)  # of a measurement that was interrupted
     run = ganzoo.train("dcgan", few, minutes=minutes, seed=seed, settings=settings, out=place)
     samples = read(as_subject(load(run), case.name).draw(0, IMAGES), reference)
     figures = measure(samples, reference, FIGURES)
@@ -102,10 +104,10 @@ def measure_one(case: Case, way: str, seed: int, minutes: float, reference: Refe
 def measure_all(record: Record, arguments: argparse.Namespace) -> None:
     """Measure what is not recorded yet, a seed of all before the next."""
     former = (read_json(record.path) if record.path.is_file() else None) or {}
-    same = former.get("commit") == record.facts["commit"]
+    same = (former.get("commit"), former.get("minutes")) == (record.facts["commit"], arguments.minutes)
     rows = {(row["data"], row["way"], row["seed"]): row for row in former.get("rows", ()) if same}
     cases = [case for case in CASES if arguments.only in case.name]
-    references = {source: reference_of(source) for source in dict.fromkeys(case.source for case in cases)}
+    references = {source: reference_of(source, arguments.runs) for source in dict.fromkeys(case.source for case in cases)}
     for seed in range(arguments.seeds):
         for number, case in enumerate(cases):
             for way in WAYS:

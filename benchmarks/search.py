@@ -1,15 +1,15 @@
 """Which ideas make a variant's pictures better in the same time: successive halving over its settings.
 
-    python benchmarks/search.py benchmarks/search/dcgan.toml [--runs DIR] [--jobs 2]
+    python benchmarks/search.py benchmarks/search/wgan-gp.toml [--runs DIR] [--jobs 2]
 
 The file names the variant, the ideas (settings, as after `--set`), and the rungs: minutes of training on one thread,
 after each of which a share of the ideas goes on. Two train at once, each on one thread; five minutes on two threads are
 about eight on one. Each idea is judged by 10,000 images after each rung, and trained on from there. Needs MNIST
 (GANZOO_DATA_DIR) and a machine with nothing else to do.
 
-It may be stopped and started again, and ideas may be added: what is recorded with the same settings is not measured
-again. The result is benchmarks/results/search-NAME.json, a row for each idea and rung, with the commit that it was
-measured at. One seed screens; `benchmarks/variants.py` confirms.
+It may be stopped and started again: what is recorded is not measured again at the same commit. The result is
+benchmarks/results/search-NAME.json, a row for each idea and rung, with the commit that it was measured at; rows of
+other commits stay in it, and are compared with none. One seed screens; `benchmarks/variants.py` confirms.
 """
 
 import argparse
@@ -68,19 +68,16 @@ class Results:
     def __init__(self, record: Record, search: Search) -> None:
         self.record, self.search = record, search
         former = (read_json(record.path) if record.path.is_file() else None) or {}
-        known = {"commit": former.get("commit")}
-        rows = [{**known, **row} for row in former.get("rows", ()) if "error" not in row]
-        asked = {idea: list(settings) for idea, settings in search.ideas.items()}
-        self.rows = {
-            (row["idea"], row["minutes"]): row
-            for row in rows
-            if asked.get(row["idea"], row["settings"]) == row["settings"]
-        }
+        rows = [{"commit": former.get("commit"), **row} for row in former.get("rows", ()) if "error" not in row]
+        now = record.facts["commit"]
+        self.others = [row for row in rows if row["commit"] != now]
+        self.rows = {(row["idea"], row["minutes"]): row for row in rows if row["commit"] == now}
 
     def add(self, row: Json) -> None:
         """Keep a row, and write all of them."""
         self.rows[row["idea"], row["minutes"]] = {**row, "commit": self.record.facts["commit"]}
-        rows = sorted(self.rows.values(), key=lambda row: (row["minutes"], row.get("fid") or math.inf))
+        rows = [*self.others, *self.rows.values()]
+        rows.sort(key=lambda row: (row["minutes"], row.get("fid") or math.inf))
         about = {"variant": self.search.variant, "dataset": self.search.dataset, "seed": self.search.seed}
         self.record.write({**about, "threads": 1, "images": IMAGES, "rows": rows})
 

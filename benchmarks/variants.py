@@ -120,6 +120,11 @@ def summarise(entries: Sequence[Json]) -> Json:
     }
 
 
+def networks_of(entry: Json) -> tuple[int | None, int | None]:
+    """Return the sizes of an entry's networks, by which those of former recipes are told."""
+    return entry.get("generator_parameters"), entry.get("discriminator_parameters")
+
+
 def spread(values: Sequence[float]) -> Json:
     """Return the mean of some values, the least and the greatest."""
     return {"mean": fmean(values), "least": min(values), "greatest": max(values)}
@@ -181,9 +186,19 @@ class Results:
         return named and bool(entry["commit"] != self.record.facts["commit"])
 
     def add(self, entry: Json) -> None:
-        """Keep an entry, and write all that follows from the entries."""
+        """Keep an entry, and write all that follows from the entries; those of a variant's former networks are dropped."""
         origin = {**self.record.facts, "date": datetime.now(UTC).date().isoformat()}
+        if entry["status"] == "done":
+            self.entries = {
+                key: other
+                for key, other in self.entries.items()
+                if key[0] != entry["variant"] or networks_of(other) == networks_of(entry)
+            }
         self.entries[entry["variant"], entry["seed"]] = {**entry, **origin}
+        self.write()
+
+    def write(self) -> None:
+        """Write the result file, and the summary that ships."""
         rows = [self.entries[key] for key in sorted(self.entries)]
         names = dict.fromkeys(row["variant"] for row in rows)
         table = [summarise([row for row in rows if row["variant"] == name]) for name in names]

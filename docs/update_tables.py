@@ -266,15 +266,13 @@ def searches_table() -> str:
 
 def _search(found: dict[str, Any]) -> str:
     rungs = sorted({row["minutes"] for row in found["rows"]})
-    ideas: dict[str, dict[float, dict[str, Any]]] = {}
+    ideas: dict[tuple[str, str], dict[float, dict[str, Any]]] = {}  # by name and revision
     for row in found["rows"]:
-        ideas.setdefault(row["idea"], {})[row["minutes"]] = row
-    lines = [
-        _cells([f"`{found['variant']}`, FID-MNIST", *(f"{minutes:g} min" for minutes in rungs), "settings"]),
-        f"|{'---|' * (len(rungs) + 2)}",
-    ]
+        ideas.setdefault((row["idea"], row.get("commit", found["commit"])[:7]), {})[row["minutes"]] = row
+    heads = [f"`{found['variant']}`, FID-MNIST", *(f"{minutes:g} min" for minutes in rungs), "settings", "revision"]
+    lines = [_cells(heads), f"|{'---|' * len(heads)}"]
 
-    def rank(idea: str) -> list[tuple[bool, float]]:  # the furthest first, and the best of those
+    def rank(idea: tuple[str, str]) -> list[tuple[bool, float]]:  # the furthest first, and the best of those
         rows = [ideas[idea].get(minutes, {}).get("fid") for minutes in reversed(rungs)]
         return [(fid is None, fid or 0.0) for fid in rows]
 
@@ -282,8 +280,9 @@ def _search(found: dict[str, Any]) -> str:
         rows = [ideas[idea].get(minutes) for minutes in rungs]
         cells = ["" if row is None else f"{row['fid']:.1f}" if "fid" in row else "failed" for row in rows]
         settings = next(iter(ideas[idea].values()))["settings"]
-        lines.append(_cells([idea, *cells, ", ".join(f"`{setting}`" for setting in settings)]))
-    return _with_source(lines, found)
+        name, revision = idea
+        lines.append(_cells([name, *cells, ", ".join(f"`{setting}`" for setting in settings), revision]))
+    return "\n".join([*lines, "", f"`{found['command']}`: {found['cores']} cores of {found['machine']}, torch {found['torch']}."])
 
 
 def speed_table() -> str:

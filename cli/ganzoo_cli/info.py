@@ -101,7 +101,8 @@ def _rows(contents: "Contents") -> dict[str, Any]:
     info, document = contents.info, contents.document
     data = contents.section("data") or contents.section("run", "data")
     channels, height, width = info.image_shape
-    images = f"images of {height} x {width} in {'grey' if channels == 1 else 'colour'}"
+    colours = {1: "grey", 3: "colour", 4: "colour and transparency"}.get(channels, f"{channels} channels")
+    images = f"images of {height} x {width} in {colours}"
     latents = f"latents of {info.latent_dim} numbers"
     if info.uniform_codes:
         latents += f", of which the last {info.uniform_codes} uniform in [-1, 1]"

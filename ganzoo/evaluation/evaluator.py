@@ -483,8 +483,8 @@ def _open_exported(found: Source, dataset: str | Dataset | None, data_dir: str |
 def _open_images(
     name: str, source: str, dataset: str | Dataset | None, data_dir: str | Path | None
 ) -> tuple[Subject, Splits]:
-    images = data.load(source)
     splits = hold_out(dataset) if isinstance(dataset, Dataset) else load_splits(dataset or "auto", data_dir=data_dir)
+    images = data.load(source, channels=4 if splits.train.image_shape[0] == 4 else None)
     labels = _same_classes(images, splits.train)
 
     def draw(seed: int, n: int) -> tuple[Tensor, Tensor | None]:

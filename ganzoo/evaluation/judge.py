@@ -141,6 +141,7 @@ def _by_channel(judge: Judge) -> Judge:
     return replace(
         judge,
         name=f"Stacked-{judge.name}",
+        sha256=hashlib.sha256(f"by channel: {judge.sha256}".encode()).hexdigest(),
         network=ChannelClassifier(judge.network),
         accuracy=judge.accuracy**3,
         image_shape=(3, *judge.image_shape[1:]),

@@ -233,9 +233,10 @@ def class_entropy(shares: Tensor) -> float:
 
 
 def mode_divergence(shares: Tensor, real_shares: Tensor) -> float:
-    """KL(shares, real shares), in nats, over the classes that real images have."""
+    """KL(shares, real shares), in nats, among the images of classes that real images have; 0 if there are none."""
     known = (shares > 0) & (real_shares > 0)
-    return float((shares[known] * (shares[known] / real_shares[known]).log()).sum())
+    drawn = shares[known] / shares[known].sum()
+    return max(0.0, float((drawn * (drawn / real_shares[known]).log()).sum()))
 
 
 def classes_lost(shares: Tensor, real_shares: Tensor) -> list[int]:

@@ -12,6 +12,8 @@ from ganzoo.evaluation.verdict import DIVERSITY
 from ganzoo.runs.records import EvaluationLine
 from ganzoo.runtime.generator import Generator
 
+SHOWN = 5  # classes that a warning names
+
 
 class Monitor:
     """Judges a generator in training, on the same latents each time."""
@@ -74,7 +76,8 @@ def warning(line: EvaluationLine, former: Sequence[EvaluationLine]) -> str | Non
     """Return what to say of a collapse, unless it was there at the evaluation before."""
     before = former[-1:]
     if set(line.classes_lost) - {name for other in before for name in other.classes_lost}:
-        what = f"the generator draws next to nothing of class {', '.join(line.classes_lost)}"
+        more = f" and {len(line.classes_lost) - SHOWN} others" if len(line.classes_lost) > SHOWN else ""
+        what = f"the generator draws next to nothing of class {', '.join(line.classes_lost[:SHOWN])}{more}"
     elif _is_alike(line) and not any(map(_is_alike, before)):
         what = "the images of a class are nearly all alike"
     else:

@@ -22,7 +22,7 @@ from torch import Tensor
 from ganzoo import data
 from ganzoo.data import Dataset, ReadOptions
 from ganzoo.errors import FileError, MachineError, NoSplitError, UsageError
-from ganzoo.evaluation.judge import PINNED, Judge, Reading
+from ganzoo.evaluation.judge import PINNED, Judge, Reading, load_judge
 from ganzoo.evaluation.metrics import Limits
 from ganzoo.files import atomic_write
 from ganzoo.registry import datasets
@@ -130,7 +130,7 @@ def _rows(dataset: Dataset, rows: Tensor) -> Dataset:
 def _check_match(judge: Judge, train: Dataset) -> None:
     """A judge knows the images that it was trained on by their hash, unless they were brought to another size."""
     same_size = judge.image_shape == train.image_shape
-    pinned = train.source in PINNED and judge.sha256 == PINNED[train.source][1]
+    pinned = train.source in PINNED and judge.sha256 == load_judge(train.source).sha256
     if not pinned and same_size and judge.dataset_sha256 != train.sha256:
         raise FileError(
             f"the judge of {train.source} was trained on other images than are there now: "

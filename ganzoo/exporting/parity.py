@@ -18,7 +18,7 @@ from ganzoo.runtime.generator import SMALL, Generator, GeneratorInfo, chunk_size
 from ganzoo.runtime.pixels import to_uint8
 from ganzoo.seeds import derive
 
-BATCHES = (1, 2, 7, 64)  # the first batches; 64 each after them, and a rest
+BATCHES = (1, 2, 7, 64)  # the first batches, of small images; the last of them each after them, and a rest
 LATENTS = 1000  # each label is among them
 PROOF_PIXELS = LATENTS * SMALL  # of all images that a proof draws: fewer of large ones
 ENCODER_DIFFERENCE = 1e-4  # of latents, in shares of the largest value or of 1

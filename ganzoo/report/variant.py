@@ -19,9 +19,8 @@ from ganzoo.report.figures import DENSITY, Panel, Series, Style, animation, besi
 from ganzoo.report.sources import Material, Story
 from ganzoo.runs.opening import load
 from ganzoo.runs.records import EvaluationLine, LogLine
-from ganzoo.runtime.generator import great_circle
+from ganzoo.runtime.generator import generate_images, great_circle
 from ganzoo.runtime.images import grid
-from ganzoo.runtime.pixels import to_uint8
 from ganzoo.zoo.build import BUILDERS, example_inputs
 
 GRIDS = 4  # shown of a run's pictures where no epochs are asked for, besides the last
@@ -251,7 +250,7 @@ def _interpolations(story: Story, name: str) -> list[Block]:
     codes = generator.info.uniform_codes
     paths = np.stack([great_circle(first, last, STEPS, codes) for first, last in ends])
     labels = None if classes is None else np.arange(rows).repeat(STEPS)
-    images = to_uint8(generator.generate(paths.reshape(rows * STEPS, -1), labels))
+    images = generate_images(generator, paths.reshape(rows * STEPS, -1), labels)
     label = "class" if generator.info.has_classes else "value of the code"
     what = "pair of latents" if classes is None else f"{label}, all between the same two latents"
     return [

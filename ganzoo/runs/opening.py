@@ -11,9 +11,8 @@ from ganzoo.errors import ModelError, UsageError
 from ganzoo.runs.format import Opened
 from ganzoo.runs.resolving import MODELS, Source, resolve
 from ganzoo.runtime.encoder import Encoder
-from ganzoo.runtime.generator import Forward, Generator, GeneratorInfo
+from ganzoo.runtime.generator import Forward, Generator, GeneratorInfo, generate_images
 from ganzoo.runtime.images import grid
-from ganzoo.runtime.pixels import to_uint8
 
 if TYPE_CHECKING:  # torch only where a run is sampled
     import torch
@@ -164,5 +163,4 @@ def preview(generator: Generator, seed: int) -> NDArray[np.uint8]:
         return grid(generator.sample(PREVIEW_COLUMNS**2, seed=seed), columns=PREVIEW_COLUMNS)
     rows = min(classes, PREVIEW_ROWS)
     z = np.tile(generator.info.latents(seed, 0, PREVIEW_COLUMNS), (rows, 1))
-    images = generator.generate(z, np.arange(rows).repeat(PREVIEW_COLUMNS))
-    return grid(to_uint8(images), columns=PREVIEW_COLUMNS)
+    return grid(generate_images(generator, z, np.arange(rows).repeat(PREVIEW_COLUMNS)), columns=PREVIEW_COLUMNS)

@@ -60,7 +60,7 @@ LAYOUTS = {
     "uint8": Layout(summary="uint8 `[B, H, W, C]`, ready for an image library", dtype="uint8", axes="NHWC"),
     "uint8-nchw": Layout(summary="uint8 `[B, C, H, W]`", dtype="uint8", axes="NCHW"),
     "rgb": Layout(
-        summary="uint8 `[B, 3, H, W]`, grey repeated: what torch-fidelity's `--input1 FILE` takes",
+        summary="uint8 `[B, 3, H, W]`, grey repeated, for grey and RGB: what torch-fidelity's `--input1 FILE` takes",
         dtype="uint8",
         axes="NCHW",
         rgb=True,

@@ -14,6 +14,7 @@ from ganzoo import seeds
 from ganzoo.errors import MachineError, ModelError, UsageError
 from ganzoo.runtime.forms import LAYOUTS, Layout
 from ganzoo.runtime.labels import Labels, checked_labels, is_integer
+from ganzoo.runtime.pixels import to_uint8
 
 CHUNK = 64  # images drawn at a time, of up to SMALL pixels: bounds the memory, and settles the bits
 SMALL = 128 * 128
@@ -75,6 +76,17 @@ def chunk_size(image_shape: tuple[int, int, int]) -> int:
     """Return how many images of (C, H, W) are drawn at a time: 64, or fewer of large ones, a power of two."""
     pixels = image_shape[1] * image_shape[2]
     return CHUNK if pixels <= SMALL else 1 << max(1, LARGE_PIXELS // pixels).bit_length() - 1
+
+
+def generate_images(generator: "Generator", z: NDArray[np.float32], labels: Labels | None) -> NDArray[np.uint8]:
+    """Return the images of latents as uint8 [N, H, W, C], those of large ones drawn a few at a time."""
+    size, y = chunk_size(generator.info.image_shape), generator.labels_for(len(z), labels)
+    size = len(z) if size == CHUNK else size
+    parts = [
+        to_uint8(generator.generate(z[start : start + size], None if y is None else y[start : start + size]))
+        for start in range(0, len(z), max(1, size))
+    ]
+    return np.concatenate(parts)
 
 
 class Generator:

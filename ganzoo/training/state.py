@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -152,7 +153,7 @@ class Player:
 class Ema:
     """A moving average of a network: parameters averaged, buffers copied, always in eval mode.
 
-    A generator's batch-norm statistics are not those of the trained weights, see `measure_statistics`.
+    A generator's batch-norm statistics are measured besides (`measure_statistics`), an encoder's are copies too.
 
     The decay rises from 0.1 to its full value, so that the first random weights are soon forgotten. After the first
     steps only every eighth is averaged in, for all eight: it moves the same memory as the generator's optimiser.
@@ -181,17 +182,20 @@ class Ema:
 
 
 @torch.no_grad()
-def measure_statistics(network: nn.Module, config: RunConfig, device: torch.device) -> None:
+def measure_statistics(network: nn.Module, config: RunConfig, device: torch.device, processes: int = 1) -> None:
     """Replace the statistics of a generator's batch norm by those that its own weights have, over STATISTICS latents.
 
     Averaged weights have other statistics than the weights that they are an average of, whose running statistics are
     those of a few batches besides. "Standing statistics" (Brock et al. 2019, arXiv:1809.11096): they are a function of
-    the weights and the run's seed, so it does not matter when they are measured.
+    the weights, the run's seed and the size of a batch in each process, so it does not matter when they are measured.
+    Labels are drawn at random: a batch that held a few classes alone would have too small a variance.
     """
     norms = [module for module in network.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
     if not norms:
         return
-    generator, size = as_generator(network, config, device), config.data.batch_size
+    generator, size = as_generator(network, config, device), max(1, config.data.batch_size // processes)
+    random = np.random.default_rng(derive(config.train.seed, "labels of statistics"))
+    classes = generator.info.num_classes
     former = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
@@ -201,8 +205,7 @@ def measure_statistics(network: nn.Module, config: RunConfig, device: torch.devi
         torch.manual_seed(derive(config.train.seed, "statistics"))
         for start in range(0, STATISTICS, size):
             z = generator.info.latents(derive(config.train.seed, "statistics"), start, start + size)
-            labels = generator.labels_for(start + size)
-            generator.forward(z, None if labels is None else labels[start:])
+            generator.forward(z, None if classes is None else random.integers(0, classes, size))
     for norm, momentum in zip(norms, former, strict=True):
         norm.momentum = momentum
         norm.eval()
@@ -287,7 +290,7 @@ class TrainingState:
         """The averaged generator as it draws: with the statistics of its own weights."""
         network = self.ema.network
         if self._measured_at != self.step:
-            measure_statistics(network, self._config, self.device)
+            measure_statistics(network, self._config, self.device, self.world.size)
             self._measured_at = self.step
         return network
 
@@ -344,6 +347,7 @@ class TrainingState:
         self.discriminator.restore_optimizer(checkpoint.tensors("discriminator_optimizer"))
         self.logs.restore(state["logs"], self.device)
         self.step, self.seconds = int(state["step"]), float(state["seconds"])
+        self._measured_at = None  # of the weights before
 
 
 def _freeze(objective: Objective, count: int) -> list[str]:

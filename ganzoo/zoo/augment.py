@@ -53,7 +53,7 @@ def _whole_steps(draws: Tensor, reach: Tensor | float) -> Tensor:
 @augmentations.register("translation")
 @dataclass(frozen=True, kw_only=True)
 class Translation(Augmentation):
-    """Each image is moved by up to `reach` of its size along each axis; what comes in is black."""
+    """Each image is moved by up to `reach` of its size along each axis; what comes in is black, or transparent."""
 
     reach: Share = 0.125
 
@@ -90,7 +90,7 @@ class InstanceNoise(Augmentation):
 @augmentations.register("cut-out")
 @dataclass(frozen=True, kw_only=True)
 class CutOut(Augmentation):
-    """A rectangle of `size` of each image's height and width is black, anywhere, in part beyond the border."""
+    """A rectangle of `size` of each image's height and width is black or transparent, anywhere, in part beyond the border."""
 
     size: Share = 0.5
 

@@ -203,7 +203,6 @@ def test_the_package_of_debian_is_the_whole_set(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("small", "mirrors")
-@pytest.mark.usefixtures("small", "mirrors")
 def test_stacked_mnist_shows_a_digit_in_each_channel(tmp_path: Path) -> None:
     place(tmp_path)
     digits = data.load("mnist", data_dir=tmp_path)
@@ -223,6 +222,7 @@ def test_stacked_mnist_shows_a_digit_in_each_channel(tmp_path: Path) -> None:
     assert len(data.load("stacked-mnist", data_dir=tmp_path, split="test")) == 10
 
 
+@pytest.mark.usefixtures("small", "mirrors")
 def test_the_folder_is_also_named_by_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place(tmp_path)
     monkeypatch.setenv("GANZOO_DATA_DIR", str(tmp_path))

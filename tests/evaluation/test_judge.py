@@ -95,6 +95,7 @@ def test_stacked_digits_are_read_channel_by_channel() -> None:
     assert torch.allclose(reading.probabilities, expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_what_it_sees_in_an_image_does_not_depend_on_the_others() -> None:
     images = data.load("mnist-5k", split="test").images[:600]
     judge = load_judge("mnist-5k")

@@ -315,3 +315,5 @@ def test_modes_are_compared_with_their_real_shares() -> None:
     assert metrics.mode_divergence(real, real) == 0
     drawn = torch.tensor([0.5, 0.5, 0.0], dtype=torch.float64)
     assert metrics.mode_divergence(drawn, real) == pytest.approx(0.5 * math.log(2))
+    strange = torch.tensor([0.25, 0.25, 0.5], dtype=torch.float64)
+    assert metrics.mode_divergence(strange, torch.tensor([0.5, 0.5, 0.0], dtype=torch.float64)) == pytest.approx(0)

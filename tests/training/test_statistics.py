@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import make_images, train_tiny
 from torch import nn
 
+from ganzoo import data
 from ganzoo.runs.opening import as_generator, load_network
 from ganzoo.training import state as state_module
 from ganzoo.training.prepare import configure, prepare, with_compute
@@ -21,7 +23,8 @@ def norms_of(network: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
 def test_a_checkpoint_has_the_statistics_of_the_averaged_weights(variant: str, tmp_path: Path) -> None:
     run = train_tiny(variant, make_images(), tmp_path / "run", steps=30)
     network, config, _ = load_network(run)
-    kept = [norm.running_mean.clone() for norm in norms_of(network) if norm.running_mean is not None]
+    kept = [(norm.running_mean.clone(), norm.running_var.clone()) for norm in norms_of(network)]  # type: ignore[union-attr]
+    assert kept
     seen: list[list[torch.Tensor]] = [[] for _ in kept]
     hooks = [
         norm.register_forward_pre_hook(lambda _, given, place=place: place.append(given[0]))
@@ -33,11 +36,32 @@ def test_a_checkpoint_has_the_statistics_of_the_averaged_weights(variant: str, t
     generator.forward(generator.info.latents(7, 0, 4000), generator.labels_for(4000))
     for hook in hooks:
         hook.remove()
-    for place, mean in zip(seen, kept, strict=True):
+    for place, (mean, variance) in zip(seen, kept, strict=True):
         (given,) = place
         axes = [axis for axis in range(given.ndim) if axis != 1]
-        spread = given.std(axes).mean()
-        assert (given.mean(axes) - mean).abs().max() < 0.15 * spread  # of other latents
+        assert (given.mean(axes) - mean).abs().max() < 0.15 * given.std(axes).mean()  # of other latents
+        torch.testing.assert_close(variance, given.var(axes), rtol=0.25, atol=1e-3)
+
+
+def test_classes_that_no_batch_holds_together_count_too() -> None:
+    """Of 100 classes in batches of 4: an embedding's variance over all classes, not within a batch of neighbours."""
+    images, _ = make_images()
+    labels = np.arange(len(images)) % 100
+    made = data.from_arrays(images, labels)
+    settings = ["train.device=cpu", "data.batch_size=4", "generator.width=4"]
+    training = with_compute(prepare(configure("cdcgan", made, steps=9, settings=settings), made))
+    state = TrainingState(training.config, training.device)
+    generator = state.objective.generator
+    with torch.no_grad():  # the label is all that the first layer reads: class 0 gives 0, class 99 gives 99
+        embedding = generator.labels.weight
+        embedding.copy_(torch.arange(float(len(embedding)))[:, None].expand_as(embedding))
+        first = generator.body[0].weight
+        first.zero_()
+        first[:, -1] = 1.0
+    measure_statistics(generator, training.config, training.device)
+    (norm, *_) = norms_of(generator)
+    assert norm.running_var is not None
+    assert norm.running_var.mean().item() == pytest.approx(embedding[:, 0].var().item(), rel=0.15)
 
 
 def test_they_are_a_function_of_the_weights_alone(monkeypatch: pytest.MonkeyPatch) -> None:

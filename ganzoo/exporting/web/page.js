@@ -147,7 +147,7 @@ function present() {
   facts({
     "Training step": info.step?.toLocaleString("en"),
     "Latent size": latentDim,
-    "Image size": `${width} × ${height}, ${{ 1: "grey", 3: "colour", 4: "colour and transparency" }[channels]}`,
+    "Image size": `${width} × ${height}, ${{ 1: "grey", 4: "colour and transparency" }[channels] ?? "colour"}`,
     Classes: classes,
     "Model file": `${Math.ceil(size / 1024).toLocaleString("en")} KiB`,
     [`FID-${info.evaluation?.judge?.name}`]: info.evaluation?.figures?.fid?.mean.toFixed(1), // in the judge's features

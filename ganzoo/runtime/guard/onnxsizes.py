@@ -18,7 +18,7 @@ from ganzoo.runtime.guard.onnxgraph import MAX_RANK, SMALL, TYPES, Refused, desc
 
 MAX_VALUES = 2**24  # numbers in one value of the graph, for each image: 64 MiB as floats
 MAX_TOTAL = 2**28  # in all the values of the graph together, for each image
-BATCHES = (1, 64)  # an image alone, and as many as `sample` draws at a time
+BATCHES = (1, 64)  # an image alone, and as many as `sample` draws at a time of small images
 ROUNDS = 8  # of inference and folding: a size that depends on a size that depends on a size
 
 Shape: TypeAlias = tuple[int, ...]

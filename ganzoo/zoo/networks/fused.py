@@ -63,7 +63,7 @@ class PoolConv2d(FusedConv2d):
 
 
 class ImageConv2d(FusedConv2d):
-    """[N, in, H, W] -> [N, out, H, W]: a generator's last convolution, to an image's one or three channels.
+    """[N, in, H, W] -> [N, out, H, W]: a generator's last convolution, to an image's few channels.
 
     Fused it is the transposed convolution with the kernel turned round, which is the same; of so few channels its
     gradient takes a CPU half the time.
