@@ -1,8 +1,8 @@
 """Conditional DCGAN (Radford et al. 2016, arXiv:1511.06434): its networks are given the label, as in `cgan`.
 
-`dcgan`'s networks and settings, but half the learning rate for the generator: with labels it leaves the discriminator
-behind otherwise. The label is a plane beside the image in the discriminator and a vector beside the latents in the
-generator.
+`dcgan`'s settings, but half the learning rate for the generator, and its networks without the convolution more at 7
+pixels: with labels the generator leaves the discriminator behind otherwise. The label is a plane beside the image in the
+discriminator and a vector beside the latents in the generator.
 """
 
 from ganzoo.plugin import Adam, Spec, Variant, variants
@@ -13,8 +13,8 @@ def cdcgan() -> Variant:
     return Variant(
         family="conditional",
         conditional=True,
-        generator=Spec("dcgan", convolutions=1),
-        discriminator=Spec("dcgan", convolutions=1, conditioning="concat"),
+        generator=Spec("dcgan"),
+        discriminator=Spec("dcgan", conditioning="concat"),
         loss=Spec("non-saturating"),
         terms=(Spec("gradient", at="real", weight=0.1, every=16),),
         generator_optimizer=Adam(lr=0.001, betas=(0.0, 0.99)),
