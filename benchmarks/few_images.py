@@ -82,7 +82,11 @@ def reference_of(source: str, runs: Path) -> Reference:
     splits = load_splits(source)
     if splits.note is not None:  # without test images the few are all that is known
         splits = Splits(train=data.load(source), test=data.load(source), sha256=splits.sha256)
-    judge = load_judge(source) if source in PINNED else train_judge(splits, None, print, runs / f"{source}.judge.safetensors")
+    judge = (
+        load_judge(source)
+        if source in PINNED
+        else train_judge(splits, None, print, runs / f"{source}.judge.safetensors")
+    )
     return Reference(judge, splits)
 
 
@@ -107,7 +111,9 @@ def measure_all(record: Record, arguments: argparse.Namespace) -> None:
     same = (former.get("commit"), former.get("minutes")) == (record.facts["commit"], arguments.minutes)
     rows = {(row["data"], row["way"], row["seed"]): row for row in former.get("rows", ()) if same}
     cases = [case for case in CASES if arguments.only in case.name]
-    references = {source: reference_of(source, arguments.runs) for source in dict.fromkeys(case.source for case in cases)}
+    references = {
+        source: reference_of(source, arguments.runs) for source in dict.fromkeys(case.source for case in cases)
+    }
     for seed in range(arguments.seeds):
         for number, case in enumerate(cases):
             for way in WAYS:

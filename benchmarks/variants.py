@@ -186,7 +186,7 @@ class Results:
         return named and bool(entry["commit"] != self.record.facts["commit"])
 
     def add(self, entry: Json) -> None:
-        """Keep an entry, and write all that follows from the entries; those of a variant's former networks are dropped."""
+        """Keep an entry, drop those of its variant's former networks, and write all that follows from the entries."""
         origin = {**self.record.facts, "date": datetime.now(UTC).date().isoformat()}
         if entry["status"] == "done":
             self.entries = {

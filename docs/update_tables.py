@@ -282,7 +282,9 @@ def _search(found: dict[str, Any]) -> str:
         settings = next(iter(ideas[idea].values()))["settings"]
         name, revision = idea
         lines.append(_cells([name, *cells, ", ".join(f"`{setting}`" for setting in settings), revision]))
-    return "\n".join([*lines, "", f"`{found['command']}`: {found['cores']} cores of {found['machine']}, torch {found['torch']}."])
+    return "\n".join(
+        [*lines, "", f"`{found['command']}`: {found['cores']} cores of {found['machine']}, torch {found['torch']}."]
+    )
 
 
 def speed_table() -> str:

@@ -251,9 +251,10 @@ def spaced(items: Sequence[T], count: int) -> list[T]:
 
 def _frame(path: Path, caption: str) -> Image.Image:
     with Image.open(path) as opened:
-        if opened.mode == "RGBA":  # a film has no transparency
-            opened = Image.alpha_composite(Image.new("RGBA", opened.size, "white"), opened)
-        picture = opened.convert("RGB" if opened.mode not in ("1", "L", "I", "I;16") else "L")
+        picture: Image.Image = opened
+        if picture.mode == "RGBA":  # a film has no transparency
+            picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+        picture = picture.convert("RGB" if picture.mode not in ("1", "L", "I", "I;16") else "L")
     if picture.width > GIF_WIDTH:
         size = (GIF_WIDTH, round(picture.height * GIF_WIDTH / picture.width))
         picture = picture.resize(size, Image.Resampling.BOX)

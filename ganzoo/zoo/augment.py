@@ -90,7 +90,10 @@ class InstanceNoise(Augmentation):
 @augmentations.register("cut-out")
 @dataclass(frozen=True, kw_only=True)
 class CutOut(Augmentation):
-    """A rectangle of `size` of each image's height and width is black or transparent, anywhere, in part beyond the border."""
+    """A rectangle of `size` of each image's height and width is black, anywhere, in part beyond the border.
+
+    Of an image with transparency it is transparent.
+    """
 
     size: Share = 0.5
 

@@ -563,7 +563,11 @@ def test_a_batch_is_copied_into_the_memory_of_another(changes: dict[str, Any]) -
 @pytest.mark.parametrize("variant", ["wgan-gp", "cgan", "dcgan"])
 def test_captured_updates_are_the_eager_ones(variant: str, tiny_images: Images) -> None:
     """Over warm-up, capture and replay of both kinds of update, with and without the lazy penalty."""
-    lazy = ("critic_steps=5",) if variant == "wgan-gp" else ('penalties=[{name="gradient", at="real", weight=0.1, every=2}]',)
+    lazy = (
+        ("critic_steps=5",)
+        if variant == "wgan-gp"
+        else ('penalties=[{name="gradient", at="real", weight=0.1, every=2}]',)
+    )
     chosen = ("train.precision=float32", "train.matmul=highest", *lazy)
     eager = Begun(variant, tiny_images, *chosen, device="cuda")
     captured = Begun(variant, tiny_images, *chosen, "train.graphs=true", device="cuda")

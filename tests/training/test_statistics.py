@@ -1,6 +1,7 @@
 """The batch-norm statistics of an averaged generator: those of its own weights, whenever they are asked for."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -51,7 +52,7 @@ def test_classes_that_no_batch_holds_together_count_too() -> None:
     settings = ["train.device=cpu", "data.batch_size=4", "generator.width=4"]
     training = with_compute(prepare(configure("cdcgan", made, steps=9, settings=settings), made))
     state = TrainingState(training.config, training.device)
-    generator = state.objective.generator
+    generator: Any = state.objective.generator
     with torch.no_grad():  # the label is all that the first layer reads: class 0 gives 0, class 99 gives 99
         embedding = generator.labels.weight
         embedding.copy_(torch.arange(float(len(embedding)))[:, None].expand_as(embedding))

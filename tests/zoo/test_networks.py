@@ -212,21 +212,16 @@ def test_dcgans_discriminator_halves_to_4_pixels() -> None:
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 4))
 def test_dcgans_further_convolutions_stand_where_pixels_are_few(height: int, width: int, count: int) -> None:
-    shape = (1, height, width)
-    for network, stages in (
-        (
-            discriminator("dcgan", {"width": 1, "convolutions": count}, None, shape),
-            len(pyramid(*shape[1:], smallest=4)) - 1,
-        ),
-        (generator("dcgan", {"width": 1, "convolutions": count}, None, shape), len(pyramid(*shape[1:])) - 1),
-    ):
-        draws = isinstance(network, generators["dcgan"])
-        further = [layer for layer in convolutions(network) if layer.stride == (1, 1)][: -1 if draws else None]
-        assert len(further) == min(count, stages if draws else max(0, stages - 1))
-        assert [layer.in_channels == layer.out_channels for layer in further] == [True] * len(further)
-        channels = [layer.in_channels for layer in further]
-        assert channels == sorted(channels, reverse=draws)  # there are more channels where there are fewer pixels
-    assert network(torch.zeros(2, LATENT_DIM)).shape == (2, *shape)
+    shape, settings = (1, height, width), {"width": 1, "convolutions": count}
+    halving = discriminator("dcgan", settings, None, shape)
+    further = [layer for layer in convolutions(halving) if layer.stride == (1, 1)]
+    assert len(further) == min(count, max(0, len(pyramid(height, width, smallest=4)) - 2))  # not on the images
+    assert [layer.in_channels for layer in further] == sorted(layer.out_channels for layer in further)
+    doubling = generator("dcgan", settings, None, shape)
+    *further, _ = convolutions(doubling)  # the last one makes the image
+    assert len(further) == min(count, len(pyramid(height, width)) - 1)
+    assert [layer.in_channels for layer in further] == sorted((layer.out_channels for layer in further), reverse=True)
+    assert doubling(torch.zeros(2, LATENT_DIM)).shape == (2, *shape)
 
 
 @pytest.mark.parametrize("name", [name for name in discriminators if "projection" in conditionings(name)])

@@ -1,8 +1,8 @@
 """Conditional DCGAN (Radford et al. 2016, arXiv:1511.06434): its networks are given the label, as in `cgan`.
 
 `dcgan`'s settings, but half the learning rate for the generator, and its networks without the convolution more at 7
-pixels: with labels the generator leaves the discriminator behind otherwise. The label is a plane beside the image in the
-discriminator and a vector beside the latents in the generator.
+pixels: with labels the generator leaves the discriminator behind otherwise. The label is a plane beside the image in
+the discriminator and a vector beside the latents in the generator.
 """
 
 from ganzoo.plugin import Adam, Spec, Variant, variants
