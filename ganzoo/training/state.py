@@ -23,7 +23,8 @@ from ganzoo.zoo.networks.fused import fuse
 from ganzoo.zoo.objectives.base import Objective, Terms
 from ganzoo.zoo.terms.base import PlayerName
 
-STATISTICS = 4096  # latents, at least
+STATISTICS = 4096  # latents that a generator's statistics are measured over
+STATISTICS_PIXELS = 2**18  # of the images that are drawn at a time for it, unless a batch has more
 
 
 class Player:
@@ -187,13 +188,15 @@ def measure_statistics(network: nn.Module, config: RunConfig, device: torch.devi
 
     Averaged weights have other statistics than the weights that they are an average of, whose running statistics are
     those of a few batches besides. "Standing statistics" (Brock et al. 2019, arXiv:1809.11096): they are a function of
-    the weights, the run's seed and the size of a batch in each process, so it does not matter when they are measured.
+    the weights and the seed (of large images also of the batch size), so it does not matter when they are measured.
     Labels are drawn at random: a batch that held a few classes alone would have too small a variance.
     """
     norms = [module for module in network.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
     if not norms:
         return
-    generator, size = as_generator(network, config, device), max(1, config.data.batch_size // processes)
+    generator = as_generator(network, config, device)
+    _, height, width = generator.info.image_shape
+    size = min(STATISTICS, max(1, config.data.batch_size // processes, STATISTICS_PIXELS // (height * width)))
     random = np.random.default_rng(derive(config.train.seed, "labels of statistics"))
     classes = generator.info.num_classes
     former = [norm.momentum for norm in norms]
