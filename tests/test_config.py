@@ -237,7 +237,10 @@ def test_naming_a_component_replaces_its_table_and_a_setting_of_it_merges() -> N
     named = assemble("gan", settings=["generator.depth=1", "generator=mlp"])
     assert named.variant.generator.settings["depth"] == assemble("gan").variant.generator.settings["depth"]
     replaced = assemble("gan", file={"variant": {"generator": {"name": "dcgan", "width": 5}}})
-    assert replaced.variant.generator == assemble("dcgan", settings=["generator.width=5"]).variant.generator
+    assert (
+        replaced.variant.generator
+        == assemble("dcgan", settings=["generator={name='dcgan', width=5}"]).variant.generator
+    )
     later = assemble("gan", settings=["generator=dcgan", "generator.width=6"]).variant.generator
     assert (later.name, later.settings["width"]) == ("dcgan", 6)
     assert assemble("gan", settings=["loss=hinge"]).variant.loss == Spec("hinge")
@@ -465,7 +468,8 @@ def test_a_former_configuration_keeps_the_network_that_it_had() -> None:
     for tables in (former({}, SCHEMA), former({"smallest": 4})):
         assert assemble(file=tables).variant.discriminator.settings["smallest"] == 4
     named = assemble(file=former({}), settings=["discriminator=dcgan"])
-    assert named.variant.discriminator == assemble("dcgan").variant.discriminator
+    anew = assemble("dcgan", settings=["discriminator=dcgan"])
+    assert named.variant.discriminator == anew.variant.discriminator
 
 
 @pytest.mark.parametrize("migration", MIGRATIONS, ids=lambda migration: f"{migration.name}-{migration.setting}")

@@ -250,7 +250,7 @@ def test_batch_norm_sees_a_processs_share(together: Together, tmp_path: Path) ->
     """The mean of the shares' means is that of the batch; that of their variances is not."""
     runs = together.run("one-step"), alone("batch-norm", together.source, tmp_path / "alone", steps=1)
     ours, theirs = (tensors_of(run.latest_checkpoint()) for run in runs)
-    mean, variance = "ema/body.1.running_mean", "ema/body.1.running_var"
+    mean, variance = (f"objective/generator.body.1.running_{name}" for name in ("mean", "var"))
     torch.testing.assert_close(ours[mean], theirs[mean], rtol=1e-4, atol=1e-6)
     assert not torch.allclose(ours[variance], theirs[variance], rtol=1e-2)
     assert "note: generator: statistics are taken over 4 images and not 8" in together.said[0]
