@@ -92,7 +92,7 @@ class InstanceNoise(Augmentation):
 class CutOut(Augmentation):
     """A rectangle of `size` of each image's height and width is black, anywhere, in part beyond the border.
 
-    Of an image with transparency it is transparent.
+    In an image with transparency it is transparent.
     """
 
     size: Share = 0.5

@@ -45,7 +45,7 @@ def test_a_checkpoint_has_the_statistics_of_the_averaged_weights(variant: str, t
 
 
 def test_classes_that_no_batch_holds_together_count_too() -> None:
-    """Of 100 classes in batches of 4: an embedding's variance over all classes, not within a batch of neighbours."""
+    """With 100 classes and batches of 4: an embedding's variance over all classes, not within a batch of neighbours."""
     images, _ = make_images()
     labels = np.arange(len(images)) % 100
     made = data.from_arrays(images, labels)
