@@ -121,7 +121,7 @@ def summarise(entries: Sequence[Json]) -> Json:
 
 
 def networks_of(entry: Json) -> tuple[int | None, int | None]:
-    """Return the sizes of an entry's networks, by which those of former recipes are told."""
+    """Return the sizes of an entry's networks. Entries of former recipes differ in them."""
     return entry.get("generator_parameters"), entry.get("discriminator_parameters")
 
 

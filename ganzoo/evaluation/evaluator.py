@@ -484,7 +484,7 @@ def _open_images(
     name: str, source: str, dataset: str | Dataset | None, data_dir: str | Path | None
 ) -> tuple[Subject, Splits]:
     splits = hold_out(dataset) if isinstance(dataset, Dataset) else load_splits(dataset or "auto", data_dir=data_dir)
-    images = data.load(source, channels=4 if splits.train.image_shape[0] == 4 else None)
+    images = data.load(source, channels=splits.train.image_shape[0])
     labels = _same_classes(images, splits.train)
 
     def draw(seed: int, n: int) -> tuple[Tensor, Tensor | None]:

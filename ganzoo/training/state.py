@@ -24,7 +24,8 @@ from ganzoo.zoo.objectives.base import Objective, Terms
 from ganzoo.zoo.terms.base import PlayerName
 
 STATISTICS = 4096  # latents that a generator's statistics are measured over
-STATISTICS_PIXELS = 2**18  # of the images that are drawn at a time for it, unless a batch has more
+STATISTICS_PIXELS = 2**18  # of the images that are drawn at a time for it, at least LEAST of them
+LEAST = 8
 
 
 class Player:
@@ -183,12 +184,12 @@ class Ema:
 
 
 @torch.no_grad()
-def measure_statistics(network: nn.Module, config: RunConfig, device: torch.device, processes: int = 1) -> None:
+def measure_statistics(network: nn.Module, config: RunConfig, device: torch.device) -> None:
     """Replace the statistics of a generator's batch norm by those that its own weights have, over STATISTICS latents.
 
     Averaged weights have other statistics than the weights that they are an average of, whose running statistics are
     those of a few batches besides. "Standing statistics" (Brock et al. 2019, arXiv:1809.11096): they are a function of
-    the weights and the seed (of large images also of the batch size), so it does not matter when they are measured.
+    the weights and the run's seed, so it does not matter when they are measured.
     Labels are drawn at random: a batch that held a few classes alone would have too small a variance.
     """
     norms = [module for module in network.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
@@ -196,7 +197,7 @@ def measure_statistics(network: nn.Module, config: RunConfig, device: torch.devi
         return
     generator = as_generator(network, config, device)
     _, height, width = generator.info.image_shape
-    size = min(STATISTICS, max(1, config.data.batch_size // processes, STATISTICS_PIXELS // (height * width)))
+    size = min(STATISTICS, max(LEAST, STATISTICS_PIXELS // (height * width)))
     random = np.random.default_rng(derive(config.train.seed, "labels of statistics"))
     classes = generator.info.num_classes
     former = [norm.momentum for norm in norms]
@@ -293,7 +294,7 @@ class TrainingState:
         """The averaged generator as it draws: with the statistics of its own weights."""
         network = self.ema.network
         if self._measured_at != self.step:
-            measure_statistics(network, self._config, self.device, self.world.size)
+            measure_statistics(network, self._config, self.device)
             self._measured_at = self.step
         return network
 

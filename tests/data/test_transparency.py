@@ -13,6 +13,7 @@ import ganzoo
 from ganzoo import data, runtime
 from ganzoo.data.dataset import LAID, TO_RGB, TO_RGBA
 from ganzoo.errors import UsageError
+from ganzoo.evaluation import evaluator
 from ganzoo.runtime.images import encode_png, grid
 from ganzoo.zoo.augment import Adaptive, Augmentation, Colour, Translation
 
@@ -102,6 +103,13 @@ def test_a_run_draws_transparency_and_its_file_and_png_keep_it(tmp_path: Path) -
             assert np.asarray(png)[16:18, :, 3].max() == 0  # between images nothing covers the page
     with pytest.raises(UsageError, match=r"layout 'rgb' is for grey and RGB images.*4 channels"):
         ganzoo.export(run, tmp_path / "rgb.onnx", layout="rgb")
+
+
+def test_drawn_images_are_judged_with_their_transparency(tmp_path: Path) -> None:
+    folder = write_sprites(tmp_path / "drawn")
+    subject, _ = evaluator._open_images("drawn", f"folder:{folder}", data.from_arrays(SPRITES), None)
+    images, _ = subject.draw(0, len(SPRITES))
+    assert sorted(map(bytes, images.permute(0, 2, 3, 1).numpy())) == sorted(map(bytes, SPRITES))
 
 
 def test_translation_brings_in_transparent_pixels() -> None:

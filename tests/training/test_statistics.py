@@ -44,8 +44,9 @@ def test_a_checkpoint_has_the_statistics_of_the_averaged_weights(variant: str, t
         torch.testing.assert_close(variance, given.var(axes), rtol=0.25, atol=1e-3)
 
 
-def test_classes_that_no_batch_holds_together_count_too() -> None:
-    """With 100 classes and batches of 4: an embedding's variance over all classes, not within a batch of neighbours."""
+def test_classes_that_no_batch_holds_together_count_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With 100 classes, drawn 8 at a time: an embedding's variance over all classes, not within neighbours."""
+    monkeypatch.setattr(state_module, "STATISTICS_PIXELS", 1)
     images, _ = make_images()
     labels = np.arange(len(images)) % 100
     made = data.from_arrays(images, labels)
