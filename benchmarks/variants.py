@@ -1,6 +1,7 @@
 """What every built-in variant reaches in the same time on full MNIST: one entry for each variant and seed.
 
-    python benchmarks/variants.py [--minutes 5] [--variants NAME,...] [--again NAME,...] [--runs DIR]
+    python benchmarks/variants.py [--variants NAME,...] [--again NAME,...] [--runs DIR]
+    python benchmarks/variants.py --minutes 30 --variants NAME,...
 
 Needs MNIST (GANZOO_DATA_DIR) and a machine with nothing else to do: on two cores about seven minutes for each entry.
 The comparison engine trains, judges and exports one run for each variant, and two more with other seeds for those of
@@ -13,7 +14,8 @@ unless its variant is named by `--variants` and the commit is another one, or by
 from its last checkpoint, at the same commit. The runs stay in DIR, by commit, to be looked at.
 
 After each entry it also writes ganzoo/zoo/measured.json, the summary that ships with the package, and the first seed's
-picture to docs/images/variants/.
+picture to docs/images/variants/. Entries of other minutes than MINUTES have a file of their own, variants-30.json for
+30 minutes, and nothing else is written.
 """
 
 import argparse
@@ -41,6 +43,7 @@ from ganzoo.runs.run import Run
 from ganzoo.studies.comparison import compare
 from ganzoo.zoo.build import generator_labels, image_shape
 
+MINUTES = 5.0  # of the figures that every variant has
 GOOD = 20.0  # FID-MNIST; at and below it most digits can be read at once. Real images score 1.3
 SEEDS = 3  # of the most used variants, which are
 REPEATED = (
@@ -168,6 +171,7 @@ class Results:
     def __init__(self, record: Record, minutes: float, dataset: str) -> None:
         """Read the entries that are there. Raises UsageError if they were measured in another way."""
         self.record = record
+        self.usual = minutes == MINUTES
         self.conditions = {"minutes": minutes, "dataset": dataset, "judge": load_judge(dataset).describe().to_json()}
         former = (read_json(record.path) if record.path.is_file() else None) or {}
         differ = [key for key, value in self.conditions.items() if former and former.get(key) != value]
@@ -198,11 +202,13 @@ class Results:
         self.write()
 
     def write(self) -> None:
-        """Write the result file, and the summary that ships."""
+        """Write the result file, and the summary that ships if the minutes are the usual ones."""
         rows = [self.entries[key] for key in sorted(self.entries)]
         names = dict.fromkeys(row["variant"] for row in rows)
         table = [summarise([row for row in rows if row["variant"] == name]) for name in names]
         write_json(self.record.path, {**self.conditions, "good": GOOD, "variants": table, "rows": rows})
+        if not self.usual:
+            return
         about = {key: self.conditions[key] for key in ("minutes", "dataset")}
         summary = package_summary(table, {**about, "good": GOOD})
         self.record.publish(SUMMARY, (json.dumps(summary, indent=1) + "\n").encode())
@@ -220,7 +226,7 @@ def measure_all(record: Record, arguments: argparse.Namespace) -> None:
             continue
         place = arguments.runs / record.facts["commit"] / name
         entry = measure(variant, seed, place, arguments.minutes, arguments.dataset)
-        if seed == 0 and entry["status"] == "done":
+        if seed == 0 and entry["status"] == "done" and results.usual:
             record.publish(f"docs/images/variants/{variant}.png", draw_picture(Run.open(place / "runs" / name)))
         results.add(entry)
     print(f"{len(results.entries)} entries in {record.path}")
@@ -233,14 +239,15 @@ def names_in(words: str | None) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=5.0, help="of training, for each entry")
+    parser.add_argument("--minutes", type=float, default=MINUTES, help="of training, for each entry")
     parser.add_argument("--variants", help="only these, with a comma between two; all built-in ones by default")
     parser.add_argument("--again", help="these are measured anew, whatever is recorded")
     parser.add_argument("--dataset", default="mnist")
     parser.add_argument("--runs", type=Path, default=ROOT / "build" / "variants", metavar="DIR")
     add_trial(parser)
     arguments = parser.parse_args()
-    record = begin("variants", arguments.trial)
+    name = "variants" if arguments.minutes == MINUTES else f"variants-{arguments.minutes:g}"
+    record = begin(name, arguments.trial)
     try:
         measure_all(record, arguments)
     except (GanzooError, KeyboardInterrupt) as error:

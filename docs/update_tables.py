@@ -60,6 +60,25 @@ def measured_table() -> str:
     return "\n".join([*lines, "", f"`python benchmarks/variants.py`: {how} {good}"])
 
 
+def longer_table() -> str:
+    """Return what benchmarks/variants.py measured with other budgets, a part for each."""
+    files = sorted((ROOT / "benchmarks" / "results").glob("variants-*.json"))
+    if not files:
+        return "*No result is recorded: `python benchmarks/variants.py --minutes 30` measures it.*"
+    return "\n\n".join(_longer_part(json.loads(file.read_text(encoding="utf-8"))) for file in files)
+
+
+def _longer_part(found: dict[str, Any]) -> str:
+    heads = ("variant", "minutes", *(title_of(key, "MNIST") for key in MEASURED), "verdict", "seeds", "revision")
+    lines = [_cells(heads), f"|{'---|' * len(heads)}"]
+    for row in found["variants"]:
+        cells = _measured_cells(row)
+        lines.append(_cells([cells[0], f"{found['minutes']:g}", *cells[1 : 2 + len(MEASURED)], *cells[-2:]]))
+    machines = "; ".join(dict.fromkeys(row["machine"] for row in found["variants"] if row["seeds"]))
+    how = f"`python benchmarks/variants.py --minutes {found['minutes']:g}`, source `{found['dataset']}`; {machines}."
+    return "\n".join([*lines, "", how])
+
+
 def _measured_cells(row: dict[str, Any]) -> list[str]:
     if not row["seeds"]:
         return [f"`{row['variant']}`", f"failed: {row['error']}"]
@@ -682,6 +701,7 @@ TABLES = {
     "variant_names": variant_names_list,
     "variant_sections": variant_sections,
     "measured": measured_table,
+    "measured_longer": longer_table,
     "peers": peers_table,
     "grades": grades_table,
     "verdicts": verdicts_table,

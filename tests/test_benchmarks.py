@@ -287,6 +287,7 @@ def test_variants_are_trained_and_written_where_they_are_read(
     monkeypatch.setattr(evaluator, "CAS_STEPS", 1)
     monkeypatch.setattr(variants, "REPEATED", ("cgan",))
     monkeypatch.setattr(variants, "SEEDS", 2)
+    monkeypatch.setattr(variants, "MINUTES", 0.005)
     monkeypatch.setattr(variants, "SETTINGS", {"gan": ("generator.width=4",)})
     words = ["--variants", "gan,cgan", "--minutes", "0.005", "--dataset", f"npz:{judged}"]
     monkeypatch.setattr(sys, "argv", ["benchmarks/variants.py", *words, "--runs", str(tree / "build" / "variants")])
@@ -322,6 +323,13 @@ def test_variants_are_trained_and_written_where_they_are_read(
     again = {(row["variant"], row["seed"]): row for row in json.loads(result.read_text())["rows"]}
     assert again["gan", 0] != rows[2]
     assert again["cgan", 1] == rows[1]
+
+    before = result.read_bytes(), (tree / variants.SUMMARY).read_bytes()
+    monkeypatch.setattr(variants, "MINUTES", 5.0)
+    monkeypatch.setattr(sys, "argv", [*sys.argv, "--variants", "gan"])
+    variants.main()
+    assert [row["variant"] for row in records(result.with_name("variants-0.005.json"))] == ["gan"]
+    assert before == (result.read_bytes(), (tree / variants.SUMMARY).read_bytes())
 
 
 @pytest.mark.full

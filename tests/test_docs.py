@@ -105,6 +105,9 @@ def test_what_was_measured_is_shown_beside_each_variant(tmp_path: Path, monkeypa
     assert "| `doomed` | failed: step 2: nan |" in table
     assert "| 12.00 (11.00 to 13.00) | 0.800 |  | good | never | 9,000 | 300,000 + 100,000 | 1,200 |" in table
     assert "| 0.0612 | 0.479 | 2, 1 failed | abc1234 |" in table
+    assert module.longer_table().startswith("*No result is recorded")
+    (tmp_path / "benchmarks/results/variants-30.json").write_text(json.dumps({**MEASURED, "minutes": 30}))
+    assert "| 30 | 12.00 (11.00 to 13.00) | 0.800 |  | good | 2, 1 failed | abc1234 |" in module.longer_table()
     sections = {part.partition("\n")[0]: part for part in module.variant_sections().split("### ")}
     assert "![Digits drawn by the variant infogan](images/variants/infogan.png)" in sections["infogan"]
     measured = "Measured with `--set data.labels_per_class=10`: FID-MNIST 12.00 (11.00 to 13.00) (real images 1.30)"
