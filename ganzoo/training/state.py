@@ -23,7 +23,7 @@ from ganzoo.zoo.networks.fused import fuse
 from ganzoo.zoo.objectives.base import Objective, Terms
 from ganzoo.zoo.terms.base import PlayerName
 
-STATISTICS = 4096  # latents that a generator's statistics are measured over
+STATISTICS = 4096  # latents that a generator's statistics are measured over, once it has been trained with as many
 STATISTICS_PIXELS = 2**18  # of the images that are drawn at a time for it, at least LEAST of them
 LEAST = 8
 
@@ -184,12 +184,15 @@ class Ema:
 
 
 @torch.no_grad()
-def measure_statistics(network: nn.Module, config: RunConfig, device: torch.device) -> None:
+def measure_statistics(network: nn.Module, config: RunConfig, device: torch.device, step: int) -> None:
     """Replace the statistics of a generator's batch norm by those that its own weights have, over STATISTICS latents.
+
+    Before as many images were trained with, no more latents than those are drawn: at its first steps a run would take
+    longer for its statistics than for its training.
 
     Averaged weights have other statistics than the weights that they are an average of, whose running statistics are
     those of a few batches besides. "Standing statistics" (Brock et al. 2019, arXiv:1809.11096): they are a function of
-    the weights and the run's seed, so it does not matter when they are measured.
+    the weights, the step and the run's seed, so it does not matter when they are measured.
     Labels are drawn at random: a batch that held a few classes alone would have too small a variance.
     """
     norms = [module for module in network.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
@@ -197,7 +200,8 @@ def measure_statistics(network: nn.Module, config: RunConfig, device: torch.devi
         return
     generator = as_generator(network, config, device)
     _, height, width = generator.info.image_shape
-    size = min(STATISTICS, max(LEAST, STATISTICS_PIXELS // (height * width)))
+    count = max(LEAST, min(STATISTICS, step * config.data.batch_size))
+    size = min(count, max(LEAST, STATISTICS_PIXELS // (height * width)))
     random = np.random.default_rng(derive(config.train.seed, "labels of statistics"))
     classes = generator.info.num_classes
     former = [norm.momentum for norm in norms]
@@ -207,7 +211,7 @@ def measure_statistics(network: nn.Module, config: RunConfig, device: torch.devi
         norm.train()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):  # of networks that draw noise
         torch.manual_seed(derive(config.train.seed, "statistics"))
-        for start in range(0, STATISTICS, size):
+        for start in range(0, count, size):
             z = generator.info.latents(derive(config.train.seed, "statistics"), start, start + size)
             generator.forward(z, None if classes is None else random.integers(0, classes, size))
     for norm, momentum in zip(norms, former, strict=True):
@@ -294,7 +298,7 @@ class TrainingState:
         """The averaged generator as it draws: with the statistics of its own weights."""
         network = self.ema.network
         if self._measured_at != self.step:
-            measure_statistics(network, self._config, self.device)
+            measure_statistics(network, self._config, self.device, self.step)
             self._measured_at = self.step
         return network
 

@@ -22,7 +22,7 @@ def norms_of(network: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]:
 
 @pytest.mark.parametrize("variant", ["dcgan", "gan", "cdcgan", "infogan"])
 def test_a_checkpoint_has_the_statistics_of_the_averaged_weights(variant: str, tmp_path: Path) -> None:
-    run = train_tiny(variant, make_images(), tmp_path / "run", steps=30)
+    run = train_tiny(variant, make_images(), tmp_path / "run", steps=300)
     network, config, _ = load_network(run)
     kept = [(norm.running_mean.clone(), norm.running_var.clone()) for norm in norms_of(network)]  # type: ignore[union-attr]
     assert kept
@@ -60,10 +60,22 @@ def test_classes_that_no_batch_holds_together_count_too(monkeypatch: pytest.Monk
         first = generator.body[0].weight
         first.zero_()
         first[:, -1] = 1.0
-    measure_statistics(generator, training.config, training.device)
+    measure_statistics(generator, training.config, training.device, step=1000)
     (norm, *_) = norms_of(generator)
     assert norm.running_var is not None
     assert norm.running_var.mean().item() == pytest.approx(embedding[:, 0].var().item(), rel=0.15)
+
+
+@pytest.mark.parametrize(("step", "drawn"), [(0, 8), (3, 12), (100, 400), (10**6, 4096)])
+def test_no_more_latents_are_drawn_than_images_were_trained_with(step: int, drawn: int) -> None:
+    images = make_images()
+    settings = ["train.device=cpu", "data.batch_size=4"]
+    training = with_compute(prepare(configure("dcgan", images, steps=9, settings=settings), images))
+    generator: Any = TrainingState(training.config, training.device).objective.generator
+    counts: list[int] = []
+    generator.register_forward_pre_hook(lambda _, given: counts.append(len(given[0])))
+    measure_statistics(generator, training.config, training.device, step)
+    assert drawn <= sum(counts) < drawn + counts[0]
 
 
 def test_they_are_a_function_of_the_weights_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,7 +85,7 @@ def test_they_are_a_function_of_the_weights_alone(monkeypatch: pytest.MonkeyPatc
     network = state.averaged_generator
     first = {name: value.clone() for name, value in network.state_dict().items()}
     before = torch.get_rng_state()
-    measure_statistics(network, training.config, training.device)
+    measure_statistics(network, training.config, training.device, state.step)
     assert torch.equal(torch.get_rng_state(), before)
     assert all(torch.equal(value, first[name]) for name, value in network.state_dict().items())
     assert not any(norm.training or norm.momentum is None for norm in norms_of(network))
