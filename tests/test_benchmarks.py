@@ -324,12 +324,12 @@ def test_variants_are_trained_and_written_where_they_are_read(
     assert again["gan", 0] != rows[2]
     assert again["cgan", 1] == rows[1]
 
-    before = result.read_bytes(), (tree / variants.SUMMARY).read_bytes()
+    kept = result.read_bytes(), (tree / variants.SUMMARY).read_bytes()
     monkeypatch.setattr(variants, "MINUTES", 5.0)
     monkeypatch.setattr(sys, "argv", [*sys.argv, "--variants", "gan"])
     variants.main()
     assert [row["variant"] for row in records(result.with_name("variants-0.005.json"))] == ["gan"]
-    assert before == (result.read_bytes(), (tree / variants.SUMMARY).read_bytes())
+    assert kept == (result.read_bytes(), (tree / variants.SUMMARY).read_bytes())
 
 
 @pytest.mark.full
