@@ -20,7 +20,7 @@ import pytest
 import torch
 
 from ganzoo import data
-from ganzoo.data import mnist
+from ganzoo.data import mnist, published
 from ganzoo.data.torchvision_compat import load_torchvision
 from ganzoo.errors import MachineError, UsageError
 
@@ -128,7 +128,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(load_torchvision().datasets.MNIST, "resources", resources)
     files = {name: hashlib.md5(content).hexdigest() for name, content in SMALL.items()}
     monkeypatch.setattr(mnist, "MNIST", replace(mnist.MNIST, files=files))
-    monkeypatch.setattr(mnist, "SYSTEM", Path("/nowhere"))
+    monkeypatch.setattr(published, "SYSTEM", Path("/nowhere"))
 
 
 def place(root: Path) -> Path:
@@ -182,7 +182,7 @@ def test_files_of_a_package_are_found_and_another_set_of_these_names_is_not(
 ) -> None:
     fashion = replace(mnist.FASHION, files={**mnist.MNIST.files, "t10k-labels-idx1-ubyte": "of another file"})
     monkeypatch.setattr(mnist, "FASHION", fashion)
-    monkeypatch.setattr(mnist, "SYSTEM", tmp_path / "system")
+    monkeypatch.setattr(published, "SYSTEM", tmp_path / "system")
     (tmp_path / "system" / "fashion-mnist").mkdir(parents=True)
     for name, content in ARCHIVES.items():
         (tmp_path / "system" / "fashion-mnist" / name).write_bytes(content)
@@ -196,7 +196,7 @@ def test_files_of_a_package_are_found_and_another_set_of_these_names_is_not(
     assert (made.source, made.class_names and made.class_names[0], len(made)) == ("fashion-mnist", "t-shirt", 20)
 
 
-@pytest.mark.skipif(not (mnist.SYSTEM / "fashion-mnist").is_dir(), reason="needs Debian's dataset-fashion-mnist")
+@pytest.mark.skipif(not (published.SYSTEM / "fashion-mnist").is_dir(), reason="needs Debian's dataset-fashion-mnist")
 def test_the_package_of_debian_is_the_whole_set(tmp_path: Path) -> None:
     train, test = (data.load("fashion-mnist", data_dir=tmp_path, split=split) for split in ("train", "test"))
     assert (train.class_counts, test.class_counts) == ((6000,) * 10, (1000,) * 10)
@@ -317,11 +317,11 @@ def test_without_a_network_the_files_are_named_in_time(tmp_path: Path, mirrors: 
 def test_a_download_that_stalls_ends(tmp_path: Path, mirrors: Mirrors, monkeypatch: pytest.MonkeyPatch) -> None:
     mirrors.set(mirrors.start(ARCHIVES, stalls=True).url)
     timeout = socket.getdefaulttimeout()
-    monkeypatch.setattr(mnist, "STALL_SECONDS", 0.2)
+    monkeypatch.setattr(published, "STALL_SECONDS", 0.2)
     with pytest.raises(MachineError, match="timed out"):
         data.load("mnist", data_dir=tmp_path)
-    monkeypatch.setattr(mnist, "STALL_SECONDS", 20)
-    monkeypatch.setattr(mnist, "FETCH_SECONDS", 0.2)
+    monkeypatch.setattr(published, "STALL_SECONDS", 20)
+    monkeypatch.setattr(published, "FETCH_SECONDS", 0.2)
     with pytest.raises(MachineError, match="not done after"):
         data.load("mnist", data_dir=tmp_path)
     assert socket.getdefaulttimeout() == timeout
