@@ -1,13 +1,16 @@
 """MNIST (LeCun et al. 1998): `mnist`, its 60,000 + 10,000 images; `mnist-5k`, a subset that a package brings; `auto`.
 
-And `stacked-mnist`, made of it, and `fashion-mnist`, which has the same format.
+And `stacked-mnist`, made of it, and `fashion-mnist`, `kmnist` and `emnist-letters`, which have the same format.
 """
 
 import gzip
 import hashlib
 import importlib.util
+import string
+import warnings
 import zlib
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +19,31 @@ import torch
 
 from ganzoo.data.dataset import Dataset, Request
 from ganzoo.data.idx import read_idx
-from ganzoo.data.published import Family, get_files, refuse_argument
-from ganzoo.errors import MachineError
+from ganzoo.data.published import MISSING, Published, find_files, get_files, refuse_argument, usual_names
+from ganzoo.errors import FileError, MachineError
 from ganzoo.registry import datasets
 from ganzoo.seeds import derive
 
 SUBSET_SHA256 = "1b845fda528288bf79346626fdf2fff6549f0170890dc9174bc1ef609807bbfa"  # of the table uint8 [5000, 785]
 SUBSET_TRAIN = 400  # of the 500 images of each class
 DIGITS = tuple("0123456789")
+
+UNCHECKED = "read from unpacked files that could not be hashed: hashes are published only of the packed ones"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family(Published):
+    """A data set in MNIST's format: four files, first the images and then the labels of each split."""
+
+    classes: tuple[str, ...]
+    sizes: tuple[int, int] = (60_000, 10_000)  # of the splits
+    first_label: int = 0
+    transposed: bool = False
+
+    def part(self, split: str) -> list[str]:
+        """Return the names of a split's two files."""
+        return [name for name in self.files if ("train" in name) == (split == "train")]
+
 
 MNIST = Family(
     source="mnist",
@@ -35,6 +55,7 @@ MNIST = Family(
         "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
         "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
     },
+    hint=", or use mnist-5k",
 )
 FASHION = Family(
     source="fashion-mnist",
@@ -46,6 +67,33 @@ FASHION = Family(
         "t10k-images-idx3-ubyte": "8181f5470baa50b63fa0f6fddb340f0a",
         "t10k-labels-idx1-ubyte": "15d484375f8d13e6eb1aabb0c3f46965",
     },
+)
+KMNIST = Family(
+    source="kmnist",
+    title="KMNIST",
+    classes=("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
+    files={
+        "train-images-idx3-ubyte.gz": "bdb82020997e1d708af4cf47b453dcf7",
+        "train-labels-idx1-ubyte.gz": "e144d726b3acfaa3e44228e80efcd344",
+        "t10k-images-idx3-ubyte.gz": "5c965bf0a639b31b8f53240b1b52f4d7",
+        "t10k-labels-idx1-ubyte.gz": "7320c461ea6c1c855c0b718fb2a4b134",
+    },
+)
+EMNIST_LETTERS = Family(
+    source="emnist-letters",
+    title="EMNIST",
+    classes=tuple(string.ascii_lowercase),
+    sizes=(124_800, 20_800),
+    first_label=1,
+    transposed=True,
+    files={  # torchvision knows only the archive's hash; Deeplearning4j has these
+        "emnist-letters-train-images-idx3-ubyte.gz": "8795078f199c478165fe18db82625747",
+        "emnist-letters-train-labels-idx1-ubyte.gz": "c16de4f1848ddcdddd39ab65d2a7be52",
+        "emnist-letters-test-images-idx3-ubyte.gz": "382093a19703f68edac6d01b8dfdfcad",
+        "emnist-letters-test-labels-idx1-ubyte.gz": "d4108920cd86601ec7689a97f2de7f59",
+    },
+    archive=("gzip.zip", "58c8d27c78d21e728a6bc7b3cc06412e"),
+    folder="gzip",
 )
 
 
@@ -67,19 +115,91 @@ def fashion_mnist(request: Request) -> Dataset:
     return load_family(FASHION, request)
 
 
+@datasets.register("kmnist")
+def kmnist(request: Request) -> Dataset:
+    """60,000 training or 10,000 test images of cursive Japanese (Clanuwat et al. 2018), 1 x 28 x 28; fetched if absent.
+
+    Hashes are published only of the packed files. Unpacked ones are taken from a folder named for the set if their
+    shapes and labels are right, and `notes` says that they were not hashed. Raises MachineError as `mnist` does.
+    """
+    return load_family(KMNIST, request)
+
+
+@datasets.register("emnist-letters")
+def emnist_letters(request: Request) -> Dataset:
+    """124,800 training or 20,800 test images of letters (Cohen et al. 2017), 1 x 28 x 28, upright; fetched if absent.
+
+    The 26 classes hold capital and small letters. They are taken out of `gzip.zip` (536 MB) where that lies, or is
+    fetched. Unpacked files are taken as `kmnist` takes them. Raises MachineError as `mnist` does.
+    """
+    return load_family(EMNIST_LETTERS, request)
+
+
 def load_family(family: Family, request: Request) -> Dataset:
     """Return a split of a data set in MNIST's format. Raises MachineError if its files cannot be had."""
     refuse_argument(request)
-    found = get_files(family, request)
-    part = "train" if request.split == "train" else "t10k"
-    images, labels = (read_idx(found[f"{part}-{kind}-ubyte"]) for kind in ("images-idx3", "labels-idx1"))
+    found, notes = _locate(family, request)
+    images, labels = (torch.from_numpy(read_idx(found[name])) for name in family.part(request.split))
+    if family.transposed:
+        images = images.transpose(1, 2).contiguous()
     return Dataset(
-        images=torch.from_numpy(images).unsqueeze(1),
-        labels=torch.from_numpy(labels).long(),
+        images=images.unsqueeze(1),
+        labels=labels.long() - family.first_label,
         num_classes=len(family.classes),
         class_names=family.classes,
         source=family.source,
+        notes=notes,
     )
+
+
+def _locate(family: Family, request: Request) -> tuple[dict[str, Path], tuple[str, ...]]:
+    """Return where each file lies, and a note if some could not be hashed. Raises MachineError."""
+    places = family.places(request.data_dir)
+    found, faults = find_files(family, places)
+    if not faults:
+        return found, ()
+    absent = [name for name, fault in faults.items() if fault == MISSING and name.endswith(".gz")]
+    unpacked = {name: path for name in absent if (path := _find_unpacked(family, name, places, request.data_dir))}
+    complete = set(unpacked) == set(faults)
+    try:  # an archive with a hash is better, but not worth fetching if everything is there
+        return get_files(family, replace(request, download=request.download and not complete)), ()
+    except MachineError:
+        if not complete:
+            raise
+    return found | unpacked, (UNCHECKED,)
+
+
+def _find_unpacked(family: Family, name: str, places: Sequence[Path], flat: Path) -> Path | None:
+    """Return where what a packed file holds lies unpacked, of the right shape and labels.
+
+    In the folder `flat`, which no set is named for, a file must have a name that only this set has.
+    """
+    for path in (place / other for place in places for other in usual_names(name.removesuffix(".gz"))):
+        if not path.is_file():
+            continue
+        try:
+            fault = _check_unpacked(family, name, path)
+        except FileError as error:
+            fault = str(error)
+        if path.parent == flat and family.source not in name:
+            fault = f"nothing tells it from another set's: if it is {family.title}'s, put it into {places[0]}"
+        if fault is None:
+            return path
+        warnings.warn(f"{path} is not used: {fault}", stacklevel=5)
+    return None
+
+
+def _check_unpacked(family: Family, name: str, path: Path) -> str | None:
+    """Return what is wrong with a file that has no known hash. Raises FileError for a damaged one."""
+    array = read_idx(path)
+    count = family.sizes[name not in family.part("train")]
+    shape = (count, 28, 28) if "images" in name else (count,)
+    if array.dtype != np.uint8 or array.shape != shape:
+        return f"it holds {array.dtype} {list(array.shape)}: expected uint8 {list(shape)}"
+    labels = np.arange(len(family.classes)) + family.first_label
+    if "labels" in name and not np.isin(array, labels).all():
+        return f"it has labels from {array.min()} to {array.max()}: expected {labels[0]} to {labels[-1]}"
+    return None
 
 
 @datasets.register("mnist-5k")

@@ -1,7 +1,7 @@
 """Files of data sets that are known by their published hashes: found in the usual folders, else fetched.
 
-torchvision names the mirrors and fetches, but checks only the archives' hashes: an unpacked file that was truncated
-would never heal. So the files are hashed here on every load, unpacked.
+torchvision names the mirrors and fetches, but checks only what it fetched: a file that was truncated later would never
+heal. So the files are hashed here on every load.
 """
 
 import gzip
@@ -32,17 +32,22 @@ MISSING = "missing"
 
 PROBE_SECONDS = 5.0  # until the network counts as absent
 STALL_SECONDS = 15.0  # without a byte, until a mirror is given up
-FETCH_SECONDS = 600.0  # for all four files, and for the wait while another process fetches them
+FETCH_SECONDS = 600.0  # for all files of a set, and for the wait while another process fetches them
 
 
 @dataclass(frozen=True, kw_only=True)
-class Family:
-    """A data set in MNIST's format: four files, which may be packed by gzip, and where they are looked for."""
+class Published:
+    """The files of a data set by their hashes, and where they are looked for.
+
+    A file named `.gz` is hashed as it is. Of any other what it holds is hashed, so that it may be packed by gzip too.
+    """
 
     source: str
     title: str  # what people and torchvision call it
-    classes: tuple[str, ...]
-    files: Mapping[str, str]  # name -> MD5 of the unpacked file
+    files: Mapping[str, str]  # name -> MD5
+    archive: tuple[str, str] | None = None  # the name and MD5 of a packed file that holds them
+    folder: str | None = None  # which the archive has them in
+    hint: str = ""  # at the end of the message that they are missing
 
     def raw(self, data_dir: Path) -> Path:
         """Return where fetched files are put."""
@@ -51,16 +56,17 @@ class Family:
     def places(self, data_dir: Path) -> tuple[Path, ...]:
         """Return the folders in which the files may lie."""
         titled = data_dir / self.title
-        return (titled / "raw", titled, data_dir / self.source, data_dir, SYSTEM / self.source)
+        places = (titled / "raw", titled, data_dir / self.source, data_dir, SYSTEM / self.source)
+        return places if self.folder is None else (*places, *(place / self.folder for place in places))
 
 
-def get_files(family: Family, request: Request) -> dict[str, Path]:
+def get_files(family: Published, request: Request) -> dict[str, Path]:
     """Return where each file of a data set lies; they are fetched if they are not here. Raises MachineError."""
     raw = family.raw(request.data_dir)
     found, faults = find_files(family, family.places(request.data_dir))
     for name, fault in faults.items():
         if fault != MISSING:
-            warnings.warn(f"{raw / name} is {fault}: it has to be fetched again", stacklevel=4)
+            warnings.warn(f"{name} is {fault}: it has to be fetched again", stacklevel=4)
     if faults:
         _fetch(family, family.places(request.data_dir), faults, request.download)
         found, faults = find_files(family, family.places(request.data_dir))
@@ -79,19 +85,21 @@ class _NotFetchedError(Exception):
     """Why the files could not be had from any mirror."""
 
 
-def find_files(family: Family, places: Sequence[Path]) -> tuple[dict[str, Path], dict[str, str]]:
+def find_files(family: Published, places: Sequence[Path]) -> tuple[dict[str, Path], dict[str, str]]:
     """Return where each file that is as it should be lies, and what is wrong with the others."""
     found: dict[str, Path] = {}
     faults: dict[str, str] = {}
     for name, expected in family.files.items():
-        dotted = name.replace("-idx", ".idx")
-        for path in (place / f"{other}{end}" for place in places for other in (name, dotted) for end in ("", ".gz")):
-            md5 = _hash(path)
+        packed = name.endswith(".gz")
+        ends = ("",) if packed else ("", ".gz")
+        for path in (place / f"{other}{end}" for place in places for other in usual_names(name) for end in ends):
+            md5 = _hash(path, unpack=path.suffix == ".gz" and not packed)
             if md5 == expected:
                 found[name] = path
                 break
-            if md5 is not None and path.parent == places[0]:  # elsewhere it may be a file of another data set
-                faults[name] = f"truncated or altered (md5 {md5})"
+            # Elsewhere it may be a file of another data set.
+            if md5 is not None and (path.parent == places[0] or path.parent.name == family.folder):
+                faults[name] = f"truncated or altered (md5 {md5}) in {path.parent}"
         if name in found:
             faults.pop(name, None)
         else:
@@ -99,10 +107,15 @@ def find_files(family: Family, places: Sequence[Path]) -> tuple[dict[str, Path],
     return found, faults
 
 
-def _hash(path: Path) -> str | None:
-    """Return the MD5 of a file's unpacked bytes; None if it is not there. Raises MachineError if it may not be read."""
+def usual_names(name: str) -> tuple[str, str]:
+    """Return the names that a file in MNIST's format goes by, such as `train-images.idx3-ubyte`."""
+    return name, name.replace("-idx", ".idx")
+
+
+def _hash(path: Path, *, unpack: bool) -> str | None:
+    """Return a file's MD5, or that of what it holds; None if it is absent. Raises MachineError if it is unreadable."""
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        with gzip.open(path) if unpack else path.open("rb") as file:
             digest = hashlib.md5(usedforsecurity=False)
             while chunk := file.read(1 << 20):
                 digest.update(chunk)
@@ -115,34 +128,70 @@ def _hash(path: Path) -> str | None:
         raise MachineError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _fetch(family: Family, places: Sequence[Path], faults: dict[str, str], allowed: bool) -> None:
+def _fetch(family: Published, places: Sequence[Path], faults: dict[str, str], allowed: bool) -> None:
     """Put the files at fault into the first of the places; what is there is replaced only by what was checked."""
     raw = places[0]
     try:
-        if not allowed:
-            raise _NotFetchedError("fetching is switched off")
-        source = getattr(load_torchvision().datasets, family.title)
+        archive = _find_archive(family, places)
         # Asked before the lock is taken: without a network, processes must not wait for one another.
-        mirrors = _mirrors_that_answer(source.mirrors, source.resources[0][0])
+        mirrors, resources = ([], []) if archive else _ask_mirrors(family, allowed)
         raw.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(raw / ".lock", timeout=FETCH_SECONDS):
             faults = find_files(family, places)[1]  # another process may have fetched them while this one waited
             with tempfile.TemporaryDirectory(dir=raw, prefix=".fetch-", ignore_cleanup_errors=True) as folder:
-                wanted = [(file, md5) for file, md5 in source.resources if Path(file).stem in faults]
-                _download(family, mirrors, wanted, folder)
-                for name in faults:
-                    Path(folder, name).replace(raw / name)
+                if archive:
+                    load_torchvision().datasets.utils.extract_archive(str(archive), folder)
+                else:
+                    wanted = {name.removesuffix(".gz") for name in faults}
+                    every = bool(faults and family.archive)
+                    _download(mirrors, [item for item in resources if every or Path(item[0]).stem in wanted], folder)
+                for path in _check_fetched(family, folder, faults):
+                    path.replace(raw / path.name)
     except _NotFetchedError as error:
         raise MachineError(_advice(family, raw, faults, str(error))) from error
     except (OSError, NotImplementedError) as error:  # the latter from a file system without locks
         raise MachineError(_advice(family, raw, faults, f"{raw} cannot be written ({error})")) from error
 
 
-def _advice(family: Family, raw: Path, faults: dict[str, str], reason: str) -> str:
+def _find_archive(family: Published, places: Sequence[Path]) -> Path | None:
+    """Return where the archive lies that holds the files, if it is as it should be."""
+    if family.archive is None:
+        return None
+    name, expected = family.archive
+    return next((path for place in places if _hash(path := place / name, unpack=False) == expected), None)
+
+
+def _ask_mirrors(family: Published, allowed: bool) -> tuple[list[str], list[tuple[str, str]]]:
+    """Return torchvision's mirrors, the first that answers in front, and what they have: files, and their MD5s."""
+    if not allowed:
+        raise _NotFetchedError("fetching is switched off")
+    source: Any = getattr(load_torchvision().datasets, family.title)
+    if family.archive is not None:
+        mirrors, resources = [source.url.removesuffix(family.archive[0])], [family.archive]
+    elif hasattr(source, "mirrors"):
+        mirrors, resources = source.mirrors, source.resources
+    else:
+        raise _NotFetchedError("no mirror has it that a program may ask")
+    return _mirrors_that_answer(mirrors, resources[0][0]), resources
+
+
+def _check_fetched(family: Published, folder: str, faults: dict[str, str]) -> list[Path]:
+    """Return where those of the files at fault lie that were fetched into a folder; raises _NotFetchedError."""
+    places = [Path(folder), *([Path(folder, family.folder)] if family.folder else [])]
+    found, still = find_files(family, places)
+    for name in faults:
+        if name in still:
+            raise _NotFetchedError(f"{name} as fetched is {still[name]}")
+    return [found[name] for name in faults]
+
+
+def _advice(family: Published, raw: Path, faults: dict[str, str], reason: str) -> str:
     files = "\n".join(f"  {name}  md5 {family.files[name]}  {fault}" for name, fault in faults.items())
+    how = "as they are" if any(Path(name).suffix in (".gz", ".zip") for name in family.files) else "uncompressed"
+    archive = ", or {} (md5 {}) in their place".format(*family.archive) if family.archive else ""
     return (
         f"{family.title} is not complete and could not be fetched: {reason}.\n{files}\n"
-        f"Put these files, uncompressed, into {raw} (GANZOO_DATA_DIR sets another folder), or use mnist-5k."
+        f"Put these files, {how}, into {raw} (GANZOO_DATA_DIR sets another folder){archive}{family.hint}."
     )
 
 
@@ -177,8 +226,8 @@ def _mirrors_that_answer(mirrors: list[str], filename: str) -> list[str]:
     raise _NotFetchedError("; ".join(f"{mirror}: {reason}" for mirror, reason in reasons.items()))
 
 
-def _download(family: Family, mirrors: list[str], resources: list[tuple[str, str]], folder: str) -> None:
-    """Fetch, unpack and check `resources` (file, MD5 of the archive) in `folder`; raises _NotFetchedError."""
+def _download(mirrors: list[str], resources: list[tuple[str, str]], folder: str) -> None:
+    """Fetch and unpack `resources` (file, its MD5) in `folder`; raises _NotFetchedError."""
     utils: Any = load_torchvision().datasets.utils
 
     def fetch() -> None:
@@ -195,10 +244,6 @@ def _download(family: Family, mirrors: list[str], resources: list[tuple[str, str
 
     with _socket_timeout(STALL_SECONDS):
         _within(FETCH_SECONDS, fetch)
-    faults = find_files(family, (Path(folder),))[1]
-    for file, _ in resources:
-        if fault := faults.get(Path(file).stem):
-            raise _NotFetchedError(f"{file} as fetched is {fault}")
 
 
 def _within(seconds: float, function: Callable[[], None]) -> None:
