@@ -158,7 +158,13 @@ def _find_archive(family: Published, places: Sequence[Path]) -> Path | None:
     if family.archive is None:
         return None
     name, expected = family.archive
-    return next((path for place in places if _hash(path := place / name, unpack=False) == expected), None)
+    for path in (place / name for place in places):
+        md5 = _hash(path, unpack=False)
+        if md5 == expected:
+            return path
+        if md5 is not None:
+            warnings.warn(f"{path} is truncated or altered (md5 {md5}): expected md5 {expected}", stacklevel=5)
+    return None
 
 
 def _ask_mirrors(family: Published, allowed: bool) -> tuple[list[str], list[tuple[str, str]]]:
