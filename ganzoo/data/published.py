@@ -139,12 +139,12 @@ def _fetch(family: Published, places: Sequence[Path], faults: dict[str, str], al
         with filelock.FileLock(raw / ".lock", timeout=FETCH_SECONDS):
             faults = find_files(family, places)[1]  # another process may have fetched them while this one waited
             with tempfile.TemporaryDirectory(dir=raw, prefix=".fetch-", ignore_cleanup_errors=True) as folder:
-                if archive:
+                if archive and faults:
                     load_torchvision().datasets.utils.extract_archive(str(archive), folder)
-                else:
+                elif faults:
                     wanted = {name.removesuffix(".gz") for name in faults}
-                    every = bool(faults and family.archive)
-                    _download(mirrors, [item for item in resources if every or Path(item[0]).stem in wanted], folder)
+                    needed = [item for item in resources if family.archive or Path(item[0]).stem in wanted]
+                    _download(mirrors, needed, folder)
                 for path in _check_fetched(family, folder, faults):
                     path.replace(raw / path.name)
     except _NotFetchedError as error:
