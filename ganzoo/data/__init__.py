@@ -13,6 +13,8 @@ import platformdirs
 
 from ganzoo.data import (  # noqa: F401 - importing them registers their sources
     archives,
+    celeba,
+    cifar,
     faces,
     folder,
     idx,

@@ -47,12 +47,15 @@ def archive(request: Request) -> Dataset:
     without room.
     """
     path = requested_path(request, f"{request.name}:FILE", splits=True)
-    place, notes = _unpacked(path)
-    return read_folder(_top(place), request, f"{request.name}:{path}", notes)
+    place, notes = unpack(path)
+    return read_folder(place, request, f"{request.name}:{path}", notes)
 
 
-def _unpacked(path: Path) -> tuple[Path, tuple[str, ...]]:
-    """Return where an archive's images are, and what was left aside; they are unpacked if that was not done before."""
+def unpack(path: Path) -> tuple[Path, tuple[str, ...]]:
+    """Return where an archive's images are, and what was left aside; they are unpacked if that was not done before.
+
+    Raises FileError for a damaged archive, MachineError for a disk without room.
+    """
     key = hashlib.sha256(json.dumps([str(path), *stamp_of(path.stat())]).encode()).hexdigest()[:16]
     place = cache_folder("archives") / key
     with writing(place.parent):
@@ -66,7 +69,7 @@ def _unpacked(path: Path) -> tuple[Path, tuple[str, ...]]:
                 write_json(made / ASIDE, dict(aside))
             kept = read_json(place / ASIDE) or {}
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in kept.items())
-    return (place / "images").resolve(), ((f"not unpacked: {kinds}",) if kinds else ())
+    return _top((place / "images").resolve()), ((f"not unpacked: {kinds}",) if kinds else ())
 
 
 def _unpack(path: Path, made: Path, aside: Counter[str]) -> None:

@@ -17,7 +17,7 @@ from ganzoo.data.decoding import Decoding, Pictures, leave_broken_aside
 from ganzoo.data.files import announce_decoding, requested_path
 from ganzoo.data.mapped import DecodedImages, stamp_of
 from ganzoo.data.memory import MB, allowed_memory
-from ganzoo.data.scanning import scan
+from ganzoo.data.scanning import Scan, scan
 from ganzoo.errors import FileError
 from ganzoo.registry import datasets
 
@@ -38,9 +38,11 @@ def folder(request: Request) -> Dataset:
     return read_folder(root, request, f"folder:{root}")
 
 
-def read_folder(root: Path, request: Request, source: str, notes: tuple[str, ...] = ()) -> Dataset:
-    """Return the images in a folder as the data set `source`, as `folder` has it."""
-    found = scan(root, request.split, split=request.folders == "auto")
+def read_folder(
+    root: Path, request: Request, source: str, notes: tuple[str, ...] = (), found: Scan | None = None
+) -> Dataset:
+    """Return the images in a folder as the data set `source`, as `folder` has it; if given, those that were `found`."""
+    found = found or scan(root, request.split, split=request.folders == "auto")
     pictures = _pictures(root, found.paths)
     labels, notes = found.labels, (*notes, *found.notes)
     if request.skip_broken:

@@ -1,68 +1,48 @@
 """MNIST (LeCun et al. 1998): `mnist`, its 60,000 + 10,000 images; `mnist-5k`, a subset that a package brings; `auto`.
 
-And `stacked-mnist`, made of it, and `fashion-mnist`, which has the same format. torchvision fetches them, but checks
-only the archives' hashes: an unpacked file that was truncated would never heal. So the four files are hashed here on
-every load, unpacked.
+And `stacked-mnist`, made of it, and `fashion-mnist`, `kmnist` and `emnist-letters`, which have the same format.
 """
 
 import gzip
 import hashlib
-import http.client
 import importlib.util
-import queue
-import socket
-import tempfile
-import threading
-import time
-import urllib.request
+import string
 import warnings
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import filelock
 import numpy as np
 import torch
 
 from ganzoo.data.dataset import Dataset, Request
 from ganzoo.data.idx import read_idx
-from ganzoo.data.torchvision_compat import load_torchvision
-from ganzoo.errors import MachineError, UsageError
+from ganzoo.data.published import MISSING, Published, find_files, get_files, refuse_argument, usual_names
+from ganzoo.errors import FileError, MachineError
 from ganzoo.registry import datasets
 from ganzoo.seeds import derive
 
-SYSTEM = Path("/usr/share/datasets")  # where Debian's packages put data sets
-
 SUBSET_SHA256 = "1b845fda528288bf79346626fdf2fff6549f0170890dc9174bc1ef609807bbfa"  # of the table uint8 [5000, 785]
 SUBSET_TRAIN = 400  # of the 500 images of each class
-MISSING = "missing"
 DIGITS = tuple("0123456789")
 
-PROBE_SECONDS = 5.0  # until the network counts as absent
-STALL_SECONDS = 15.0  # without a byte, until a mirror is given up
-FETCH_SECONDS = 600.0  # for all four files, and for the wait while another process fetches them
+UNCHECKED = "read from unpacked files that could not be hashed: hashes are published only of the packed ones"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Family:
-    """A data set in MNIST's format: four files, which may be packed by gzip, and where they are looked for."""
+class Family(Published):
+    """A data set in MNIST's format: four files, first the images and then the labels of each split."""
 
-    source: str
-    title: str  # what people and torchvision call it
     classes: tuple[str, ...]
-    files: Mapping[str, str]  # name -> MD5 of the unpacked file
+    sizes: tuple[int, int] = (60_000, 10_000)  # of the splits
+    first_label: int = 0
+    transposed: bool = False
 
-    def raw(self, data_dir: Path) -> Path:
-        """Return where fetched files are put."""
-        return data_dir / self.title / "raw"
-
-    def places(self, data_dir: Path) -> tuple[Path, ...]:
-        """Return the folders in which the files may lie."""
-        titled = data_dir / self.title
-        return (titled / "raw", titled, data_dir / self.source, data_dir, SYSTEM / self.source)
+    def part(self, split: str) -> list[str]:
+        """Return the names of a split's two files."""
+        return [name for name in self.files if ("train" in name) == (split == "train")]
 
 
 MNIST = Family(
@@ -75,6 +55,7 @@ MNIST = Family(
         "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
         "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
     },
+    hint=", or use mnist-5k",
 )
 FASHION = Family(
     source="fashion-mnist",
@@ -86,6 +67,33 @@ FASHION = Family(
         "t10k-images-idx3-ubyte": "8181f5470baa50b63fa0f6fddb340f0a",
         "t10k-labels-idx1-ubyte": "15d484375f8d13e6eb1aabb0c3f46965",
     },
+)
+KMNIST = Family(
+    source="kmnist",
+    title="KMNIST",
+    classes=("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
+    files={
+        "train-images-idx3-ubyte.gz": "bdb82020997e1d708af4cf47b453dcf7",
+        "train-labels-idx1-ubyte.gz": "e144d726b3acfaa3e44228e80efcd344",
+        "t10k-images-idx3-ubyte.gz": "5c965bf0a639b31b8f53240b1b52f4d7",
+        "t10k-labels-idx1-ubyte.gz": "7320c461ea6c1c855c0b718fb2a4b134",
+    },
+)
+EMNIST_LETTERS = Family(
+    source="emnist-letters",
+    title="EMNIST",
+    classes=tuple(string.ascii_lowercase),
+    sizes=(124_800, 20_800),
+    first_label=1,
+    transposed=True,
+    files={  # torchvision knows only the archive's hash; Deeplearning4j has these
+        "emnist-letters-train-images-idx3-ubyte.gz": "8795078f199c478165fe18db82625747",
+        "emnist-letters-train-labels-idx1-ubyte.gz": "c16de4f1848ddcdddd39ab65d2a7be52",
+        "emnist-letters-test-images-idx3-ubyte.gz": "382093a19703f68edac6d01b8dfdfcad",
+        "emnist-letters-test-labels-idx1-ubyte.gz": "d4108920cd86601ec7689a97f2de7f59",
+    },
+    archive=("gzip.zip", "58c8d27c78d21e728a6bc7b3cc06412e"),
+    folder="gzip",
 )
 
 
@@ -107,28 +115,91 @@ def fashion_mnist(request: Request) -> Dataset:
     return load_family(FASHION, request)
 
 
+@datasets.register("kmnist")
+def kmnist(request: Request) -> Dataset:
+    """60,000 training or 10,000 test images of cursive Japanese (Clanuwat et al. 2018), 1 x 28 x 28; fetched if absent.
+
+    Hashes are published only of the packed files. Unpacked ones are taken from a folder named for the set if their
+    shapes and labels are right, and `notes` says that they were not hashed. Raises MachineError as `mnist` does.
+    """
+    return load_family(KMNIST, request)
+
+
+@datasets.register("emnist-letters")
+def emnist_letters(request: Request) -> Dataset:
+    """124,800 training or 20,800 test images of letters (Cohen et al. 2017), 1 x 28 x 28, upright; fetched if absent.
+
+    The 26 classes hold capital and small letters. They are taken out of `gzip.zip` (536 MB) where that lies, or is
+    fetched. Unpacked files are taken as `kmnist` takes them. Raises MachineError as `mnist` does.
+    """
+    return load_family(EMNIST_LETTERS, request)
+
+
 def load_family(family: Family, request: Request) -> Dataset:
     """Return a split of a data set in MNIST's format. Raises MachineError if its files cannot be had."""
-    _refuse_argument(request)
-    raw = family.raw(request.data_dir)
-    found, faults = _find(family, family.places(request.data_dir))
-    for name, fault in faults.items():
-        if fault != MISSING:
-            warnings.warn(f"{raw / name} is {fault}: it has to be fetched again", stacklevel=3)
-    if faults:
-        _fetch(family, family.places(request.data_dir), faults, request.download)
-        found, faults = _find(family, family.places(request.data_dir))
-        if faults:
-            raise MachineError(_advice(family, raw, faults, "what was fetched has gone again"))
-    part = "train" if request.split == "train" else "t10k"
-    images, labels = (read_idx(found[f"{part}-{kind}-ubyte"]) for kind in ("images-idx3", "labels-idx1"))
+    refuse_argument(request)
+    found, notes = _locate(family, request)
+    images, labels = (torch.from_numpy(read_idx(found[name])) for name in family.part(request.split))
+    if family.transposed:
+        images = images.transpose(1, 2).contiguous()
     return Dataset(
-        images=torch.from_numpy(images).unsqueeze(1),
-        labels=torch.from_numpy(labels).long(),
+        images=images.unsqueeze(1),
+        labels=labels.long() - family.first_label,
         num_classes=len(family.classes),
         class_names=family.classes,
         source=family.source,
+        notes=notes,
     )
+
+
+def _locate(family: Family, request: Request) -> tuple[dict[str, Path], tuple[str, ...]]:
+    """Return where each file lies, and a note if some could not be hashed. Raises MachineError."""
+    places = family.places(request.data_dir)
+    found, faults = find_files(family, places)
+    if not faults:
+        return found, ()
+    absent = [name for name, fault in faults.items() if fault == MISSING and name.endswith(".gz")]
+    unpacked = {name: path for name in absent if (path := _find_unpacked(family, name, places, request.data_dir))}
+    complete = set(unpacked) == set(faults)
+    try:  # an archive with a hash is better, but not worth fetching if everything is there
+        return get_files(family, replace(request, download=request.download and not complete)), ()
+    except MachineError:
+        if not complete:
+            raise
+    return found | unpacked, (UNCHECKED,)
+
+
+def _find_unpacked(family: Family, name: str, places: Sequence[Path], flat: Path) -> Path | None:
+    """Return where what a packed file holds lies unpacked, of the right shape and labels.
+
+    In the folder `flat`, which no set is named for, a file must have a name that only this set has.
+    """
+    for path in (place / other for place in places for other in usual_names(name.removesuffix(".gz"))):
+        if not path.is_file():
+            continue
+        try:
+            fault = _check_unpacked(family, name, path)
+        except FileError as error:
+            fault = str(error)
+        if path.parent == flat and family.source not in name:
+            fault = f"nothing tells it from another set's: if it is {family.title}'s, put it into {places[0]}"
+        if fault is None:
+            return path
+        warnings.warn(f"{path} is not used: {fault}", stacklevel=5)
+    return None
+
+
+def _check_unpacked(family: Family, name: str, path: Path) -> str | None:
+    """Return what is wrong with a file that has no known hash. Raises FileError for a damaged one."""
+    array = read_idx(path)
+    count = family.sizes[name not in family.part("train")]
+    shape = (count, 28, 28) if "images" in name else (count,)
+    if array.dtype != np.uint8 or array.shape != shape:
+        return f"it holds {array.dtype} {list(array.shape)}: expected uint8 {list(shape)}"
+    labels = np.arange(len(family.classes)) + family.first_label
+    if "labels" in name and not np.isin(array, labels).all():
+        return f"it has labels from {array.min()} to {array.max()}: expected {labels[0]} to {labels[-1]}"
+    return None
 
 
 @datasets.register("mnist-5k")
@@ -137,7 +208,7 @@ def mnist_5k(request: Request) -> Dataset:
 
     Of each class the first 400 are "train" and the last 100 "test". Raises MachineError.
     """
-    _refuse_argument(request)
+    refuse_argument(request)
     images, labels = _subset()
     rank = np.empty(len(labels), np.int64)  # of an image within its class
     for digit in range(10):
@@ -175,7 +246,7 @@ def stacked_mnist(request: Request) -> Dataset:
 @datasets.register("auto")
 def auto(request: Request) -> Dataset:
     """`mnist` where it is on disk or can be fetched, else `mnist-5k`, with a note that says so."""
-    _refuse_argument(request)
+    refuse_argument(request)
     dataset: Dataset
     try:
         dataset = mnist(request)
@@ -191,169 +262,6 @@ def auto(request: Request) -> Dataset:
         note="MNIST is not on disk and could not be fetched: using the 5,000-image subset mnist-5k instead; "
         "ask for mnist by name to see what is missing",
     )
-
-
-class _NotFetchedError(Exception):
-    """Why the files could not be had from any mirror."""
-
-
-def _refuse_argument(request: Request) -> None:
-    if request.argument is not None:
-        raise UsageError(f"{request.name} takes no argument, but was given '{request.argument}'")
-
-
-def _find(family: Family, places: Sequence[Path]) -> tuple[dict[str, Path], dict[str, str]]:
-    """Return where each file that is as it should be lies, and what is wrong with the others."""
-    found: dict[str, Path] = {}
-    faults: dict[str, str] = {}
-    for name, expected in family.files.items():
-        dotted = name.replace("-idx", ".idx")
-        for path in (place / f"{other}{end}" for place in places for other in (name, dotted) for end in ("", ".gz")):
-            md5 = _hash(path)
-            if md5 == expected:
-                found[name] = path
-                break
-            if md5 is not None and path.parent == places[0]:  # elsewhere it may be a file of another data set
-                faults[name] = f"truncated or altered (md5 {md5})"
-        if name in found:
-            faults.pop(name, None)
-        else:
-            faults.setdefault(name, MISSING)
-    return found, faults
-
-
-def _hash(path: Path) -> str | None:
-    """Return the MD5 of a file's unpacked bytes; None if it is not there. Raises MachineError if it may not be read."""
-    try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            digest = hashlib.md5(usedforsecurity=False)
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
-            return digest.hexdigest()
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        return None
-    except (gzip.BadGzipFile, EOFError, zlib.error):
-        return "of no gzip file"
-    except OSError as error:
-        raise MachineError(f"{path} cannot be read: {error.strerror}") from error
-
-
-def _fetch(family: Family, places: Sequence[Path], faults: dict[str, str], allowed: bool) -> None:
-    """Put the files at fault into the first of the places; what is there is replaced only by what was checked."""
-    raw = places[0]
-    try:
-        if not allowed:
-            raise _NotFetchedError("fetching is switched off")
-        source = getattr(load_torchvision().datasets, family.title)
-        # Asked before the lock is taken: without a network, processes must not wait for one another.
-        mirrors = _mirrors_that_answer(source.mirrors, source.resources[0][0])
-        raw.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(raw / ".lock", timeout=FETCH_SECONDS):
-            faults = _find(family, places)[1]  # another process may have fetched them while this one waited
-            with tempfile.TemporaryDirectory(dir=raw, prefix=".fetch-", ignore_cleanup_errors=True) as folder:
-                wanted = [(file, md5) for file, md5 in source.resources if Path(file).stem in faults]
-                _download(family, mirrors, wanted, folder)
-                for name in faults:
-                    Path(folder, name).replace(raw / name)
-    except _NotFetchedError as error:
-        raise MachineError(_advice(family, raw, faults, str(error))) from error
-    except (OSError, NotImplementedError) as error:  # the latter from a file system without locks
-        raise MachineError(_advice(family, raw, faults, f"{raw} cannot be written ({error})")) from error
-
-
-def _advice(family: Family, raw: Path, faults: dict[str, str], reason: str) -> str:
-    files = "\n".join(f"  {name}  md5 {family.files[name]}  {fault}" for name, fault in faults.items())
-    return (
-        f"{family.title} is not complete and could not be fetched: {reason}.\n{files}\n"
-        f"Put these files, uncompressed, into {raw} (GANZOO_DATA_DIR sets another folder), or use mnist-5k."
-    )
-
-
-def _mirrors_that_answer(mirrors: list[str], filename: str) -> list[str]:
-    """The mirrors, the first that answers in front; raises _NotFetchedError after PROBE_SECONDS.
-
-    Asked in threads that are left behind, as a name look-up can hang and takes no timeout.
-    """
-    answers: queue.SimpleQueue[tuple[str, Exception | None]] = queue.SimpleQueue()
-    headers = {"User-Agent": "pytorch/vision"}  # as torchvision asks: some mirrors refuse Python's own
-
-    def ask(mirror: str) -> None:
-        try:
-            request = urllib.request.Request(mirror + filename, method="HEAD", headers=headers)
-            with urllib.request.urlopen(request, timeout=PROBE_SECONDS):
-                answers.put((mirror, None))
-        except Exception as error:  # each means that the mirror is of no use
-            answers.put((mirror, error))
-
-    for mirror in mirrors:
-        threading.Thread(target=ask, args=(mirror,), daemon=True).start()
-    reasons = dict.fromkeys(mirrors, f"no answer in {PROBE_SECONDS:.0f} s")
-    end = time.monotonic() + PROBE_SECONDS
-    for _ in mirrors:
-        try:
-            mirror, error = answers.get(timeout=max(0.0, end - time.monotonic()))
-        except queue.Empty:
-            break
-        if error is None:
-            return [mirror, *(other for other in mirrors if other != mirror)]
-        reasons[mirror] = str(error)
-    raise _NotFetchedError("; ".join(f"{mirror}: {reason}" for mirror, reason in reasons.items()))
-
-
-def _download(family: Family, mirrors: list[str], resources: list[tuple[str, str]], folder: str) -> None:
-    """Fetch, unpack and check `resources` (file, MD5 of the archive) in `folder`; raises _NotFetchedError."""
-    utils: Any = load_torchvision().datasets.utils
-
-    def fetch() -> None:
-        for file, md5 in resources:
-            failures = []
-            for mirror in mirrors:
-                try:
-                    utils.download_and_extract_archive(mirror + file, download_root=folder, filename=file, md5=md5)
-                    break
-                except (OSError, RuntimeError, http.client.HTTPException) as error:
-                    failures.append(f"{mirror}{file}: {error}")
-            else:
-                raise _NotFetchedError("; ".join(failures))
-
-    with _socket_timeout(STALL_SECONDS):
-        _within(FETCH_SECONDS, fetch)
-    faults = _find(family, (Path(folder),))[1]
-    for file, _ in resources:
-        if fault := faults.get(Path(file).stem):
-            raise _NotFetchedError(f"{file} as fetched is {fault}")
-
-
-def _within(seconds: float, function: Callable[[], None]) -> None:
-    """Call `function`, but wait no longer than that: it runs in a thread, which is then left behind."""
-    outcome: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()
-
-    def call() -> None:
-        try:
-            function()
-        except Exception as error:  # handed to the caller's thread
-            outcome.put(error)
-        else:
-            outcome.put(None)
-
-    threading.Thread(target=call, daemon=True).start()
-    try:
-        error = outcome.get(timeout=seconds)
-    except queue.Empty:
-        raise _NotFetchedError(f"not done after {seconds:.0f} s") from None
-    if error is not None:
-        raise error
-
-
-@contextmanager
-def _socket_timeout(seconds: float) -> Iterator[None]:
-    """The limit of every wait for the network inside, as torchvision sets none of its own."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
 
 
 def _subset() -> tuple[np.ndarray[Any, np.dtype[np.uint8]], np.ndarray[Any, np.dtype[np.uint8]]]:

