@@ -21,7 +21,7 @@ import tomllib
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 from operator import attrgetter
 from pathlib import Path
@@ -42,6 +42,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic_core import PydanticSerializationError
 
 from ganzoo import registry
 from ganzoo.errors import FileError, UsageError
@@ -135,13 +136,18 @@ class Schedule(_Value):
 
 
 class Spec(_Value):
-    """A registered component by name, with its settings: `Spec("dcgan", width=64)`."""
+    """A registered component by name, with its settings: `Spec("dcgan", width=64)`.
+
+    In place of a name it takes a class or a function that makes the part, as in `Spec(MyGenerator, width=64)`, or a
+    ready one.
+    """
 
     model_config = ConfigDict(extra="allow")
 
     name: str
 
-    def __init__(self, name: str, **settings: Any) -> None:
+    def __init__(self, name: str | Callable[..., Any], **settings: Any) -> None:
+        name = registry.hand_over(name) if callable(name) else name
         super().__init__(name=name, **{key: _plain(value) for key, value in settings.items()})
 
     def __eq__(self, other: object) -> bool:
@@ -506,10 +512,14 @@ def assemble(
     variant: str | Variant | None = None,
     *,
     file: Mapping[str, Any] | None = None,
+    parts: Mapping[str, Any] | None = None,
     settings: Sequence[str] = (),
     flags: Mapping[str, Any] | None = None,
 ) -> RunConfig:
-    """One configuration from its layers: variant < file's tables < settings `KEY=VALUE` < flags (tables, as in a file).
+    """One configuration from its layers, each over the one before.
+
+    They are the variant, a file's tables, parts by role (tables, as in a file's `[variant]`), settings `KEY=VALUE` and
+    flags (tables, as in a file).
 
     Raises UsageError for what is unknown, of the wrong type or out of range, and for two budgets in one layer.
     """
@@ -523,7 +533,7 @@ def assemble(
     merged = _base(variant or name, complete=complete)
     records = ("run", "facts", "compute")
     layers: list[Mapping[str, Any]] = [{key: value for key, value in file.items() if key not in records}]
-    layers += [parse_settings(settings), flags or {}]
+    layers += [{"variant": parts} if parts else {}, parse_settings(settings), flags or {}]
     for layer in layers:
         if isinstance(layer.get("variant"), Mapping):
             layer = {**layer, "variant": _terms_for_penalties(layer["variant"])}
@@ -588,15 +598,17 @@ def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
 @cache  # making a model takes a millisecond, and a configuration has ten
 def settings_of(component: Callable[..., Any]) -> type[BaseModel]:
     """A component's settings, its keyword-only arguments, as a pydantic model."""
-    function = component.__init__ if inspect.isclass(component) else component
-    hints = typing.get_type_hints(function, include_extras=True)
+    parameters = inspect.signature(component).parameters.values()
+    settings = [parameter for parameter in parameters if parameter.kind is inspect.Parameter.KEYWORD_ONLY]
+    function = component.func if isinstance(component, partial) else component
+    function = function.__init__ if inspect.isclass(function) else function
+    hints = typing.get_type_hints(function, include_extras=True) if settings else {}
     fields: dict[str, Any] = {
         parameter.name: (
             hints.get(parameter.name, Any),
             ... if parameter.default is inspect.Parameter.empty else parameter.default,
         )
-        for parameter in inspect.signature(component).parameters.values()
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+        for parameter in settings
     }
     return create_model("Settings", __config__=_STRICT, **fields)
 
@@ -625,7 +637,15 @@ def _resolve(spec: Spec, parts: Registry[Callable[..., Any]], path: str, *, sche
     for key, schedule in schedules.items():
         _check_shape(schedule, f"{path}.{key}")
     resolved = {key: _with_schedules(value, spec.settings.get(key)) for key, value in ends[0].items()}
-    return Spec(parts.canonical(spec.name), **resolved)
+    complete = Spec(parts.canonical(spec.name), **resolved)
+    try:
+        complete.model_dump_json()
+    except PydanticSerializationError as error:
+        raise UsageError(
+            f"{path}: config.toml cannot hold a setting of the {whose} ({error}): expected numbers, texts and lists; "
+            "hand over a function that fills it in"
+        ) from None
+    return complete
 
 
 def _schedules_in(value: Any, path: str = "", key: str = "") -> Iterator[tuple[str, Schedule]]:

@@ -9,9 +9,13 @@ A part may have other names too, `@variants.register("rpgan", aliases=("rgan",))
 
 The built-in parts register when a registry is first looked into; so do plug-ins, the modules that other
 distributions name under the entry-point group `ganzoo.plugins`.
+
+A part need not be registered: `hand_over` gives an object a name that every registry of this process finds it by.
 """
 
+import copy
 import difflib
+import functools
 import importlib
 import importlib.metadata
 import inspect
@@ -19,15 +23,18 @@ import pkgutil
 import re
 import sys
 import threading
+import types
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain, count
 from typing import Any, Generic, TypeVar
 
-from ganzoo.errors import UsageError
+from ganzoo.errors import UsageError, shown
 
 T = TypeVar("T")
 PLUGIN_GROUP = "ganzoo.plugins"
+HANDED_OVER = "python:"  # what the names of parts begin with that were handed over as objects
 _lock = threading.RLock()
 
 
@@ -94,13 +101,22 @@ class Registry(Generic[T]):
         return add
 
     def __getitem__(self, name: str) -> T:
-        return self._entries[self.canonical(name)]
+        listed = self.canonical(name)
+        return self._entries[listed] if listed in self._entries else _handed_over[listed].make
 
     def canonical(self, name: str) -> str:
-        """Return the name that is listed, of this name or alias. Raises UsageError for an unknown one."""
+        """Return the name that is listed, of this name or alias. Raises UsageError for an unknown one.
+
+        The name of an object that was handed over is its own, unless the object is registered too.
+        """
         self._load()
         listed = self._aliases.get(name, name)
         if listed not in self._entries:
+            if name in _handed_over:
+                part = _handed_over[name].part
+                return next((own for own, entry in self._entries.items() if entry is part), name)
+            if name.startswith(HANDED_OVER):
+                raise UsageError(_describe_missing(self.kind, name))
             known = [*self.names(), *self._aliases]
             raise UsageError(f"no {self.kind} '{name}'{nearest(name, known)} (ganzoo list {self.plural})")
         return listed
@@ -147,7 +163,8 @@ class Registry(Generic[T]):
 
     def owner(self, name: str) -> str:
         """Where the entry was defined: `module.qualname`."""
-        return _owner(self[name])
+        listed = self.canonical(name)
+        return _owner(_handed_over[listed].part if listed in _handed_over else self[listed])
 
     def _load(self) -> None:
         with _lock:
@@ -161,7 +178,83 @@ class Registry(Generic[T]):
 
 
 def _owner(entry: object) -> str:
-    return f"{getattr(entry, '__module__', '?')}.{getattr(entry, '__qualname__', repr(entry))}"
+    named = entry if hasattr(entry, "__qualname__") else type(entry)
+    return f"{getattr(named, '__module__', '?')}.{named.__qualname__}"
+
+
+# Parts that are handed over as objects
+
+_MAKERS = (type, types.FunctionType, types.BuiltinFunctionType, types.MethodType, functools.partial)
+_KEYWORDS = {"term": "terms=[{}]", "augmentation": "augmentations=[{}]", "optimizer": "generator_optimizer={}"}
+
+
+@dataclass(frozen=True)
+class _HandedOver:
+    """An object that stands for a part, and what makes the part as a registered entry does."""
+
+    part: Any
+    make: Any
+
+
+_handed_over: dict[str, _HandedOver] = {}  # by their names, of all kinds; of this process alone
+
+
+def hand_over(part: object, name: str | None = None) -> str:
+    """Return a name by which every registry finds an object from now on, such as `python:my_nets.MyGenerator`.
+
+    Args:
+        part: a class, function or partial, which makes the part as a registered one does; or the part itself, such as
+            an `nn.Module`, of which a copy is made wherever the part is needed.
+        name: the name that a run has for it; None for one of its own. Two objects never have the same.
+
+    Raises: UsageError for an object that cannot be a part.
+    """
+    ready = not isinstance(part, _MAKERS)
+    if not callable(part) or (not ready and not _has_signature(part)):
+        raise UsageError(
+            f"{shown(repr(part))} cannot be a part: expected a name, a class or function that makes the part, or a "
+            "ready torch.nn.Module"
+        )
+    with _lock:
+        if name is None:
+            own = HANDED_OVER + _owner(part) + ("" if hasattr(part, "__qualname__") else "()")
+            names = chain([own], (f"{own}-{number}" for number in count(2)))
+            name = next(word for word in names if word not in _handed_over or _handed_over[word].part is part)
+        _handed_over[name] = _HandedOver(part, _copying(part) if ready else part)
+    return name
+
+
+def _has_signature(part: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(part)
+    except ValueError:  # of int, dict and their like
+        return False
+    return True
+
+
+def _copying(part: object) -> Callable[..., Any]:
+    def make(*inputs: Any) -> Any:
+        try:
+            return copy.deepcopy(part)
+        except Exception as error:  # whatever an object of the user's raises
+            raise UsageError(
+                f"a ready {_owner(part)} cannot be copied ({error}): hand over its class, or a function that makes it"
+            ) from None
+
+    return make
+
+
+def _describe_missing(kind: str, name: str) -> str:
+    """Say how a run gets a part again. Its name is only shown: nothing is imported that a run names."""
+    place = name.removeprefix(f"{HANDED_OVER}__main__.").removeprefix(HANDED_OVER)
+    found = re.fullmatch(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)(\(\))?(?:-\d+)?", place)
+    example = found[1] + ("(...)" if found[2] else "") if found else "..."  # nothing but an identifier
+    keyword = _KEYWORDS.get(kind, f"{kind}={{}}").format(example)
+    return (
+        f"the {kind} '{shown(name)}' was handed over in Python, and a run does not contain it: hand it over "
+        f"again, as in ganzoo.load(RUN, {keyword}) or ganzoo.resume(RUN, {keyword}); for the command line, "
+        "register it under this name in a plug-in"
+    )
 
 
 _plugins_loaded = False

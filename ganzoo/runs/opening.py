@@ -1,8 +1,8 @@
 """A trained generator or encoder behind one interface: a run through torch, an exported file by its format."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,46 +19,70 @@ if TYPE_CHECKING:  # torch only where a run is sampled
 
     from ganzoo.config import RunConfig
     from ganzoo.runs.run import Run
+    from ganzoo.zoo.handing_over import VariantParts
 
 WEIGHTS = ("ema", "raw")  # the averaged weights, and the last ones
 PREVIEW_COLUMNS = 10
 PREVIEW_ROWS = 32  # at most
 
 
-def load(path: "str | Path | Run", *, best: bool = False, run: "str | Path | Run | None" = None) -> Generator:
+def load(
+    path: "str | Path | Run",
+    *,
+    best: bool = False,
+    run: "str | Path | Run | None" = None,
+    **parts: "Unpack[VariantParts]",
+) -> Generator:
     """Return the generator of a run's newest (or `best`, see `Run.best_checkpoint`) checkpoint, or of an exported file.
 
     A word such as `mnist` names a generator that is bundled with ganzoo (`./mnist` names a path). `run` is the run that
-    a file was exported from: a .pt2 file that lies elsewhere is opened only with it. Raises FileError.
+    a file was exported from: a .pt2 file that lies elsewhere is opened only with it. `parts` are those again that were
+    handed over to `ganzoo.train` as objects, such as `generator=MyGenerator`; this process keeps them.
+
+    Raises FileError, also for a run that needs a part that this process does not have; UsageError for a part that the
+    run does not need.
     """
     source = resolve(path, MODELS, "ganzoo.load")
     if source.kind != "run":
+        _refuse_parts(source, parts)
         return open_generator(source, run)
     import torch
 
-    from ganzoo.runs.run import Run
-
-    network, config, _ = load_network(Run.open(source.path), best=best)
+    network, config, _ = load_network(_open_run(source, parts), best=best)
     return as_generator(network, config, torch.device("cpu"))
 
 
-def load_encoder(path: "str | Path | Run", *, best: bool = False) -> Encoder:
+def load_encoder(path: "str | Path | Run", *, best: bool = False, **parts: "Unpack[VariantParts]") -> Encoder:
     """Return the encoder of a run's newest (or `best`) checkpoint, or of an .onnx file that holds one.
 
-    Raises UsageError for a run of a variant without an encoder, FileError.
+    `parts` are those of `load`. Raises UsageError for a run of a variant without an encoder, FileError.
     """
     source = resolve(path, MODELS, "ganzoo.load_encoder")
     if source.kind != "run":
+        _refuse_parts(source, parts)
         opened = open_file(source)
         if not isinstance(opened.model, Encoder):
             raise ModelError(f"{source.given} holds a generator, and no encoder: open it with ganzoo.load")
         return opened.model
     import torch
 
-    from ganzoo.runs.run import Run
-
-    network, config, _ = load_network(Run.open(source.path), best=best, role="encoder")
+    network, config, _ = load_network(_open_run(source, parts), best=best, role="encoder")
     return as_encoder(network, config, torch.device("cpu"))
+
+
+def _open_run(source: Source, parts: Mapping[str, Any]) -> "Run":
+    """Open a run, and take the parts that it needs again."""
+    from ganzoo.runs.run import Run
+    from ganzoo.zoo.handing_over import take_again
+
+    opened = Run.open(source.path)
+    take_again(opened.config.variant, parts)
+    return opened
+
+
+def _refuse_parts(source: Source, parts: Mapping[str, Any]) -> None:
+    if given := [role for role, part in parts.items() if part is not None]:
+        raise UsageError(f"{source.given} is a file that needs no parts: leave out {given[0]}=")
 
 
 def open_file(source: Source, run: "str | Path | Run | None" = None) -> Opened:

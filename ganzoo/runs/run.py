@@ -29,6 +29,7 @@ from ganzoo.files import atomic_write, locked, write_json, writing
 from ganzoo.records import Record, read_lines, read_record
 from ganzoo.runs.checkpoint import Checkpoint, best_of, list_checkpoints
 from ganzoo.runs.records import EvaluationLine, EvaluationRecord, ExportRecord, LogLine
+from ganzoo.zoo.handing_over import describe_needs
 
 RUNS = Path("runs")
 METRICS, EVALUATIONS, EVALUATION = "metrics.jsonl", "evaluations.jsonl", "evaluation.json"
@@ -275,6 +276,8 @@ def _readme(path: Path, config: RunConfig, step: int, epoch: float, note: str) -
         "augmentations": ", ".join(map(_spec, variant.augmentations)),
     }
     further = "".join(f"; {name}: {text}" for name, text in more.items() if text)
+    needs = describe_needs(variant)
+    needed = f"The run contains no code: {needs}.\n\n".replace("'", "`") if needs else ""
     labels = f", labels of {data.labels_per_class} of each class" if data.labels_per_class else ""
     return f"""# {config.run.variant} on {data.source}
 
@@ -290,7 +293,7 @@ def _readme(path: Path, config: RunConfig, step: int, epoch: float, note: str) -
 
 `config.toml` holds every setting, `metrics.jsonl` the losses, `samples/` the pictures, `env.json` the versions.
 
-What to type next:
+{needed}What to type next:
 
 ```
 ganzoo sample {place} -n 64 --out digits.png

@@ -1,13 +1,15 @@
 """What `ganzoo train` and `ganzoo.train` can be asked for, each option stated once.
 
 `Options` types the keyword arguments of `ganzoo.train` and `configure`; its notes give the command its flags and their
-help, and `tables_of` the place of each value in a configuration. No torch.
+help, and `tables_of` the place of each value in a configuration. No torch, no pydantic.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypedDict, get_args, get_type_hints
+from typing import Annotated, Any, get_args
+
+from ganzoo.zoo.handing_over import VariantParts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +24,11 @@ class Option:
     repeatable: bool = False  # whether the flag may be given several times
 
 
-class Options(TypedDict, total=False):
-    """The options of a run besides its variant and data set. Each may be left out, or None."""
+class Options(VariantParts, total=False):
+    """The options of a run besides its variant and data set. Each may be left out, or None.
+
+    The parts of the variant are for Python alone; a command names them with `--set`.
+    """
 
     data_dir: Annotated[
         str | Path | None,
@@ -197,11 +202,12 @@ class Options(TypedDict, total=False):
 
 
 def notes() -> dict[str, tuple[Any, Option]]:
-    """Return each option's type and note, by its name, in the order of `Options`."""
+    """Return the type and note of each option that is a flag too, by its name, in the order of `Options`."""
     found = {}
-    for name, hint in get_type_hints(Options, include_extras=True).items():
-        kind, note = get_args(hint)
-        found[name] = (kind, note)
+    for name, hint in Options.__annotations__.items():
+        if name not in VariantParts.__annotations__:
+            kind, note = get_args(hint)
+            found[name] = (kind, note)
     return found
 
 

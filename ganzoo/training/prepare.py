@@ -30,6 +30,7 @@ from ganzoo.training.options import Options, tables_of
 from ganzoo.training.starting import open_start, recipe_of
 from ganzoo.zoo.batch import Batches
 from ganzoo.zoo.build import build_terms
+from ganzoo.zoo.handing_over import read_parts
 from ganzoo.zoo.objectives.base import Objective
 
 PROVISIONAL = 10**9  # steps of schedules while their horizon is not known yet
@@ -43,7 +44,7 @@ def configure(variant: str | Variant | None = None, dataset: Any = None, **optio
     unknown = [name for name in options if name not in Options.__annotations__]
     if unknown:
         raise UsageError(f"no option '{unknown[0]}'{nearest(unknown[0], list(Options.__annotations__))}")
-    flags = tables_of(options)
+    parts, flags = read_parts(options), tables_of(options)
     if dataset is not None:
         dataset = str(dataset.resolve()) if isinstance(dataset, Path) else dataset
         flags.setdefault("data", {})["source"] = dataset if isinstance(dataset, str) else IN_MEMORY
@@ -58,7 +59,7 @@ def configure(variant: str | Variant | None = None, dataset: Any = None, **optio
     if train.get("deterministic") or train.get("precision") == "float32":  # the plain path, whatever a file has chosen
         kept = {key: value for key, value in table.get("train", {}).items() if key == "threads" or key not in CHOICES}
         table = {**table, "train": kept}
-    return assemble(variant, file=table, settings=options.get("settings") or (), flags=flags)
+    return assemble(variant, file=table, parts=parts, settings=options.get("settings") or (), flags=flags)
 
 
 @dataclass(frozen=True)

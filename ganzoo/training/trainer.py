@@ -44,6 +44,7 @@ from ganzoo.training.starting import load_start, open_start
 from ganzoo.training.state import TrainingState
 from ganzoo.training.updates import Updates
 from ganzoo.zoo.build import check_range
+from ganzoo.zoo.handing_over import VariantParts, describe_needs, take_again
 
 PICTURE_UPDATES = 1000  # the even cadence of pictures: the whole epochs nearest to this many updates
 
@@ -67,7 +68,9 @@ def train(
         progress: whether to show progress on stderr.
         world: of a run on several processes, what `ganzoo.distributed.joined` gave this one.
         options: those of `ganzoo.training.options.Options`, which are the flags of `ganzoo train`; of the budgets
-            `epochs`, `steps` and `minutes` one, or none for 5 minutes.
+            `epochs`, `steps` and `minutes` one, or none for 5 minutes. Besides, parts in place of the variant's
+            (`ganzoo.zoo.handing_over.VariantParts`), by name or as a class, function or module:
+            `generator=MyGenerator`.
 
     Raises: the errors of `ganzoo.errors`; `Interrupted`, a KeyboardInterrupt, after it has saved.
     """
@@ -105,7 +108,9 @@ def start(
         judging = time.monotonic() - began
         _check_alike(training, state)
         run = _on_the_first(world, lambda: Run.create(training.config, out, device_name(training.device)))
-        for text in filter(None, (f"run: {run.path}", *training.lines, inherited, line, horizon)):
+        needs = describe_needs(training.config.variant)
+        note = needs and f"note: {needs}"
+        for text in filter(None, (f"run: {run.path}", *training.lines, inherited, line, horizon, note)):
             reporter.say(text)
         with _locked(run, world):
             start_up = time.monotonic() - before.time - judging
@@ -122,6 +127,7 @@ def resume(
     dataset: Any = None,
     progress: bool = True,
     world: World = ALONE,
+    **parts: Unpack[VariantParts],
 ) -> Run:
     """Go on with a run in place from its newest checkpoint, bit-exactly on the CPU that it was trained on.
 
@@ -130,10 +136,12 @@ def resume(
         threads: as many CPU threads from here on; another number than before ends exactness.
         dataset: the images again, for a run that was trained on images in memory.
         world: as of `train`; each process reads the checkpoint.
+        parts: those again that were handed over to `train` as objects, for a process that does not have them.
 
     Raises: as `train`; FileError for a damaged checkpoint or for data that are no longer the same.
     """
     run = run if isinstance(run, Run) else Run.open(run)
+    take_again(run.config.variant, parts)
     reporter = Progress(enabled=progress and world.leads)
     with _locked(run, world):
         budget = {"epochs": epochs, "steps": steps, "minutes": minutes}

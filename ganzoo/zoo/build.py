@@ -12,12 +12,18 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ganzoo import registry
 from ganzoo.config import RunConfig, Spec, settings_at
 from ganzoo.errors import UsageError
-from ganzoo.registry import Registry
+from ganzoo.registry import HANDED_OVER, Registry
 from ganzoo.zoo.networks.common import ImageShape, Output, as_output, logits_of
 from ganzoo.zoo.objectives.base import Objective, Parts, head_names
 from ganzoo.zoo.terms.base import PenaltyTerm, Term, as_term
 
 EXAMPLES = 8  # images that a new generator is tried on
+INPUTS = {  # that a part is made of, before its settings; of the other kinds there are none
+    "generator": "image_shape, latent_dim, num_classes, ",
+    "discriminator": "image_shape, num_classes, ",
+    "encoder": "image_shape, latent_dim, num_classes, ",
+    "objective": "parts, ",
+}
 SLACK = 1e-3  # how far values may leave [-1, 1], as arithmetic may bring them there
 
 
@@ -25,7 +31,7 @@ def build_generator(config: RunConfig) -> nn.Module:
     """Return the generator, with weights from torch's current seed."""
     spec, variant = config.variant.generator, config.variant
     classes = generator_labels(config)
-    network: nn.Module = registry.generators[spec.name](image_shape(config), variant.z_dim, classes, **spec.settings)
+    network = _make_network(registry.generators, spec, image_shape(config), variant.z_dim, classes)
     return _taking_labels(network, f"generator '{spec.name}'", needed=classes is not None)
 
 
@@ -33,7 +39,7 @@ def build_discriminator(config: RunConfig, terms: Sequence[Term] | None = None) 
     """Return the discriminator with the heads that the variant's `terms` need, likewise."""
     spec = config.variant.discriminator
     terms = build_terms(config) if terms is None else terms
-    network: nn.Module = registry.discriminators[spec.name](image_shape(config), num_classes(config), **spec.settings)
+    network = _make_network(registry.discriminators, spec, image_shape(config), num_classes(config))
     heads = _heads(config, terms)
     if heads:
         for name in heads:
@@ -50,6 +56,31 @@ def build_discriminator(config: RunConfig, terms: Sequence[Term] | None = None) 
         _check_class_logits(config, network, heads)
         network.use_class_logits()  # type: ignore[operator]  # declared by class_logits
     return _taking_labels(network, f"discriminator '{spec.name}'", needed=config.variant.conditional)
+
+
+def _make(parts: Registry[Callable[..., Any]], spec: Spec, *inputs: Any) -> Any:
+    """Return a part, made of its inputs and its settings. Raises UsageError if its signature has no place for them."""
+    part = parts[spec.name]
+    try:
+        inspect.signature(part).bind(*inputs, **spec.settings)
+    except TypeError as error:
+        raise UsageError(
+            f"the {parts.kind} '{spec.name}' cannot be made: {error}; expected a class or function that is called with "
+            f"({INPUTS.get(parts.kind, '')}*, settings), or a ready object in its place"
+        ) from None
+    return part(*inputs, **spec.settings)
+
+
+def _make_network(parts: Registry[Callable[..., Any]], spec: Spec, *inputs: Any) -> nn.Module:
+    """Return a network on the CPU. Raises UsageError for what is not one."""
+    network = _make(parts, spec, *inputs)
+    if not isinstance(network, nn.Module):
+        raise UsageError(
+            f"the {parts.kind} '{spec.name}' is of type {type(network).__name__}; expected torch.nn.Module"
+        )
+    if type(network).forward is nn.Module.forward:
+        raise UsageError(f"the {parts.kind} '{spec.name}' has no forward: define forward(self, x, labels=None)")
+    return network.cpu()
 
 
 def _taking_labels(network: nn.Module, what: str, *, needed: bool) -> nn.Module:
@@ -85,9 +116,7 @@ def build_encoder(config: RunConfig) -> nn.Module:
         having = ", ".join(name for name in registry.variants if registry.variants[name]().encoder is not None)
         raise UsageError(f"'{config.run.variant}' has no encoder: train a variant that has one ({having})")
     classes = num_classes(config)
-    network: nn.Module = registry.encoders[spec.name](
-        image_shape(config), encoder_columns(config), classes, **spec.settings
-    )
+    network = _make_network(registry.encoders, spec, image_shape(config), encoder_columns(config), classes)
     return _taking_labels(network, f"encoder '{spec.name}'", needed=classes is not None)
 
 
@@ -137,6 +166,11 @@ def build_objective(config: RunConfig) -> Objective:
     """
     variant = config.variant
     objective_class = registry.objectives[variant.objective.name]
+    if variant.objective.name.startswith(HANDED_OVER) and not inspect.isclass(objective_class):
+        raise UsageError(
+            f"the objective '{variant.objective.name}' is not a class: expected a subclass of Objective; its settings "
+            "go into Spec(MyObjective, weight=2.0)"
+        )
     encodes = getattr(objective_class, "encodes", False)
     if encodes and variant.encoder is None:
         raise UsageError(
@@ -160,24 +194,33 @@ def build_objective(config: RunConfig) -> Objective:
             )
     terms = build_terms(config)
     _check_terms(terms, config)
-    objective: Objective = objective_class(
-        Parts(
-            generator=build_generator(config),
-            discriminator=build_discriminator(config, terms),
-            encoder=build_encoder(config) if encodes else None,
-            loss=registry.losses[variant.loss.name](**variant.loss.settings),
-            terms=terms,
-            augmentations=[_part(registry.augmentations, spec) for spec in variant.augmentations],
-            conditional=variant.conditional,
-            num_classes=config.facts.num_classes,
-            uniform_codes=variant.uniform_codes,
-        ),
-        **variant.objective.settings,
+    parts = Parts(
+        generator=build_generator(config),
+        discriminator=build_discriminator(config, terms),
+        encoder=build_encoder(config) if encodes else None,
+        loss=_build_loss(variant.loss),
+        terms=terms,
+        augmentations=[_part(registry.augmentations, spec) for spec in variant.augmentations],
+        conditional=variant.conditional,
+        num_classes=config.facts.num_classes,
+        uniform_codes=variant.uniform_codes,
     )
+    objective: Objective = _make(registry.objectives, variant.objective, parts)
     _check_shapes(objective, config, terms)
     if config.data.batch_size == 1 and any(isinstance(module, _BatchNorm) for module in objective.modules()):
         raise UsageError("data.batch_size = 1: batch norm needs at least 2 images; drop it with generator.norm=none")
     return objective
+
+
+def _build_loss(spec: Spec) -> Any:
+    loss = _make(registry.losses, spec)
+    lacking = [name for name in ("d", "g", "g_needs_real") if not hasattr(loss, name)]
+    if lacking and spec.name.startswith(HANDED_OVER):  # the objective of a plug-in may need less
+        raise UsageError(
+            f"the loss '{spec.name}' has no {lacking[0]}: expected an object with d(real, fake), g(real, fake) and "
+            "g_needs_real"
+        )
+    return loss
 
 
 def image_shape(config: RunConfig) -> ImageShape:
@@ -245,7 +288,7 @@ def _part(parts: Registry[Callable[..., Any]], spec: Spec) -> Any:
     So a part can tell a weight that is 0 at first from one that stays 0.
     """
     scheduled = settings_at(spec.settings, 0)
-    part = parts[spec.name](**{**spec.settings, **scheduled})
+    part = _make(parts, Spec(spec.name, **{**spec.settings, **scheduled}))
     for key, value in scheduled.items():
         if isinstance(getattr(part, key, None), float):
             object.__setattr__(part, key, torch.tensor(value, dtype=torch.float32))

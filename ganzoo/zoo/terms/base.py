@@ -134,8 +134,13 @@ class PenaltyTerm(Term):
 
 
 def as_term(part: Any) -> Term:
-    """Return a registered part as a `Term`: itself, or a penalty wrapped. Raises UsageError if it would do nothing."""
+    """Return a part as a `Term`: itself, or a penalty wrapped. Raises UsageError if it is neither, or does nothing."""
     if not isinstance(part, Term):
+        if not callable(part) or not hasattr(part, "term"):
+            raise UsageError(
+                f"a {type(part).__name__} is not a term: subclass Term, or give what is called with (discriminator, "
+                "batch, fake) its name as an attribute, term"
+            )
         return PenaltyTerm(part)
     kind = type(part)
     if kind.__call__ is Term.__call__ and kind.after_step is Term.after_step:

@@ -1,0 +1,114 @@
+"""Parts of a variant as Python objects where a name is expected: `ganzoo.train("dcgan", generator=MyGenerator)`.
+
+A configuration records the name that `ganzoo.registry.hand_over` gives such an object. A run directory contains no
+code, and nothing is imported that it names: in another process the object is handed over again. No torch, no pydantic.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
+
+from ganzoo.errors import UsageError
+from ganzoo.registry import HANDED_OVER, hand_over, nearest
+
+if TYPE_CHECKING:
+    from ganzoo.config import Spec, Variant
+
+# A registered name, alone or with settings; a class or function that makes the part as a registered one does; or the
+# part itself, such as an `nn.Module`.
+Part: TypeAlias = "str | Spec | Callable[..., Any]"
+
+
+class VariantParts(TypedDict, total=False):
+    """The parts of a variant, by role. Each may be left out, or None."""
+
+    generator: "Part | None"
+    discriminator: "Part | None"
+    encoder: "Part | None"
+    objective: "Part | None"
+    loss: "Part | None"
+    terms: "Sequence[Part] | None"
+    augmentations: "Sequence[Part] | None"
+    generator_optimizer: "Part | None"
+    discriminator_optimizer: "Part | None"
+
+
+LISTS = ("terms", "augmentations")
+PARTS = tuple(VariantParts.__annotations__)
+
+
+def read_parts(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parts among the options of a run as a configuration's table `[variant]`. Raises UsageError."""
+    given = {role: options[role] for role in PARTS if options.get(role) is not None}
+    return {
+        role: [_read(role, part) for part in _listed(role, value)] if role in LISTS else _read(role, value)
+        for role, value in given.items()
+    }
+
+
+def take_again(variant: "Variant", parts: Mapping[str, Any]) -> None:
+    """Take the objects that a run needs again, under the names that it has for them.
+
+    Those of a list, such as `terms`, are in its order, each once and less the registered ones. Raises UsageError for a
+    part that the run does not need.
+    """
+    needed = find_needs(variant)
+    for role, value in parts.items():
+        if role not in PARTS:
+            raise UsageError(f"no part '{role}'{nearest(role, list(PARTS))} (one of {', '.join(PARTS)})")
+        if value is None:
+            continue
+        objects, names = _listed(role, value), needed.get(role, [])
+        if len(objects) != len(names):
+            raise UsageError(
+                f"{role}: {len(objects)} given, and the run needs {len(names)} again{_enumerate(names)}: what has a "
+                "registered name is left out"
+            )
+        for name, part in zip(names, objects, strict=True):
+            _hand_over(role, part, name)
+
+
+def find_needs(variant: "Variant") -> dict[str, list[str]]:
+    """Return the names of the parts that were handed over as objects, by role."""
+    specs = {role: getattr(variant, role) for role in PARTS}
+    names = {
+        role: [spec.name for spec in (value if role in LISTS else [value]) if spec] for role, value in specs.items()
+    }
+    needed = {role: [name for name in dict.fromkeys(names[role]) if name.startswith(HANDED_OVER)] for role in PARTS}
+    return {role: found for role, found in needed.items() if found}
+
+
+def describe_needs(variant: "Variant") -> str | None:
+    """Return a line on what a run needs again to be loaded or resumed; None if it needs nothing."""
+    needed = find_needs(variant)
+    if not needed:
+        return None
+    named = ", ".join(f"{role} '{name}'" for role, names in needed.items() for name in names)
+    keywords = ", ".join(f"{role}={'[...]' if role in LISTS else '...'}" for role in needed)
+    return f"in another process this run needs again: {named}; ganzoo.load and ganzoo.resume take {keywords}"
+
+
+def _read(role: str, part: Any) -> dict[str, Any]:
+    from ganzoo.config import Spec
+
+    if isinstance(part, Spec):
+        return part.model_dump(mode="json")
+    return {"name": part if isinstance(part, str) else _hand_over(role, part)}
+
+
+def _hand_over(role: str, part: object, name: str | None = None) -> str:
+    try:
+        return hand_over(part, name)
+    except UsageError as error:
+        raise UsageError(f"{role}: {error}") from None
+
+
+def _listed(role: str, value: Any) -> Sequence[Any]:
+    if role not in LISTS:
+        return [value]
+    if not isinstance(value, list | tuple):
+        raise UsageError(f"{role}: expected a list, as in {role}=[MyPart]")
+    return value
+
+
+def _enumerate(names: Sequence[str]) -> str:
+    return f" ({', '.join(names)})" if names else ""
