@@ -95,6 +95,7 @@ def augment(
     Rows that `path` has already are kept where all settings are the same. Raises: UsageError for images without labels
     or settings that make no sense; FileError for a damaged `path`; Interrupted.
     """
+    settings = ("train.augment=none", *settings)  # one recipe for all sizes
     config = configure(variant, splits.train, settings=settings)
     sizes = _choose_sizes(splits, config, sizes, classifier, say)
     head = AugmentationRecord(
