@@ -225,8 +225,8 @@ def verdicts_table() -> str:
 
 
 def augmentation_table() -> str:
-    """Return what benchmarks/augmentation.py found on full MNIST: means and the 95 % intervals of differences."""
-    found = _results("augmentation")
+    """Return what benchmarks/synthetic_data.py found on full MNIST: means and the 95 % intervals of differences."""
+    found = _results("synthetic_data")
     lines = [
         "| real images per class | real only | with generated | gain | moved only | seeds |",
         "|---|---|---|---|---|---|",

@@ -5,7 +5,7 @@ DIR/
   data.json            the data set
   classifier.json      the feed-forward classifier by epoch, and its confusion matrix
   comparison/          the variants (see comparison.py)
-  augmentation.json    a classifier on few real images, with and without generated ones (see augmentation.py)
+  augmentation.json    a classifier on few real images, with and without generated ones (see synthetic_data.py)
   index.html, report.md, figures/
 
 The same call goes on where it was stopped: every part that is there is kept.
@@ -32,8 +32,8 @@ from ganzoo.report import write_report
 from ganzoo.report.records import ClassifierEpoch, ClassifierRecord
 from ganzoo.report.study import facts_of
 from ganzoo.seeds import derive
-from ganzoo.studies.augmentation import augment
 from ganzoo.studies.comparison import claim, compare, parse
+from ganzoo.studies.synthetic_data import augment
 from ganzoo.training.prepare import configure
 from ganzoo.training.trainer import train
 

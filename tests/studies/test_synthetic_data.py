@@ -18,8 +18,8 @@ from ganzoo.errors import FileError, Interrupted, UsageError
 from ganzoo.evaluation.intervals import interval, outcome
 from ganzoo.evaluation.reference import Splits
 from ganzoo.report.records import ARMS
-from ganzoo.studies import augmentation
-from ganzoo.studies.augmentation import augment, subset
+from ganzoo.studies import synthetic_data
+from ganzoo.studies.synthetic_data import augment, subset
 
 SIZE = 16  # pixels, the least that the convolutional classifier takes
 TINY = ["conditional=true", "generator.width=8", "discriminator.width=8", "data.batch_size=8", "train.threads=1"]
@@ -38,8 +38,8 @@ def without_labels(splits: Splits) -> Splits:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few images, so that a study takes a moment."""
-    monkeypatch.setattr(augmentation, "COPIES", 24)
-    monkeypatch.setattr(augmentation, "GENERATED", 16)
+    monkeypatch.setattr(synthetic_data, "COPIES", 24)
+    monkeypatch.setattr(synthetic_data, "GENERATED", 16)
 
 
 def study(path: Path, splits: Splits | None = None, **options: Any) -> dict[str, Any]:
@@ -157,7 +157,7 @@ def test_both_classifiers_learn_alike_where_generated_images_are_real_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a perfect copyist for a generator the two arms are the same training, and so the same accuracy."""
-    monkeypatch.setattr(augmentation, "_generate", lambda config, images, count, seed: _turns(images, count))
+    monkeypatch.setattr(synthetic_data, "_generate", lambda config, images, count, seed: _turns(images, count))
     row = study(tmp_path / "augmentation.json", sizes=(2,), seeds=1, move=False)["rows"][0]
     assert row["with_generated"] == row["real_only"]
 
@@ -176,13 +176,13 @@ def test_generators_see_nothing_but_the_subset(tmp_path: Path, monkeypatch: pyte
         shown.append(images)
         return _turns(images, count)
 
-    monkeypatch.setattr(augmentation, "_generate", spy)
+    monkeypatch.setattr(synthetic_data, "_generate", spy)
     splits = make_splits()
     study(tmp_path / "augmentation.json", splits, sizes=(3,), seeds=1, move=False)
     own = subset(splits.train, 3, 0)
     assert torch.equal(shown[0].images, own.images)
     study(tmp_path / "moved.json", splits, sizes=(3,), seeds=1)
-    assert len(shown[1]) == augmentation.COPIES
+    assert len(shown[1]) == synthetic_data.COPIES
     assert torch.equal(shown[1].labels[: len(own)], own.labels)  # type: ignore[index, arg-type]
     assert not torch.equal(shown[1].images[: len(own)], own.images)
 
@@ -224,7 +224,7 @@ def test_a_signal_leaves_word_of_how_to_go_on(tmp_path: Path, monkeypatch: pytes
     def interrupted(*args: Any) -> Dataset:
         raise Interrupted("to go on: ganzoo resume /a/run/that/is/removed", signal.SIGTERM)
 
-    monkeypatch.setattr(augmentation, "_generate", interrupted)
+    monkeypatch.setattr(synthetic_data, "_generate", interrupted)
     with pytest.raises(Interrupted, match=r"augmentation\.json, and the same call goes on") as caught:
         study(tmp_path / "augmentation.json")
     assert caught.value.exit_code == 143
@@ -265,7 +265,7 @@ def test_the_generators_settings_do_not_hang_on_the_variants_defaults() -> None:
     """Whatever `cgan` becomes, the study's recipe stays the one that its figures were measured with."""
     from ganzoo.config import assemble
 
-    other = assemble("wgan-gp", settings=augmentation.SETTINGS).variant
-    assert other == assemble("cgan", settings=augmentation.SETTINGS).variant.model_copy(
+    other = assemble("wgan-gp", settings=synthetic_data.SETTINGS).variant
+    assert other == assemble("cgan", settings=synthetic_data.SETTINGS).variant.model_copy(
         update={"critic_steps": other.critic_steps}
     )
