@@ -224,7 +224,7 @@ def verdicts_table() -> str:
     return _with_source(lines, found)
 
 
-def augmentation_table() -> str:
+def synthetic_data_table() -> str:
     """Return what benchmarks/synthetic_data.py found on full MNIST: means and the 95 % intervals of differences."""
     found = _results("synthetic_data")
     lines = [
@@ -685,7 +685,7 @@ TABLES = {
     "peers": peers_table,
     "grades": grades_table,
     "verdicts": verdicts_table,
-    "augmentation": augmentation_table,
+    "synthetic_data": synthetic_data_table,
     "speed": speed_table,
     "speedrun_records": speedrun_table,
     "searches": searches_table,
