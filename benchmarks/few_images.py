@@ -3,14 +3,15 @@
     python benchmarks/few_images.py [--minutes 2] [--seeds 3] [--only WORD] [--runs DIR]
 
 Needs MNIST and Fashion-MNIST (GANZOO_DATA_DIR), scikit-image for the faces, and a machine with nothing else to do.
-Each seed has other images of its data set, and is trained on them without an augmentation and with each of WAYS. 10,000
-drawn images are judged against all test images, the faces' against the faces themselves, and looked for among the few
-that the generator was trained on. What is recorded is not measured again at the same commit.
+Each seed has other images of its data set, and is trained on them in each of WAYS: without an augmentation, with some,
+and with those that few images get by default. 10,000 drawn images are judged against all test images, the faces'
+against the faces themselves, and looked for among the few that the generator was trained on. What is recorded is not
+measured again at the same commit.
 """
 
 import argparse
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -30,15 +31,16 @@ from ganzoo.evaluation.reference import Reference, Splits, load_splits
 from ganzoo.files import read_json
 from ganzoo.runs.opening import load
 from ganzoo.seeds import derive
+from ganzoo.zoo.augment import FIXED
 
 IMAGES = 10_000  # that each generator is judged by
 FIGURES = ("fid", "coverage", "density")
-WAYS: Mapping[str, str] = {
-    "none": "augmentations=[]",
-    "translation": 'augmentations=["translation"]',
-    "translation, cut-out": 'augmentations=["translation", "cut-out"]',
-    "translation, cut-out, colour": 'augmentations=["translation", "cut-out", "colour"]',
-    "adaptive": 'augmentations=["adaptive"]',
+WAYS: Mapping[str, Sequence[str]] = {  # as `--augment`
+    "none": ["none"],
+    "translation": ["translation"],
+    ", ".join(FIXED): FIXED,
+    ", ".join((*FIXED, "colour")): (*FIXED, "colour"),
+    "default": ["auto"],
 }
 
 Json: TypeAlias = dict[str, Any]
@@ -93,15 +95,18 @@ def reference_of(source: str, runs: Path) -> Reference:
 def measure_one(case: Case, way: str, seed: int, minutes: float, reference: Reference, place: Path) -> Json:
     """Train on the few images of a seed, and judge."""
     few = choose(reference.splits.train, case.count, seed)
-    settings = ["train.device=cpu", WAYS[way]]
     shutil.rmtree(place, ignore_errors=True)  # of a measurement that was interrupted
-    run = ganzoo.train("dcgan", few, minutes=minutes, seed=seed, settings=settings, out=place)
+    run = ganzoo.train("dcgan", few, minutes=minutes, seed=seed, augment=WAYS[way], device="cpu", out=place)
     samples = read(as_subject(load(run), case.name).draw(0, IMAGES), reference)
     figures = measure(samples, reference, FIGURES)
-    memorised = metrics.memorised(samples.images, few.images)
-    return {"data": case.name, "way": way, "seed": seed, "step": run.latest_checkpoint().step} | {
+    return {
+        "data": case.name,
+        "way": way,
+        "augmentations": [spec.name for spec in run.config.variant.augmentations],
+        "seed": seed,
+        "step": run.latest_checkpoint().step,
         **figures,
-        "memorised": memorised,
+        "memorised": metrics.memorised(samples.images, few.images),
     }
 
 

@@ -243,9 +243,9 @@ def verdicts_table() -> str:
     return _with_source(lines, found)
 
 
-def augmentation_table() -> str:
-    """Return what benchmarks/augmentation.py found on full MNIST: means and the 95 % intervals of differences."""
-    found = _results("augmentation")
+def synthetic_data_table() -> str:
+    """Return what benchmarks/synthetic_data.py found on full MNIST: means and the 95 % intervals of differences."""
+    found = _results("synthetic_data")
     lines = [
         "| real images per class | real only | with generated | gain | moved only | seeds |",
         "|---|---|---|---|---|---|",
@@ -258,6 +258,28 @@ def augmentation_table() -> str:
             f"| {row['seeds']} |"
         )
     return _with_source(lines, found)
+
+
+def few_images_table() -> str:
+    """Return what benchmarks/few_images.py found: each data set's FID and share of copies by augmentation."""
+    found = _results("few_images")
+    rows = found["rows"]
+    ways = list(dict.fromkeys(row["way"] for row in rows))
+    lines = [_cells(("data, FID (memorised)", *ways, "seeds")), f"|{'---|' * (len(ways) + 2)}"]
+    for name in dict.fromkeys(row["data"] for row in rows):
+        alike = [[row for row in rows if (row["data"], row["way"]) == (name, way)] for way in ways]
+        seeds = min(len(one) for one in alike if one)
+        lines.append(_cells([name, *map(_few_images_cell, alike), str(seeds)]))
+    chosen = dict.fromkeys(", ".join(row["augmentations"]) for row in rows if row["way"] == "default")
+    how = f"{found['minutes']:g} minutes of training for each run, means over the seeds; default: {'; '.join(chosen)}."
+    return _with_source([*lines, "", how], found)
+
+
+def _few_images_cell(rows: list[dict[str, Any]]) -> str:
+    if not rows:
+        return ""
+    fid, memorised = (fmean(row[key] for row in rows) for key in ("fid", "memorised"))
+    return f"{fid:.1f} ({memorised:.1%})"
 
 
 def speedrun_table() -> str:
@@ -705,7 +727,8 @@ TABLES = {
     "peers": peers_table,
     "grades": grades_table,
     "verdicts": verdicts_table,
-    "augmentation": augmentation_table,
+    "synthetic_data": synthetic_data_table,
+    "few_images": few_images_table,
     "speed": speed_table,
     "speedrun_records": speedrun_table,
     "searches": searches_table,

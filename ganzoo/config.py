@@ -328,6 +328,8 @@ class TrainConfig(_Value):
     ] = 0.9995
     start_from: str | None = None  # another run, whose weights it started from
     freeze_discriminator: NonNegativeInt = 0  # how many of its first layers keep the weights that they start with
+    # Whether few images get augmentations that the variant does not list; those that were chosen stand in the variant.
+    augment: Literal["auto"] | None = None
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     deterministic: bool = False  # the plain path, and torch's deterministic algorithms
     tune: bool = False  # measure a few steps of each way to compute, and take the fastest

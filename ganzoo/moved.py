@@ -1,6 +1,7 @@
 """The former names of modules: importing `ganzoo.penalties` imports `ganzoo.zoo.terms.gradient`.
 
-The package was flat once. Plug-ins and scripts that import a module by its former name get the module itself.
+The package was flat once, and a module was renamed since. Plug-ins and scripts that import a module by its former name
+get the module itself.
 """
 
 import importlib
@@ -19,10 +20,12 @@ ROOMS = {
     "training": ("trainer", "prepare", "tuning", "state", "updates", "graphs", "progress", "interruption"),
     "exporting": ("exporter", "lean", "conversion", "parity", "web"),
     "synthetic": ("datacard",),
-    "studies": ("comparison", "case_study", "augmentation", "executors", "contestants", "benchmark", "stopwatch"),
+    "studies": ("comparison", "case_study", "executors", "contestants", "benchmark", "stopwatch"),
 }
 MOVED = {
     **{f"ganzoo.{module}": f"ganzoo.{room}.{module}" for room, modules in ROOMS.items() for module in modules},
+    "ganzoo.augmentation": "ganzoo.studies.synthetic_data",
+    "ganzoo.studies.augmentation": "ganzoo.studies.synthetic_data",
     "ganzoo.objective": "ganzoo.zoo.objectives.base",
     "ganzoo.penalties": "ganzoo.zoo.terms.gradient",
     "ganzoo.sampling": "ganzoo.runs.opening",
@@ -48,6 +51,8 @@ class _Finder(MetaPathFinder, Loader):
 
 def _present(former: str) -> str | None:
     """The name that a module has now; None for one that never moved."""
+    if former in MOVED:
+        return MOVED[former]
     package, dot, rest = former.removeprefix("ganzoo.").partition(".")
     now = MOVED.get(f"ganzoo.{package}")
     return f"{now}{dot}{rest}" if former.startswith("ganzoo.") and now else None

@@ -123,8 +123,11 @@ def train_tiny(
     world: World = ALONE,
     **options: Any,
 ) -> Run:
-    """A run of a few small steps on one thread; schedules end after `horizon` steps, or with the budget."""
-    settings = [*narrow(variant), "train.threads=1", *settings]
+    """A run of a few small steps on one thread; schedules end after `horizon` steps, or with the budget.
+
+    Only what the variant lists is augmented, however few the images are.
+    """
+    settings = [*narrow(variant), "train.threads=1", "train.augment=none", *settings]
     config = configure(variant, images, settings=settings, **{"batch_size": BATCH_SIZE, **options})
     config = config if horizon is None else config.with_horizon(horizon)
     return start(config, images, out=out, progress=progress, world=world)
@@ -175,7 +178,7 @@ def start_training(out: Path, source: str, settings: Sequence[str], *places: Pat
     """`ganzoo train` of the first GAN, longer than any test, in a process of its own."""
     command = [sys.executable, "-m", "ganzoo_cli", "train", "--variant", "gan", "--dataset", source, "--out", str(out)]
     command += ["--steps", "20000", "--batch-size", str(BATCH_SIZE)]
-    chosen = ["train.threads=1", "train.precision=bfloat16"]  # nothing is left to be measured
+    chosen = ["train.threads=1", "train.precision=bfloat16", "train.augment=none"]  # nothing is left to be chosen
     for setting in [*narrow("gan"), *chosen, *settings]:
         command += ["--set", setting]
     return start_process(command, *places)

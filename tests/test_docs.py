@@ -118,6 +118,46 @@ def test_what_was_measured_is_shown_beside_each_variant(tmp_path: Path, monkeypa
     assert "images/variants" not in sections["gan"]
 
 
+def test_few_images_have_a_row_for_each_data_set_and_a_cell_for_each_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = _update_tables()
+    monkeypatch.setattr(module, "ROOT", tmp_path)
+    assert module._table("few_images").startswith("*No result is recorded: `python benchmarks/few_images.py`")
+    cases = [("faces-lfw", "none", [], 90.0), ("faces-lfw", "default", ["adaptive"], 40.0)]
+    cases += [("100 images of mnist", "none", [], 70.0)]  # stopped before the other way
+    rows = [
+        {
+            "data": data,
+            "way": way,
+            "augmentations": names,
+            "seed": seed,
+            "step": 9,
+            "fid": fid + seed,
+            "memorised": 0.25,
+        }
+        for data, way, names, fid in cases
+        for seed in (0, 1)
+    ]
+    facts = {
+        "command": "python benchmarks/few_images.py",
+        "machine": "AMD",
+        "cores": 2,
+        "torch": "2",
+        "commit": "abcdefgh",
+    }
+    (tmp_path / "benchmarks" / "results").mkdir(parents=True)
+    (tmp_path / "benchmarks" / "results" / "few_images.json").write_text(
+        json.dumps({**facts, "minutes": 2.0, "rows": rows})
+    )
+    table = module.few_images_table()
+    assert "| data, FID (memorised) | none | default | seeds |" in table
+    assert "| faces-lfw | 90.5 (25.0%) | 40.5 (25.0%) | 2 |" in table
+    assert "| 100 images of mnist | 70.5 (25.0%) |  | 2 |" in table
+    assert "2 minutes of training for each run, means over the seeds; default: adaptive." in table
+    assert "revision abcdefg" in table
+
+
 @pytest.mark.usefixtures("registries")
 def test_an_equation_is_shown_in_place_of_the_docstring() -> None:
     module = _update_tables()

@@ -19,13 +19,13 @@ from hypothesis import strategies as st
 from ganzoo.errors import FileError
 from ganzoo.records import Record, parse_record, read_lines, read_record
 from ganzoo.report.records import (
-    AugmentationRecord,
-    AugmentationRow,
     ClassifierRecord,
     ComparisonResults,
     CurvePoint,
     Spread,
     StudiedData,
+    SyntheticDataRecord,
+    SyntheticDataRow,
     VariantSummary,
 )
 from ganzoo.runs.records import EvaluationLine, EvaluationRecord, JudgeRecord, LogLine
@@ -38,7 +38,7 @@ DOCUMENTS: dict[Path, type[Record]] = {
     GOLDEN / "results.json": ComparisonResults,
     GOLDEN / "classifier.json": ClassifierRecord,
     GOLDEN / "data.json": StudiedData,
-    GOLDEN / "augmentation.json": AugmentationRecord,
+    GOLDEN / "augmentation.json": SyntheticDataRecord,
 }
 LINES: dict[str, type[Record]] = {"metrics.jsonl": LogLine, "evaluations.jsonl": EvaluationLine}
 documents = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.stem)
@@ -139,7 +139,7 @@ records = st.one_of(
     st.builds(CurvePoint, **place, figures=figures),
     st.builds(VariantSummary, variant=names, runs=naturals, failed=naturals, spreads=summaries),
     st.builds(
-        AugmentationRow,
+        SyntheticDataRow,
         per_class=naturals,
         seed=naturals,
         real_only=st.none() | numbers,

@@ -23,9 +23,13 @@ def study(
     ] = None,
     minutes: Annotated[float | None, typer.Option(metavar="M", help="Instead: so long for each variant.")] = None,
     seeds: Annotated[int, typer.Option(metavar="N", help="Runs of each variant.")] = 1,
-    augmentation: Annotated[
-        bool, typer.Option("--augmentation/--no-augmentation", help="Whether few real images are augmented.")
+    synthetic_data: Annotated[
+        bool,
+        typer.Option(
+            "--synthetic-data/--no-synthetic-data", help="Whether generated images are tried as training data."
+        ),
     ] = True,
+    former: Annotated[bool | None, typer.Option("--augmentation/--no-augmentation", hidden=True)] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting of every run; repeatable.")
     ] = None,
@@ -35,7 +39,7 @@ def study(
     ] = "study",
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
 ) -> None:
-    """The classic MNIST case study: data, classifier, variants, comparison, augmentation, in one report.
+    """The classic MNIST case study: data, classifier, variants, comparison, synthetic data, in one report.
 
     It says first how long the training will take, and goes on where it was stopped. The report is DIR/index.html.
     """
@@ -51,7 +55,7 @@ def study(
         epochs=None if epochs is None else tuple(whole_numbers(epochs, "--epochs") or ()),
         minutes=minutes,
         seeds=seeds,
-        **({} if augmentation else {"augmentation_sizes": ()}),
+        **({} if (synthetic_data if former is None else former) else {"synthetic_data_sizes": ()}),
         settings=tuple(settings or ()),
     )
     if as_json:

@@ -18,15 +18,16 @@ from ganzoo.report.document import Block, Code, Document, Section, Table, Text, 
 from ganzoo.report.figures import COLOURS, Style
 from ganzoo.report.records import (
     RESULTS,
-    AugmentationRecord,
     ClassifierRecord,
     ComparisonResults,
     StudiedData,
     StudyPlan,
+    SyntheticDataRecord,
     read_results,
+    synthetic_data_in,
 )
 from ganzoo.report.sources import Material, Story, results_of, stories
-from ganzoo.report.study import augmentation_section, classifier_section, data_section, facts_of
+from ganzoo.report.study import classifier_section, data_section, facts_of, synthetic_data_section
 from ganzoo.report.variant import variant_section
 from ganzoo.runs.records import JudgeRecord
 
@@ -80,8 +81,8 @@ def write_report(
         sections.append(comparison_section(results, base or Path()))
     elif len(told) > 1:
         sections.append(_unplanned(told, compared))
-    synthetic = "Synthetic images as training data"
-    sections += _study_part(study, "augmentation.json", synthetic, AugmentationRecord, augmentation_section)
+    synthetic, name = "Synthetic images as training data", synthetic_data_in(study or Path())
+    sections += _study_part(study, name, synthetic, SyntheticDataRecord, synthetic_data_section)
     sections.append(_environment(told))
     return _save(out, Document(title, LEAD, sections), "report.md")
 

@@ -23,7 +23,7 @@ FIGURE_KEYS = (
 )  # fmt: skip
 COSTS = ("images_per_s", "generator_parameters", "onnx_bytes")  # of a run, beside its latencies
 LATENCY = "latency_ms_"  # and a batch size
-ARMS = ("real_only", "with_generated", "moved_only")  # what a classifier of the augmentation learns from
+ARMS = ("real_only", "with_generated", "moved_only")  # what a classifier of the study of synthetic data learns from
 
 
 class Spread(Record):
@@ -195,7 +195,7 @@ class ClassifierRecord(Record):
     class_names: tuple[str, ...]
 
 
-class AugmentationRow(Record):
+class SyntheticDataRow(Record):
     """The accuracies of the classifiers for one number of real images and one seed; None where there is none."""
 
     per_class: int  # real images
@@ -221,7 +221,7 @@ class Difference(Spread):
     outcome: str
 
 
-class AugmentationSummary(Record):
+class SyntheticDataSummary(Record):
     """The accuracies for one number of real images, over the seeds whose generator did not diverge."""
 
     per_class: int
@@ -234,8 +234,14 @@ class AugmentationSummary(Record):
     outcome: str
 
 
-class AugmentationRecord(Record):
-    """A study's `augmentation.json`."""
+def synthetic_data_in(study: Path) -> str:
+    """Return the name that a study's `synthetic_data.json` has in a directory: an older study's has its former one."""
+    name, former = "synthetic_data.json", "augmentation.json"
+    return former if (study / former).exists() and not (study / name).exists() else name
+
+
+class SyntheticDataRecord(Record):
+    """A study's `synthetic_data.json`."""
 
     schema_version: Literal[1] = Field(SCHEMA, alias="schema")
     variant: str  # the generator's
@@ -244,5 +250,5 @@ class AugmentationRecord(Record):
     classifier: str
     data_sha256: str | None = None
     seeds: int | None = None
-    rows: tuple[AugmentationRow, ...]
-    summary: tuple[AugmentationSummary, ...] = ()
+    rows: tuple[SyntheticDataRow, ...]
+    summary: tuple[SyntheticDataSummary, ...] = ()

@@ -23,11 +23,11 @@ from ganzoo.report.figures import (
     panels,
 )
 from ganzoo.report.records import (
-    AugmentationRecord,
-    AugmentationRow,
     ClassifierEpoch,
     ClassifierRecord,
     StudiedData,
+    SyntheticDataRecord,
+    SyntheticDataRow,
 )
 from ganzoo.runtime.images import grid
 
@@ -154,7 +154,7 @@ def _history(history: Sequence[ClassifierEpoch], what: str) -> Panel:
     return Panel(title=title, x="epochs", series=series, percent=what == "accuracy")
 
 
-def augmentation_section(record: AugmentationRecord) -> Section:
+def synthetic_data_section(record: SyntheticDataRecord) -> Section:
     """Accuracy with and without generated images, from few real images to many; said plainly where it fell."""
     arms = [arm for arm in LEARNT_FROM if any(row.accuracy(arm) is not None for row in record.rows)]
     sizes = sorted({row.per_class for row in record.rows})
@@ -167,7 +167,7 @@ def augmentation_section(record: AugmentationRecord) -> Section:
             f"few{MOVED if 'moved_only' in arms else ''}. It is tested on the real test images."
         ),
         Picture(
-            name="augmentation",
+            name="synthetic-data",
             data=panels([_effect_panel(found, arms)], height=4.0),
             alt="Accuracy by number of real images a class, with and without generated images, with error bars",
             caption="Means over the seeds; the bars are 95 % intervals of the mean (Student's t).",
@@ -187,7 +187,7 @@ def augmentation_section(record: AugmentationRecord) -> Section:
 Accuracies: TypeAlias = NDArray[np.float64]  # [seeds, arms]
 
 
-def _accuracies(rows: Sequence[AugmentationRow], size: int, arms: Sequence[str]) -> Accuracies:
+def _accuracies(rows: Sequence[SyntheticDataRow], size: int, arms: Sequence[str]) -> Accuracies:
     """Of the seeds that have all arms."""
     own = [[row.accuracy(arm) for arm in arms] for row in rows if row.per_class == size]
     return np.array([values for values in own if None not in values], float).reshape(-1, len(arms))

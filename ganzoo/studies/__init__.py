@@ -1,1 +1,1 @@
-"""Many runs: comparison, case study, augmentation, benchmark, and who executes them."""
+"""Many runs: comparison, case study, synthetic data, benchmark, and who executes them."""

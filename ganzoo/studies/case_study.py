@@ -1,25 +1,25 @@
-"""The MNIST case study in one call: data, classifier, variants, comparison, augmentation, and a report of them.
+"""The MNIST case study in one call: data, classifier, variants, comparison, synthetic data, and a report of them.
 
 DIR/
   plan.json            what is studied; another plan needs another directory
   data.json            the data set
   classifier.json      the feed-forward classifier by epoch, and its confusion matrix
   comparison/          the variants (see comparison.py)
-  augmentation.json    a classifier on few real images, with and without generated ones (see augmentation.py)
+  synthetic_data.json  a classifier on few real images, with and without generated ones (see synthetic_data.py)
   index.html, report.md, figures/
 
 The same call goes on where it was stopped: every part that is there is kept.
 """
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, PositiveInt
+from pydantic import BaseModel, ConfigDict, PositiveInt, model_validator
 
 from ganzoo import registry
 from ganzoo.errors import Interrupted, UsageError
@@ -29,11 +29,11 @@ from ganzoo.evaluation.judge import load_judge
 from ganzoo.evaluation.reference import Splits, load_splits
 from ganzoo.files import write_json
 from ganzoo.report import write_report
-from ganzoo.report.records import ClassifierEpoch, ClassifierRecord
+from ganzoo.report.records import ClassifierEpoch, ClassifierRecord, synthetic_data_in
 from ganzoo.report.study import facts_of
 from ganzoo.seeds import derive
-from ganzoo.studies.augmentation import augment
 from ganzoo.studies.comparison import claim, compare, parse
+from ganzoo.studies.synthetic_data import study_synthetic_data
 from ganzoo.training.prepare import configure
 from ganzoo.training.trainer import train
 
@@ -62,8 +62,15 @@ class StudyPlan(BaseModel):
     settings: tuple[str, ...] = ()
     n: int = N
     figures: tuple[str, ...] | None = None  # None: all
-    augmentation_sizes: tuple[int, ...] = (10, 50, 100, 500)  # real images a class; none: no augmentation
-    augmentation_seeds: int = 5
+    synthetic_data_sizes: tuple[int, ...] = (10, 50, 100, 500)  # real images a class; none: without that part
+    synthetic_data_seeds: int = 5
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_former_names(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        return {key.replace("augmentation_", "synthetic_data_"): value for key, value in values.items()}
 
 
 def study(out: str | Path = "study", *, jobs: int = 1, say: Say = lambda text: None, **settings: Any) -> Path:
@@ -92,10 +99,10 @@ def study(out: str | Path = "study", *, jobs: int = 1, say: Say = lambda text: N
         say("classifier: a feed-forward network")
         write_json(directory / "classifier.json", _fit_classifier(splits, say).to_json())
     _compare(plan, directory / "comparison", jobs, say)
-    if plan.augmentation_sizes:
-        say("augmentation: a classifier on few real images, with and without generated ones")
-        sizes, seeds = plan.augmentation_sizes, plan.augmentation_seeds
-        augment(splits, directory / "augmentation.json", sizes=sizes, seeds=seeds, say=say)
+    if plan.synthetic_data_sizes:
+        say("synthetic data: a classifier on few real images, with and without generated ones")
+        sizes, seeds = plan.synthetic_data_sizes, plan.synthetic_data_seeds
+        study_synthetic_data(splits, directory / synthetic_data_in(directory), sizes=sizes, seeds=seeds, say=say)
     runs = [directory / "comparison" / "runs" / f"{variant}-seed0" for variant in plan.variants]
     trained = [run for run in runs if (run / "evaluation.json").exists()]
     return write_report(directory, trained, comparison=directory / "comparison", study=directory, title=_title(plan))
@@ -114,8 +121,8 @@ def estimate(plan: StudyPlan, splits: Splits, variants: Sequence[str]) -> str:
         images = max(plan.epochs) * (len(splits.train) + (len(splits.test) if splits.note else 0)) * plan.seeds
         seconds = {variant: images / _trial(plan, splits, variant) for variant in variants}
     parts = ", ".join(f"{variant} {_duration(value)}" for variant, value in seconds.items())
-    generators = len(plan.augmentation_sizes) * plan.augmentation_seeds
-    after = f", and {generators} small generators and their classifiers for the augmentation" if generators else ""
+    generators = len(plan.synthetic_data_sizes) * plan.synthetic_data_seeds
+    after = f", and {generators} small generators and their classifiers for the synthetic data" if generators else ""
     total = _duration(sum(seconds.values()))
     return f"estimate: {total} of training ({parts}); on top a minute or two of evaluation for each run{after}"
 

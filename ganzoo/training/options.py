@@ -11,6 +11,10 @@ from typing import Annotated, Any, get_args
 
 from ganzoo.zoo.handing_over import VariantParts
 
+# Fewer training images are augmented by default. The papers' small sets have 100 to 400 images (Zhao et al. 2020,
+# arXiv:2006.10738), and 1,336 and 1,944 (Karras et al. 2020, arXiv:2006.06676).
+FEW_IMAGES = 2_000
+
 
 @dataclass(frozen=True, kw_only=True)
 class Option:
@@ -106,6 +110,15 @@ class Options(VariantParts, total=False):
             metavar="N",
             default="all",
             help="Train with the labels of N images of each class, chosen by the seed; the others are hidden.",
+        ),
+    ]
+    augment: Annotated[
+        str | Sequence[str] | None,
+        Option(
+            metavar="NAME,...",
+            default="auto",
+            help="Augmentations before the discriminator, such as translation,cut-out; none; or auto: the variant's "
+            f"own, else some if there are fewer than {FEW_IMAGES:,} images.",
         ),
     ]
     start_from: Annotated[

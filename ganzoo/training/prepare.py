@@ -17,7 +17,17 @@ from ganzoo.compute import rule
 from ganzoo.compute.device import choose_device, choose_matmul, choose_precision, device_name
 from ganzoo.compute.distributed import ALONE, World
 from ganzoo.compute.processors import Reading, free
-from ganzoo.config import BUDGETS, CHOICES, Compute, RunConfig, Variant, assemble, read_toml, without_horizons
+from ganzoo.config import (
+    BUDGETS,
+    CHOICES,
+    Compute,
+    RunConfig,
+    Variant,
+    assemble,
+    parse_settings,
+    read_toml,
+    without_horizons,
+)
 from ganzoo.data import Dataset, Loader
 from ganzoo.data.labels import choose_labelled
 from ganzoo.data.memory import allowed_memory
@@ -26,8 +36,9 @@ from ganzoo.errors import FileError, MachineError, UsageError
 from ganzoo.registry import nearest
 from ganzoo.runs.run import Run
 from ganzoo.training.edits import leaves
-from ganzoo.training.options import Options, tables_of
+from ganzoo.training.options import FEW_IMAGES, Options, tables_of
 from ganzoo.training.starting import open_start, recipe_of
+from ganzoo.zoo.augment import choose_augmentations
 from ganzoo.zoo.batch import Batches
 from ganzoo.zoo.build import build_terms
 from ganzoo.zoo.handing_over import read_parts
@@ -45,6 +56,9 @@ def configure(variant: str | Variant | None = None, dataset: Any = None, **optio
     if unknown:
         raise UsageError(f"no option '{unknown[0]}'{nearest(unknown[0], list(Options.__annotations__))}")
     parts, flags = read_parts(options), tables_of(options)
+    augment = options.get("augment")
+    if augment is not None:
+        flags = _with_augmentations(flags, augment.split(",") if isinstance(augment, str) else list(augment))
     if dataset is not None:
         dataset = str(dataset.resolve()) if isinstance(dataset, Path) else dataset
         flags.setdefault("data", {})["source"] = dataset if isinstance(dataset, str) else IN_MEMORY
@@ -59,7 +73,28 @@ def configure(variant: str | Variant | None = None, dataset: Any = None, **optio
     if train.get("deterministic") or train.get("precision") == "float32":  # the plain path, whatever a file has chosen
         kept = {key: value for key, value in table.get("train", {}).items() if key == "threads" or key not in CHOICES}
         table = {**table, "train": kept}
-    return assemble(variant, file=table, parts=parts, settings=options.get("settings") or (), flags=flags)
+    settings = options.get("settings") or ()
+    repeated = file is not None and _has(table, "run", "schema_version")  # a run's file says all, though it is older
+    asked = any(
+        _has(layer, *place)
+        for layer in (table, {"variant": parts}, parse_settings(settings), flags)
+        for place in (("variant", "augmentations"), ("train", "augment"))
+    )
+    if not repeated and not asked:
+        flags = _with_augmentations(flags, ["auto"])
+    return assemble(variant, file=table, parts=parts, settings=settings, flags=flags)
+
+
+def _with_augmentations(flags: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
+    """Return the flags' tables with what `augment` was given: names of augmentations, "none", or "auto"."""
+    if names == ["auto"]:
+        return {**flags, "train": {**flags.get("train", {}), "augment": "auto"}}
+    return {**flags, "variant": {"augmentations": [] if names == ["none"] else names}}
+
+
+def _has(layer: Mapping[str, Any], table: str, key: str) -> bool:
+    """Return whether a layer of a configuration has something, which may be nothing, at a place."""
+    return isinstance(layer.get(table), Mapping) and key in layer[table]
 
 
 @dataclass(frozen=True)
@@ -153,6 +188,9 @@ def prepare(config: RunConfig, images: Any = None, *, resumed: bool = False, wor
         config = config.with_data(batch_size=max(1, len(dataset) // world.size) * world.size)
         remarks = (f"{config.data.batch_size} images in each batch, as there are no {asked}",)
         share = world.share(config.data.batch_size)
+    if len(dataset) < FEW_IMAGES and not resumed:
+        config, augmented = _augment_few(config, dataset)
+        remarks += augmented
     if config.variant.conditional and dataset.labels is None:
         raise UsageError(
             f"'{config.run.variant}' is conditional, but {dataset.source} has no labels: use a folder a class, "
@@ -185,6 +223,24 @@ def prepare(config: RunConfig, images: Any = None, *, resumed: bool = False, wor
     labelled = _labelled(config, dataset)
     loader = Loader(dataset, config.data.batch_size, device, config.train.seed, share, labelled)
     return Training(completed, dataset, loader, device, world, remarks)
+
+
+def _augment_few(config: RunConfig, dataset: Dataset) -> tuple[RunConfig, tuple[str, ...]]:
+    """Return the configuration with the augmentations that are chosen for few images, and a remark on the choice.
+
+    What the variant lists, or one of its terms does itself, stays as it is.
+    """
+    variant = config.variant
+    if variant.augmentations or any("augmentation" in term.settings for term in variant.terms):
+        return config, ()
+    few = f"fewer than {FEW_IMAGES:,} images"
+    if config.train.augment is None:
+        return config, (f"no augmentation, as the settings list none (--augment auto chooses one for {few})",)
+    chosen = choose_augmentations(variant, dataset.image_shape[0])
+    augmented = variant.model_copy(update={"augmentations": chosen})
+    names = ", ".join(spec.name for spec in chosen)
+    remark = f"augmented before the discriminator, as there are {few}: {names} (--augment none: not)"
+    return config.model_copy(update={"variant": augmented}).resolve(), (remark,)
 
 
 def with_compute(training: Training, before: Reading | None = None) -> Training:

@@ -44,6 +44,8 @@ def recipe_of(checkpoint: Checkpoint, *, same_data: bool) -> dict[str, Any]:
     if not same_data and config.facts.image_shape is not None:
         channels, height, width = config.facts.image_shape
         data = {"channels": channels, "image_size": f"{width}x{height}"}
+    if not same_data and not tables["variant"]["augmentations"]:
+        del tables["variant"]["augmentations"]  # the other images may be so few that they need some
     table: dict[str, Any] = {
         "run": tables["run"],
         "variant": tables["variant"],

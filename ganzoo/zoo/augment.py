@@ -15,7 +15,8 @@ from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from ganzoo.registry import augmentations
+from ganzoo.config import Spec, Variant
+from ganzoo.registry import augmentations, discriminators, losses
 from ganzoo.zoo.batch import Draw
 from ganzoo.zoo.terms.base import PlayerName, Turn
 
@@ -209,6 +210,23 @@ class Adaptive(Augmentation, nn.Module):
     @torch.no_grad()
     def after_step(self, player: PlayerName, networks: Mapping[str, nn.Module]) -> None:
         self.strength.add_(self.change).clamp_(min=0).clamp_(max=self.most)  # a schedule makes a tensor of it
+
+
+FIXED = ("translation", "cut-out")  # of grey images; others have "colour" too
+
+
+def choose_augmentations(variant: Variant, channels: int) -> tuple[Spec, ...]:
+    """Return the augmentations that suit few images of 1, 3 or 4 channels. None of them mirrors images.
+
+    They adapt (Karras et al. 2020) if the signs of the logits show which images the discriminator takes for real, and
+    are of fixed strength otherwise (Zhao et al. 2020). Colours are changed only where there are some.
+    """
+    coloured = channels > 1
+    signed = getattr(losses[variant.loss.name], "signed", False)
+    rebuilds = "reconstruction" in getattr(discriminators[variant.discriminator.name], "offers", ())
+    if signed and not rebuilds:  # an autoencoder's logits are minus an error, and never positive
+        return (Spec("adaptive", colour=coloured),)
+    return tuple(map(Spec, (*FIXED, "colour") if coloured else FIXED))
 
 
 def resample(images: Tensor, placement: Tensor) -> Tensor:

@@ -1,8 +1,9 @@
 """The adversarial games: each a frozen pair of pure functions, logits [N] in, scalar out.
 
 `d(real, fake)` is what the discriminator minimises and `g(real, fake)` the generator; `g_needs_real` says whether `g`
-reads the logits of the real images (it is given None for them otherwise), and `mixes_samples` whether a loss is more
-than a mean over samples. `equation` is for the documentation: real logits are x, fake ones y, s is the softplus.
+reads the logits of the real images (it is given None for them otherwise), `mixes_samples` whether a loss is more than a
+mean over samples, and `signed` whether a positive logit means that the discriminator takes the image for real.
+`equation` is for the documentation: real logits are x, fake ones y, s is the softplus.
 """
 
 import math
@@ -38,6 +39,7 @@ class _Logistic:
     """
 
     of_probabilities: ClassVar[bool] = True  # logits are those of probabilities
+    signed: ClassVar[bool] = True
     smoothing: Fraction = 0.0
 
     g_needs_real: ClassVar[bool] = False
@@ -114,6 +116,7 @@ class LeastSquares:
 class Hinge:
     """The hinge game (Lim & Ye 2017, arXiv:1705.02894; Miyato et al. 2018, arXiv:1802.05957, eqs. 16-17)."""
 
+    signed: ClassVar[bool] = True
     g_needs_real: ClassVar[bool] = False
     equation: ClassVar[str] = r"L_D = E[\max(0, 1 - x)] + E[\max(0, 1 + y)], \quad L_G = -E[y]"
 

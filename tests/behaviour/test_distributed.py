@@ -148,14 +148,14 @@ def command(out: Path, source: str, steps: int, *options: str) -> list[str]:
     """`ganzoo train` of a tiny GAN."""
     words = ["-m", "ganzoo_cli", "train", "--variant", "gan", "--dataset", source, "--out", str(out)]
     words += ["--steps", str(steps), "--batch-size", "8"]
-    for setting in [*narrow("gan"), *PLAIN, "train.threads=1"]:
+    for setting in [*narrow("gan"), *PLAIN, "train.threads=1", "train.augment=none"]:
         words += ["--set", setting]
     return [*words, *options]
 
 
 def arguments(name: str, path: Path, source: str, steps: int) -> dict[str, Any]:
     variant, settings = CASES[name]
-    settings = [*narrow(variant), "train.threads=1", *settings]
+    settings = [*narrow(variant), "train.threads=1", "train.augment=none", *settings]
     return {
         "path": str(path),
         "variant": variant,

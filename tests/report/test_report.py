@@ -29,9 +29,9 @@ from ganzoo.report import write_comparison, write_report
 from ganzoo.report.architecture import layers_of
 from ganzoo.report.document import Code, Document, Items, Picture, Row, Section, Table, Text, plain
 from ganzoo.report.figures import FRAMES, GIF_BYTES, animation, enlarged, spaced
-from ganzoo.report.records import AugmentationRecord
+from ganzoo.report.records import SyntheticDataRecord
 from ganzoo.report.sources import Material, results_of, stories
-from ganzoo.report.study import augmentation_section, effect_sentence
+from ganzoo.report.study import effect_sentence, synthetic_data_section
 from ganzoo.report.variant import STEPS
 from ganzoo.runs.run import Run
 from ganzoo.runtime.generator import great_circle
@@ -484,7 +484,7 @@ def classifier() -> dict[str, Any]:
     return document | {"confusion": [[5, 1, 0], [0, 6, 0], [0, 2, 4]], "class_names": ["a", HOSTILE, "c"]}
 
 
-def augmentation(change: float) -> dict[str, Any]:
+def synthetic_data(change: float) -> dict[str, Any]:
     rows = [
         {"per_class": size, "seed": seed, "real_only": 0.8 + seed / 100, "with_generated": 0.8 + seed / 100 + change}
         for size in (10, 50)
@@ -501,13 +501,13 @@ def test_a_study_has_its_own_sections(place: Path, tmp_path: Path) -> None:
     (tmp_path / "plan.json").write_text(json.dumps({"epochs": [2]}))
     (tmp_path / "classifier.json").write_text(json.dumps(classifier()))
     page = assert_self_contained(write_report(tmp_path, study=tmp_path, title="A study"))
-    assert "Left out: the study has no augmentation.json." in page.text
+    assert "Left out: the study has no synthetic_data.json." in page.text
     assert "81.25 % on the test images" in page.text
     assert "3 of 18 test images wrong" in page.text
     shown = pictures_of(tmp_path)
     assert {"gan-epoch-2.png", "gan-final.png", "comparison-gan.png"} <= set(shown)
     assert "gan-epoch-1.png" not in shown
-    (tmp_path / "augmentation.json").write_text(json.dumps(augmentation(-0.03)))
+    (tmp_path / "synthetic_data.json").write_text(json.dumps(synthetic_data(-0.03)))
     facts = {"source": "elsewhere", "train_images": 4321, "test_images": 12, "image_shape": [1, 8, 8]}
     facts |= {"class_names": ["a", "b", "c"], "train_counts": [1, 2, 4318], "test_counts": [4, 4, 4]}
     (tmp_path / "data.json").write_text(json.dumps(facts | {"train_sha256": "1" * 64, "test_sha256": "2" * 64}))
@@ -519,10 +519,10 @@ def test_a_study_has_its_own_sections(place: Path, tmp_path: Path) -> None:
 
 
 def test_generated_images_are_held_against_moved_ones_too() -> None:
-    document = augmentation(0.02)
+    document = synthetic_data(0.02)
     document["rows"] = [{**row, "moved_only": row["real_only"] + 0.05} for row in document["rows"]]
     document["rows"].append({"per_class": 500, "seed": 0, "real_only": 0.9, "with_generated": None, "moved_only": None})
-    page = Page(Document("t", "l", [augmentation_section(AugmentationRecord.model_validate(document))]).to_html())
+    page = Page(Document("t", "l", [synthetic_data_section(SyntheticDataRecord.model_validate(document))]).to_html())
     assert page.row("50")[1:4] == ["82.00 ± 1.96 %", "84.00 ± 1.96 %", "87.00 ± 1.96 %"]
     assert page.row("50")[4:] == ["+2.00 ± 0.00", "-3.00 ± 0.00", "5"]
     assert "images helped: 84.00 % with them, 82.00 % on real images only (+2.00 points" in page.text

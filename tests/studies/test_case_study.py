@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import Call
 
 from ganzoo.errors import UsageError
 from ganzoo.evaluation.reference import load_splits
+from ganzoo.report.records import synthetic_data_in
 from ganzoo.studies import case_study
 from ganzoo.studies.case_study import estimate, study
+from ganzoo.studies.comparison import claim
 
 PLAN: dict[str, Any] = {
     "dataset": "mnist-5k",
@@ -19,7 +22,7 @@ PLAN: dict[str, Any] = {
     "settings": ("train.threads=1", "generator.width=8", "discriminator.width=8"),
     "n": 100,
     "figures": ("fid", "classes"),
-    "augmentation_sizes": (),
+    "synthetic_data_sizes": (),
 }
 
 
@@ -101,3 +104,34 @@ def test_minutes_are_estimated_without_a_trial() -> None:
     plan = case_study.StudyPlan(dataset="mnist-5k", epochs=None, minutes=5, variants=("gan", "dcgan"), seeds=2)
     told = estimate(plan, load_splits("mnist-5k"), plan.variants)
     assert told.startswith("estimate: 20 min of training (gan 10 min, dcgan 10 min)")
+
+
+@pytest.mark.parametrize(
+    ("flag", "kept"),
+    [
+        ("--synthetic-data", True),
+        ("--no-synthetic-data", False),
+        ("--augmentation", True),  # the former names
+        ("--no-augmentation", False),
+    ],
+)
+def test_the_part_on_synthetic_data_is_left_out_by_its_name_and_its_former_one(
+    flag: str, kept: bool, call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: dict[str, Any] = {}
+    monkeypatch.setattr(case_study, "study", lambda out, **options: asked.update(options) or tmp_path / "index.html")
+    assert call("study", flag)[0] == 0
+    assert ("synthetic_data_sizes" in asked) != kept
+
+
+def test_an_older_study_goes_on_under_its_former_names(tmp_path: Path) -> None:
+    plan = case_study.StudyPlan(synthetic_data_sizes=(3,), synthetic_data_seeds=2)
+    assert case_study.StudyPlan.model_validate({"augmentation_sizes": (3,), "augmentation_seeds": 2}) == plan
+    former = plan.model_dump_json().replace("synthetic_data_", "augmentation_")
+    (tmp_path / "plan.json").write_text(former)
+    claim(tmp_path, plan, "study")
+    assert synthetic_data_in(tmp_path) == "synthetic_data.json"
+    (tmp_path / "augmentation.json").touch()
+    assert synthetic_data_in(tmp_path) == "augmentation.json"
+    (tmp_path / "synthetic_data.json").touch()
+    assert synthetic_data_in(tmp_path) == "synthetic_data.json"

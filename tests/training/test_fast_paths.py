@@ -163,7 +163,9 @@ class Begun:
 def prepared(variant: str, images: Images, *changes: str, **options: Any) -> Training:
     """A small training on one thread, with the choices of how it computes made by the rule."""
     options = {"steps": 1, "batch_size": BATCH_SIZE, "device": "cpu", **options}
-    config = configure(variant, images, settings=[*narrow(variant), "train.threads=1", *changes], **options)
+    config = configure(
+        variant, images, settings=[*narrow(variant), "train.threads=1", "train.augment=none", *changes], **options
+    )
     return with_compute(prepare(config, images))
 
 

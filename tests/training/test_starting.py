@@ -23,8 +23,9 @@ def tensors(run: Run, part: str = "objective") -> dict[str, torch.Tensor]:
 
 
 def begin(source: Run, out: Path, images: Any, **options: Any) -> Run:
-    """A run that starts from the source and takes no step."""
-    return train(dataset=images, out=out, start_from=source.path, steps=0, batch_size=8, threads=1, **options)
+    """A run that starts from the source, takes no step and augments nothing."""
+    given: dict[str, Any] = {"steps": 0, "batch_size": 8, "threads": 1, "augment": "none", **options}
+    return train(dataset=images, out=out, start_from=source.path, **given)
 
 
 def test_a_run_starts_with_the_weights_and_the_variant_of_another(

@@ -34,11 +34,11 @@ from ganzoo.records import read_record
 from ganzoo.report.records import (
     ARMS,
     SCHEMA,
-    AugmentationRecord,
-    AugmentationRow,
-    AugmentationSummary,
     Difference,
     Spread,
+    SyntheticDataRecord,
+    SyntheticDataRow,
+    SyntheticDataSummary,
 )
 from ganzoo.runs.opening import load
 from ganzoo.seeds import derive
@@ -69,7 +69,7 @@ LRS = (0.002, 0.001)  # at most, in the two phases
 Say = Callable[[str], None]
 
 
-def augment(
+def study_synthetic_data(
     splits: Splits,
     path: Path,
     *,
@@ -95,9 +95,10 @@ def augment(
     Rows that `path` has already are kept where all settings are the same. Raises: UsageError for images without labels
     or settings that make no sense; FileError for a damaged `path`; Interrupted.
     """
+    settings = ("train.augment=none", *settings)  # one recipe for all sizes
     config = configure(variant, splits.train, settings=settings)
     sizes = _choose_sizes(splits, config, sizes, classifier, say)
-    head = AugmentationRecord(
+    head = SyntheticDataRecord(
         schema_version=SCHEMA,
         variant=variant,
         settings=_describe(config, splits, move=move),
@@ -119,6 +120,9 @@ def augment(
         message = f"interrupted; the rows that are done are in {path}, and the same call goes on after them"
         raise Interrupted(message, stopped.exit_code - 128) from None
     return _write(path, head, [rows[key] for key in plan])
+
+
+augment = study_synthetic_data  # its former name
 
 
 def _choose_sizes(splits: Splits, config: RunConfig, sizes: Sequence[int], classifier: str, say: Say) -> list[int]:
@@ -161,9 +165,9 @@ def _describe(config: RunConfig, splits: Splits, *, move: bool) -> dict[str, Any
     return {key: value for key, value in described.items() if value is not None}
 
 
-def _read_rows(path: Path, head: AugmentationRecord) -> dict[tuple[int, int], AugmentationRow]:
+def _read_rows(path: Path, head: SyntheticDataRecord) -> dict[tuple[int, int], SyntheticDataRow]:
     """The rows that `path` has already, if they were made with the same settings."""
-    former = read_record(AugmentationRecord, path)
+    former = read_record(SyntheticDataRecord, path)
     same = ("variant", "settings", "recipe", "classifier", "data_sha256")
     if former is None or any(getattr(former, key) != getattr(head, key) for key in same):
         return {}
@@ -172,7 +176,7 @@ def _read_rows(path: Path, head: AugmentationRecord) -> dict[tuple[int, int], Au
 
 def _measure(
     splits: Splits, config: RunConfig, size: int, seed: int, classifier: str, *, move: bool
-) -> AugmentationRow:
+) -> SyntheticDataRow:
     began = time.monotonic()
     few = subset(splits.train, size, seed)
     count = max(GENERATED * (few.num_classes or 0), 2 * len(few))
@@ -190,7 +194,7 @@ def _measure(
         accuracies["with_generated"] = accuracy(_generate(config, shown, count, seed))
     except DivergedError as error:
         accuracies |= {"with_generated": None, "error": str(error)}
-    return AugmentationRow(
+    return SyntheticDataRow(
         per_class=size,
         seed=seed,
         steps=len(LRS) * EPOCHS * (count // BATCH_SIZE),
@@ -266,7 +270,7 @@ def _accuracy(phases: Sequence[Dataset], test: Dataset, classifier: str, seed: i
     return evaluate_classifier(network, test.images, _labels(test))[1]
 
 
-def _write(path: Path, head: AugmentationRecord, rows: Sequence[AugmentationRow]) -> dict[str, Any]:
+def _write(path: Path, head: SyntheticDataRecord, rows: Sequence[SyntheticDataRow]) -> dict[str, Any]:
     sizes = sorted({row.per_class for row in rows})
     summary = tuple(_summarise(size, [row for row in rows if row.per_class == size]) for size in sizes)
     document = head.model_copy(update={"rows": tuple(rows), "summary": summary}).to_json()
@@ -274,7 +278,7 @@ def _write(path: Path, head: AugmentationRecord, rows: Sequence[AugmentationRow]
     return document
 
 
-def _summarise(size: int, rows: Sequence[AugmentationRow]) -> AugmentationSummary:
+def _summarise(size: int, rows: Sequence[SyntheticDataRow]) -> SyntheticDataSummary:
     """A size's figures over the seeds; those whose generator diverged are left out."""
     done = [row for row in rows if row.with_generated is not None]
     accuracies = {arm: [value for row in done if (value := row.accuracy(arm)) is not None] for arm in ARMS}
@@ -286,7 +290,7 @@ def _summarise(size: int, rows: Sequence[AugmentationRow]) -> AugmentationSummar
     }
     word = differences["difference"].outcome if done else "no result"
     found: dict[str, Any] = {**spreads, **differences}
-    return AugmentationSummary(per_class=size, seeds=len(done), **found, outcome=word)
+    return SyntheticDataSummary(per_class=size, seeds=len(done), **found, outcome=word)
 
 
 def _compare(ours: Sequence[float], others: Sequence[float]) -> Difference:
@@ -296,7 +300,7 @@ def _compare(ours: Sequence[float], others: Sequence[float]) -> Difference:
     return Difference(**dict(Spread.of(values)), interval=half, outcome=outcome(mean, half))
 
 
-def _sentence(row: AugmentationRow) -> str:
+def _sentence(row: SyntheticDataRow) -> str:
     """One line about a row, for the progress."""
     shares = {arm: value for arm in ARMS if (value := row.accuracy(arm)) is not None}
     parts = ", ".join(f"{arm.replace('_', ' ')} {share:.2%}" for arm, share in shares.items())

@@ -1,9 +1,9 @@
-"""Measure if generated images help a classifier that has few real ones: the study of `ganzoo.studies.augmentation`.
+"""Measure if generated images help a classifier that has few real ones: the study of `ganzoo.studies.synthetic_data`.
 
-    python benchmarks/augmentation.py [--dataset mnist] [--seeds 5] [--out DIR]
+    python benchmarks/synthetic_data.py [--dataset mnist] [--seeds 5] [--out DIR]
 
 Needs MNIST (GANZOO_DATA_DIR) and, on two cores, about half an hour. Rows that are in DIR already, of the same commit,
-are not measured again. Writes benchmarks/results/augmentation.json.
+are not measured again. Writes benchmarks/results/synthetic_data.json.
 """
 
 import argparse
@@ -13,21 +13,21 @@ from provenance import ROOT, add_trial, begin
 
 from ganzoo.evaluation.reference import load_splits
 from ganzoo.files import read_json
-from ganzoo.studies.augmentation import augment
+from ganzoo.studies.synthetic_data import study_synthetic_data
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", default="mnist")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--out", type=Path, default=ROOT / "build" / "augmentation", metavar="DIR")
+    parser.add_argument("--out", type=Path, default=ROOT / "build" / "synthetic-data", metavar="DIR")
     add_trial(parser)
     arguments = parser.parse_args()
-    record = begin("augmentation", arguments.trial)
+    record = begin("synthetic_data", arguments.trial)
     record.claim(arguments.out)
     splits = load_splits(arguments.dataset)
-    path = arguments.out / "augmentation.json"
-    augment(splits, path, seeds=arguments.seeds, say=print)
+    path = arguments.out / "synthetic_data.json"
+    study_synthetic_data(splits, path, seeds=arguments.seeds, say=print)
     record.write({"dataset": splits.train.source, **(read_json(path) or {})})
 
 

@@ -18,8 +18,8 @@ from ganzoo.errors import FileError, Interrupted, UsageError
 from ganzoo.evaluation.intervals import interval, outcome
 from ganzoo.evaluation.reference import Splits
 from ganzoo.report.records import ARMS
-from ganzoo.studies import augmentation
-from ganzoo.studies.augmentation import augment, subset
+from ganzoo.studies import synthetic_data
+from ganzoo.studies.synthetic_data import study_synthetic_data, subset
 
 SIZE = 16  # pixels, the least that the convolutional classifier takes
 TINY = ["conditional=true", "generator.width=8", "discriminator.width=8", "data.batch_size=8", "train.threads=1"]
@@ -38,13 +38,13 @@ def without_labels(splits: Splits) -> Splits:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few images, so that a study takes a moment."""
-    monkeypatch.setattr(augmentation, "COPIES", 24)
-    monkeypatch.setattr(augmentation, "GENERATED", 16)
+    monkeypatch.setattr(synthetic_data, "COPIES", 24)
+    monkeypatch.setattr(synthetic_data, "GENERATED", 16)
 
 
 def study(path: Path, splits: Splits | None = None, **options: Any) -> dict[str, Any]:
     options = {"sizes": (2, 6), "seeds": 2, "settings": [*TINY, "train.steps=3"], "classifier": "mlp", **options}
-    return augment(splits or make_splits(), path, **options)
+    return study_synthetic_data(splits or make_splits(), path, **options)
 
 
 def timeless(document: dict[str, Any]) -> dict[str, Any]:
@@ -56,9 +56,9 @@ def timeless(document: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.usefixtures("small")
 def test_every_seed_and_size_has_a_row_and_every_size_a_summary(tmp_path: Path) -> None:
     said: list[str] = []
-    document = study(tmp_path / "new" / "augmentation.json", say=said.append)
-    assert json.loads((tmp_path / "new" / "augmentation.json").read_text()) == document
-    assert [path.name for path in (tmp_path / "new").iterdir()] == ["augmentation.json"]  # no runs are left behind
+    document = study(tmp_path / "new" / "synthetic_data.json", say=said.append)
+    assert json.loads((tmp_path / "new" / "synthetic_data.json").read_text()) == document
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["synthetic_data.json"]  # no runs are left behind
     assert [(row["seed"], row["per_class"]) for row in document["rows"]] == [(0, 2), (0, 6), (1, 2), (1, 6)]
     assert len(said) == 4
     for row in document["rows"]:
@@ -117,7 +117,7 @@ def test_a_stopped_study_goes_on_and_ends_as_if_it_had_not_stopped(tmp_path: Pat
     ],
 )
 def test_other_settings_start_afresh(tmp_path: Path, other: dict[str, Any]) -> None:
-    path = tmp_path / "augmentation.json"
+    path = tmp_path / "synthetic_data.json"
     study(path, sizes=(2,), seeds=1)
     said: list[str] = []
     study(path, **{"sizes": (2,), "seeds": 1, "say": said.append, **other})
@@ -127,7 +127,7 @@ def test_other_settings_start_afresh(tmp_path: Path, other: dict[str, Any]) -> N
 @pytest.mark.slow
 @pytest.mark.usefixtures("small")
 def test_more_seeds_keep_the_rows_that_are_there(tmp_path: Path) -> None:
-    path = tmp_path / "augmentation.json"
+    path = tmp_path / "synthetic_data.json"
     first = study(path, sizes=(2,), seeds=1)
     assert first["summary"][0]["difference"]["interval"] is None
     assert first["summary"][0]["outcome"] == "no difference"  # one seed allows no conclusion
@@ -137,7 +137,7 @@ def test_more_seeds_keep_the_rows_that_are_there(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("small")
 def test_unmoved_images_need_no_third_classifier(tmp_path: Path) -> None:
-    document = study(tmp_path / "augmentation.json", sizes=(2,), seeds=1, move=False)
+    document = study(tmp_path / "synthetic_data.json", sizes=(2,), seeds=1, move=False)
     assert document["rows"][0]["moved_only"] is None
     assert "moved_only" not in document["summary"][0]
 
@@ -145,7 +145,7 @@ def test_unmoved_images_need_no_third_classifier(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("small")
 def test_a_generator_that_diverges_leaves_a_row_without_figures(tmp_path: Path) -> None:
     settings = [*TINY, "train.steps=30", "generator_optimizer.lr=1e38", "discriminator_optimizer.lr=1e38"]
-    document = study(tmp_path / "augmentation.json", sizes=(2,), seeds=1, settings=settings)
+    document = study(tmp_path / "synthetic_data.json", sizes=(2,), seeds=1, settings=settings)
     (row,) = document["rows"]
     assert row["with_generated"] is None
     assert "not finite" in row["error"] or "is nan" in row["error"] or "is inf" in row["error"]
@@ -157,8 +157,8 @@ def test_both_classifiers_learn_alike_where_generated_images_are_real_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a perfect copyist for a generator the two arms are the same training, and so the same accuracy."""
-    monkeypatch.setattr(augmentation, "_generate", lambda config, images, count, seed: _turns(images, count))
-    row = study(tmp_path / "augmentation.json", sizes=(2,), seeds=1, move=False)["rows"][0]
+    monkeypatch.setattr(synthetic_data, "_generate", lambda config, images, count, seed: _turns(images, count))
+    row = study(tmp_path / "synthetic_data.json", sizes=(2,), seeds=1, move=False)["rows"][0]
     assert row["with_generated"] == row["real_only"]
 
 
@@ -176,13 +176,13 @@ def test_generators_see_nothing_but_the_subset(tmp_path: Path, monkeypatch: pyte
         shown.append(images)
         return _turns(images, count)
 
-    monkeypatch.setattr(augmentation, "_generate", spy)
+    monkeypatch.setattr(synthetic_data, "_generate", spy)
     splits = make_splits()
-    study(tmp_path / "augmentation.json", splits, sizes=(3,), seeds=1, move=False)
+    study(tmp_path / "synthetic_data.json", splits, sizes=(3,), seeds=1, move=False)
     own = subset(splits.train, 3, 0)
     assert torch.equal(shown[0].images, own.images)
     study(tmp_path / "moved.json", splits, sizes=(3,), seeds=1)
-    assert len(shown[1]) == augmentation.COPIES
+    assert len(shown[1]) == synthetic_data.COPIES
     assert torch.equal(shown[1].labels[: len(own)], own.labels)  # type: ignore[index, arg-type]
     assert not torch.equal(shown[1].images[: len(own)], own.images)
 
@@ -224,16 +224,16 @@ def test_a_signal_leaves_word_of_how_to_go_on(tmp_path: Path, monkeypatch: pytes
     def interrupted(*args: Any) -> Dataset:
         raise Interrupted("to go on: ganzoo resume /a/run/that/is/removed", signal.SIGTERM)
 
-    monkeypatch.setattr(augmentation, "_generate", interrupted)
-    with pytest.raises(Interrupted, match=r"augmentation\.json, and the same call goes on") as caught:
-        study(tmp_path / "augmentation.json")
+    monkeypatch.setattr(synthetic_data, "_generate", interrupted)
+    with pytest.raises(Interrupted, match=r"synthetic_data\.json, and the same call goes on") as caught:
+        study(tmp_path / "synthetic_data.json")
     assert caught.value.exit_code == 143
 
 
 @pytest.mark.usefixtures("small")
 def test_sizes_beyond_the_images_are_left_out(tmp_path: Path) -> None:
     said: list[str] = []
-    document = study(tmp_path / "augmentation.json", sizes=(2, 500), seeds=1, say=said.append)
+    document = study(tmp_path / "synthetic_data.json", sizes=(2, 500), seeds=1, say=said.append)
     assert {row["per_class"] for row in document["rows"]} == {2}
     assert said[0] == "left out, as a class has 20 training images: 500 a class"
 
@@ -249,12 +249,12 @@ def test_sizes_beyond_the_images_are_left_out(tmp_path: Path) -> None:
 )
 def test_what_cannot_be_studied_is_refused_at_once(tmp_path: Path, options: dict[str, Any], words: str) -> None:
     with pytest.raises(UsageError, match=words):
-        study(tmp_path / "augmentation.json", **options)
+        study(tmp_path / "synthetic_data.json", **options)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_damaged_file_is_not_overwritten(tmp_path: Path) -> None:
-    path = tmp_path / "augmentation.json"
+    path = tmp_path / "synthetic_data.json"
     path.write_text('{"schema": 1, "rows": [')
     with pytest.raises(FileError, match="damaged"):
         study(path)
@@ -265,7 +265,7 @@ def test_the_generators_settings_do_not_hang_on_the_variants_defaults() -> None:
     """Whatever `cgan` becomes, the study's recipe stays the one that its figures were measured with."""
     from ganzoo.config import assemble
 
-    other = assemble("wgan-gp", settings=augmentation.SETTINGS).variant
-    assert other == assemble("cgan", settings=augmentation.SETTINGS).variant.model_copy(
+    other = assemble("wgan-gp", settings=synthetic_data.SETTINGS).variant
+    assert other == assemble("cgan", settings=synthetic_data.SETTINGS).variant.model_copy(
         update={"critic_steps": other.critic_steps}
     )
