@@ -187,8 +187,8 @@ class Ema:
 def measure_statistics(network: nn.Module, config: RunConfig, device: torch.device, step: int) -> None:
     """Replace the statistics of a generator's batch norm by those that its own weights have, over STATISTICS latents.
 
-    Before as many images were trained with, no more latents than those are drawn: at its first steps a run would take
-    longer for its statistics than for its training.
+    At the first steps of new weights no more latents are drawn than images were trained with: a run would take longer
+    for its statistics than for its training.
 
     Averaged weights have other statistics than the weights that they are an average of, whose running statistics are
     those of a few batches besides. "Standing statistics" (Brock et al. 2019, arXiv:1809.11096): they are a function of
@@ -200,7 +200,8 @@ def measure_statistics(network: nn.Module, config: RunConfig, device: torch.devi
         return
     generator = as_generator(network, config, device)
     _, height, width = generator.info.image_shape
-    count = max(LEAST, min(STATISTICS, step * config.data.batch_size))
+    trained = STATISTICS if config.train.start_from else step * config.data.batch_size
+    count = max(LEAST, min(STATISTICS, trained))
     size = min(count, max(LEAST, STATISTICS_PIXELS // (height * width)))
     random = np.random.default_rng(derive(config.train.seed, "labels of statistics"))
     classes = generator.info.num_classes

@@ -35,7 +35,9 @@ def test_a_run_starts_with_the_weights_and_the_variant_of_another(
     assert run.config.run.variant == "cgan"
     assert run.config.variant == source.config.variant
     for part in ("objective", "ema"):
-        assert all(torch.equal(value, tensors(run, part)[name]) for name, value in tensors(source, part).items())
+        taken, given = tensors(run, part), tensors(source, part)
+        measured = {name for name in given if part == "ema" and "running_" in name}  # over more latents than of 2 steps
+        assert all(torch.equal(given[name], taken[name]) for name in given.keys() - measured)
     assert f"starting from step 2 of {source.path}: {len(tensors(source))} tensors taken" in capsys.readouterr().err
     assert run.latest_checkpoint().config().train.start_from == str(source.path)
 

@@ -76,6 +76,9 @@ def test_no_more_latents_are_drawn_than_images_were_trained_with(step: int, draw
     generator.register_forward_pre_hook(lambda _, given: counts.append(len(given[0])))
     measure_statistics(generator, training.config, training.device, step)
     assert drawn <= sum(counts) < drawn + counts[0]
+    counts.clear()
+    measure_statistics(generator, training.config.with_train(start_from="run"), training.device, step)
+    assert sum(counts) == 4096  # of weights that were trained before
 
 
 def test_they_are_a_function_of_the_weights_alone(monkeypatch: pytest.MonkeyPatch) -> None:
