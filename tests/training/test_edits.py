@@ -14,7 +14,8 @@ from ganzoo.runs.run import Run
 
 @pytest.fixture
 def run(tmp_path: Path, tiny_images: Any) -> Run:
-    return train_tiny("gan", tiny_images, tmp_path / "run", steps=3)
+    rates = [f"{player}_optimizer.lr=0.001" for player in ("generator", "discriminator")]
+    return train_tiny("gan", tiny_images, tmp_path / "run", steps=3, settings=rates)
 
 
 def change(run: Run, former: str, new: str, count: int = 1) -> str:

@@ -161,13 +161,13 @@ def test_the_horizon_of_the_budget_is_written_down_and_kept(
     lr = "generator_optimizer.lr={from=0.01, to=0.001}"
     run = train_tiny("gan", tiny_images, tmp_path / "run", epochs=2, settings=[lr], progress=True)
     assert "schedules end with the budget, taken as 10 steps" in capsys.readouterr().err
-    (schedule,) = run.config.schedules().values()
+    schedule = run.config.schedules()["generator_optimizer.lr"]
     assert (schedule.over, schedule.from_budget) == (10, True)
     ganzoo.resume(run, dataset=tiny_images, steps=15)
     told = capsys.readouterr().err
     assert "generator_optimizer.lr keeps its schedule, which ends at step 10 with the value 0.001" in told
     assert "differs from that of a run of the new budget" in told
-    assert Run(run.path).config.schedules() == {"generator_optimizer.lr": schedule}
+    assert Run(run.path).config.schedules()["generator_optimizer.lr"] == schedule
     fixed = train_tiny("gan", tiny_images, tmp_path / "fixed", steps=2, settings=[lr.replace("}", ", over=9}")])
     ganzoo.resume(fixed, dataset=tiny_images, steps=3)
     assert "keeps its schedule" not in capsys.readouterr().err
@@ -176,7 +176,7 @@ def test_the_horizon_of_the_budget_is_written_down_and_kept(
 def test_minutes_become_steps_by_the_rate_at_the_start(tiny_images: Images, tmp_path: Path) -> None:
     lr = "generator_optimizer.lr={from=0.01, to=0.001}"
     run = train_tiny("gan", tiny_images, tmp_path / "run", minutes=0.02, settings=[lr, "train.precision=float32"])
-    (schedule,) = run.config.schedules().values()
+    schedule = run.config.schedules()["generator_optimizer.lr"]
     assert schedule.from_budget
     assert schedule.over is not None
     assert 1 < schedule.over < 1_000_000
@@ -234,5 +234,5 @@ def test_a_schedule_within_a_table_of_settings_is_followed() -> None:
             return None
 
     config = assemble("gan", settings=['terms=[{name="table", weights={a={from=1.0, to=0.0, over=10}, b=2.0}}]'])
-    assert config.schedules() == {"terms.0.weights.a": Schedule(1.0, 0.0, over=10)}
+    assert config.schedules()["terms.0.weights.a"] == Schedule(1.0, 0.0, over=10)
     assert settings_at(config.variant.terms[0].settings, 5) == {"weights": {"a": 0.5, "b": 2.0}}

@@ -5,7 +5,7 @@ pixels: with labels the generator leaves the discriminator behind otherwise. The
 the discriminator and a vector beside the latents in the generator.
 """
 
-from ganzoo.plugin import Adam, Spec, Variant, variants
+from ganzoo.plugin import Adam, Schedule, Spec, Variant, variants
 
 
 @variants.register("cdcgan")
@@ -17,6 +17,10 @@ def cdcgan() -> Variant:
         discriminator=Spec("dcgan", conditioning="concat"),
         loss=Spec("non-saturating"),
         terms=(Spec("gradient", at="real", weight=0.1, every=16),),
-        generator_optimizer=Adam(lr=0.001, betas=(0.0, 0.99)),
-        discriminator_optimizer=Adam(lr=0.002, betas=(0.0, 0.99)),
+        generator_optimizer=Adam(
+            lr=Schedule(0.001, 0.0001, shape="constant-then-linear", over=10_000), betas=(0.0, 0.99)
+        ),
+        discriminator_optimizer=Adam(
+            lr=Schedule(0.002, 0.0002, shape="constant-then-linear", over=10_000), betas=(0.0, 0.99)
+        ),
     )
