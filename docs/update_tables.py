@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from ganzoo.config import Code, Spec, Variant
+from ganzoo.config import Code, Spec, Variant, describe_setting
 from ganzoo.evaluation.judge import PINNED, load_judge
 from ganzoo.evaluation.metrics import FIGURES, title_of
 from ganzoo.evaluation.verdict import GRADES
@@ -776,12 +776,8 @@ def _short(value: object) -> str:
         return f"`{value.name}` ({value.kind}, {value.size})"
     if not isinstance(value, Spec):
         return f"`{json.dumps(value) if isinstance(value, bool) else value}`"
-    settings = ", ".join(f"{key} {'none' if item is None else _setting(item)}" for key, item in value.settings.items())
+    settings = ", ".join(f"{key} {describe_setting(item)}" for key, item in value.settings.items())
     return f"`{value.name}` ({settings})" if settings else f"`{value.name}`"
-
-
-def _setting(value: object) -> str:
-    return f"({', '.join(map(str, value))})" if isinstance(value, tuple) else str(value)
 
 
 if __name__ == "__main__":

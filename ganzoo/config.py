@@ -701,6 +701,17 @@ def settings_at(settings: Mapping[str, Any], step: int) -> dict[str, Any]:
     return {key: _map_schedules(value, lambda schedule: schedule.at(step)) for key, value in scheduled.items()}
 
 
+def describe_setting(value: object) -> str:
+    """Return a setting as people read it: a schedule in words, a sequence in parentheses, and "none"."""
+    if isinstance(value, Mapping) and Schedule.is_table(value):
+        schedule = Schedule.parse(value)
+        steps = "the budget" if schedule.over is None else f"{schedule.over:,} steps"
+        return f"from {schedule.start:g} to {schedule.end:g}, {schedule.shape} over {steps}"
+    if isinstance(value, tuple):
+        return f"({', '.join(map(str, value))})"
+    return "none" if value is None else str(value)
+
+
 def without_horizons(value: Any) -> Any:
     """Return a configuration's tables with each horizon that came from the budget left open."""
     if isinstance(value, Mapping):

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ganzoo import registry
-from ganzoo.config import Spec
+from ganzoo.config import Spec, describe_setting
 from ganzoo.errors import GanzooError
 from ganzoo.evaluation.judge import to_tensor
 from ganzoo.evaluation.metrics import FIGURES, title_of
@@ -89,7 +89,7 @@ def _introduction(story: Story) -> list[Block]:
 
 
 def _spec(spec: Spec) -> str:
-    settings = ", ".join(f"{key} {'none' if value is None else value}" for key, value in spec.settings.items())
+    settings = ", ".join(f"{key} {describe_setting(value)}" for key, value in spec.settings.items())
     return f"{spec.name} ({settings})" if settings else spec.name
 
 

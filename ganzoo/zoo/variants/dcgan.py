@@ -4,17 +4,18 @@ Chosen by measuring: width 16, in both networks a convolution more at 7 pixels, 
 batch norm but with R1 at every 16th update, and a learning rate of 0.002.
 """
 
-from ganzoo.plugin import Adam, Spec, Variant, variants
+from ganzoo.plugin import Adam, Schedule, Spec, Variant, variants
 
 
 @variants.register("dcgan")
 def dcgan() -> Variant:
+    rate = Schedule(0.002, 0.0002, shape="constant-then-linear", over=10_000)
     return Variant(
         family="network",
         generator=Spec("dcgan", convolutions=1),
         discriminator=Spec("dcgan", convolutions=1),
         loss=Spec("non-saturating"),
         terms=(Spec("gradient", at="real", weight=0.1, every=16),),
-        generator_optimizer=Adam(lr=0.002, betas=(0.0, 0.99)),
-        discriminator_optimizer=Adam(lr=0.002, betas=(0.0, 0.99)),
+        generator_optimizer=Adam(lr=rate, betas=(0.0, 0.99)),
+        discriminator_optimizer=Adam(lr=rate, betas=(0.0, 0.99)),
     )

@@ -4,17 +4,18 @@
 deviation.
 """
 
-from ganzoo.plugin import Adam, Spec, Variant, variants
+from ganzoo.plugin import Adam, Schedule, Spec, Variant, variants
 
 
 @variants.register("dragan")
 def dragan() -> Variant:
+    rate = Schedule(0.002, 0.0002, shape="constant-then-linear", over=10_000)
     return Variant(
         family="game",
-        generator=Spec("dcgan"),
-        discriminator=Spec("dcgan"),
+        generator=Spec("dcgan", convolutions=1),
+        discriminator=Spec("dcgan", convolutions=1),
         loss=Spec("non-saturating"),
         terms=(Spec("gradient", at="perturbed", target=1.0, weight=10.0),),
-        generator_optimizer=Adam(lr=0.002, betas=(0.0, 0.99)),
-        discriminator_optimizer=Adam(lr=0.002, betas=(0.0, 0.99)),
+        generator_optimizer=Adam(lr=rate, betas=(0.0, 0.99)),
+        discriminator_optimizer=Adam(lr=rate, betas=(0.0, 0.99)),
     )

@@ -4,17 +4,18 @@
 hold the discriminator: its squared error has no bound, and at 0.002 short runs swing between good digits and bad ones.
 """
 
-from ganzoo.plugin import Adam, Spec, Variant, variants
+from ganzoo.plugin import Adam, Schedule, Spec, Variant, variants
 
 
 @variants.register("lsgan")
 def lsgan() -> Variant:
+    rate = Schedule(0.0005, 0.00005, shape="constant-then-linear", over=10_000)
     return Variant(
         family="game",
-        generator=Spec("dcgan"),
-        discriminator=Spec("dcgan"),
+        generator=Spec("dcgan", convolutions=1),
+        discriminator=Spec("dcgan", convolutions=1),
         loss=Spec("least-squares"),
         terms=(Spec("gradient", at="real", weight=0.5, every=16),),
-        generator_optimizer=Adam(lr=0.0005, betas=(0.0, 0.99)),
-        discriminator_optimizer=Adam(lr=0.0005, betas=(0.0, 0.99)),
+        generator_optimizer=Adam(lr=rate, betas=(0.0, 0.99)),
+        discriminator_optimizer=Adam(lr=rate, betas=(0.0, 0.99)),
     )

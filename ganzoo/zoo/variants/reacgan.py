@@ -4,11 +4,12 @@
 the weight of 0.5.
 """
 
-from ganzoo.plugin import Adam, Spec, Variant, variants
+from ganzoo.plugin import Adam, Schedule, Spec, Variant, variants
 
 
 @variants.register("reacgan")
 def reacgan() -> Variant:
+    rate = Schedule(0.002, 0.0002, shape="constant-then-linear", over=10_000)
     return Variant(
         family="conditional",
         conditional=True,
@@ -16,6 +17,6 @@ def reacgan() -> Variant:
         discriminator=Spec("dcgan", conditioning=None),
         loss=Spec("hinge"),
         terms=(Spec("contrastive-classification", weight=0.5), Spec("gradient", at="real", weight=0.1, every=16)),
-        generator_optimizer=Adam(lr=0.002, betas=(0.0, 0.99)),
-        discriminator_optimizer=Adam(lr=0.002, betas=(0.0, 0.99)),
+        generator_optimizer=Adam(lr=rate, betas=(0.0, 0.99)),
+        discriminator_optimizer=Adam(lr=rate, betas=(0.0, 0.99)),
     )

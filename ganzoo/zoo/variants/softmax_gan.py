@@ -4,17 +4,18 @@
 without it short runs swing.
 """
 
-from ganzoo.plugin import Adam, Spec, Variant, variants
+from ganzoo.plugin import Adam, Schedule, Spec, Variant, variants
 
 
 @variants.register("softmax-gan")
 def softmax_gan() -> Variant:
+    rate = Schedule(0.002, 0.0002, shape="constant-then-linear", over=10_000)
     return Variant(
         family="game",
-        generator=Spec("dcgan"),
-        discriminator=Spec("dcgan"),
+        generator=Spec("dcgan", convolutions=1),
+        discriminator=Spec("dcgan", convolutions=1),
         loss=Spec("softmax"),
         terms=(Spec("gradient", at="real", weight=0.1, every=16),),
-        generator_optimizer=Adam(lr=0.002, betas=(0.0, 0.99)),
-        discriminator_optimizer=Adam(lr=0.002, betas=(0.0, 0.99)),
+        generator_optimizer=Adam(lr=rate, betas=(0.0, 0.99)),
+        discriminator_optimizer=Adam(lr=rate, betas=(0.0, 0.99)),
     )

@@ -4,18 +4,19 @@
 ways; its weights of 1 and 0.2.
 """
 
-from ganzoo.plugin import Adam, Spec, Variant, variants
+from ganzoo.plugin import Adam, Schedule, Spec, Variant, variants
 
 
 @variants.register("ssgan")
 def ssgan() -> Variant:
+    rate = Schedule(0.002, 0.0002, shape="constant-then-linear", over=10_000)
     return Variant(
         family="structured",
         needs=("square images",),
-        generator=Spec("dcgan"),
-        discriminator=Spec("dcgan"),
+        generator=Spec("dcgan", convolutions=1),
+        discriminator=Spec("dcgan", convolutions=1),
         loss=Spec("hinge"),
         terms=(Spec("rotation", weight=1.0, generator_weight=0.2), Spec("gradient", at="real", weight=0.1, every=16)),
-        generator_optimizer=Adam(lr=0.002, betas=(0.0, 0.99)),
-        discriminator_optimizer=Adam(lr=0.002, betas=(0.0, 0.99)),
+        generator_optimizer=Adam(lr=rate, betas=(0.0, 0.99)),
+        discriminator_optimizer=Adam(lr=rate, betas=(0.0, 0.99)),
     )

@@ -4,11 +4,12 @@
 four, as the critic is as good after fewer in the time that there is.
 """
 
-from ganzoo.plugin import Adam, Spec, Variant, variants
+from ganzoo.plugin import Adam, Schedule, Spec, Variant, variants
 
 
 @variants.register("wgan-div")
 def wgan_div() -> Variant:
+    rate = Schedule(0.002, 0.0002, shape="constant-then-linear", over=10_000)
     return Variant(
         family="game",
         generator=Spec("dcgan"),
@@ -16,6 +17,6 @@ def wgan_div() -> Variant:
         loss=Spec("wasserstein"),
         terms=(Spec("gradient", at="interpolates", target=0.0, power=6.0, weight=2.0),),
         critic_steps=2,
-        generator_optimizer=Adam(lr=0.002, betas=(0.0, 0.9)),
-        discriminator_optimizer=Adam(lr=0.002, betas=(0.0, 0.9)),
+        generator_optimizer=Adam(lr=rate, betas=(0.0, 0.9)),
+        discriminator_optimizer=Adam(lr=rate, betas=(0.0, 0.9)),
     )

@@ -4,17 +4,18 @@ The paper's penalty weight and betas. Chosen by measuring: `dcgan`'s networks, a
 in place of five, and the penalty at every fourth of them, four times as strong: in five minutes many steps count more.
 """
 
-from ganzoo.plugin import Adam, Spec, Variant, variants
+from ganzoo.plugin import Adam, Schedule, Spec, Variant, variants
 
 
 @variants.register("wgan-gp")
 def wgan_gp() -> Variant:
+    rate = Schedule(0.002, 0.0002, shape="constant-then-linear", over=10_000)
     return Variant(
         family="game",
         generator=Spec("dcgan", convolutions=1),
         discriminator=Spec("dcgan", convolutions=1),  # without batch norm: the penalty is of each sample
         loss=Spec("wasserstein"),
         terms=(Spec("gradient", at="interpolates", target=1.0, weight=10.0, every=4),),
-        generator_optimizer=Adam(lr=0.002, betas=(0.0, 0.9)),
-        discriminator_optimizer=Adam(lr=0.002, betas=(0.0, 0.9)),
+        generator_optimizer=Adam(lr=rate, betas=(0.0, 0.9)),
+        discriminator_optimizer=Adam(lr=rate, betas=(0.0, 0.9)),
     )
