@@ -25,7 +25,7 @@ from functools import cache, partial
 from importlib.metadata import version
 from operator import attrgetter
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import tomli_w
 from pydantic import (
@@ -47,6 +47,9 @@ from pydantic_core import PydanticSerializationError
 from ganzoo import registry
 from ganzoo.errors import FileError, UsageError
 from ganzoo.registry import Registry, nearest
+
+if TYPE_CHECKING:
+    from ganzoo.zoo.losses import Loss
 
 # Every schema is read for ever: 1 had `penalties` in place of `terms`; 1 and 2 kept the facts about the data in [data]
 # and the choices of the machine in [train]; 1 to 3 lacked the settings in `MIGRATIONS`, 1 to 4 those in
@@ -146,8 +149,8 @@ class Spec(_Value):
 
     name: str
 
-    def __init__(self, name: str | Callable[..., Any], **settings: Any) -> None:
-        name = registry.hand_over(name) if callable(name) else name
+    def __init__(self, name: "str | Callable[..., Any] | Loss", **settings: Any) -> None:
+        name = name if isinstance(name, str) else registry.hand_over(name)
         super().__init__(name=name, **{key: _plain(value) for key, value in settings.items()})
 
     def __eq__(self, other: object) -> bool:

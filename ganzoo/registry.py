@@ -161,10 +161,14 @@ class Registry(Generic[T]):
         """What the summary cites: an entry's paper and its year."""
         return read_citation(self.summary(name))
 
+    def declared(self, name: str) -> Any:
+        """Return what has a part's attributes: what is registered, or the very object that was handed over."""
+        listed = self.canonical(name)
+        return self._entries[listed] if listed in self._entries else _handed_over[listed].part
+
     def owner(self, name: str) -> str:
         """Where the entry was defined: `module.qualname`."""
-        listed = self.canonical(name)
-        return _owner(_handed_over[listed].part if listed in _handed_over else self[listed])
+        return _owner(self.declared(name))
 
     def _load(self) -> None:
         with _lock:
@@ -185,6 +189,7 @@ def _owner(entry: object) -> str:
 # Parts that are handed over as objects
 
 _MAKERS = (type, types.FunctionType, types.BuiltinFunctionType, types.MethodType, functools.partial)
+_VALUES = (str, bytes, int, float, complex, list, tuple, set, frozenset, dict, types.NoneType, types.ModuleType)
 _KEYWORDS = {"term": "terms=[{}]", "augmentation": "augmentations=[{}]", "optimizer": "generator_optimizer={}"}
 
 
@@ -205,15 +210,16 @@ def hand_over(part: object, name: str | None = None) -> str:
     Args:
         part: a class, function or partial, which makes the part as a registered one does; or the part itself, such as
             an `nn.Module`, of which a copy is made wherever the part is needed.
-        name: the name that a run has for it; None for one of its own. Two objects never have the same.
+        name: the name that a run has for it, which it takes over from an object that had it; None for one that no
+            other object has.
 
     Raises: UsageError for an object that cannot be a part.
     """
     ready = not isinstance(part, _MAKERS)
-    if not callable(part) or (not ready and not _has_signature(part)):
+    if isinstance(part, _VALUES) or (not ready and not _has_signature(part)):
         raise UsageError(
             f"{shown(repr(part))} cannot be a part: expected a name, a class or function that makes the part, or a "
-            "ready torch.nn.Module"
+            "ready one, such as a torch.nn.Module"
         )
     with _lock:
         if name is None:
@@ -224,7 +230,7 @@ def hand_over(part: object, name: str | None = None) -> str:
     return name
 
 
-def _has_signature(part: Callable[..., Any]) -> bool:
+def _has_signature(part: Any) -> bool:
     try:
         inspect.signature(part)
     except ValueError:  # of int, dict and their like

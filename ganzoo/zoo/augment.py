@@ -222,8 +222,8 @@ def choose_augmentations(variant: Variant, channels: int) -> tuple[Spec, ...]:
     are of fixed strength otherwise (Zhao et al. 2020). Colours are changed only where there are some.
     """
     coloured = channels > 1
-    signed = getattr(losses[variant.loss.name], "signed", False)
-    rebuilds = "reconstruction" in getattr(discriminators[variant.discriminator.name], "offers", ())
+    signed = getattr(losses.declared(variant.loss.name), "signed", False)
+    rebuilds = "reconstruction" in getattr(discriminators.declared(variant.discriminator.name), "offers", ())
     if signed and not rebuilds:  # an autoencoder's logits are minus an error, and never positive
         return (Spec("adaptive", colour=coloured),)
     return tuple(map(Spec, (*FIXED, "colour") if coloured else FIXED))

@@ -12,10 +12,11 @@ from ganzoo.registry import HANDED_OVER, hand_over, nearest
 
 if TYPE_CHECKING:
     from ganzoo.config import Spec, Variant
+    from ganzoo.zoo.losses import Loss
 
 # A registered name, alone or with settings; a class or function that makes the part as a registered one does; or the
 # part itself, such as an `nn.Module`.
-Part: TypeAlias = "str | Spec | Callable[..., Any]"
+Part: TypeAlias = "str | Spec | Callable[..., Any] | Loss"
 
 
 class VariantParts(TypedDict, total=False):

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from ganzoo import Run, Spec, Variant, export, load, registry, resume, train
 from ganzoo.errors import UsageError
-from ganzoo.training.prepare import configure
+from ganzoo.training.prepare import configure, prepare
 from ganzoo.zoo.build import build_generator
+from ganzoo.zoo.losses import Hinge
 from ganzoo.zoo.networks.mlp import MLPGenerator
 from ganzoo.zoo.objectives.adversarial import Adversarial
 from ganzoo.zoo.terms.base import Term, Turn
@@ -228,6 +229,16 @@ def test_what_cannot_be_a_part_is_refused_before_training(parts: Any, message: s
     with pytest.raises(UsageError, match=message):
         begin(tmp_path / "run", **parts)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_ready_loss_is_a_part_and_says_what_its_logits_mean(tmp_path: Path) -> None:
+    run = begin(tmp_path / "run", loss=Far())
+    assert run.config.variant.loss.name.endswith(".Far()")
+    assert Spec(Hinge()).name.endswith(".Hinge()")
+    images = make_images(8)
+    for loss, expected in ((Hinge(), ["adaptive"]), (Far(), ["translation", "cut-out"])):
+        training = prepare(configure("gan", images, loss=loss, steps=1), images)
+        assert [spec.name for spec in training.config.variant.augmentations] == expected
 
 
 def test_only_what_a_run_needs_is_taken_again(tmp_path: Path) -> None:
