@@ -57,8 +57,11 @@ def configure(variant: str | Variant | None = None, dataset: Any = None, **optio
         raise UsageError(f"no option '{unknown[0]}'{nearest(unknown[0], list(Options.__annotations__))}")
     parts, flags = read_parts(options), tables_of(options)
     augment = options.get("augment")
+    if augment is not None and "augmentations" in parts:
+        raise UsageError("give augment or augmentations, not both")
     if augment is not None:
-        flags = _with_augmentations(flags, augment.split(",") if isinstance(augment, str) else list(augment))
+        names = [name.strip() for name in augment.split(",")] if isinstance(augment, str) else list(augment)
+        flags = _with_augmentations(flags, names)
     if dataset is not None:
         dataset = str(dataset.resolve()) if isinstance(dataset, Path) else dataset
         flags.setdefault("data", {})["source"] = dataset if isinstance(dataset, str) else IN_MEMORY
@@ -75,12 +78,14 @@ def configure(variant: str | Variant | None = None, dataset: Any = None, **optio
         table = {**table, "train": kept}
     settings = options.get("settings") or ()
     repeated = file is not None and _has(table, "run", "schema_version")  # a run's file says all, though it is older
-    asked = any(
-        _has(layer, *place)
-        for layer in (table, {"variant": parts}, parse_settings(settings), flags)
+    given = ({"variant": parts}, parse_settings(settings), flags)
+    listed, chosen = (
+        [_has(layer, *place) for layer in (table, *given)]
         for place in (("variant", "augmentations"), ("train", "augment"))
     )
-    if not repeated and not asked:
+    if any(listed[1:]) and not any(chosen[1:]):  # a list, also an empty one, goes over a file's choice
+        flags = {**flags, "train": {**flags.get("train", {}), "augment": None}}
+    elif not repeated and not any(listed + chosen):
         flags = _with_augmentations(flags, ["auto"])
     return assemble(variant, file=table, parts=parts, settings=settings, flags=flags)
 
@@ -239,7 +244,7 @@ def _augment_few(config: RunConfig, dataset: Dataset) -> tuple[RunConfig, tuple[
     chosen = choose_augmentations(variant, dataset.image_shape[0])
     augmented = variant.model_copy(update={"augmentations": chosen})
     names = ", ".join(spec.name for spec in chosen)
-    remark = f"augmented before the discriminator, as there are {few}: {names} (--augment none: not)"
+    remark = f"augmented before the discriminator, as there are {few}: {names} (--augment none switches this off)"
     return config.model_copy(update={"variant": augmented}).resolve(), (remark,)
 
 

@@ -44,8 +44,8 @@ def recipe_of(checkpoint: Checkpoint, *, same_data: bool) -> dict[str, Any]:
     if not same_data and config.facts.image_shape is not None:
         channels, height, width = config.facts.image_shape
         data = {"channels": channels, "image_size": f"{width}x{height}"}
-    if not same_data and not tables["variant"]["augmentations"]:
-        del tables["variant"]["augmentations"]  # the other images may be so few that they need some
+    if not same_data and (config.train.augment == "auto" or not tables["variant"]["augmentations"]):
+        del tables["variant"]["augmentations"]  # the choice is of the other images; a recipe's own are taken from it
     table: dict[str, Any] = {
         "run": tables["run"],
         "variant": tables["variant"],

@@ -1,5 +1,6 @@
 """Few images are augmented by default: which variants, by what, where it is reported, and what switches it off."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from conftest import Images, bits_of, make_images, narrow, train_tiny
 
 from ganzoo import resume, train
 from ganzoo.config import RunConfig, Spec
+from ganzoo.errors import UsageError
 from ganzoo.registry import variants
 from ganzoo.runs.run import Run
 from ganzoo.training.options import FEW_IMAGES
@@ -146,6 +148,32 @@ def test_a_run_without_augmentation_stays_so_when_resumed_and_as_a_configuration
     short = tmp_path / "short.toml"  # written by hand, it says nothing of augmentations
     short.write_text("[variant]\nloss = 'wasserstein'\n")
     assert names(prepared("gan", tiny_images, config=short).config) == FIXED
+
+
+def test_what_is_asked_for_goes_over_the_configuration_of_a_run(tiny_images: Images, tmp_path: Path) -> None:
+    path = started(tmp_path / "run", tiny_images).path / "config.toml"
+    assert names(prepared(None, tiny_images, config=path).config) == ["adaptive"]
+    assert not names(prepared(None, tiny_images, config=path, augment="none").config)
+    assert not names(prepared(None, tiny_images, "augmentations=[]", config=path).config)
+    assert not names(prepared(None, tiny_images, config=path, augmentations=[]).config)
+    assert names(prepared(None, tiny_images, config=path, augment="translation, cut-out").config) == FIXED
+    empty = tmp_path / "many.toml"  # of a run on so many images that none were chosen
+    empty.write_text(re.sub(r"(?ms)^\[\[variant\.augmentations\]\].*?(?=^\[)", "", path.read_text()))
+    assert not names(prepared(None, tiny_images, config=empty, augment="none").config)
+    assert names(prepared(None, tiny_images, config=empty).config) == ["adaptive"]
+    with pytest.raises(UsageError, match="give augment or augmentations, not both"):
+        configure("gan", tiny_images, augment="none", augmentations=["colour"])
+
+
+def test_what_was_chosen_for_few_images_is_chosen_again_for_others(tiny_images: Images, tmp_path: Path) -> None:
+    images, labels = tiny_images
+    times = -(-FEW_IMAGES // len(images))
+    many = np.tile(images, (times, 1, 1)), np.tile(labels, times)
+    few = started(tmp_path / "few", tiny_images)
+    assert names(few.config) == ["adaptive"]
+    assert not names(prepared(None, many, start_from=few.path).config)
+    own = started(tmp_path / "own", tiny_images, variant="sgan")
+    assert names(prepared(None, many, start_from=own.path).config) == names(own.config) != []
 
 
 def test_few_images_that_a_run_goes_over_to_are_augmented(tiny_images: Images, tmp_path: Path) -> None:
