@@ -41,8 +41,11 @@ def celeba(request: Request) -> Dataset:
     found, faults = find_files(wanted, places)
     folder = next((path for place in places if (path := place / Path(IMAGES).stem).is_dir()), None)
     notes: tuple[str, ...] = (UNCHECKED,)
-    if folder is None or faults != {IMAGES: MISSING}:
-        found = get_files(wanted, request) if faults else found
+    unpacked = folder is not None and faults.get(IMAGES) == MISSING  # the archive is not needed then
+    lacking = {name: wanted.files[name] for name in faults if not (unpacked and name == IMAGES)}
+    if lacking:
+        found |= get_files(replace(wanted, files=lacking), request)
+    if folder is None or not unpacked:
         folder, notes = unpack(found[IMAGES])
     part = "0" if request.split == "train" else "2"  # 1 is for validation
     names = [name for name, number in map(str.split, found[SPLITS].read_text().splitlines()) if number == part]

@@ -66,7 +66,7 @@ def get_files(family: Published, request: Request) -> dict[str, Path]:
     found, faults = find_files(family, family.places(request.data_dir))
     for name, fault in faults.items():
         if fault != MISSING:
-            warnings.warn(f"{name} is {fault}: it has to be fetched again", stacklevel=4)
+            warnings.warn(f"{name} is {fault}: it has to be replaced", stacklevel=4)
     if faults:
         _fetch(family, family.places(request.data_dir), faults, request.download)
         found, faults = find_files(family, family.places(request.data_dir))
@@ -107,9 +107,9 @@ def find_files(family: Published, places: Sequence[Path]) -> tuple[dict[str, Pat
     return found, faults
 
 
-def usual_names(name: str) -> tuple[str, str]:
+def usual_names(name: str) -> tuple[str, ...]:
     """Return the names that a file in MNIST's format goes by, such as `train-images.idx3-ubyte`."""
-    return name, name.replace("-idx", ".idx")
+    return tuple(dict.fromkeys((name, name.replace("-idx", ".idx"))))
 
 
 def _hash(path: Path, *, unpack: bool) -> str | None:
@@ -228,7 +228,8 @@ def _mirrors_that_answer(mirrors: list[str], filename: str) -> list[str]:
             break
         if error is None:
             return [mirror, *(other for other in mirrors if other != mirror)]
-        reasons[mirror] = str(error)
+        if not isinstance(getattr(error, "reason", error), TimeoutError):
+            reasons[mirror] = str(error)
     raise _NotFetchedError("; ".join(f"{mirror}: {reason}" for mirror, reason in reasons.items()))
 
 
