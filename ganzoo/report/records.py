@@ -252,3 +252,7 @@ class SyntheticDataRecord(Record):
     seeds: int | None = None
     rows: tuple[SyntheticDataRow, ...]
     summary: tuple[SyntheticDataSummary, ...] = ()
+
+
+# Their former names
+AugmentationRow, AugmentationSummary, AugmentationRecord = SyntheticDataRow, SyntheticDataSummary, SyntheticDataRecord

@@ -184,6 +184,9 @@ def synthetic_data_section(record: SyntheticDataRecord) -> Section:
     return Section("Synthetic images as training data", blocks)
 
 
+augmentation_section = synthetic_data_section  # its former name
+
+
 Accuracies: TypeAlias = NDArray[np.float64]  # [seeds, arms]
 
 
