@@ -185,7 +185,7 @@ def main() -> None:
     parser.add_argument("--variants", default="gan,dcgan")
     add_trial(parser)
     arguments = parser.parse_args()
-    record = begin("large_data", arguments.trial, hidden=arguments.place)
+    record = begin("large_data", arguments.trial)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what lies in DIR is deleted then too
     arguments.place.mkdir(parents=True, exist_ok=True)
     place = arguments.place.resolve() / f"ganzoo-large-data-{os.getpid()}"

@@ -226,7 +226,7 @@ def main() -> None:
         path, inputs, out = map(Path, paths)
         draw(name, path, inputs, out, arguments.npm)
         return
-    record = begin("other_runtimes", arguments.trial, hidden=Path(arguments.npm) if arguments.npm else None)
+    record = begin("other_runtimes", arguments.trial)
     rows: list[dict[str, Any]] = []
     for variant in arguments.variants.split(","):
         with tempfile.TemporaryDirectory() as place:

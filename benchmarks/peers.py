@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "peers", metavar="DIR")
     add_trial(parser)
     arguments = parser.parse_args()
-    record = begin("peers", arguments.trial, hidden=arguments.checkout)
+    record = begin("peers", arguments.trial)
     record.claim(arguments.out)
     rows = [peer(arguments.checkout, script, arguments.minutes, arguments.out / script) for script in PEERS]
     record.write({"peers": rows})

@@ -67,10 +67,8 @@ def add_trial(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def begin(
-    name: str, trial: Path | None = None, *, device: torch.device | str = "cpu", hidden: Path | None = None
-) -> Record:
-    """Return the record of a benchmark that begins now; `hidden` is a path of this machine, left out of the command.
+def begin(name: str, trial: Path | None = None, *, device: torch.device | str = "cpu") -> Record:
+    """Return the record of a benchmark that begins now.
 
     Without `trial` the result is benchmarks/results/`name`.json. Exits with one line: 2 if the tree is not clean or
     `trial` is among the results, 4 without a commit.
@@ -88,7 +86,7 @@ def begin(
             )
     except GanzooError as error:
         leave(error)
-    words = ["PATH" if hidden is not None and word == str(hidden) else word for word in sys.argv[1:]]
+    words = map(_without_places, sys.argv[1:])
     facts = {
         "command": shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *words]),
         "machine": device_name(torch.device(device)),
@@ -97,6 +95,16 @@ def begin(
         "commit": f"{commit}-dirty" if changes else commit,
     }
     return Record(results / f"{name}.json" if trial is None else trial, facts, trial is not None)
+
+
+def _without_places(word: str) -> str:
+    """Return a word of a command, with PATH in place of a path that only this machine has."""
+    option, equals, value = word.rpartition("=") if word.startswith("-") else ("", "", word)
+    path = Path(value)
+    if not path.is_absolute() and ".." not in path.parts:
+        return word
+    inside = path.resolve().is_relative_to(ROOT)
+    return f"{option}{equals}{path.resolve().relative_to(ROOT) if inside else 'PATH'}"
 
 
 def find_commit(root: Path) -> str:

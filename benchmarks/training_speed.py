@@ -199,7 +199,7 @@ def main() -> None:
     parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE", help="of ours")
     add_trial(parser)
     arguments = parser.parse_args()
-    record = begin("training_speed", arguments.trial, device=arguments.device, hidden=arguments.peer)
+    record = begin("training_speed", arguments.trial, device=arguments.device)
     device, names = torch.device(arguments.device), arguments.variants.split(",")
     settings = [f'train.device="{arguments.device}"', *arguments.settings]
     found: dict[str, Any] = {

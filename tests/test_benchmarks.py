@@ -78,6 +78,23 @@ def test_a_clean_commit_is_recorded_with_the_machine_and_the_command(provenance:
     assert set(document) == FACTS | {"rows"}
 
 
+@pytest.mark.parametrize(
+    ("given", "recorded"),
+    [
+        (["--runs", "/some/place", "--again"], "--runs PATH --again"),
+        (["--runs=/some/place"], "--runs=PATH"),
+        (["../checkout"], "PATH"),
+        (["{tree}/benchmarks/dcgan.toml", "--seeds", "5"], "benchmarks/dcgan.toml --seeds 5"),
+        (["benchmarks/dcgan.toml", "--set", "train.ema=0.9"], "benchmarks/dcgan.toml --set train.ema=0.9"),
+    ],
+)
+def test_a_recorded_command_names_no_place_of_one_machine(
+    provenance: ModuleType, tree: Path, monkeypatch: pytest.MonkeyPatch, given: list[str], recorded: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["some.py", *(word.format(tree=tree) for word in given)])
+    assert provenance.begin("some").facts["command"] == f"python benchmarks/some.py {recorded}"
+
+
 @pytest.mark.parametrize("place", ["ganzoo/file", "ganzoo/new.py", "benchmarks/new.py"])
 def test_a_changed_or_untracked_file_is_refused_by_its_name(
     provenance: ModuleType, tree: Path, capsys: pytest.CaptureFixture[str], place: str
