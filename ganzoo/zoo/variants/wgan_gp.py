@@ -2,6 +2,7 @@
 
 The paper's penalty weight and betas. Chosen by measuring: `dcgan`'s networks, a learning rate of 0.002, one critic step
 in place of five, and the penalty at every fourth of them, four times as strong: in five minutes many steps count more.
+The rate falls to a tenth between steps 5,000 and 10,000.
 """
 
 from ganzoo.plugin import Adam, Schedule, Spec, Variant, variants
