@@ -1,7 +1,7 @@
 """How a lean fp32 graph becomes what the rows of `ganzoo.runtime.forms` name. No torch.
 
-`as_it_is`, `half` and `eight_bits` take a model and inputs to calibrate with, and give the model that computes so; what
-that costs is measured by the exporter. `lay_out` has a model give its images in a layout.
+`as_it_is`, `half`, `half_weights` and `eight_bits` take a model and inputs to calibrate with, and give the model that
+computes so; what that costs is measured by the exporter. `lay_out` has a model give its images in a layout.
 """
 
 import contextlib
@@ -45,6 +45,17 @@ def half(model: onnx.ModelProto, feeds: Feeds) -> onnx.ModelProto:
     with quiet():
         halved = convert_float_to_float16(model, keep_io_types=True, op_block_list=blocked)  # type: ignore[no-untyped-call]
     return ir.to_proto(TopologicalSortPass()(ir.from_proto(halved)).model)  # the casts of z were put last
+
+
+def half_weights(model: onnx.ModelProto, feeds: Feeds) -> onnx.ModelProto:
+    """Weights in float16, each with a cast that runtimes fold when they open the file; arithmetic in float32."""
+    graph = model.graph
+    weights = [tensor for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT and tensor.dims]
+    for tensor in reversed(weights):
+        name = f"{tensor.name}_half"
+        graph.node.insert(0, helper.make_node("Cast", [name], [tensor.name], to=onnx.TensorProto.FLOAT))
+        tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), name))
+    return model
 
 
 def eight_bits(model: onnx.ModelProto, feeds: Feeds) -> onnx.ModelProto:

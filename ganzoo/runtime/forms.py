@@ -93,6 +93,14 @@ PRECISIONS = {
         mean=0.25,
         repeat=0.0625,
     ),
+    "fp16-weights": Precision(
+        summary="float16 weights, which are made float32 when the file is opened; half the size and as fast as fp32",
+        convert="half_weights",
+        difference=0.03,
+        greatest=4,
+        mean=0.1,
+        repeat=1e-4,
+    ),
     "int8": Precision(
         summary="8-bit weights and activations, calibrated on the generator's own latents; a third of the size or less",
         convert="eight_bits",

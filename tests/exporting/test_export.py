@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import json
+import math
 import os
 import subprocess
 import sys
@@ -513,6 +514,20 @@ def test_fewer_bits_take_less_room(files: Files) -> None:
 
 
 @pytest.mark.slow
+def test_half_weights_take_half_the_room_and_are_computed_with_in_float32(digits: Run, files: Files) -> None:
+    whole, halved = (files(precision, "float") for precision in ("fp32", "fp16-weights"))
+    graph = onnx.load(halved.path).graph
+    weights = sum(math.prod(tensor.dims) for tensor in graph.initializer)
+    assert whole.size - halved.size == pytest.approx(2 * weights, rel=0.1)
+    halves = {tensor.name for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT16}
+    casts = [node for node in graph.node if node.input[0] in halves]
+    assert {node.op_type for node in casts} == {"Cast"}
+    assert {attribute.i for node in casts for attribute in node.attribute} == {onnx.TensorProto.FLOAT}
+    images = [runtime.load(file.path).sample(100, seed=1).astype(int) for file in (whole, halved)]
+    assert abs(images[0] - images[1]).max() <= 2
+
+
+@pytest.mark.slow
 def test_8_bits_are_used_where_they_pay(files: Files) -> None:
     graph = onnx.load(files("int8", "float").path).graph
     types = {tensor.name: tensor.data_type for tensor in graph.initializer}
@@ -546,7 +561,10 @@ def test_other_opsets_draw_the_same(trained: Run, opset: int, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"precision": "int9"}, r"no precision 'int9'; did you mean 'int8'\? \(one of fp32, fp16, int8\)"),
+        (
+            {"precision": "int9"},
+            r"no precision 'int9'; did you mean 'int8'\? \(one of fp32, fp16, fp16-weights, int8\)",
+        ),
         ({"layout": "bgr"}, r"no layout 'bgr'.*one of float, uint8, uint8-nchw, rgb"),
         ({"opset": 7}, "opset 7: expected one from 17 to 23"),
         ({"weights": "best"}, "no weights 'best'"),
@@ -656,7 +674,7 @@ def test_a_file_knows_what_it_drew(digits: Run, files: Files) -> None:
         for broken in ("x", {}, {"values": [[1], [1, 2]]}, {"values": [["a"]]}, [1]):
             with pytest.raises(ModelError, match="record no pixels that can be compared"):
                 check_probe(generator, {**document, "probe": broken})
-        with pytest.raises(ModelError, match="name no precision of fp32, fp16, int8"):
+        with pytest.raises(ModelError, match="name no precision of fp32, fp16, fp16-weights, int8"):
             check_probe(generator, {**document, "precision": [1]})
         for key, useless in (("step", None), ("weights", [])):
             with pytest.raises(ModelError, match="do not tell which weights of its run it has"):

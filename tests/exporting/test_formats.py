@@ -78,7 +78,8 @@ def test_the_opset_is_the_precisions_own_unless_it_is_given() -> None:
         entry for entry in json.loads(invoke("list", "formats", "--json")[1])["formats"] if entry["name"] == "onnx"
     ]
     assert entry["settings"]["opset"] is None  # it depends on the precision
-    assert {name: Form(precision=name).opset for name in PRECISIONS} == {"fp32": 18, "fp16": 18, "int8": 21}
+    opsets = {"fp32": 18, "fp16": 18, "fp16-weights": 18, "int8": 21}
+    assert {name: Form(precision=name).opset for name in PRECISIONS} == opsets
     assert Form(precision="int8", opset=18).opset == 18
     assert Form(opset=18) == Form() != Form(precision="int8")
     with pytest.raises(FrozenInstanceError):
