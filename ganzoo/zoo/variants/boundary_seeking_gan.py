@@ -12,6 +12,7 @@ def boundary_seeking_gan() -> Variant:
     rate = Schedule(0.002, 0.0002, shape="constant-then-linear", over=10_000)
     return Variant(
         family="game",
+        latent_dim=24,
         generator=Spec("dcgan", convolutions=1),
         discriminator=Spec("dcgan", convolutions=1),
         loss=Spec("boundary-seeking"),

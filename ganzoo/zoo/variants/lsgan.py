@@ -13,6 +13,7 @@ def lsgan() -> Variant:
     rate = Schedule(0.0005, 0.00005, shape="constant-then-linear", over=10_000)
     return Variant(
         family="game",
+        latent_dim=24,
         generator=Spec("dcgan", convolutions=1),
         discriminator=Spec("dcgan", convolutions=1),
         loss=Spec("least-squares"),

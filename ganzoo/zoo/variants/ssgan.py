@@ -13,6 +13,7 @@ def ssgan() -> Variant:
     return Variant(
         family="structured",
         needs=("square images",),
+        latent_dim=24,
         generator=Spec("dcgan", convolutions=1),
         discriminator=Spec("dcgan", convolutions=1),
         loss=Spec("hinge"),
