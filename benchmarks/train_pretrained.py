@@ -2,8 +2,9 @@
 
     python benchmarks/train_pretrained.py --out DIR
 
-Needs MNIST (GANZOO_DATA_DIR) and takes about half an hour on two cores. Leaves its run in DIR, where a stopped one goes
-on, and writes `ganzoo/runtime/models/mnist.onnx`, with what the judge said of it in its metadata.
+Needs MNIST (GANZOO_DATA_DIR) and takes about twenty minutes. Leaves its run in DIR, where a stopped one goes on, and
+writes `ganzoo/runtime/models/mnist.onnx`, with what the judge said of it in its metadata. The generator that shipped
+before is `mnist-v1.onnx`, a perceptron.
 """
 
 import argparse
@@ -11,8 +12,11 @@ from pathlib import Path
 
 import ganzoo
 
-STEPS = 150_000
-WIDTH = 60  # of the perceptron's first layer: the file stays under a megabyte
+VARIANT = "projection-gan"
+STEPS = 13_000
+SEED = 1
+SETTINGS = ("data.batch_size=128", "train.threads=1", "train.checkpoint_every=5000")
+PRECISION = "fp16-weights"  # the file stays under a megabyte
 MAX_BYTES = 1_000_000
 FIGURES = ("fid", "classes", "label_accuracy", "cas")
 PLACE = Path(ganzoo.__path__[0]) / "runtime" / "models" / "mnist.onnx"
@@ -28,11 +32,10 @@ def main() -> None:
         if run.latest_checkpoint().step < arguments.steps:
             run = ganzoo.resume(run, steps=arguments.steps)
     else:
-        settings = [f"generator.width={WIDTH}", "train.threads=1", "train.checkpoint_every=10000"]
-        run = ganzoo.train("cgan", "mnist", out=arguments.out, steps=arguments.steps, seed=0, settings=settings)
+        run = ganzoo.train(VARIANT, "mnist", out=arguments.out, steps=arguments.steps, seed=SEED, settings=SETTINGS)
     if (run.evaluation() or {}).get("step") != arguments.steps:
         ganzoo.evaluate(run, seeds=1, figures=FIGURES, say=print)
-    exported = ganzoo.export(run, PLACE, license="MIT")
+    exported = ganzoo.export(run, PLACE, precision=PRECISION, license="MIT")
     print(f"{exported.path}: {exported.size:,} bytes")
     assert exported.size <= MAX_BYTES
 
