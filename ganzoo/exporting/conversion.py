@@ -7,6 +7,7 @@ computes so; what that costs is measured by the exporter. `lay_out` has a model 
 import contextlib
 import io
 import logging
+import math
 import tempfile
 import warnings
 from collections.abc import Iterable, Iterator
@@ -25,6 +26,7 @@ Feeds: TypeAlias = Iterable[dict[str, NDArray[Any]]]  # a session's inputs, a ba
 
 PRODUCTS = ("Gemm", "MatMul", "Conv", "ConvTranspose")
 NORMS = ("LayerNormalization", "InstanceNormalization", "GroupNormalization")  # not in 8 bits: their scales are few
+FEW = 16  # of fewer values half the size is nothing, and some tell shapes, such as the scales of Resize
 LEVELS = 127  # of a weight's sign and 7 bits
 
 
@@ -50,8 +52,9 @@ def half(model: onnx.ModelProto, feeds: Feeds) -> onnx.ModelProto:
 def half_weights(model: onnx.ModelProto, feeds: Feeds) -> onnx.ModelProto:
     """Weights in float16, each with a cast that runtimes fold when they open the file; arithmetic in float32."""
     graph = model.graph
-    weights = [tensor for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT and tensor.dims]
-    for tensor in reversed(weights):
+    for tensor in reversed(list(graph.initializer)):
+        if tensor.data_type != onnx.TensorProto.FLOAT or math.prod(tensor.dims) < FEW:
+            continue
         name = f"{tensor.name}_half"
         graph.node.insert(0, helper.make_node("Cast", [name], [tensor.name], to=onnx.TensorProto.FLOAT))
         tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), name))
