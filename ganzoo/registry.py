@@ -189,7 +189,7 @@ def _owner(entry: object) -> str:
 # Parts that are handed over as objects
 
 _MAKERS = (type, types.FunctionType, types.BuiltinFunctionType, types.MethodType, functools.partial)
-_VALUES = (str, bytes, int, float, complex, list, tuple, set, frozenset, dict, types.NoneType, types.ModuleType)
+VALUES = (str, bytes, int, float, complex, list, tuple, set, frozenset, dict, types.NoneType, types.ModuleType)
 _KEYWORDS = {"term": "terms=[{}]", "augmentation": "augmentations=[{}]", "optimizer": "generator_optimizer={}"}
 
 
@@ -216,7 +216,7 @@ def hand_over(part: object, name: str | None = None) -> str:
     Raises: UsageError for an object that cannot be a part.
     """
     ready = not isinstance(part, _MAKERS)
-    if isinstance(part, _VALUES) or (not ready and not _has_signature(part)):
+    if isinstance(part, VALUES) or (not ready and not _has_signature(part)):
         raise UsageError(
             f"{shown(repr(part))} cannot be a part: expected a name, a class or function that makes the part, or a "
             "ready one, such as a torch.nn.Module"

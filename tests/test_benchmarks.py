@@ -169,7 +169,10 @@ def records(result: Path) -> list[dict[str, Any]]:
     document = json.loads(result.read_text(encoding="utf-8"))
     if "commit" in document:
         return [document]
-    return list(document["rows"] if "rows" in document else document.values())
+    for key in ("rows", "records"):
+        if key in document:
+            return list(document[key])
+    return list(document.values())
 
 
 RESULTS = sorted((BENCHMARKS / "results").glob("*.json"))
