@@ -21,7 +21,8 @@ from onnx import TensorProto, helper, numpy_helper
 import ganzoo
 from ganzoo import runtime, seeds
 from ganzoo.errors import ModelError, UsageError
-from ganzoo.runtime import onnxfile
+from ganzoo.evaluation.judge import load_judge, to_tensor
+from ganzoo.runtime import bundled, onnxfile
 from ganzoo.runtime.forms import LAYOUTS
 from ganzoo.runtime.generator import GeneratorInfo
 
@@ -237,15 +238,23 @@ def test_streaming_takes_no_more_memory_for_more_images(tmp_path: Path) -> None:
     assert peak < 500
 
 
-def test_mnist_is_bundled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    generator = runtime.load("mnist")
+@pytest.mark.parametrize("name", ["mnist", "mnist-v1"])
+def test_a_bundled_generator_draws_digits(name: str) -> None:
+    generator = runtime.load(name)
     assert generator.info.image_shape == (1, 28, 28)
     assert generator.info.num_classes == 10
     images = generator.sample(100)
     np.testing.assert_array_equal(images[:10], generator.sample(10))
-    np.testing.assert_array_equal(images, runtime.load("mnist").sample(100, batch_size=7))
-    np.testing.assert_array_equal(images, ganzoo.load("mnist").sample(100))
-    assert runtime.read_metadata("mnist")["generator"]["num_classes"] == 10
+    np.testing.assert_array_equal(images, runtime.load(name).sample(100, batch_size=7))
+    np.testing.assert_array_equal(images, ganzoo.load(name).sample(100))
+    document = runtime.read_metadata(name)
+    assert document["generator"]["num_classes"] == 10
+    reading = load_judge("mnist").read(to_tensor(images))
+    assert (reading.labels.numpy() == generator.labels_for(100)).mean() >= 0.97
+    assert Path(bundled.find(name)).stat().st_size <= 1_000_000
+
+
+def test_a_bundled_name_goes_before_what_lies_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mnist").write_bytes(sealed())
     assert runtime.load("mnist").info.image_shape == (1, 28, 28)  # the name is ganzoo's, whatever lies here
@@ -255,7 +264,7 @@ def test_mnist_is_bundled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.parametrize("load", [runtime.load, ganzoo.load])
 def test_a_word_that_names_nothing_is_told_what_does(load: Any) -> None:
-    with pytest.raises(ModelError, match=r"mnst does not exist.*did you mean 'mnist'\? \(bundled: mnist\)"):
+    with pytest.raises(ModelError, match=r"mnst does not exist.*did you mean 'mnist'\? \(bundled: mnist, mnist-v1\)"):
         load("mnst")
 
 
