@@ -35,7 +35,11 @@ def export(
     ] = None,
     precision: Annotated[
         str | None,
-        typer.Option(metavar="|".join(PRECISIONS), show_default=Form().precision, help="What the file computes with."),
+        typer.Option(
+            metavar="NAME",
+            show_default=Form().precision,
+            help=f"What the file computes with: {', '.join(PRECISIONS)}.",
+        ),
     ] = None,
     layout: Annotated[
         str | None,
