@@ -17,6 +17,17 @@ NO_KERNEL = "not implemented for 'BFloat16'"  # what torch says of an operator t
 SELF_TEST_TOLERANCE = 0.05  # bfloat16 keeps 8 bits: a right convolution errs by less than 1 %
 
 
+@contextmanager
+def float32_by_default() -> Iterator[None]:
+    """Make tensors and weights float32 where no type is named, whatever the process has set; restore it after."""
+    former = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(former)
+
+
 def choose_device(name: str) -> torch.device:
     """The device of that name; "auto" is CUDA, else MPS, else the CPU. Raises MachineError where it is not there."""
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
@@ -49,6 +60,7 @@ def _has_bfloat16(device: torch.device) -> bool:
     return device.type == "cpu" and bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
+@float32_by_default()
 @torch.inference_mode(False)
 @torch.enable_grad()
 def _bfloat16_is_right(device: torch.device) -> bool:
@@ -83,6 +95,7 @@ def choose_matmul(name: str, device: torch.device) -> str:
     return name
 
 
+@float32_by_default()
 def _onednn_is_float32() -> bool:
     generator = torch.Generator().manual_seed(0)
     a, b = torch.randn(64, 256, generator=generator), torch.randn(256, 64, generator=generator)
@@ -100,13 +113,12 @@ def _onednn_is_float32() -> bool:
 def torch_settings(config: RunConfig) -> Iterator[None]:
     """Set torch as a run needs it: threads, matrix products, gradients on, a generator of its own; restore it after."""
     compute, exact = config.chosen, config.train.deterministic
-    threads, matmul, dtype = torch.get_num_threads(), torch.get_float32_matmul_precision(), torch.get_default_dtype()
+    threads, matmul = torch.get_num_threads(), torch.get_float32_matmul_precision()
     deterministic, workspace = torch.get_deterministic_debug_mode(), os.environ.get(_WORKSPACE)
     benchmark, tf32 = torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32
     devices = [torch.cuda.current_device()] if compute.device == "cuda" else []
     try:
         torch.set_num_threads(compute.threads)
-        torch.set_default_dtype(torch.float32)
         torch.set_float32_matmul_precision(compute.matmul)
         if exact:
             os.environ.setdefault(_WORKSPACE, ":4096:8")  # without it cuBLAS refuses
@@ -114,6 +126,7 @@ def torch_settings(config: RunConfig) -> Iterator[None]:
         torch.backends.cudnn.benchmark = compute.device == "cuda" and not exact
         torch.backends.cudnn.allow_tf32 = compute.matmul != "highest"  # of convolutions, as of matrices
         with (
+            float32_by_default(),
             torch.random.fork_rng(devices),
             torch.inference_mode(False),
             torch.enable_grad(),
@@ -123,7 +136,6 @@ def torch_settings(config: RunConfig) -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(threads)
-        torch.set_default_dtype(dtype)
         torch.set_float32_matmul_precision(matmul)
         torch.set_deterministic_debug_mode(deterministic)
         torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32 = benchmark, tf32

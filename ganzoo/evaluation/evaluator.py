@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ganzoo import data
+from ganzoo.compute.device import float32_by_default
 from ganzoo.compute.rule import free_threads
 from ganzoo.config import RunConfig, reading_of
 from ganzoo.data import Dataset
@@ -209,6 +210,7 @@ def train_judge(
     return judge
 
 
+@float32_by_default()
 def evaluate_subject(
     subject: Subject,
     reference: Reference,

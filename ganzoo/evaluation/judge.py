@@ -25,6 +25,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from ganzoo import data
+from ganzoo.compute.device import float32_by_default
 from ganzoo.data import Dataset, normalize
 from ganzoo.errors import FileError, UsageError
 from ganzoo.evaluation.classifier import CLASSIFIERS, Classifier, CNNClassifier, Epoch, evaluate_classifier, fit
@@ -160,6 +161,7 @@ def judge_path(source: str, data_dir: str | Path | None = None) -> Path:
     return former if former.is_file() else Path(platformdirs.user_cache_dir("ganzoo")) / "judges" / key
 
 
+@float32_by_default()
 def fit_judge(
     name: str,
     train: Dataset,
@@ -260,6 +262,7 @@ def turn(dataset: Dataset) -> Dataset:
     )
 
 
+@float32_by_default()
 def read_judge(path: Path, pinned: str | None = None) -> Judge:
     """The judge in the file at `path`, whose SHA-256 is `pinned`, or written into it when it was trained.
 

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ganzoo import runtime
+from ganzoo.compute.device import float32_by_default
 from ganzoo.config import READING, RunConfig
 from ganzoo.errors import FileError, GanzooError, MachineError, ModelError, UsageError, VerificationError, first_line
 from ganzoo.exporting import conversion, trial
@@ -186,6 +187,7 @@ def write_web(
     return _exported(rendered, form, write_page(directory, rendered.data, ort_web=ort_web))
 
 
+@float32_by_default()
 def export_encoder(
     run: str | Path | Run,
     path: str | Path | None = None,
@@ -251,6 +253,7 @@ def _exported(rendered: Rendered, form: Form, path: Path) -> Exported:
     )
 
 
+@float32_by_default()
 def render(
     run: Run,
     form: Form,
@@ -493,6 +496,7 @@ def _refused(part: str) -> Iterator[None]:
         raise VerificationError(f"the exported {part} cannot be used: {reason}; nothing was written") from error
 
 
+@float32_by_default()
 def prove_again(file: Generator, document: Mapping[str, Any], run: str | Path | Run) -> Difference:
     """Compare an exported file, opened, with the run that it was made from once more, by what its metadata say.
 
@@ -509,6 +513,7 @@ def prove_again(file: Generator, document: Mapping[str, Any], run: str | Path | 
     return prove(file, original, precision_of(document), config.train.seed)
 
 
+@float32_by_default()
 def prove_encoder_again(file: Encoder, document: Mapping[str, Any], run: str | Path | Run) -> float:
     """Return how far an encoder's file is from the run that it was made from. Errors are those of `prove_again`."""
     network, config = _weights_of(document, run, "encoder")

@@ -22,6 +22,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, PositiveInt, model_validator
 
 from ganzoo import registry
+from ganzoo.compute.device import float32_by_default
 from ganzoo.errors import Interrupted, UsageError
 from ganzoo.evaluation.classifier import Epoch, MLPClassifier, evaluate_classifier, fit, logits_of
 from ganzoo.evaluation.evaluator import N
@@ -168,6 +169,7 @@ def _plan(settings: dict[str, Any]) -> tuple[Splits, StudyPlan]:
     return splits, plan.model_copy(update={"dataset": splits.train.source})
 
 
+@float32_by_default()
 def _fit_classifier(splits: Splits, say: Say) -> ClassifierRecord:
     """The case study's simple feed-forward classifier, epoch by epoch."""
     train, test = splits.train, splits.test

@@ -23,6 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ganzoo.compute.device import float32_by_default
 from ganzoo.config import RunConfig
 from ganzoo.data import Dataset, normalize
 from ganzoo.errors import DivergedError, Interrupted, UsageError
@@ -251,6 +252,7 @@ def _generate(config: RunConfig, images: Dataset, count: int, seed: int) -> Data
     )
 
 
+@float32_by_default()
 def _accuracy(phases: Sequence[Dataset], test: Dataset, classifier: str, seed: int, *, augment: bool) -> float:
     """The accuracy on `test` of a classifier that learnt in phases; its first weights are the seed's."""
     with torch.random.fork_rng(devices=[]):

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ganzoo import data
 from ganzoo.compute import rule
-from ganzoo.compute.device import choose_device, choose_matmul, choose_precision, device_name
+from ganzoo.compute.device import choose_device, choose_matmul, choose_precision, device_name, float32_by_default
 from ganzoo.compute.distributed import ALONE, World
 from ganzoo.compute.processors import Reading, free
 from ganzoo.config import (
@@ -179,6 +179,7 @@ class Training:
             )
 
 
+@float32_by_default()
 def prepare(config: RunConfig, images: Any = None, *, resumed: bool = False, world: World = ALONE) -> Training:
     """Load the data (or take `images` in memory) and choose the device.
 
@@ -248,6 +249,7 @@ def _augment_few(config: RunConfig, dataset: Dataset) -> tuple[RunConfig, tuple[
     return config.model_copy(update={"variant": augmented}).resolve(), (remark,)
 
 
+@float32_by_default()
 def with_compute(training: Training, before: Reading | None = None) -> Training:
     """Return the training with the choice of how it computes made by the rule.
 
