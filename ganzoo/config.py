@@ -150,9 +150,8 @@ class Spec(_Value):
     name: str
 
     def __init__(self, name: "str | Callable[..., Any] | Loss", **settings: Any) -> None:
-        name = (
-            name if isinstance(name, registry.VALUES) else registry.hand_over(name)
-        )  # a number is refused by its path
+        if not isinstance(name, registry.VALUES):  # which are refused below, by their paths
+            name = registry.hand_over(name)
         super().__init__(name=name, **{key: _plain(value) for key, value in settings.items()})
 
     def __eq__(self, other: object) -> bool:

@@ -189,6 +189,7 @@ def _owner(entry: object) -> str:
 # Parts that are handed over as objects
 
 _MAKERS = (type, types.FunctionType, types.BuiltinFunctionType, types.MethodType, functools.partial)
+# Plain values, which are no parts
 VALUES = (str, bytes, int, float, complex, list, tuple, set, frozenset, dict, types.NoneType, types.ModuleType)
 _KEYWORDS = {"term": "terms=[{}]", "augmentation": "augmentations=[{}]", "optimizer": "generator_optimizer={}"}
 
