@@ -47,7 +47,8 @@ MINUTES = 5.0  # of the figures that every variant has
 GOOD = 20.0  # FID-MNIST; at and below it most digits can be read at once. Real images score 1.3
 SEEDS = 3  # of the most used variants, which are
 REPEATED = (
-    "acgan", "cdcgan", "cgan", "dcgan", "gan", "infogan", "lsgan", "projection-gan", "ragan", "sngan", "wgan", "wgan-gp",
+    "acgan", "cdcgan", "cgan", "dcgan", "gan", "infogan", "lsgan", "projection-gan", "ragan", "sngan", "wgan",
+    "wgan-gp",
 )  # fmt: skip
 SETTINGS = {"sgan": ("data.labels_per_class=10",)}  # what shows what a variant is for
 CUT = 5  # rows of a picture, or columns if its rows are classes
