@@ -4,15 +4,18 @@
 
 Needs MNIST and Fashion-MNIST (GANZOO_DATA_DIR), scikit-image for the faces, and a machine with nothing else to do.
 Each seed has other images of its data set, and is trained on them in each of WAYS: without an augmentation, with some,
-and with those that few images get by default. 10,000 drawn images are judged against all test images, the faces'
-against the faces themselves, and looked for among the few that the generator was trained on. What is recorded is not
-measured again at the same commit.
+and with those that few images get by default. There is a run for each processor at a time, on one thread. 10,000 drawn
+images are judged against all test images, the faces' against the faces themselves, and looked for among the few that
+the generator was trained on. What is recorded is not measured again at the same commit.
 """
 
 import argparse
 import shutil
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import cache
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import fmean
 from typing import Any, TypeAlias
@@ -26,7 +29,7 @@ from ganzoo.data import Dataset
 from ganzoo.errors import GanzooError
 from ganzoo.evaluation import metrics
 from ganzoo.evaluation.evaluator import as_subject, measure, read, train_judge
-from ganzoo.evaluation.judge import PINNED, load_judge
+from ganzoo.evaluation.judge import PINNED, load_judge, read_judge
 from ganzoo.evaluation.reference import Reference, Splits, load_splits
 from ganzoo.files import read_json
 from ganzoo.runs.opening import load
@@ -37,9 +40,7 @@ IMAGES = 10_000  # that each generator is judged by
 FIGURES = ("fid", "coverage", "density")
 WAYS: Mapping[str, Sequence[str]] = {  # as `--augment`
     "none": ["none"],
-    "translation": ["translation"],
     ", ".join(FIXED): FIXED,
-    ", ".join((*FIXED, "colour")): (*FIXED, "colour"),
     "default": ["auto"],
 }
 
@@ -79,24 +80,29 @@ def choose(dataset: Dataset, count: int | None, seed: int) -> Dataset:
     return data.from_arrays(dataset.images[rows], dataset.labels[rows], source=f"{dataset.source}-{count}")
 
 
+@cache
 def reference_of(source: str, runs: Path) -> Reference:
     """Return the real images that the drawn ones are judged against."""
     splits = load_splits(source)
     if splits.note is not None:  # without test images the few are all that is known
         splits = Splits(train=data.load(source), test=data.load(source), sha256=splits.sha256)
-    judge = (
-        load_judge(source)
-        if source in PINNED
-        else train_judge(splits, None, print, runs / f"{source}.judge.safetensors")
-    )
+    file = runs / f"{source}.judge.safetensors"
+    if source in PINNED:
+        judge = load_judge(source)
+    else:
+        judge = read_judge(file) if file.is_file() else train_judge(splits, None, print, file)
     return Reference(judge, splits)
 
 
-def measure_one(case: Case, way: str, seed: int, minutes: float, reference: Reference, place: Path) -> Json:
-    """Train on the few images of a seed, and judge."""
+def measure_one(case: Case, way: str, seed: int, minutes: float, runs: Path, place: Path) -> Json:
+    """Train on the few images of a seed, and judge; on one thread."""
+    torch.set_num_threads(1)
+    reference = reference_of(case.source, runs)
     few = choose(reference.splits.train, case.count, seed)
     shutil.rmtree(place, ignore_errors=True)  # of a measurement that was interrupted
-    run = ganzoo.train("dcgan", few, minutes=minutes, seed=seed, augment=WAYS[way], device="cpu", out=place)
+    run = ganzoo.train(
+        "dcgan", few, minutes=minutes, seed=seed, augment=WAYS[way], device="cpu", threads=1, out=place, progress=False
+    )
     samples = read(as_subject(load(run), case.name).draw(0, IMAGES), reference)
     figures = measure(samples, reference, FIGURES)
     return {
@@ -116,19 +122,23 @@ def measure_all(record: Record, arguments: argparse.Namespace) -> None:
     same = (former.get("commit"), former.get("minutes")) == (record.facts["commit"], arguments.minutes)
     rows = {(row["data"], row["way"], row["seed"]): row for row in former.get("rows", ()) if same}
     cases = [case for case in CASES if arguments.only in case.name]
-    references = {
-        source: reference_of(source, arguments.runs) for source in dict.fromkeys(case.source for case in cases)
-    }
-    for seed in range(arguments.seeds):
-        for number, case in enumerate(cases):
-            for way in WAYS:
-                if (case.name, way, seed) in rows:
-                    continue
-                place = arguments.runs / record.facts["commit"] / f"{number}-{way.replace(', ', '-')}-{seed}"
-                row = measure_one(case, way, seed, arguments.minutes, references[case.source], place)
-                rows[case.name, way, seed] = row
-                print(row, flush=True)
-                record.write({"minutes": arguments.minutes, "images": IMAGES, "rows": list(rows.values())})
+    for source in {case.source for case in cases}:  # fits what judges are missing, before two processes would
+        reference_of(source, arguments.runs)
+    folder = arguments.runs / record.facts["commit"]
+    with ProcessPoolExecutor(torch.get_num_threads(), get_context("spawn")) as pool:
+        waiting = []
+        for seed in range(arguments.seeds):
+            for number, case in enumerate(cases):
+                for way in WAYS:
+                    if (case.name, way, seed) not in rows:
+                        place = folder / f"{number}-{way.replace(', ', '-')}-{seed}"
+                        call = (case, way, seed, arguments.minutes, arguments.runs, place)
+                        waiting.append(pool.submit(measure_one, *call))
+        for future in as_completed(waiting):
+            row = future.result()
+            rows[row["data"], row["way"], row["seed"]] = row
+            print(row, flush=True)
+            record.write({"minutes": arguments.minutes, "images": IMAGES, "rows": list(rows.values())})
     for case in cases:
         for way in WAYS:
             found = [row["fid"] for row in rows.values() if (row["data"], row["way"]) == (case.name, way)]

@@ -32,6 +32,7 @@ from torch.utils.flop_counter import flop_registry
 
 from ganzoo.compute.device import torch_settings
 from ganzoo.config import RunConfig
+from ganzoo.registry import variants
 from ganzoo.runs.run import Run
 from ganzoo.studies.stopwatch import turn
 from ganzoo.training.prepare import Training, configure, prepare, with_compute
@@ -155,9 +156,13 @@ class Steps:
         return median(turn(self.one, seconds))
 
 
-def anatomy(name: str, config_file: Path, device: str) -> dict[str, Any]:
-    """What a step asks for (GFLOP) and where its time goes (ms: arithmetic, memory, the rest), by torch's profiler."""
-    training = with_compute(prepare(configure(config=config_file, steps=100_000, device=device)))
+def anatomy(name: str, config_file: Path | None, device: str) -> dict[str, Any]:
+    """What a step asks for (GFLOP) and where its time goes (ms: arithmetic, memory, the rest), by torch's profiler.
+
+    `config_file` None for the variant's defaults.
+    """
+    variant = name if config_file is None else None
+    training = with_compute(prepare(configure(variant, config=config_file, steps=100_000, device=device)))
     config = training.config
     with torch_settings(config):
         steps = Steps(training, config)
@@ -207,6 +212,7 @@ def main() -> None:
         "rows": [],
     }
     found["anatomy"] = [anatomy(name, same_work(name), arguments.device) for name in names]
+    found["defaults"] = [anatomy(name, None, arguments.device) for name in variants.names()]
     for name in names:
         repeats: list[dict[str, Any]] = []
         for _ in range(arguments.repeats):

@@ -365,13 +365,24 @@ def limits_table() -> str:
 
 def anatomy_table() -> str:
     """Where a step's time goes at the same work, by torch's profiler."""
-    lines = [
-        "| variant | MFLOP an image | ms a step | arithmetic | memory | the rest |",
-        "|---|---|---|---|---|---|",
-    ]
-    for row in _results("training_speed")["anatomy"]:
-        shares = " | ".join(f"{row[f'{part}_ms'] / row['step_ms']:.0%}" for part in ("arithmetic", "memory", "rest"))
-        lines.append(f"| `{row['variant']}` | {row['mflop_an_image']:.1f} | {row['step_ms']:.1f} | {shares} |")
+    return _anatomy("anatomy")
+
+
+def networks_table() -> str:
+    """Where a step's time goes with each variant's own networks."""
+    return _anatomy("defaults", "share of the limit")
+
+
+def _anatomy(key: str, *more: str) -> str:
+    found = _results("training_speed")
+    lines = [_cells(["variant", "MFLOP an image", "ms a step", "arithmetic", "memory", "the rest", *more])]
+    lines.append("|---" * (6 + len(more)) + "|")
+    for row in found[key]:
+        shares = [f"{row[f'{part}_ms'] / row['step_ms']:.0%}" for part in ("arithmetic", "memory", "rest")]
+        reached = [f"{row['gflops'] / found['limits']['convolution_bfloat16']:.0%}" for _ in more]
+        lines.append(
+            _cells([f"`{row['variant']}`", f"{row['mflop_an_image']:.1f}", f"{row['step_ms']:.1f}", *shares, *reached])
+        )
     return "\n".join(lines)
 
 
@@ -734,6 +745,7 @@ TABLES = {
     "searches": searches_table,
     "limits": limits_table,
     "anatomy": anatomy_table,
+    "networks": networks_table,
     "ways": ways_table,
     "busy": busy_table,
     "overheads": overheads_table,
