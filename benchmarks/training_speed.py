@@ -163,7 +163,7 @@ def anatomy(name: str, config_file: Path | None, device: str) -> dict[str, Any]:
     """
     variant = name if config_file is None else None
     training = with_compute(prepare(configure(variant, config=config_file, steps=100_000, device=device)))
-    config = training.config
+    config = training.config.with_horizon(training.total_steps or 1)
     with torch_settings(config):
         steps = Steps(training, config)
         for _ in range(3):
