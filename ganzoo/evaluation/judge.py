@@ -1,8 +1,9 @@
 """The judge: the one pinned classifier in whose features every figure about a data set's generators is measured.
 
-MNIST's (for `mnist` and `mnist-5k`) ships with the package, and its SHA-256 is written below. Any other labelled data
-set gets its own by `ganzoo evaluate --fit-judge`, kept in the cache and bound to it by hash; a set without labels too,
-which learns how images are turned. Figures of two judges have different units: they are never comparable.
+MNIST's (for `mnist` and `mnist-5k`) and Fashion-MNIST's ship with the package, and their SHA-256 are written below. Any
+other labelled data set gets its own by `ganzoo evaluate --fit-judge`, kept in the cache and bound to it by hash; a set
+without labels too, which learns how images are turned. Figures of two judges have different units: they are never
+comparable.
 """
 
 import hashlib
@@ -34,10 +35,12 @@ from ganzoo.runs.records import JudgeRecord
 from ganzoo.sealing import BLANK, is_sealed, seal
 
 MNIST_SHA256 = "dc7a0e9fdd2faeab2a4ef805aecfb76e8982b9eddf5e77a1d9efb9bc70528861"
+FASHION_MNIST_SHA256 = "af893ebc58d5b71084e93aa7dfcdf5210593b432bd417349d442373223f186a0"
 PINNED = {  # by source: the name of the file that ships, and its hash
     "mnist": ("mnist", MNIST_SHA256),
     "mnist-5k": ("mnist", MNIST_SHA256),
     "stacked-mnist": ("mnist", MNIST_SHA256),  # which reads each channel by itself
+    "fashion-mnist": ("fashion-mnist", FASHION_MNIST_SHA256),
 }
 SCHEMA = 1
 EPOCHS = 20  # of a judge's training

@@ -20,7 +20,17 @@ from ganzoo.data import Dataset, from_arrays
 from ganzoo.errors import FileError, UsageError
 from ganzoo.evaluation import judge as judges
 from ganzoo.evaluation.evaluator import CLASSIFIED, floors
-from ganzoo.evaluation.judge import MNIST_SHA256, Judge, fit_judge, judge_path, load_judge, read_judge, to_tensor, turn
+from ganzoo.evaluation.judge import (
+    MNIST_SHA256,
+    PINNED,
+    Judge,
+    fit_judge,
+    judge_path,
+    load_judge,
+    read_judge,
+    to_tensor,
+    turn,
+)
 from ganzoo.evaluation.reference import HELD_OUT, Reference, Splits, hold_out, load_splits
 
 
@@ -65,6 +75,17 @@ def test_the_judge_that_ships_is_the_one_that_is_pinned() -> None:
     assert (judge.name, judge.image_shape, judge.class_names) == ("MNIST", (1, 28, 28), tuple("0123456789"))
     assert judge.accuracy > 0.995
     assert judge.describe().to_json() == {"name": "MNIST", "sha256": MNIST_SHA256, "accuracy": judge.accuracy}
+
+
+def test_the_judges_that_ship_are_those_that_are_pinned() -> None:
+    for source, (name, sha256) in PINNED.items():
+        judge = load_judge(source)
+        if source == "stacked-mnist":  # a judge of three channels, made of one of a single channel
+            assert judge.name == "Stacked-MNIST"
+        else:
+            assert (judge.name.lower(), judge.sha256) == (name, sha256)
+    fashion = load_judge("fashion-mnist")
+    assert (fashion.accuracy, fashion.class_names[-1]) == (0.9228, "ankle boot")
 
 
 def test_it_reads_digits() -> None:
