@@ -25,6 +25,7 @@ from provenance import ROOT, Record, add_trial, begin, leave
 
 import ganzoo
 from ganzoo import data
+from ganzoo.compute import processors
 from ganzoo.data import Dataset
 from ganzoo.errors import GanzooError
 from ganzoo.evaluation import metrics
@@ -125,7 +126,7 @@ def measure_all(record: Record, arguments: argparse.Namespace) -> None:
     for source in {case.source for case in cases}:  # fits what judges are missing, before two processes would
         reference_of(source, arguments.runs)
     folder = arguments.runs / record.facts["commit"]
-    with ProcessPoolExecutor(torch.get_num_threads(), get_context("spawn")) as pool:
+    with ProcessPoolExecutor(processors.available(), get_context("spawn")) as pool:
         waiting = []
         for seed in range(arguments.seeds):
             for number, case in enumerate(cases):

@@ -6,7 +6,6 @@ any other tree, `--trial FILE` writes the result elsewhere.
 """
 
 import argparse
-import os
 import shlex
 import signal
 import subprocess
@@ -17,6 +16,7 @@ from typing import Any, NoReturn
 
 import torch
 
+from ganzoo.compute import processors
 from ganzoo.compute.device import device_name
 from ganzoo.errors import GanzooError, MachineError, UsageError
 from ganzoo.files import atomic_write, read_json, write_json
@@ -90,7 +90,7 @@ def begin(name: str, trial: Path | None = None, *, device: torch.device | str = 
     facts = {
         "command": shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *words]),
         "machine": device_name(torch.device(device)),
-        "cores": os.cpu_count(),
+        "cores": processors.available(),
         "torch": torch.__version__,
         "commit": f"{commit}-dirty" if changes else commit,
     }
