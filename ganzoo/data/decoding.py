@@ -297,7 +297,7 @@ def _brought_to(image: "Image", size: tuple[int, int], target: Target, done: lis
     done += [action] if action else []
     kept = crop_of(given, size) if action and target.mode == "crop" else given
     if kept != inner:
-        done.append(f"resized to {inner[1]} x {inner[0]}")
+        done.append(f"resized to {'fit into ' if target.mode == 'pad' else ''}{size[1]} x {size[0]}")
     if target.mode == "crop":
         return ImageOps.fit(image, size[::-1], method=Image.Resampling.BICUBIC)
     resized = image.resize(inner[::-1], Image.Resampling.BICUBIC)

@@ -173,6 +173,7 @@ def test_sizes_and_channels_are_reported(tmp_path: Path) -> None:
         "resized to 4 x 4 (1 image)", "cropped to the middle (1 image)", "colours weighed to grey (1 image)",
     }  # fmt: skip
     assert "resized to 16 x 16 (all images)" in load(tmp_path, image_size=16).notes
+    assert "resized to fit into 16 x 16 (all images)" in load(tmp_path, image_size=16, fit="pad").notes  # not each size
     assert "grey repeated to RGB (2 images)" in load(tmp_path, image_size=4).notes
     arrays = data.fit(data.from_arrays(GREY[:, :4]), 2, 3)
     assert arrays.notes == ("cropped to the middle", "resized from 4 x 4 to 2 x 2", "grey repeated to RGB")
