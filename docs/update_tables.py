@@ -261,11 +261,11 @@ def synthetic_data_table() -> str:
 
 
 def few_images_table() -> str:
-    """Return what benchmarks/few_images.py found: each data set's FID and share of copies by augmentation."""
+    """Return what benchmarks/few_images.py found: each data set's figures by the way that it was trained on."""
     found = _results("few_images")
     rows = found["rows"]
     ways = list(dict.fromkeys(row["way"] for row in rows))
-    lines = [_cells(("data, FID (memorised)", *ways, "seeds")), f"|{'---|' * (len(ways) + 2)}"]
+    lines = [_cells(("data: FID, coverage, memorised", *ways, "seeds")), f"|{'---|' * (len(ways) + 2)}"]
     for name in dict.fromkeys(row["data"] for row in rows):
         alike = [[row for row in rows if (row["data"], row["way"]) == (name, way)] for way in ways]
         seeds = min(len(one) for one in alike if one)
@@ -278,8 +278,8 @@ def few_images_table() -> str:
 def _few_images_cell(rows: list[dict[str, Any]]) -> str:
     if not rows:
         return ""
-    fid, memorised = (fmean(row[key] for row in rows) for key in ("fid", "memorised"))
-    return f"{fid:.1f} ({memorised:.1%})"
+    fid, coverage, memorised = (fmean(row[key] for row in rows) for key in ("fid", "coverage", "memorised"))
+    return f"{fid:.1f}, {coverage:.2f}, {memorised:.1%}"
 
 
 def speedrun_table() -> str:

@@ -134,6 +134,7 @@ def test_few_images_have_a_row_for_each_data_set_and_a_cell_for_each_way(
             "seed": seed,
             "step": 9,
             "fid": fid + seed,
+            "coverage": 0.5,
             "memorised": 0.25,
         }
         for data, way, names, fid in cases
@@ -151,9 +152,9 @@ def test_few_images_have_a_row_for_each_data_set_and_a_cell_for_each_way(
         json.dumps({**facts, "minutes": 2.0, "rows": rows})
     )
     table = module.few_images_table()
-    assert "| data, FID (memorised) | none | default | seeds |" in table
-    assert "| faces-lfw | 90.5 (25.0%) | 40.5 (25.0%) | 2 |" in table
-    assert "| 100 images of mnist | 70.5 (25.0%) |  | 2 |" in table
+    assert "| data: FID, coverage, memorised | none | default | seeds |" in table
+    assert "| faces-lfw | 90.5, 0.50, 25.0% | 40.5, 0.50, 25.0% | 2 |" in table
+    assert "| 100 images of mnist | 70.5, 0.50, 25.0% |  | 2 |" in table
     assert "2 minutes of training for each run, means over the seeds; default: adaptive." in table
     assert "revision abcdefg" in table
 
