@@ -149,7 +149,8 @@ class Adaptive(Augmentation, nn.Module):
     Args:
         start: the strength that it begins with.
         target: the mean sign of the logits of real images that is aimed at.
-        images: how many real images it takes from strength 0 to 1; the paper's 500,000 are for much longer runs.
+        images: how many real images it takes from strength 0 to 1. The paper begins at 0, aims at 0.6 and takes
+            500,000, for much longer runs.
         most: the greatest strength; at 1 no image would be seen as it is, and its changes would be learnt.
         flips: whether images may be mirrored.
         colour: whether brightness, contrast and saturation may change.
@@ -160,9 +161,9 @@ class Adaptive(Augmentation, nn.Module):
     def __init__(
         self,
         *,
-        start: Share = 0.0,
-        target: Share = 0.6,
-        images: PositiveInt = 100_000,
+        start: Share = 0.5,
+        target: Share = 0.3,
+        images: PositiveInt = 20_000,
         most: Share = 0.8,
         flips: bool = False,
         colour: bool = True,

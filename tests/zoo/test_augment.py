@@ -180,7 +180,7 @@ def test_resampling_is_that_of_torch_within_the_image_and_can_be_differentiated_
 
 def test_the_strength_follows_the_signs_of_real_logits() -> None:
     """Karras et al. 2020, section 3.1: up or down by the images seen, over those that it takes from 0 to 1."""
-    made: Any = augmentation("adaptive", images=64, most=0.4)
+    made: Any = augmentation("adaptive", start=0.0, target=0.6, images=64, most=0.4)
 
     def see(logits: Tensor) -> float:
         made.observe(SimpleNamespace(real_output=Output(logits=logits)))
@@ -190,7 +190,7 @@ def test_the_strength_follows_the_signs_of_real_logits() -> None:
     for value, strength in ((1.0, 0.25), (1.0, 0.4), (-1.0, 0.15), (-1.0, 0.0), (1.0, 0.25)):
         assert see(torch.full((16,), value)) == pytest.approx(strength)
     for share, rises in ((0.55, False), (0.75, False), (0.85, True)):  # of real images that are taken for real
-        made = augmentation("adaptive", images=1000, start=0.2)
+        made = augmentation("adaptive", images=1000, start=0.2, target=0.6)
         logits = torch.where(torch.arange(100) < 100 * share, 1.0, -1.0)
         assert see(logits) == pytest.approx(0.3 if rises else 0.1)
 
