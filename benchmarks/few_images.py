@@ -12,7 +12,8 @@ measured again at the same commit.
 
 import argparse
 import shutil
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import cache
 from multiprocessing import get_context
@@ -27,7 +28,7 @@ import ganzoo
 from ganzoo import data
 from ganzoo.compute import processors
 from ganzoo.data import Dataset
-from ganzoo.errors import GanzooError
+from ganzoo.errors import GanzooError, MachineError
 from ganzoo.evaluation import metrics
 from ganzoo.evaluation.evaluator import as_subject, measure, read, train_judge
 from ganzoo.evaluation.judge import PINNED, load_judge, read_judge
@@ -99,14 +100,23 @@ def train(dataset: Any, place: Path, **options: Any) -> Run:
     return ganzoo.train("dcgan", dataset, device="cpu", threads=1, out=place, progress=False, **options)
 
 
-def measure_one(case: Case, way: str, seed: int, minutes: float, runs: Path, place: Path) -> Json:
+def train_start(folder: Path) -> None:
+    """Train the run that others start from, unless it is there and finished."""
+    place = folder / START_SOURCE
+    if not (place.exists() and Run.open(place).latest_checkpoint().final):
+        shutil.rmtree(place, ignore_errors=True)
+        train(START_SOURCE, place, minutes=START_MINUTES)
+
+
+def measure_one(case: Case, way: str, seed: int, minutes: float, folder: Path) -> Json:
     """Train on the few images of a seed, and judge; on one thread."""
     torch.set_num_threads(1)
-    reference = reference_of(case.source, runs)
+    reference = reference_of(case.source, folder)
     few = choose(reference.splits.train, case.count, seed)
+    place = folder / f"{case.name}, {way}, {seed}".replace(", ", "-").replace(" ", "-")
     shutil.rmtree(place, ignore_errors=True)  # of a measurement that was interrupted
     if way == START:
-        run = train(few, place, seed=seed, minutes=START_SHARE * minutes, start_from=runs / START_SOURCE)
+        run = train(few, place, seed=seed, minutes=START_SHARE * minutes, start_from=folder / START_SOURCE)
     else:
         run = train(few, place, seed=seed, minutes=minutes, augment=WAYS[way])
     samples = read(as_subject(load(run), case.name).draw(0, IMAGES), reference)
@@ -123,39 +133,58 @@ def measure_one(case: Case, way: str, seed: int, minutes: float, runs: Path, pla
 
 
 def measure_all(record: Record, arguments: argparse.Namespace) -> None:
-    """Measure what is not recorded yet, a seed of all before the next."""
+    """Measure what is not recorded yet, a seed of all before the next, and last what starts from another run."""
     former = (read_json(record.path) if record.path.is_file() else None) or {}
     same = (former.get("commit"), former.get("minutes")) == (record.facts["commit"], arguments.minutes)
     rows = {(row["data"], row["way"], row["seed"]): row for row in former.get("rows", ()) if same}
-    cases = [case for case in CASES if arguments.only in case.name]
-    for source in {case.source for case in cases}:  # fits what judges are missing, before two processes would
-        reference_of(source, arguments.runs)
-    if any(START in case.ways for case in cases) and not (arguments.runs / START_SOURCE).exists():
-        train(START_SOURCE, arguments.runs / START_SOURCE, minutes=START_MINUTES)
+    cases = {case.name: case for case in CASES if arguments.only in case.name}
     folder = arguments.runs / record.facts["commit"]
-    with ProcessPoolExecutor(processors.available(), get_context("spawn")) as pool:
-        waiting = []
-        for seed in range(arguments.seeds):
-            for number, case in enumerate(cases):
-                for way in case.ways:
-                    if (case.name, way, seed) not in rows:
-                        place = folder / f"{number}-{way.replace(' ', '-')}-{seed}"
-                        call = (case, way, seed, arguments.minutes, arguments.runs, place)
-                        waiting.append(pool.submit(measure_one, *call))
+    for source in {case.source for case in cases.values()}:  # fits what judges are missing, before two processes would
+        reference_of(source, folder)
+    every = [(name, way, seed) for seed in range(arguments.seeds) for name, case in cases.items() for way in case.ways]
+    missing = [key for key in every if key not in rows]
+    pool = ProcessPoolExecutor(processors.available(), get_context("spawn"))
+
+    def submit(key: tuple[str, str, int]) -> Future[Json]:
+        name, way, seed = key
+        return pool.submit(measure_one, cases[name], way, seed, arguments.minutes, folder)
+
+    try:
+        start = pool.submit(train_start, folder) if any(way == START for _, way, _ in missing) else None
+        waiting = [submit(key) for key in missing if key[1] != START]
         for future in as_completed(waiting):
-            row = future.result()
-            rows[row["data"], row["way"], row["seed"]] = row
-            print(row, flush=True)
-            record.write({"minutes": arguments.minutes, "images": IMAGES, "rows": list(rows.values())})
-    for case in cases:
+            add(record, arguments.minutes, rows, future.result(), every)
+        if start is not None:
+            start.result()
+        for future in as_completed([submit(key) for key in missing if key[1] == START]):
+            add(record, arguments.minutes, rows, future.result(), every)
+    finally:
+        pool.shutdown(cancel_futures=True)
+    for name, case in cases.items():
         for way in case.ways:
-            found = [row["fid"] for row in rows.values() if (row["data"], row["way"]) == (case.name, way)]
-            print(f"{case.name}, {way}: FID {fmean(found):.1f} over {len(found)} seeds")
+            found = [row["fid"] for row in rows.values() if (row["data"], row["way"]) == (name, way)]
+            print(f"{name}, {way}: FID {fmean(found):.1f} over {len(found)} seeds")
+
+
+def add(
+    record: Record,
+    minutes: float,
+    rows: dict[tuple[str, str, int], Json],
+    row: Json,
+    order: list[tuple[str, str, int]],
+) -> None:
+    """Add a row to those that are recorded, in `order` whichever is done first; others last."""
+    rows[row["data"], row["way"], row["seed"]] = row
+    print(row, flush=True)
+    ordered = sorted(rows, key=lambda key: order.index(key) if key in order else len(order))
+    record.write({"minutes": minutes, "images": IMAGES, "rows": [rows[key] for key in ordered]})
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=2.0, help="of training, for each")
+    parser.add_argument(
+        "--minutes", type=float, default=2.0, help="of training, for each; a fifth of it from another run"
+    )
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", default="", metavar="WORD", help="the data with this in their name")
     parser.add_argument("--runs", type=Path, default=ROOT / "build" / "few-images", metavar="DIR")
@@ -164,6 +193,8 @@ def main() -> None:
     record = begin("few_images", arguments.trial)
     try:
         measure_all(record, arguments)
+    except BrokenProcessPool:
+        leave(MachineError("a process of the benchmark was killed: start it again, what is recorded stays"))
     except (GanzooError, KeyboardInterrupt) as error:
         leave(error)
 

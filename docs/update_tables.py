@@ -271,7 +271,10 @@ def few_images_table() -> str:
         seeds = min(len(one) for one in alike if one)
         lines.append(_cells([name, *map(_few_images_cell, alike), str(seeds)]))
     chosen = dict.fromkeys(", ".join(row["augmentations"]) for row in rows if row["way"] == "default")
-    how = f"{found['minutes']:g} minutes of training for each run, means over the seeds; default: {'; '.join(chosen)}."
+    how = (
+        f"{found['minutes']:g} minutes of training for each run (from another run: a fifth of that), means over the seeds; "
+        f"default: {'; '.join(chosen)}."
+    )
     return _with_source([*lines, "", how], found)
 
 
