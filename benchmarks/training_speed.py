@@ -7,8 +7,9 @@ Needs MNIST (GANZOO_DATA_DIR) and a machine with nothing else to do. Every measu
 ratio) and of each variant's defaults, and the peer's script as a user would start it. images/s are real images through
 the discriminator, between the first log line and the last: start-up is not in it. Ratios are taken within a repeat.
 
-It also measures what the machine can do (matrix products, convolutions, memory) and what a step asks for, and says
-which share of it is reached and where a step's time goes. Writes benchmarks/results/training_speed.json.
+It also measures what the machine can do (matrix products, convolutions, memory), and what a step of each same-work
+configuration and of every built-in variant's defaults asks for, which share of the limit that is, and where the time
+goes. `--variants` limits the former alone. Writes benchmarks/results/training_speed.json.
 """
 
 import argparse
@@ -212,7 +213,8 @@ def main() -> None:
         "rows": [],
     }
     found["anatomy"] = [anatomy(name, same_work(name), arguments.device) for name in names]
-    found["defaults"] = [anatomy(name, None, arguments.device) for name in variants.names()]
+    built_in = [name for name in variants if variants.owner(name).startswith("ganzoo.")]
+    found["defaults"] = [anatomy(name, None, arguments.device) for name in built_in]
     for name in names:
         repeats: list[dict[str, Any]] = []
         for _ in range(arguments.repeats):

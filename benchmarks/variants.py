@@ -92,6 +92,10 @@ def measure(variant: str, seed: int, place: Path, minutes: float, dataset: str) 
     return {**entry, "threads": run.config.chosen.threads, "codes": [code.to_json() for code in evaluation.codes]}
 
 
+def count_cores(entry: Json) -> str:
+    return f"{entry['cores']} core{'' if entry['cores'] == 1 else 's'}"
+
+
 def draw_picture(run: Run) -> bytes:
     """Return a part of the run's last picture as a PNG: some columns if each row is a class or code, else some rows."""
     picture = Image.open(run.samples / "final.png")
@@ -120,7 +124,7 @@ def summarise(entries: Sequence[Json]) -> Json:
         "minutes_to_good": minutes_to_good([entry["curve"] for entry in done]),
         "verdict": join_words([verdict(entry["figures"], entry["floors"]).word for entry in done]),
         "revision": join(entry["commit"][:7] for entry in done),
-        "machine": join(f"{entry['cores']} cores of {entry['machine']}, torch {entry['torch']}" for entry in done),
+        "machine": join(f"{count_cores(entry)} of {entry['machine']}, torch {entry['torch']}" for entry in done),
     }
 
 

@@ -97,6 +97,10 @@ def _measured_cells(row: dict[str, Any]) -> list[str]:
     ]
 
 
+def _cores(facts: dict[str, Any]) -> str:
+    return f"{facts['cores']} core{'' if facts['cores'] == 1 else 's'}"
+
+
 def _cells(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
@@ -272,8 +276,8 @@ def few_images_table() -> str:
         lines.append(_cells([name, *map(_few_images_cell, alike), str(seeds)]))
     chosen = dict.fromkeys(", ".join(row["augmentations"]) for row in rows if row["way"] == "default")
     how = (
-        f"{found['minutes']:g} minutes of training for each run (from another run: a fifth of that), means over the seeds; "
-        f"default: {'; '.join(chosen)}."
+        f"{found['minutes']:g} minutes of training for each run (from another run: a fifth of that), means over the "
+        f"seeds; default: {'; '.join(chosen)}."
     )
     return _with_source([*lines, "", how], found)
 
@@ -292,7 +296,7 @@ def speedrun_table() -> str:
     for row in found["records"]:
         spread = f"{row['seconds']['mean']:.1f} ± {row['seconds']['deviation']:.1f}"
         each = ", ".join(f"{one['seconds']:.0f}" for one in row["races"])
-        machine = f"{row['cores']} cores of {row['machine']}, torch {row['torch']}"
+        machine = f"{_cores(row)} of {row['machine']}, torch {row['torch']}"
         lines.append(
             f"| {row['track']} | [{row['recipe']}](../benchmarks/speedrun/{row['recipe']}) | {spread} | {each} "
             f"| {machine} | {row['commit'][:7]} | {row['date']} |"
@@ -327,7 +331,7 @@ def _search(found: dict[str, Any]) -> str:
         name, revision = idea
         lines.append(_cells([name, *cells, ", ".join(f"`{setting}`" for setting in settings), revision]))
     return "\n".join(
-        [*lines, "", f"`{found['command']}`: {found['cores']} cores of {found['machine']}, torch {found['torch']}."]
+        [*lines, "", f"`{found['command']}`: {_cores(found)} of {found['machine']}, torch {found['torch']}."]
     )
 
 
@@ -692,7 +696,7 @@ def graphs_table() -> str:
 
 def _with_source(lines: list[str], found: dict[str, Any]) -> str:
     """The table, and under it the command that made it."""
-    machine = f"{found['cores']} cores of {found['machine']}, torch {found['torch']}, revision {found['commit'][:7]}"
+    machine = f"{_cores(found)} of {found['machine']}, torch {found['torch']}, revision {found['commit'][:7]}"
     return "\n".join([*lines, "", f"`{found['command']}`: {machine}."])
 
 

@@ -76,7 +76,7 @@ def data(
 def _describe(found: "Inspection") -> list[str]:
     lines = [_count("duplicates", [number for number, _ in found.duplicates], "the same as an earlier one")]
     if found.contradictions:
-        lines.append(f"warning: the label differs from the earlier one's in {found.contradictions:,} of them")
+        lines.append(f"warning: duplicates with another label than the earlier image: {found.contradictions:,}")
     lines.append(_count("constant images", list(found.constant), "of one value everywhere"))
     return [*lines, *(f"warning: {text}" for text in found.warnings)]
 

@@ -91,7 +91,7 @@ def test_the_command_prints_what_was_found(tmp_path: Path) -> None:
         "data: not read: 1 .txt; train/ is trained on, test/ has the test images",
         "test images: 6",
         "duplicates: 5, the same as an earlier one (counted from 0: 1, 2, 3, 4, 5)",
-        "warning: the label differs from the earlier one's in 3 of them",
+        "warning: duplicates with another label than the earlier image: 3",
         "constant images: 6, of one value everywhere (counted from 0: 0, 1, 2, 3, 4, ...)",
         "sheet: sheet.png, a row for each class: cat, dog",
     ]

@@ -50,7 +50,7 @@ class SelfAttention(nn.Module):
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         query, key, value = (layer(x).flatten(2) for layer in (self.query, self.key, self.value))  # [N, C / 8, H * W]
         shares = torch.matmul(query.transpose(1, 2), key).softmax(2)  # of each place in what another is given
-        found = torch.matmul(shares, value.transpose(1, 2)).transpose(1, 2)  # the shares' gradient lies as they do
+        found = torch.matmul(shares, value.transpose(1, 2)).transpose(1, 2)  # whose gradient is not copied
         seen: Tensor = self.out(found.reshape(-1, found.shape[1], *x.shape[2:]))
         return self.gamma * seen + x
 
