@@ -4,7 +4,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ganzoo.training.options import READING_OPTIONS
+
 from .app import command, print_json
+from .flags import given, with_options
 
 if TYPE_CHECKING:
     from ganzoo.data import Dataset
@@ -12,21 +15,15 @@ if TYPE_CHECKING:
 
 
 @command("data")
+@with_options(READING_OPTIONS)
 def data(
     source: Annotated[
         str, typer.Argument(metavar="SOURCE", help="What --dataset takes, such as mnist-5k, folder:PATH or npz:FILE.")
     ],
     out: Annotated[str | None, typer.Option(metavar="FILE.png", help="Write a contact sheet.")] = None,
-    image_size: Annotated[str | None, typer.Option(metavar="N|WxH", help="As for ganzoo train.")] = None,
-    channels: Annotated[int | None, typer.Option(metavar="1|3|4", help="As for ganzoo train.")] = None,
-    fit: Annotated[str | None, typer.Option(metavar="NAME", help="As for ganzoo train.")] = None,
-    background: Annotated[str | None, typer.Option(metavar="COLOUR", help="As for ganzoo train.")] = None,
-    skip_broken: Annotated[bool, typer.Option("--skip-broken", help="As for ganzoo train.")] = False,
-    bits: Annotated[int | None, typer.Option(metavar="N", help="As for ganzoo train.")] = None,
-    value_range: Annotated[str | None, typer.Option("--range", metavar="A..B", help="As for ganzoo train.")] = None,
-    channels_first: Annotated[bool, typer.Option("--channels-first", help="As for ganzoo train.")] = False,
     data_dir: Annotated[str | None, typer.Option(metavar="DIR", help="As for ganzoo train.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    **options: Any,
 ) -> None:
     """Look at a data set without training.
 
@@ -41,21 +38,10 @@ def data(
 
     if out is not None and not out.endswith(".png"):
         raise UsageError(f"--out {out}: expected the name of a .png file")
-    given: dict[str, Any] = {
-        "image_size": image_size,
-        "channels": channels,
-        "fit": fit,
-        "background": background,
-        "skip_broken": skip_broken,
-        "bits": bits,
-        "value_range": value_range,
-        "channels_first": channels_first,
-    }
-    reading = reading_of({"folders": "auto", **{key: value for key, value in given.items() if value is not None}})
-    options: dict[str, Any] = {**reading, "data_dir": data_dir}
-    dataset = data.load(source, **options)
+    reading = reading_of({"folders": "auto", **given(options)})
+    dataset = data.load(source, data_dir=data_dir, **reading)
     try:
-        test = data.load(source, split="test", **options)
+        test = data.load(source, split="test", data_dir=data_dir, **reading)
     except NoSplitError:
         test = None
     found = inspect(dataset)

@@ -1,16 +1,20 @@
 """`ganzoo evaluate`"""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ganzoo.training.options import READING_OPTIONS
+
 from .app import chosen_run, command, print_json, say
+from .flags import given, with_options
 
 if TYPE_CHECKING:
     from ganzoo.evaluation.evaluator import Evaluation
 
 
 @command("evaluate")
+@with_options(READING_OPTIONS, after=6)
 def evaluate(
     source: Annotated[
         str | None,
@@ -44,17 +48,19 @@ def evaluate(
         str | None, typer.Option(metavar="FILE", help="A judge's file, or where --fit-judge puts it.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
+    **options: Any,
 ) -> None:
     """Judge a generator: every figure beside its floor, what real images score, and a verdict in words.
 
-    A run keeps the outcome as evaluation.json. With --fit-judge and --dataset alone, only the judge is trained.
+    A run keeps the outcome as evaluation.json. With --fit-judge and --dataset alone, only the judge is trained. Options
+    from --image-size to --channels-first say how the images of --dataset are read.
     """
     from ganzoo.evaluation.evaluator import evaluate, train_judge
     from ganzoo.evaluation.metrics import FIGURES
     from ganzoo.evaluation.reference import load_splits
 
     if fit_judge and dataset is not None and source is None:
-        train_judge(load_splits(dataset, data_dir=data_dir), data_dir, say, judge)
+        train_judge(load_splits(dataset, data_dir=data_dir, **given(options)), data_dir, say, judge)
         return
     outcome = evaluate(
         chosen_run(None, "evaluate") if source is None else source,
@@ -67,6 +73,7 @@ def evaluate(
         fit_judge=fit_judge,
         judge=judge,
         say=say,
+        **given(options),
     )
     if as_json:
         print_json(outcome.to_json())

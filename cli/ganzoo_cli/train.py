@@ -1,43 +1,18 @@
 """`ganzoo train`"""
 
-import inspect
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ganzoo.training.options import Option, notes
-
 from .app import command, print_json, say
+from .flags import given, with_options
 
 if TYPE_CHECKING:
     from ganzoo.config import RunConfig
 
 
-def with_options(function: Callable[..., None]) -> Callable[..., None]:
-    """Have a command take a flag for each option of `ganzoo.train`, after its own first two, as keyword arguments."""
-    own = [value for value in inspect.signature(function).parameters.values() if value.kind is not value.VAR_KEYWORD]
-    flags = [_flag(name, kind, note) for name, (kind, note) in notes().items()]
-    parameters = [value.replace(kind=inspect.Parameter.KEYWORD_ONLY) for value in (*own[:2], *flags, *own[2:])]
-    function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # typer reads it, and
-    function.__annotations__ = {value.name: value.annotation for value in parameters}
-    return function
-
-
-def _flag(name: str, kind: Any, note: Option) -> inspect.Parameter:
-    """Return an option as a parameter that typer understands: what a command line can give are words and numbers."""
-    flag = note.flag or f"--{name.replace('_', '-')}"
-    if note.metavar is None:
-        given, default = Annotated[bool, typer.Option(flag, help=note.help)], False
-    else:
-        plain = next((part for part in get_args(kind) if part in (int, float) and str not in get_args(kind)), str)
-        shown = typer.Option(flag, metavar=note.metavar, show_default=note.default or False, help=note.help)
-        given, default = Annotated[(list[plain] if note.repeatable else plain) | None, shown], None  # type: ignore[valid-type]
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=given)
-
-
 @command("train")
-@with_options
+@with_options()
 def train(
     variant: Annotated[str | None, typer.Option(metavar="NAME", help="See: ganzoo list variants.")] = None,
     dataset: Annotated[
@@ -66,9 +41,8 @@ def train(
     from ganzoo.training.trainer import start
 
     options["sample_epochs"] = whole_numbers(options["sample_epochs"], "--sample-epochs")
-    given = {name: value for name, value in options.items() if value is not None and value is not False}
     with joined() as world:
-        configured = configure(variant, dataset, **given)
+        configured = configure(variant, dataset, **given(options))
         if dry_run:
             if world.leads:
                 _show(configured, as_json)

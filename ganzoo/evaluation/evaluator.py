@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePath
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ from ganzoo import data
 from ganzoo.compute.device import float32_by_default
 from ganzoo.compute.rule import free_threads
 from ganzoo.config import RunConfig, reading_of
-from ganzoo.data import Dataset
+from ganzoo.data import Dataset, ReadOptions
 from ganzoo.errors import FileError, UsageError
 from ganzoo.evaluation import judge as judges
 from ganzoo.evaluation import metrics
@@ -29,6 +29,7 @@ from ganzoo.runs.records import SCHEMA, CodeRecord, EvaluatedData, EvaluationRec
 from ganzoo.runs.resolving import Source, resolve
 from ganzoo.runtime.generator import Generator
 from ganzoo.seeds import derive
+from ganzoo.training.options import flag_of
 from ganzoo.zoo.build import build_terms
 from ganzoo.zoo.objectives.base import head_names
 
@@ -147,6 +148,7 @@ def evaluate(
     fit_judge: bool = False,
     judge: str | Path | None = None,
     say: Callable[[str], None] = lambda text: None,
+    **reading: Unpack[ReadOptions],
 ) -> Evaluation:
     """Judge a run, an exported file, an .npz of images or a folder of them against its data set's test images.
 
@@ -163,6 +165,7 @@ def evaluate(
         fit_judge: train the data set's judge first, unless it is one that ships with ganzoo.
         judge: the file of a judge, or where `fit_judge` puts it; None for the cache.
         say: what takes lines on the way, for people.
+        reading: how the images of `dataset` are read; a generator's own size and channels hold for it.
 
     Raises: UsageError where the data have no judge, FileError for what cannot be read.
     """
@@ -174,9 +177,15 @@ def evaluate(
             else f"n is {n} and seeds {seeds}: expected at least 2 images and 1 draw"
         )
     with free_threads():
-        subject, splits = _open(source, dataset, data_dir, best)
-        source = splits.train.source
-        chosen = train_judge(splits, data_dir, say, judge) if fit_judge else load_judge(source, data_dir, judge)
+        if reading and not isinstance(dataset, str):
+            flag = flag_of(min(reading))
+            raise UsageError(f"{flag} says how the images of --dataset are read: name them with --dataset")
+        subject, splits = _open(source, dataset, data_dir, best, reading)
+        if fit_judge:
+            chosen = train_judge(splits, data_dir, say, judge)
+        else:
+            advice = "the same command with --fit-judge trains one first"
+            chosen = load_judge(splits.train.source, data_dir, judge, advice=advice)
         evaluation = evaluate_subject(subject, Reference(chosen, splits), n=n, seeds=seeds, figures=figures, say=say)
     if subject.run is not None:
         subject.run.write_evaluation(evaluation.record())
@@ -407,7 +416,11 @@ def as_subject(generator: Generator, name: str, step: int | None = None) -> Subj
 
 
 def _open(
-    source: "str | Path | Run", dataset: str | Dataset | None, data_dir: str | Path | None, best: bool
+    source: "str | Path | Run",
+    dataset: str | Dataset | None,
+    data_dir: str | Path | None,
+    best: bool,
+    reading: ReadOptions,
 ) -> tuple[Subject, Splits]:
     """What is evaluated, and the real images."""
     from ganzoo.runs.run import Run
@@ -416,17 +429,25 @@ def _open(
     if best and found.kind != "run":
         raise UsageError(f"{found.given} is not a run: only a run has a best checkpoint")
     if found.kind == "run":
-        return _open_run(Run.open(found.path), dataset, data_dir, best)
+        return _open_run(Run.open(found.path), dataset, data_dir, best, reading)
     if found.images is not None:
-        return _open_images(found.given, found.images, dataset, data_dir)
-    return _open_exported(found, dataset, data_dir)
+        return _open_images(found.given, found.images, dataset, data_dir, reading)
+    return _open_exported(found, dataset, data_dir, reading)
+
+
+def _refuse_shape(reading: ReadOptions, name: str) -> None:
+    """Raise UsageError where the real images are asked for in another shape than a generator draws."""
+    for key in ("image_size", "channels"):
+        if key in reading:
+            raise UsageError(f"{flag_of(key)} is not for {name}: real images are read in the shape that it draws")
 
 
 def _open_run(
-    run: "Run", dataset: str | Dataset | None, data_dir: str | Path | None, best: bool
+    run: "Run", dataset: str | Dataset | None, data_dir: str | Path | None, best: bool, reading: ReadOptions
 ) -> tuple[Subject, Splits]:
     from ganzoo.runs.opening import load
 
+    _refuse_shape(reading, str(run.path))
     checkpoint = run.best_checkpoint() if best else run.latest_checkpoint()
     whole = checkpoint.config()
     config = whole.data
@@ -440,7 +461,7 @@ def _open_run(
             dataset or config.source,
             data_dir=data_dir or config.data_dir,
             memory=config.memory,
-            **config.reading,
+            **{**config.reading, **reading},
         )
     if dataset is None and splits.sha256 != whole.facts.sha256:
         raise FileError(f"{config.source} is not what {run.path} was trained on (another SHA-256)")
@@ -462,9 +483,12 @@ def _class_head(run: "Run", config: RunConfig, step: int) -> ClassHead | None:
     return ClassHead(discriminator, config)
 
 
-def _open_exported(found: Source, dataset: str | Dataset | None, data_dir: str | Path | None) -> tuple[Subject, Splits]:
+def _open_exported(
+    found: Source, dataset: str | Dataset | None, data_dir: str | Path | None, reading: ReadOptions
+) -> tuple[Subject, Splits]:
     from ganzoo.runs.opening import generator_of, open_file
 
+    _refuse_shape(reading, found.given)
     opened = open_file(found)
     generator, trained_on = generator_of(opened, found.given), opened.trained_on
     channels, height, width = generator.info.image_shape
@@ -475,17 +499,20 @@ def _open_exported(found: Source, dataset: str | Dataset | None, data_dir: str |
     elif source == "array" or (dataset is None and place and not Path(place).exists()):
         raise UsageError(f"{found.given} was trained on images that are not here ({source}): name them with --dataset")
     else:
-        reading = {**reading_of(trained_on), "image_size": f"{width}x{height}", "channels": channels}
-        splits = load_splits(source, data_dir=data_dir, **reading)
+        whole = {**reading_of(trained_on), **reading, "image_size": f"{width}x{height}", "channels": channels}
+        splits = load_splits(source, data_dir=data_dir, **whole)
     if dataset is None and trained_on.get("sha256", splits.sha256) != splits.sha256:
         raise FileError(f"{source} is not what {found.given} was trained on (another SHA-256)")
     return as_subject(generator, str(found.path), opened.document.get("step")), splits
 
 
 def _open_images(
-    name: str, source: str, dataset: str | Dataset | None, data_dir: str | Path | None
+    name: str, source: str, dataset: str | Dataset | None, data_dir: str | Path | None, reading: ReadOptions
 ) -> tuple[Subject, Splits]:
-    splits = hold_out(dataset) if isinstance(dataset, Dataset) else load_splits(dataset or "auto", data_dir=data_dir)
+    if isinstance(dataset, Dataset):
+        splits = hold_out(dataset)
+    else:
+        splits = load_splits(dataset or "auto", data_dir=data_dir, **reading)
     images = data.load(source, channels=splits.train.image_shape[0])
     labels = _same_classes(images, splits.train)
 

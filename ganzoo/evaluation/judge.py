@@ -121,10 +121,12 @@ def to_tensor(images: NDArray[Any]) -> Tensor:
     return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
 
 
-def load_judge(source: str, data_dir: str | Path | None = None, place: str | Path | None = None) -> Judge:
+def load_judge(
+    source: str, data_dir: str | Path | None = None, place: str | Path | None = None, *, advice: str | None = None
+) -> Judge:
     """Return the judge of a data set's source, such as `mnist` or `npz:FILE`, or the one in the file `place`.
 
-    Raises UsageError if there is none yet.
+    Raises UsageError if there is none yet; `advice` is what trains one, None for the command for plain images.
     """
     if place is not None:
         return read_judge(Path(place))
@@ -133,9 +135,8 @@ def load_judge(source: str, data_dir: str | Path | None = None, place: str | Pat
         return _by_channel(judge) if source == "stacked-mnist" else judge
     path = judge_path(source, data_dir)
     if not path.is_file():
-        raise UsageError(
-            f"there is no judge for {source} yet: ganzoo evaluate --fit-judge --dataset {source} trains one"
-        )
+        advice = advice or f"ganzoo evaluate --fit-judge --dataset {source} trains one"
+        raise UsageError(f"there is no judge for {source} yet: {advice}")
     return read_judge(path)
 
 

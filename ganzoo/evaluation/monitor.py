@@ -11,6 +11,7 @@ from ganzoo.evaluation.reference import Reference, with_test
 from ganzoo.evaluation.verdict import DIVERSITY
 from ganzoo.runs.records import EvaluationLine
 from ganzoo.runtime.generator import Generator
+from ganzoo.training.options import reading_flags
 
 SHOWN = 5  # classes that a warning names
 
@@ -21,7 +22,9 @@ class Monitor:
     def __init__(self, dataset: Dataset, config: RunConfig) -> None:
         """Raises UsageError where the data have no judge."""
         settings = config.data
-        judge = load_judge(dataset.source, settings.data_dir)
+        flags = reading_flags(settings.reading)
+        advice = f"ganzoo evaluate --fit-judge --dataset {dataset.source}{flags} trains one"
+        judge = load_judge(dataset.source, settings.data_dir, advice=advice)
         splits = with_test(dataset, data_dir=settings.data_dir, **settings.reading)
         self.reference = Reference(judge, splits)
         self.n = min(N, len(splits.train))

@@ -4,6 +4,7 @@
 help, and `tables_of` the place of each value in a configuration. No torch, no pydantic.
 """
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -214,6 +215,12 @@ class Options(VariantParts, total=False):
     ]
 
 
+# How images are read: options of other commands too, which look at data or judge by them.
+READING_OPTIONS = (
+    "image_size", "fit", "background", "skip_broken", "channels", "bits", "value_range", "channels_first",
+)  # fmt: skip
+
+
 def notes() -> dict[str, tuple[Any, Option]]:
     """Return the type and note of each option that is a flag too, by its name, in the order of `Options`."""
     found = {}
@@ -222,6 +229,23 @@ def notes() -> dict[str, tuple[Any, Option]]:
             kind, note = get_args(hint)
             found[name] = (kind, note)
     return found
+
+
+def flag_of(name: str) -> str:
+    """image_size -> --image-size"""
+    return notes()[name][1].flag or f"--{name.replace('_', '-')}"
+
+
+def reading_flags(reading: Mapping[str, Any]) -> str:
+    """Return how images are read as flags, each with a space before it; what is as by default is left out."""
+    known, words = notes(), []
+    for name in READING_OPTIONS:
+        value = reading.get(name)
+        if value is True:
+            words.append(flag_of(name))
+        elif value not in (None, False, known[name][1].default):
+            words += [flag_of(name), shlex.quote(str(value))]
+    return "".join(f" {word}" for word in words)
 
 
 def tables_of(options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -107,7 +107,7 @@ def test_a_run_draws_transparency_and_its_file_and_png_keep_it(tmp_path: Path) -
 
 def test_drawn_images_are_judged_with_their_transparency(tmp_path: Path) -> None:
     folder = write_sprites(tmp_path / "drawn")
-    subject, _ = evaluator._open_images("drawn", f"folder:{folder}", data.from_arrays(SPRITES), None)
+    subject, _ = evaluator._open_images("drawn", f"folder:{folder}", data.from_arrays(SPRITES), None, {})
     images, _ = subject.draw(0, len(SPRITES))
     assert sorted(map(bytes, images.permute(0, 2, 3, 1).numpy())) == sorted(map(bytes, SPRITES))
 

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -28,7 +30,7 @@ from ganzoo.registry import generators
 from ganzoo.runs.opening import load_network
 from ganzoo.runs.records import EvaluationLine, JudgeRecord
 from ganzoo.runs.run import Run
-from ganzoo.runtime.images import save_directory
+from ganzoo.runtime.images import save_directory, save_png
 from ganzoo.training import trainer
 from ganzoo.zoo.networks.common import as_output
 
@@ -281,7 +283,13 @@ def test_in_a_process_of_its_own(place: Path) -> None:
         (["run", "--seeds", "0"], 2, "expected at least 2 images and 1 draw"),
         (["run", "--best"], 3, "was not evaluated while it trained (--evaluate-every): it has no best checkpoint"),
         (["nothing"], 3, "nothing"),
-        (["halves.npz", "--dataset", "npz:plain.npz"], 2, "there is no judge for npz:"),
+        (["halves.npz", "--dataset", "npz:plain.npz"], 2, "yet: the same command with --fit-judge trains one first"),
+        (["run", "--image-size", "20"], 2, "--image-size says how the images of --dataset are read: name them with"),
+        (
+            ["run", "--dataset", "npz:plain.npz", "--channels", "3"],
+            2,
+            "--channels is not for run: real images are read",
+        ),
     ],
 )
 def test_wrong_input_gets_one_line(arguments: list[str], code: int, message: str, call: Call) -> None:
@@ -356,6 +364,47 @@ def test_a_set_that_changed_since_is_not_judged_by(place: Path, tmp_path: Path) 
     np.savez(tmp_path / "set.npz", images=255 - images, labels=labels)
     with pytest.raises(FileError, match=r"is not what .*run was trained on \(another SHA-256\)"):
         evaluate(run)
+
+
+@pytest.mark.slow
+def test_the_judge_that_training_asks_for_is_fitted_as_its_images_are_read(call: Call, place: Path) -> None:
+    images, labels = make_images(16, 60)
+    for number, (image, label) in enumerate(zip(images, labels, strict=True)):
+        path = place / "sizes" / str(label) / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_png(path, image[: 16 - number % 3, :, None])
+    reading = ("--image-size", "20x18", "--fit", "pad", "--background", "black")
+    train = (
+        "train",
+        "--variant",
+        "gan",
+        "--dataset",
+        "folder:sizes",
+        *reading,
+        "--steps",
+        "2",
+        "--evaluate-every",
+        "2",
+    )
+    code, _, err = call(*train)
+    assert code == 2
+    found = re.search(r"yet: (ganzoo evaluate .*) trains one", err)
+    assert found is not None, err
+    assert found[1].endswith(" ".join(reading))
+    code, _, err = call(*shlex.split(found[1])[1:])
+    assert code == 0, err
+    code, _, err = call(*train)
+    assert code == 0, err
+
+
+@pytest.mark.slow
+def test_real_images_are_read_as_the_options_say(call: Call, place: Path) -> None:
+    images, labels = make_images(16, 60)
+    np.savez(place / "floats.npz", images=images.astype(np.float32) / 255, labels=labels)
+    judged = ("evaluate", "halves.npz", "--dataset", "npz:floats.npz", "--figures", "fid", "--fit-judge")
+    assert "--range" in call(*judged)[2]
+    code, _, err = call(*judged, "--range", "0..1")
+    assert code == 0, err
 
 
 @pytest.mark.slow
