@@ -5,12 +5,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch.nn.functional import interpolate
 
 from ganzoo.data.dataset import Dataset
 
 FAR = 10  # labels between the last two that images have, from which on the last one looks like a value for "ignore"
 SHEET_ROWS, SHEET_COLUMNS = 20, 10  # of a contact sheet, at most
+SHEET_PIXELS = 128  # of an image on it, at most
 _AT_ONCE = 1024  # images that are looked at together
 
 
@@ -76,7 +79,7 @@ def contact_sheet(dataset: Dataset) -> tuple[NDArray[np.uint8], str]:
     """Return images for a sheet, uint8 [n, H, W, C] in rows of SHEET_COLUMNS, and what they are.
 
     A row for each of the first classes, ended by black images if a class has few; without labels, images at equal
-    distances.
+    distances. Images wider or higher than SHEET_PIXELS are shrunk.
     """
     if dataset.labels is None:
         count = min(len(dataset), SHEET_ROWS * SHEET_COLUMNS)
@@ -96,5 +99,11 @@ def contact_sheet(dataset: Dataset) -> tuple[NDArray[np.uint8], str]:
 
 
 def _pixels(dataset: Dataset, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """Return images by their numbers, uint8 [n, H, W, C]."""
-    return dataset.images[rows.tolist()].permute(0, 2, 3, 1).contiguous().numpy()
+    """Return images by their numbers, uint8 [n, H, W, C], large ones shrunk to at most SHEET_PIXELS."""
+    _, height, width = dataset.image_shape
+    scale = SHEET_PIXELS / max(height, width)
+    if scale >= 1:
+        return dataset.images[rows.tolist()].permute(0, 2, 3, 1).contiguous().numpy()
+    size = (max(1, round(scale * height)), max(1, round(scale * width)))
+    shrunk = [interpolate(dataset.images[[row]].float(), size, mode="area") for row in rows.tolist()]  # one at a time
+    return torch.cat(shrunk).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()

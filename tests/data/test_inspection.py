@@ -68,6 +68,9 @@ def test_a_contact_sheet_has_a_row_for_each_class() -> None:
     assert what == "a row for each class: 0, 2, 4"
     assert contact_sheet(data.from_arrays(NOISE))[0].shape == (200, 4, 4, 1)
     assert contact_sheet(data.from_arrays(NOISE[:3]))[0].shape == (3, 4, 4, 1)
+    large = np.full((2, 600, 800, 3), (10, 20, 30), np.uint8)
+    (image, _), _ = contact_sheet(data.from_arrays(large))
+    assert (image.shape, np.unique(image, axis=None).tolist()) == ((96, 128, 3), [10, 20, 30])
 
 
 def run(*arguments: str, place: Path) -> subprocess.CompletedProcess[str]:
