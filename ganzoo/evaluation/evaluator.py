@@ -169,6 +169,8 @@ def evaluate(
 
     Raises: UsageError where the data have no judge, FileError for what cannot be read.
     """
+    if strange := set(reading) - set(ReadOptions.__annotations__):
+        raise TypeError(f"evaluate() got an unexpected keyword argument '{min(strange)}'")
     unknown = set(figures) - set(FIGURES)
     if unknown or n < 2 or seeds < 1:
         raise UsageError(

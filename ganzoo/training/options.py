@@ -233,7 +233,8 @@ def notes() -> dict[str, tuple[Any, Option]]:
 
 def flag_of(name: str) -> str:
     """image_size -> --image-size"""
-    return notes()[name][1].flag or f"--{name.replace('_', '-')}"
+    known = notes()
+    return (name in known and known[name][1].flag) or f"--{name.replace('_', '-')}"
 
 
 def reading_flags(reading: Mapping[str, Any]) -> str:

@@ -298,6 +298,13 @@ def test_wrong_input_gets_one_line(arguments: list[str], code: int, message: str
     assert message in err.splitlines()[-1]
 
 
+def test_how_images_are_read_is_checked_from_python_too() -> None:
+    with pytest.raises(TypeError, match="unexpected keyword argument 'colour'"):
+        evaluate("mnist", colour=1)  # type: ignore[call-arg]
+    with pytest.raises(UsageError, match="--folders says how the images of --dataset are read"):
+        evaluate("mnist", folders="classes")
+
+
 @pytest.mark.slow
 def test_a_set_without_labels_is_judged_by_how_images_are_turned(place: Path, call: Call) -> None:
     images = make_images(16, 90)[0]
