@@ -17,6 +17,7 @@ out, so that a later change of a default does not change an old run.
 import inspect
 import json
 import math
+import shlex
 import tomllib
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -697,6 +698,22 @@ def reading_of(record: Mapping[str, Any]) -> dict[str, Any]:
         return DataConfig(**(found if "folders" in found else {**former, **found})).reading
     except ValidationError as error:
         raise _usage_error(error, DataConfig, "data") from None
+
+
+def flag_of(name: str) -> str:
+    """Return the flag of a setting that says how images are read, such as --image-size."""
+    return "--range" if name == "value_range" else f"--{name.replace('_', '-')}"
+
+
+def reading_flags(reading: Mapping[str, Any]) -> str:
+    """Return how images are read as flags, each with a space before it; what is as by default is left out."""
+    words = []
+    for name in READING:
+        value = reading.get(name)
+        if name == "folders" or value in (None, DataConfig.model_fields[name].default):
+            continue
+        words += [flag_of(name)] if value is True else [flag_of(name), shlex.quote(str(value))]
+    return "".join(f" {word}" for word in words)
 
 
 def settings_at(settings: Mapping[str, Any], step: int) -> dict[str, Any]:

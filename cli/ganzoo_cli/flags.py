@@ -6,7 +6,7 @@ from typing import Annotated, Any, get_args
 
 import typer
 
-from ganzoo.training.options import Option, flag_of, notes
+from ganzoo.training.options import Option, notes
 
 Command = Callable[..., None]
 
@@ -40,7 +40,7 @@ def given(options: dict[str, Any]) -> dict[str, Any]:
 
 def _flag(name: str, kind: Any, note: Option) -> inspect.Parameter:
     """Return an option as a parameter that typer understands: what a command line can give are words and numbers."""
-    flag = flag_of(name)
+    flag = note.flag or f"--{name.replace('_', '-')}"
     if note.metavar is None:
         given, default = Annotated[bool, typer.Option(flag, help=note.help)], False
     else:

@@ -13,7 +13,7 @@ from torch import Tensor
 from ganzoo import data
 from ganzoo.compute.device import float32_by_default
 from ganzoo.compute.rule import free_threads
-from ganzoo.config import RunConfig, reading_of
+from ganzoo.config import RunConfig, flag_of, reading_of
 from ganzoo.data import Dataset, ReadOptions
 from ganzoo.errors import FileError, UsageError
 from ganzoo.evaluation import judge as judges
@@ -29,7 +29,6 @@ from ganzoo.runs.records import SCHEMA, CodeRecord, EvaluatedData, EvaluationRec
 from ganzoo.runs.resolving import Source, resolve
 from ganzoo.runtime.generator import Generator
 from ganzoo.seeds import derive
-from ganzoo.training.options import flag_of
 from ganzoo.zoo.build import build_terms
 from ganzoo.zoo.objectives.base import head_names
 

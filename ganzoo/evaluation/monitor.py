@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ganzoo.config import RunConfig
+from ganzoo.config import RunConfig, reading_flags
 from ganzoo.data import Dataset
 from ganzoo.evaluation.evaluator import OF_CLASSES, QUICK, N, as_subject, floors, measure, read
 from ganzoo.evaluation.judge import CLASSES, Reading, load_judge
@@ -11,7 +11,6 @@ from ganzoo.evaluation.reference import Reference, with_test
 from ganzoo.evaluation.verdict import DIVERSITY
 from ganzoo.runs.records import EvaluationLine
 from ganzoo.runtime.generator import Generator
-from ganzoo.training.options import reading_flags
 
 SHOWN = 5  # classes that a warning names
 

@@ -4,7 +4,6 @@
 help, and `tables_of` the place of each value in a configuration. No torch, no pydantic.
 """
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -229,24 +228,6 @@ def notes() -> dict[str, tuple[Any, Option]]:
             kind, note = get_args(hint)
             found[name] = (kind, note)
     return found
-
-
-def flag_of(name: str) -> str:
-    """image_size -> --image-size"""
-    known = notes()
-    return (name in known and known[name][1].flag) or f"--{name.replace('_', '-')}"
-
-
-def reading_flags(reading: Mapping[str, Any]) -> str:
-    """Return how images are read as flags, each with a space before it; what is as by default is left out."""
-    known, words = notes(), []
-    for name in READING_OPTIONS:
-        value = reading.get(name)
-        if value is True:
-            words.append(flag_of(name))
-        elif value not in (None, False, known[name][1].default):
-            words += [flag_of(name), shlex.quote(str(value))]
-    return "".join(f" {word}" for word in words)
 
 
 def tables_of(options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 import ganzoo
 from ganzoo import data
 from ganzoo.compute import rule
+from ganzoo.config import flag_of
 from ganzoo.errors import FileError, UsageError
 from ganzoo.evaluation import evaluator, monitor
 from ganzoo.evaluation.evaluator import QUICK, evaluate, train_judge
@@ -32,6 +33,7 @@ from ganzoo.runs.records import EvaluationLine, JudgeRecord
 from ganzoo.runs.run import Run
 from ganzoo.runtime.images import save_directory, save_png
 from ganzoo.training import trainer
+from ganzoo.training.options import READING_OPTIONS, notes
 from ganzoo.zoo.networks.common import as_output
 
 CHEAP = ("classes", "confidence", "sharpness", "memorised", "label_accuracy")  # need no torchmetrics
@@ -296,6 +298,12 @@ def test_wrong_input_gets_one_line(arguments: list[str], code: int, message: str
     ended, out, err = call("evaluate", *arguments)
     assert (ended, out) == (code, ""), err
     assert message in err.splitlines()[-1]
+
+
+def test_the_flags_of_reading_are_those_of_training() -> None:
+    for name in READING_OPTIONS:
+        note = notes()[name][1]
+        assert flag_of(name) == (note.flag or f"--{name.replace('_', '-')}")
 
 
 def test_how_images_are_read_is_checked_from_python_too() -> None:
