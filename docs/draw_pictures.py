@@ -2,8 +2,9 @@
 
     GANZOO_DATA_DIR=... python docs/draw_pictures.py
 
-The second needs MNIST: five real images of each class, one class a row, then as many of the former bundled generator
-`mnist-v1`, then of `mnist`. None is chosen: the real ones are the first test images, the drawn ones are of seed 0.
+The second needs MNIST. It shows three blocks with a row of five images for each class: real images, images of the
+former bundled generator `mnist-v1`, and images of `mnist`. None is picked by hand: the real ones are the first test
+images, and the drawn ones are those of seed 0.
 """
 
 from pathlib import Path

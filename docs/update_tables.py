@@ -81,7 +81,7 @@ def _longer_part(found: dict[str, Any]) -> str:
 
 
 def aims_table() -> str:
-    """Return what the defaults were to reach on two cores, beside what they reach."""
+    """Return what the defaults were to reach, beside what they reach."""
     rows = {row["variant"]: row for row in _results("variants")["variants"] if row["seeds"]}
     conditional = {name: row for name, row in rows.items() if variants[name]().conditional}
     plain = {name: row for name, row in rows.items() if name not in conditional}
@@ -89,7 +89,8 @@ def aims_table() -> str:
     best, best_plain, best_long = (
         min(found, key=_mean_distance) for found in (conditional.values(), plain.values(), long)
     )
-    bundled = read_metadata("mnist")["evaluation"]["figures"]
+    figure = {"fid": dict.fromkeys(("mean", "least", "greatest"), _bundled_distance())}
+    bundled = {"variant": "mnist", "figures": figure, "seeds": 1, "revision": "in the file"}
     lines = [_cells(("", "figure", "aim", "reached", "seeds", "revision")), f"|{'---|' * 6}"]
     for what, row, key, aim in (
         ("`dcgan`, 5 minutes", rows["dcgan"], "fid", 5.0),
@@ -99,15 +100,18 @@ def aims_table() -> str:
         ("the same", best, "cas", 0.982),
         ("best unconditional, 30 minutes", best_long, "fid", 2.6),
         ("`wgan-gp`, 5 minutes", rows["wgan-gp"], "fid", 15.0),
+        ("bundled generator", bundled, "fid", 2.0),
     ):
         mean = row["figures"][key]["mean"]
-        met = mean <= aim if key == "fid" else round(mean, 3) >= aim
+        met = mean <= aim if key == "fid" else mean >= aim
         name = f"`{row['variant']}`: {_range(key, row['figures'][key])}"
         reached = [name + ("" if met else ", **missed**"), str(row["seeds"]), row["revision"]]
         lines.append(_cells([what, title_of(key, "MNIST"), _shown(key, aim), *reached]))
-    reached = [_shown("fid", bundled["fid"]["mean"]), "1", "in the file"]
-    lines.append(_cells(["bundled generator `mnist`", title_of("fid", "MNIST"), _shown("fid", 2.0), *reached]))
     return "\n".join(lines)
+
+
+def _bundled_distance() -> float:
+    return float(read_metadata("mnist")["evaluation"]["figures"]["fid"]["mean"])
 
 
 def _mean_distance(row: dict[str, Any]) -> float:

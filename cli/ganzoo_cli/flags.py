@@ -14,7 +14,7 @@ Command = Callable[..., None]
 def with_options(names: Iterable[str] | None = None, after: int = 2) -> Callable[[Command], Command]:
     """Have a command take a flag for options of `ganzoo.train`, as keyword arguments.
 
-    `names` are the options, None for all; they stand `after` so many of its own arguments.
+    `names` are the options, None for all of them. They come after the first `after` arguments of the command itself.
     """
 
     def extend(function: Command) -> Command:

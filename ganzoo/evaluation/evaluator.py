@@ -185,7 +185,7 @@ def evaluate(
         if fit_judge:
             chosen = train_judge(splits, data_dir, say, judge)
         else:
-            advice = "the same command with --fit-judge trains one first"
+            advice = "repeat the command with --fit-judge"
             chosen = load_judge(splits.train.source, data_dir, judge, advice=advice)
         evaluation = evaluate_subject(subject, Reference(chosen, splits), n=n, seeds=seeds, figures=figures, say=say)
     if subject.run is not None:

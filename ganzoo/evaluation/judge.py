@@ -126,7 +126,7 @@ def load_judge(
 ) -> Judge:
     """Return the judge of a data set's source, such as `mnist` or `npz:FILE`, or the one in the file `place`.
 
-    Raises UsageError if there is none yet; `advice` is what trains one, None for the command for plain images.
+    Raises UsageError if there is none yet, with `advice` on how to train one; None for the command for plain images.
     """
     if place is not None:
         return read_judge(Path(place))
@@ -135,8 +135,8 @@ def load_judge(
         return _by_channel(judge) if source == "stacked-mnist" else judge
     path = judge_path(source, data_dir)
     if not path.is_file():
-        advice = advice or f"ganzoo evaluate --fit-judge --dataset {source} trains one"
-        raise UsageError(f"there is no judge for {source} yet: {advice}")
+        advice = advice or f"type: ganzoo evaluate --fit-judge --dataset {source}"
+        raise UsageError(f"there is no judge for {source} yet; to train one, {advice}")
     return read_judge(path)
 
 

@@ -22,7 +22,7 @@ class Monitor:
         """Raises UsageError where the data have no judge."""
         settings = config.data
         flags = reading_flags(settings.reading)
-        advice = f"ganzoo evaluate --fit-judge --dataset {dataset.source}{flags} trains one"
+        advice = f"type: ganzoo evaluate --fit-judge --dataset {dataset.source}{flags}"
         judge = load_judge(dataset.source, settings.data_dir, advice=advice)
         splits = with_test(dataset, data_dir=settings.data_dir, **settings.reading)
         self.reference = Reference(judge, splits)

@@ -285,7 +285,7 @@ def test_in_a_process_of_its_own(place: Path) -> None:
         (["run", "--seeds", "0"], 2, "expected at least 2 images and 1 draw"),
         (["run", "--best"], 3, "was not evaluated while it trained (--evaluate-every): it has no best checkpoint"),
         (["nothing"], 3, "nothing"),
-        (["halves.npz", "--dataset", "npz:plain.npz"], 2, "yet: the same command with --fit-judge trains one first"),
+        (["halves.npz", "--dataset", "npz:plain.npz"], 2, "yet; to train one, repeat the command with --fit-judge"),
         (["run", "--image-size", "20"], 2, "--image-size says how the images of --dataset are read: name them with"),
         (
             ["run", "--dataset", "npz:plain.npz", "--channels", "3"],
@@ -403,7 +403,7 @@ def test_the_judge_that_training_asks_for_is_fitted_as_its_images_are_read(call:
     )
     code, _, err = call(*train)
     assert code == 2
-    found = re.search(r"yet: (ganzoo evaluate .*) trains one", err)
+    found = re.search(r"yet; to train one, type: (ganzoo evaluate .*)", err)
     assert found is not None, err
     assert found[1].endswith(" ".join(reading))
     code, _, err = call(*shlex.split(found[1])[1:])

@@ -162,7 +162,10 @@ def test_it_is_trained_as_a_function_of_its_seed(source: str, tmp_path: Path) ->
 
 def test_where_there_is_no_judge_it_says_what_makes_one(tmp_path: Path) -> None:
     source = source_at(tmp_path)
-    with pytest.raises(UsageError, match=rf"no judge for {source} yet: ganzoo evaluate --fit-judge --dataset {source}"):
+    with pytest.raises(
+        UsageError,
+        match=rf"no judge for {source} yet; to train one, type: ganzoo evaluate --fit-judge --dataset {source}",
+    ):
         load_judge(source)
 
 
