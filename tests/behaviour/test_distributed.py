@@ -82,8 +82,10 @@ class Boom:
 
 # A command that trains and resumes many runs, each process the same ones; the errors of the last are the command's own.
 DRIVER = """
+import atexit
 import json
 import sys
+from pathlib import Path
 
 import ganzoo
 import torch
@@ -91,6 +93,12 @@ from ganzoo.compute.distributed import joined
 from ganzoo.evaluation.metrics import frechet_distance
 from ganzoo.errors import DivergedError, Interrupted, MachineError, UsageError
 from ganzoo_cli.app import app, command
+
+
+@atexit.register
+def threads():
+    names = [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]  # none but on Linux
+    print("threads", *(name for name in names if "gloo" in name), file=sys.stderr)
 
 
 @command("drive")
@@ -258,9 +266,9 @@ def test_batch_norm_sees_a_processs_share(together: Together, tmp_path: Path) ->
 
 def test_one_process_speaks(together: Together) -> None:
     lines = together.said[1].splitlines()
-    said = ("trained", "UsageError", "Interrupted", "MachineError", "DivergedError", "ganzoo")
+    said = ("trained", "UsageError", "Interrupted", "MachineError", "DivergedError", "ganzoo", "threads")
     assert [line for line in lines if not line.startswith(said)] == []
-    assert len(lines) == len(CASES) + 8
+    assert len(lines) == len(CASES) + 9
 
 
 def test_what_is_not_finite_on_one_process_stops_all_of_them(together: Together) -> None:
@@ -310,8 +318,13 @@ def test_a_signal_to_one_process_stops_all_after_the_same_step(together: Togethe
 def test_an_error_of_one_process_ends_all_and_is_said_once(together: Together) -> None:
     assert together.codes == [3, 3]
     assert "ganzoo: " not in together.said[0]
-    assert re.fullmatch(r"ganzoo: .*nothing\.npz.*", together.said[1].splitlines()[-1])
+    assert re.fullmatch(r"ganzoo: .*nothing\.npz.*", together.said[1].splitlines()[-2])
     assert not (together.place / "lost").exists()
+
+
+def test_no_thread_of_the_group_outlives_it(together: Together) -> None:
+    """One that needs Python while the interpreter ends aborts the process: SIGABRT in place of its exit code."""
+    assert [said.splitlines()[-1] for said in together.said] == ["threads", "threads"]
 
 
 def worker(torchrun: subprocess.Popen[str], rank: int) -> int:
