@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ganzoo.training.options import READING_OPTIONS
+
 from .app import chosen_run, command, print_json, say
+from .flags import given, with_options
 from .train import whole_numbers
 
 if TYPE_CHECKING:
@@ -16,6 +19,7 @@ MIN_WIDTH = 120  # characters, of the table
 
 
 @command("compare")
+@with_options(READING_OPTIONS, after=5)
 def compare(
     runs: Annotated[list[str] | None, typer.Argument(metavar="RUN...", help="Runs that are trained already.")] = None,
     variants: Annotated[
@@ -66,6 +70,7 @@ def compare(
         str, typer.Option(metavar="DIR", help="A new directory, or that of a comparison to go on with.")
     ] = "comparison",
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
+    **options: Any,
 ) -> None:
     """Train variants, judge them and given runs in one way, and set them side by side.
 
@@ -92,6 +97,7 @@ def compare(
         n=n,
         figures=None if figures is None else tuple(figures.split(",")),
         settings=tuple(settings or ()),
+        **given(options),
     )
     page = write_comparison(out)
     if as_json:

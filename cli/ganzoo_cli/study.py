@@ -1,14 +1,18 @@
 """`ganzoo study`"""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from ganzoo.training.options import READING_OPTIONS
+
 from .app import command, print_json, say
+from .flags import given, with_options
 from .train import whole_numbers
 
 
 @command("study")
+@with_options(READING_OPTIONS)
 def study(
     dataset: Annotated[
         str, typer.Option(metavar="SOURCE", help="auto, mnist, mnist-5k, or another labelled set that has a judge.")
@@ -38,6 +42,7 @@ def study(
         str, typer.Option(metavar="DIR", help="A new directory, or that of a study to go on with.")
     ] = "study",
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
+    **options: Any,
 ) -> None:
     """The classic MNIST case study: data, classifier, variants, comparison, synthetic data, in one report.
 
@@ -57,6 +62,7 @@ def study(
         seeds=seeds,
         **({} if (synthetic_data if former is None else former) else {"synthetic_data_sizes": ()}),
         settings=tuple(settings or ()),
+        **given(options),
     )
     if as_json:
         print_json({"report": report, "comparison": report.parent / "comparison" / "results.json"})

@@ -186,7 +186,7 @@ def evaluate(
             chosen = train_judge(splits, data_dir, say, judge)
         else:
             advice = "repeat the command with --fit-judge"
-            chosen = load_judge(splits.train.source, data_dir, judge, advice=advice)
+            chosen = load_judge(splits.train.source, data_dir, judge, sha256=splits.sha256, advice=advice)
         evaluation = evaluate_subject(subject, Reference(chosen, splits), n=n, seeds=seeds, figures=figures, say=say)
     if subject.run is not None:
         subject.run.write_evaluation(evaluation.record())
@@ -204,7 +204,7 @@ def train_judge(
     if source in PINNED and place is None:
         say(f"the judge of {source} ships with ganzoo")
         return load_judge(source)
-    path = judge_path(source, data_dir) if place is None else Path(place)
+    path = judge_path(source, data_dir, splits.sha256) if place is None else Path(place)
     if splits.train.labels is None:
         say(f"{source} has no labels: its judge learns how images are turned, which knows no classes")
     say(f"training the judge of {source} on {len(splits.train)} images")

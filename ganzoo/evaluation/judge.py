@@ -2,14 +2,14 @@
 
 MNIST's (for `mnist` and `mnist-5k`) and Fashion-MNIST's ship with the package, and their SHA-256 are written below. Any
 other labelled data set gets its own by `ganzoo evaluate --fit-judge`, kept in the cache and bound to it by hash; a set
-without labels too, which learns how images are turned. Figures of two judges have different units: they are never
-comparable.
+without labels too, which learns how images are turned. A set that is read at two sizes has two judges. Figures of two
+judges have different units: they are never comparable.
 """
 
 import hashlib
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from ganzoo import data
 from ganzoo.compute.device import float32_by_default
+from ganzoo.config import reading_flags
 from ganzoo.data import Dataset, normalize
 from ganzoo.errors import FileError, UsageError
 from ganzoo.evaluation.classifier import CLASSIFIERS, Classifier, CNNClassifier, Epoch, evaluate_classifier, fit
@@ -122,9 +123,17 @@ def to_tensor(images: NDArray[Any]) -> Tensor:
 
 
 def load_judge(
-    source: str, data_dir: str | Path | None = None, place: str | Path | None = None, *, advice: str | None = None
+    source: str,
+    data_dir: str | Path | None = None,
+    place: str | Path | None = None,
+    *,
+    sha256: str | None = None,
+    advice: str | None = None,
 ) -> Judge:
     """Return the judge of a data set's source, such as `mnist` or `npz:FILE`, or the one in the file `place`.
+
+    `sha256` is that of all its images, as they are read. If there is no judge of these, the one of a former version is
+    returned, which knew the source alone.
 
     Raises UsageError if there is none yet, with `advice` on how to train one; None for the command for plain images.
     """
@@ -133,11 +142,15 @@ def load_judge(
     if source in PINNED:
         judge = _pinned_judge(*PINNED[source])
         return _by_channel(judge) if source == "stacked-mnist" else judge
-    path = judge_path(source, data_dir)
-    if not path.is_file():
-        advice = advice or f"type: ganzoo evaluate --fit-judge --dataset {source}"
-        raise UsageError(f"there is no judge for {source} yet; to train one, {advice}")
-    return read_judge(path)
+    for path in (judge_path(source, data_dir, sha256), judge_path(source, data_dir)):
+        if path.is_file():
+            return read_judge(path)
+    raise UsageError(f"there is no judge for {source} yet; to train one, {advice or advise_fit(source, {})}")
+
+
+def advise_fit(source: str, reading: Mapping[str, Any]) -> str:
+    """Return what to type for a judge of a data set whose images are read in this way."""
+    return f"type: ganzoo evaluate --fit-judge --dataset {source}{reading_flags(reading)}"
 
 
 def _by_channel(judge: Judge) -> Judge:
@@ -154,15 +167,22 @@ def _by_channel(judge: Judge) -> Judge:
     )
 
 
-def judge_path(source: str, data_dir: str | Path | None = None) -> Path:
-    """Return where the judge of a data set lies: in the cache, unless a former version put one beside the data."""
+def judge_path(source: str, data_dir: str | Path | None = None, sha256: str | None = None) -> Path:
+    """Return where in the cache the judge of a data set is whose images have the hash `sha256`.
+
+    Without a hash: where former versions put it, in the cache or beside the data.
+    """
     name, _, argument = source.partition(":")
-    key = f"{name}-{hashlib.sha256(source.encode()).hexdigest()[:12]}{SUFFIX}"
+    known = source if sha256 is None else f"{source} {sha256}"
+    key = f"{name}-{hashlib.sha256(known.encode()).hexdigest()[:12]}{SUFFIX}"
+    cached = Path(platformdirs.user_cache_dir("ganzoo")) / "judges" / key
+    if sha256 is not None:
+        return cached
     former = data.data_folder(data_dir) / key
     if argument and Path(argument).exists():
         place = Path(argument).absolute()
         former = place.with_name(place.name + SUFFIX)
-    return former if former.is_file() else Path(platformdirs.user_cache_dir("ganzoo")) / "judges" / key
+    return former if former.is_file() else cached
 
 
 @float32_by_default()
@@ -188,7 +208,7 @@ def fit_judge(
         epochs: passes of the images; None for EPOCHS, or as many as LEAST_UPDATES take, of few images.
         margin: what is expected of its accuracy, as a share of the way from guessing to 1; None for nothing.
         seed: of its weights and batches.
-        on_epoch: is called after each epoch.
+        on_epoch: is called after the last epoch, and on the way about EPOCHS times.
 
     Raises: UsageError for one that is too weak to judge; nothing is written then.
     """
@@ -200,6 +220,12 @@ def fit_judge(
     batch_size = min(128, len(learnt))
     batches = len(learnt) // batch_size
     epochs = max(EPOCHS, math.ceil(LEAST_UPDATES / batches)) if epochs is None else epochs
+    spacing = math.ceil(epochs / EPOCHS)
+
+    def report(epoch: Epoch) -> None:
+        if epoch.epoch % spacing == 0 or epoch.epoch == epochs:
+            on_epoch(epoch)
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = CNNClassifier(learnt.image_shape, learnt.num_classes)
@@ -213,7 +239,7 @@ def fit_judge(
             batch_size=batch_size,
             augment=True,
             average=0.999 if batches * epochs > 3000 else None,
-            on_epoch=on_epoch,
+            on_epoch=report,
         )
     _, accuracy = evaluate_classifier(network, tested.images, tested.labels)
     if margin is not None:

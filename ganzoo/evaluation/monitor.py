@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from ganzoo.config import RunConfig, reading_flags
+from ganzoo.config import RunConfig
 from ganzoo.data import Dataset
 from ganzoo.evaluation.evaluator import OF_CLASSES, QUICK, N, as_subject, floors, measure, read
-from ganzoo.evaluation.judge import CLASSES, Reading, load_judge
+from ganzoo.evaluation.judge import CLASSES, Reading, advise_fit, load_judge
 from ganzoo.evaluation.metrics import FIGURES, class_shares, classes_lost, title_of
 from ganzoo.evaluation.reference import Reference, with_test
 from ganzoo.evaluation.verdict import DIVERSITY
@@ -21,9 +21,8 @@ class Monitor:
     def __init__(self, dataset: Dataset, config: RunConfig) -> None:
         """Raises UsageError where the data have no judge."""
         settings = config.data
-        flags = reading_flags(settings.reading)
-        advice = f"type: ganzoo evaluate --fit-judge --dataset {dataset.source}{flags}"
-        judge = load_judge(dataset.source, settings.data_dir, advice=advice)
+        advice = advise_fit(dataset.source, settings.reading)
+        judge = load_judge(dataset.source, settings.data_dir, sha256=dataset.sha256, advice=advice)
         splits = with_test(dataset, data_dir=settings.data_dir, **settings.reading)
         self.reference = Reference(judge, splits)
         self.n = min(N, len(splits.train))

@@ -546,8 +546,9 @@ def _figure(config: RunConfig, original: Generator, file: Generator) -> dict[str
     from ganzoo.evaluation.metrics import frechet_distance
 
     try:
-        judge = load_judge(config.data.source, config.data.data_dir)
-        test = data.load(config.data.source, data_dir=config.data.data_dir, split="test", download=False)
+        source, place = config.data.source, config.data.data_dir
+        judge = load_judge(source, place, sha256=config.facts.sha256)
+        test = data.load(source, data_dir=place, split="test", download=False, **config.data.reading)
     except GanzooError:
         return None
     if test.image_shape != original.info.image_shape:

@@ -182,6 +182,6 @@ def _load(data: DataConfig) -> Splits:
 
 def _reference(data: DataConfig, splits: Splits) -> Reference | None:
     try:
-        return Reference(load_judge(data.source, data.data_dir), splits)
+        return Reference(load_judge(data.source, data.data_dir, sha256=splits.sha256), splits)
     except GanzooError:  # none was fitted for these images
         return None

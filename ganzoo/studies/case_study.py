@@ -26,14 +26,14 @@ from ganzoo.compute.device import float32_by_default
 from ganzoo.errors import Interrupted, UsageError
 from ganzoo.evaluation.classifier import Epoch, MLPClassifier, evaluate_classifier, fit, logits_of
 from ganzoo.evaluation.evaluator import N
-from ganzoo.evaluation.judge import load_judge
+from ganzoo.evaluation.judge import advise_fit, load_judge
 from ganzoo.evaluation.reference import Splits, load_splits
 from ganzoo.files import write_json
 from ganzoo.report import write_report
 from ganzoo.report.records import ClassifierEpoch, ClassifierRecord, synthetic_data_in
 from ganzoo.report.study import facts_of
 from ganzoo.seeds import derive
-from ganzoo.studies.comparison import claim, compare, parse
+from ganzoo.studies.comparison import claim, compare, parse, with_reading
 from ganzoo.studies.synthetic_data import study_synthetic_data
 from ganzoo.training.prepare import configure
 from ganzoo.training.trainer import train
@@ -80,7 +80,7 @@ def study(out: str | Path = "study", *, jobs: int = 1, say: Say = lambda text: N
     Args:
         jobs: how many runs are trained at a time.
         say: what takes the lines about progress.
-        settings: the fields of `StudyPlan`.
+        settings: the fields of `StudyPlan`, and those of `ReadOptions`, which say how the images are read.
 
     Raises: UsageError for a plan that makes no sense or differs from the directory's; the errors of `train`.
     """
@@ -156,17 +156,18 @@ def _plan(settings: dict[str, Any]) -> tuple[Splits, StudyPlan]:
         if given.get("epochs") is not None:
             raise UsageError("two budgets at once: give --epochs or --minutes")
         given["epochs"] = None
-    plan = parse(StudyPlan, given)
+    plan = parse(StudyPlan, with_reading(given))
     plan = plan.model_copy(update={"variants": tuple(map(registry.variants.canonical, plan.variants))})
     if len(set(plan.variants)) < len(plan.variants) or not plan.variants:
         raise UsageError("variants: expected names, each once")
     if plan.epochs is not None and (not plan.epochs or min(plan.epochs) < 1):
         raise UsageError("epochs: expected numbers from 1 up, as in 10,50,100,400")
     for variant in plan.variants:  # a wrong name, and a set without a judge, end here and not after hours of training
-        configure(variant, settings=plan.settings)
-    splits = load_splits(plan.dataset, data_dir=plan.data_dir)
-    load_judge(splits.train.source, plan.data_dir)
-    return splits, plan.model_copy(update={"dataset": splits.train.source})
+        reading = configure(variant, settings=plan.settings).data.reading
+    splits = load_splits(plan.dataset, data_dir=plan.data_dir, **reading)
+    source = splits.train.source
+    load_judge(source, plan.data_dir, sha256=splits.sha256, advice=advise_fit(source, reading))
+    return splits, plan.model_copy(update={"dataset": source})
 
 
 @float32_by_default()

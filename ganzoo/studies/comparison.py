@@ -8,6 +8,7 @@ DIR/
 The same call goes on where it was stopped: finished runs stay, begun ones are resumed, failed ones are tried again.
 """
 
+import json
 import os
 import sys
 import time
@@ -23,9 +24,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ganzoo import data, registry, runtime
 from ganzoo.config import DEFAULT_MINUTES, RunConfig
+from ganzoo.data import ReadOptions
 from ganzoo.errors import FileError, GanzooError, UsageError, first_line
 from ganzoo.evaluation.evaluator import evaluate
-from ganzoo.evaluation.judge import load_judge
+from ganzoo.evaluation.judge import advise_fit, load_judge
 from ganzoo.evaluation.metrics import FIGURES
 from ganzoo.exporting.exporter import export
 from ganzoo.files import locked, write_json
@@ -81,7 +83,8 @@ def compare(
         executor: "local" for this machine; "ray" for the cluster at RAY_ADDRESS, else a Ray of this machine. A
             comparison may go on with another one.
         say: what takes the lines about progress.
-        settings: the other fields of `Plan`: `seeds`, `dataset`, `minutes` | `epochs` | `steps`, `points`, `n`, ...
+        settings: the other fields of `Plan` (`seeds`, `dataset`, `minutes` | `epochs` | `steps`, `points`, `n`, ...),
+            and those of `ReadOptions`, which say how the images are read.
 
     Raises: UsageError for a plan that makes no sense or differs from the directory's, or where the runs have different
     judges; MachineError where Ray is asked for and cannot be used. A run that fails is a row.
@@ -107,7 +110,7 @@ def _plan(runs: tuple[str, ...], variants: tuple[str, ...], settings: Mapping[st
         given["minutes"] = DEFAULT_MINUTES
     if "data_dir" in given:
         given["data_dir"] = os.path.abspath(given["data_dir"])  # noqa: PTH100  # as a string; others work elsewhere
-    plan = parse(Plan, {**given, "runs": runs, "variants": variants})
+    plan = parse(Plan, {**with_reading(given), "runs": runs, "variants": variants})
     if unknown := set(_figures(plan)) - set(FIGURES):
         raise UsageError(f"no figure '{min(unknown)}': expected some of {', '.join(FIGURES)}")
     if len(set(variants)) < len(variants) or len(set(runs)) < len(runs):
@@ -116,9 +119,19 @@ def _plan(runs: tuple[str, ...], variants: tuple[str, ...], settings: Mapping[st
         _configure(plan, variant, 0, None)
     if not variants:
         return plan
-    source = data.load(plan.dataset, data_dir=plan.data_dir).source  # what `auto` is must not change on the way
-    load_judge(source, plan.data_dir)
-    return plan.model_copy(update={"dataset": source, "points": plan.points or _points(plan)})
+    reading = _configure(plan, variants[0], 0, None).data.reading
+    found = data.load(plan.dataset, data_dir=plan.data_dir, **reading)
+    load_judge(found.source, plan.data_dir, sha256=found.sha256, advice=advise_fit(found.source, reading))
+    # What `auto` is must not change on the way.
+    return plan.model_copy(update={"dataset": found.source, "points": plan.points or _points(plan)})
+
+
+def with_reading(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a plan's fields with those of `ReadOptions` as settings of every run, as `--set` gives them."""
+    reading = {name: given[name] for name in ReadOptions.__annotations__ if name in given}
+    fields = {name: value for name, value in given.items() if name not in reading}
+    words = tuple(f"data.{name}={json.dumps(value)}" for name, value in reading.items())
+    return {**fields, "settings": (*words, *fields.get("settings", ()))} if words else fields
 
 
 def _figures(plan: Plan) -> tuple[str, ...]:
@@ -247,8 +260,10 @@ def _is_judged(run: Run, plan: Plan) -> bool:
     complete = set(_figures(plan)) <= {*found.figures, *found.unavailable}
     config = run.config.data
     same = config.source == "array" or found.data.source == config.source
-    judge = None if config.source == "array" else load_judge(config.source, config.data_dir).sha256
-    return complete and same and found.asked == plan.n and judge in (None, found.judge.sha256)
+    known = None
+    if config.source != "array":
+        known = load_judge(config.source, config.data_dir, sha256=run.config.facts.sha256).sha256
+    return complete and same and found.asked == plan.n and known in (None, found.judge.sha256)
 
 
 def _is_exported(run: Run) -> bool:

@@ -33,6 +33,7 @@ from ganzoo.synthetic.datacard import CARD, MANIFEST, card
 from ganzoo.synthetic.manifest import KIND, Filter, Manifest, ModelRecord, Part, TrainedOn
 
 if TYPE_CHECKING:  # torch only where there is a run, a judge or real data to read
+    from ganzoo.data import Dataset
     from ganzoo.evaluation.judge import Judge
     from ganzoo.runs.run import Run
 
@@ -168,9 +169,12 @@ def _renamed(data: Mapping[str, Any], dataset: str | None) -> Mapping[str, Any]:
 def _find_judge(model: Model) -> "tuple[Judge | None, str | None]":
     """The judge of the model's data, or why there is none."""
     try:
-        from ganzoo.evaluation.judge import load_judge
+        from ganzoo.evaluation.judge import PINNED, load_judge
 
-        judge = load_judge(model.data_source, model.data.get("data_dir"))
+        sha256 = model.data.get("sha256")
+        if sha256 is None and model.data_source not in PINNED:
+            sha256 = _load_data(model).sha256
+        judge = load_judge(model.data_source, model.data.get("data_dir"), sha256=sha256)
     except UsageError as error:
         return None, str(error)
     except ModuleNotFoundError as error:
@@ -186,16 +190,17 @@ def _find_judge(model: Model) -> "tuple[Judge | None, str | None]":
     return judge, None
 
 
-def _real_counts(model: Model, classes: int) -> list[int]:
-    """How many training images of each class the model was trained on."""
+def _load_data(model: Model) -> "Dataset":
+    """The images that the model was trained on, or those that were named in their place."""
     from ganzoo import data
     from ganzoo.config import reading_of
 
-    found = data.load(
-        model.data_source,
-        data_dir=model.data.get("data_dir"),
-        **reading_of(model.data),
-    )
+    return data.load(model.data_source, data_dir=model.data.get("data_dir"), **reading_of(model.data))
+
+
+def _real_counts(model: Model, classes: int) -> list[int]:
+    """How many training images of each class the model was trained on."""
+    found = _load_data(model)
     if model.data.get("sha256") not in (None, found.sha256):
         raise FileError(f"{found.source} is not what {model.name} was trained on (another SHA-256)")
     if found.labels is None or found.num_classes is None or found.num_classes > classes:

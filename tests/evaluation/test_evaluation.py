@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import BATCH_SIZE, Call, Images, bits_of, make_images, train_tiny
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import ganzoo
@@ -23,7 +24,7 @@ from ganzoo.config import flag_of
 from ganzoo.errors import FileError, UsageError
 from ganzoo.evaluation import evaluator, monitor
 from ganzoo.evaluation.evaluator import QUICK, evaluate, train_judge
-from ganzoo.evaluation.judge import Reading, fit_judge, judge_path
+from ganzoo.evaluation.judge import EPOCHS, Reading, fit_judge, judge_path
 from ganzoo.evaluation.metrics import FIGURES
 from ganzoo.evaluation.reference import load_splits
 from ganzoo.exporting import exporter
@@ -381,35 +382,62 @@ def test_a_set_that_changed_since_is_not_judged_by(place: Path, tmp_path: Path) 
         evaluate(run)
 
 
-@pytest.mark.slow
-def test_the_judge_that_training_asks_for_is_fitted_as_its_images_are_read(call: Call, place: Path) -> None:
-    images, labels = make_images(16, 60)
+def folder_of_sizes(place: Path, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> str:
+    """A folder of images that have to be brought to one size."""
     for number, (image, label) in enumerate(zip(images, labels, strict=True)):
-        path = place / "sizes" / str(label) / f"{number}.png"
+        path = place / str(label) / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         save_png(path, image[: 16 - number % 3, :, None])
-    reading = ("--image-size", "20x18", "--fit", "pad", "--background", "black")
-    train = (
-        "train",
-        "--variant",
-        "gan",
-        "--dataset",
-        "folder:sizes",
-        *reading,
-        "--steps",
-        "2",
-        "--evaluate-every",
-        "2",
-    )
-    code, _, err = call(*train)
+    return f"folder:{place.name}"
+
+
+READING = ("--image-size", "20x18", "--fit", "pad", "--background", "black")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("train", "--variant", "gan", "--steps", "2", "--evaluate-every", "2"),
+        ("compare", "--variants", "gan", "--steps", "2", "--seeds", "1", "--figures", "fid"),
+        ("study", "--variants", "gan", "--epochs", "1", "--no-synthetic-data"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_the_judge_that_a_command_asks_for_is_fitted_as_its_images_are_read(
+    command: tuple[str, ...], call: Call, place: Path
+) -> None:
+    whole = (*command, "--dataset", folder_of_sizes(place / f"sizes-{command[0]}", *make_images(16, 60)), *READING)
+    code, _, err = call(*whole)
     assert code == 2
     found = re.search(r"yet; to train one, type: (ganzoo evaluate .*)", err)
     assert found is not None, err
-    assert found[1].endswith(" ".join(reading))
+    assert found[1].endswith(" ".join(READING))
     code, _, err = call(*shlex.split(found[1])[1:])
     assert code == 0, err
-    code, _, err = call(*train)
+    assert 10 < err.count("\nepoch ") <= EPOCHS + 1
+    code, _, err = call(*whole)
     assert code == 0, err
+
+
+@pytest.mark.slow
+def test_a_set_that_is_read_in_two_ways_has_two_judges(call: Call, place: Path) -> None:
+    dataset = ("--dataset", folder_of_sizes(place / "two-ways", *make_images(16, 60)))
+    runs = {"small": ("--image-size", "16"), "stretched": ("--image-size", "16", "--fit", "stretch")}
+    for name, reading in runs.items():
+        code, _, err = call("train", "--variant", "gan", *dataset, *reading, "--steps", "1", "--out", name)
+        assert code == 0, err
+        code, _, err = call("evaluate", name, "--fit-judge", "--figures", "fid", "--seeds", "1")
+        assert code == 0, err
+    for name in runs:
+        code, _, err = call("evaluate", name, "--figures", "fid", "--seeds", "1")
+        assert code == 0, err
+        code, _, err = call("export", "--onnx", name, "--out", f"{name}.onnx")
+        assert code == 0, err
+        code, _, err = call("evaluate", f"{name}.onnx", "--figures", "fid", "--seeds", "1")
+        assert code == 0, err
+    found = [Run.open(place / name).read_evaluation() for name in runs]
+    assert len({evaluation.judge.sha256 for evaluation in found if evaluation}) == 2
 
 
 @pytest.mark.slow
@@ -428,7 +456,8 @@ def test_fitting_a_judge_says_where_it_lies(call: Call, place: Path, monkeypatch
     code, out, err = call("evaluate", "--fit-judge", "--dataset", "npz:more.npz")
     assert (code, out) == (0, ""), err
     assert "training the judge of npz:" in err
-    assert f"{judge_path('npz:' + str(place / 'more.npz'))}: " in err.splitlines()[-1]
+    source = f"npz:{place / 'more.npz'}"
+    assert f"{judge_path(source, sha256=data.load(source).sha256)}: " in err.splitlines()[-1]
     assert "ganzoo/judges/" in err.splitlines()[-1]
     assert not (place / "more.npz.judge.safetensors").exists()
     code, _, err = call("evaluate", "--fit-judge", "--dataset", "npz:more.npz", "--judge", "more.judge")
