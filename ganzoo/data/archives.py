@@ -6,8 +6,6 @@ stay within, up to MAX_BYTES each and in all what the disk has room for.
 
 import errno
 import gzip
-import hashlib
-import json
 import lzma
 import shutil
 import tarfile
@@ -23,7 +21,7 @@ import filelock
 from ganzoo.data.dataset import Dataset, Request
 from ganzoo.data.files import requested_path
 from ganzoo.data.folder import read_folder
-from ganzoo.data.mapped import cache_folder, stamp_of
+from ganzoo.data.mapped import cache_folder, cache_key, stamp_of
 from ganzoo.data.memory import MB
 from ganzoo.data.scanning import MAX_FILES
 from ganzoo.errors import FileError, MachineError
@@ -36,7 +34,8 @@ DAMAGE = (
     *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, gzip.BadGzipFile),
     *(EOFError, ValueError, NotImplementedError),
 )  # what a broken archive makes of its readers
-ASIDE = "aside.json"  # beside the folder of images
+NOTES = "notes.json"  # beside the folder of images
+NO_END = "does not end as a tar does: it may have been cut short"
 
 
 @datasets.register("zip", aliases=("tar",))
@@ -56,24 +55,24 @@ def unpack(path: Path) -> tuple[Path, tuple[str, ...]]:
 
     Raises FileError for a damaged archive, MachineError for a disk without room.
     """
-    key = hashlib.sha256(json.dumps([str(path), *stamp_of(path.stat())]).encode()).hexdigest()[:16]
-    place = cache_folder("archives") / key
+    name = cache_key((str(path),))
+    place = cache_folder("archives") / f"{name}-{cache_key(stamp_of(path.stat()))}"
     with writing(place.parent):
         place.parent.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(place.parent / ".lock"):
-        if (kept := read_json(place / ASIDE)) is None:
+        if (kept := read_json(place / NOTES, ("notes",))) is None:
+            for stale in place.parent.glob(f"{name}-*"):  # of the archive before it was changed
+                shutil.rmtree(stale, ignore_errors=True)
             with atomic_directory(place) as made:
-                aside: Counter[str] = Counter()
-                (made / "images").mkdir()
-                _unpack(path, made, aside)
-                write_json(made / ASIDE, dict(aside))
-            kept = read_json(place / ASIDE) or {}
-    kinds = ", ".join(f"{count:,} {kind}" for kind, count in kept.items())
-    return _top((place / "images").resolve()), ((f"not unpacked: {kinds}",) if kinds else ())
+                kept = {"notes": _unpack(path, made)}
+                write_json(made / NOTES, kept)
+    return _top((place / "images").resolve()), tuple(map(str, kept["notes"]))
 
 
-def _unpack(path: Path, made: Path, aside: Counter[str]) -> None:
-    """Write the images in an archive, and count what is left aside. Raises FileError for a damaged archive."""
+def _unpack(path: Path, made: Path) -> list[str]:
+    """Write the images in an archive, and return what is to be reported. Raises FileError for a damaged archive."""
+    aside: Counter[str] = Counter()
+    (made / "images").mkdir()
     try:
         for name, size, file in _members(path, aside):
             _check_room(size, made, path)
@@ -82,12 +81,16 @@ def _unpack(path: Path, made: Path, aside: Counter[str]) -> None:
         raise FileError(f"{path} cannot be read ({error}): expected a zip or tar of images") from error
     except RuntimeError as error:  # of zipfile, for an encrypted one
         raise FileError(f"{path} cannot be unpacked ({error})") from error
+    cut = aside.pop(NO_END, 0)
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in aside.items())
+    return [*([f"not unpacked: {kinds}"] if kinds else []), *([f"{path.name} {NO_END}"] if cut else [])]
 
 
 def _members(path: Path, aside: Counter[str]) -> Iterator[tuple[PurePosixPath, int, IO[bytes]]]:
     """Yield the images in an archive, by their names within; count what is left aside by kind."""
     count = 0
-    for name, size, regular, file in _zip_members(path) if zipfile.is_zipfile(path) else _tar_members(path):
+    packed = _zip_members(path) if zipfile.is_zipfile(path) else _tar_members(path, aside)
+    for name, size, regular, file in packed:
         inner = PurePosixPath(name.replace("\\", "/"))
         kind = _kind_aside(inner, regular)
         if kind is not None:
@@ -122,12 +125,16 @@ def _zip_members(path: Path) -> Iterator[tuple[str, int, bool, IO[bytes]]]:
                     yield info.filename, info.file_size, regular, file
 
 
-def _tar_members(path: Path) -> Iterator[tuple[str, int, bool, IO[bytes]]]:
+def _tar_members(path: Path, aside: Counter[str]) -> Iterator[tuple[str, int, bool, IO[bytes]]]:
     with tarfile.open(path) as opened:
         for info in opened:
             if not info.isdir():
                 file = opened.extractfile(info) if info.isfile() else None
                 yield info.name, info.size, file is not None, file  # type: ignore[misc]  # read only if it is regular
+        assert opened.fileobj is not None, "it is open"
+        opened.fileobj.seek(opened.offset)
+        if opened.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):  # tarfile takes a cut for the end
+            aside[NO_END] += 1
 
 
 def _write(file: IO[bytes], size: int, place: Path, path: Path) -> None:

@@ -164,7 +164,7 @@ class DecodedImages:
 
     @property
     def path(self) -> Path:
-        return cache_folder("images") / f"{_key(self.source)}-{_key(self.state)}.npy"
+        return cache_folder("images") / f"{cache_key(self.source)}-{cache_key(self.state)}.npy"
 
     def find(self) -> ImageFile | None:
         """What was kept, if it is there and whole."""
@@ -208,7 +208,7 @@ class DecodedImages:
         try:
             if (found := self.find()) is not None:
                 return found
-            for stale in [*folder.glob(TEMPORARY_PATTERN), *folder.glob(f"{_key(self.source)}-*")]:
+            for stale in [*folder.glob(TEMPORARY_PATTERN), *folder.glob(f"{cache_key(self.source)}-*")]:
                 with suppress(OSError):  # where what another process reads cannot be removed it stays
                     stale.unlink()
             _check_room(folder, math.prod(shape))
@@ -246,7 +246,7 @@ def read_npy_header(file: Any) -> tuple[Any, bool, "np.dtype[Any]"]:
     raise ValueError(f"version {version} of the .npy format")
 
 
-def _key(parts: tuple[Any, ...]) -> str:
+def cache_key(parts: tuple[Any, ...]) -> str:
     return hashlib.sha256(json.dumps([SCHEMA, *parts]).encode()).hexdigest()[:16]
 
 

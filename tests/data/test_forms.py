@@ -376,6 +376,31 @@ def test_an_archive_writes_nothing_outside_and_no_links(tmp_path: Path) -> None:
     assert data.load(f"tar:{tmp_path}/a.tar").notes == made.notes
 
 
+def test_a_tar_that_is_cut_between_two_images_is_reported(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "whole.tar", "w") as file:
+        for name in ("a.png", "b.png"):
+            info = tarfile.TarInfo(name)
+            info.size = len(content := png(GREY[0]))
+            file.addfile(info, io.BytesIO(content))
+    second = 512 + -(-len(content) // 512) * 512  # where the second begins
+    content = (tmp_path / "whole.tar").read_bytes()
+    (tmp_path / "cut.tar").write_bytes(content[:second])
+    (tmp_path / "cut.tar.gz").write_bytes(gzip.compress(content[:second]))
+    assert not data.load(str(tmp_path / "whole.tar")).notes
+    for name in ("cut.tar", "cut.tar.gz"):
+        made = data.load(str(tmp_path / name))
+        assert (len(made), made.notes) == (1, (f"{name} does not end as a tar does: it may have been cut short",))
+
+
+def test_of_an_archive_that_changes_the_newest_images_are_kept(tmp_path: Path) -> None:
+    for count in (2, 3):
+        with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+            for number in range(count):
+                file.writestr(f"{number}.png", png(GREY[0]))
+        assert len(data.load(str(tmp_path / "a.zip"))) == count
+    assert len([path for path in cache_folder("archives").iterdir() if path.is_dir()]) == 1
+
+
 def test_an_archive_that_hides_its_size_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
         file.writestr("a.png", png(GREY[0]))
