@@ -15,7 +15,7 @@ from its last checkpoint, at the same commit. The runs stay in DIR, by commit, t
 
 After each entry it also writes ganzoo/zoo/measured.json, the summary that ships with the package, and the first seed's
 picture to docs/images/variants/. Entries of other minutes than MINUTES have a file of their own, variants-30.json for
-30 minutes, and nothing else is written.
+30 minutes, are trained with the settings in LONG, and nothing else is written.
 """
 
 import argparse
@@ -51,6 +51,15 @@ REPEATED = (
     "wgan-gp",
 )  # fmt: skip
 SETTINGS = {"sgan": ("data.labels_per_class=10",)}  # what shows what a variant is for
+LONG = {  # what a variant makes more of with more minutes than MINUTES
+    "ragan": (
+        *("generator.width=24", "discriminator.width=24", "data.batch_size=128"),
+        *(
+            f'{player}_optimizer.lr={{from=0.002, to=0.0002, shape="constant-then-linear", over=12000}}'
+            for player in ("generator", "discriminator")
+        ),
+    )
+}
 CUT = 5  # rows of a picture, or columns if its rows are classes
 SUMMARY = "ganzoo/zoo/measured.json"
 KEPT = (
@@ -69,7 +78,7 @@ def list_entries(names: Sequence[str]) -> list[tuple[str, int]]:
 
 def measure(variant: str, seed: int, place: Path, minutes: float, dataset: str) -> Json:
     """Return a variant's entry for one seed, trained and judged in `place`, which is gone on with if it was begun."""
-    settings = list(SETTINGS.get(variant, ()))
+    settings = [*SETTINGS.get(variant, ()), *(LONG.get(variant, ()) if minutes > MINUTES else ())]
     if (place / RESULTS).exists():  # of an entry that is measured again
         place.rename(place.with_name(f"{place.name}-{time.time_ns()}"))
     results = compare(

@@ -77,7 +77,12 @@ def _longer_part(found: dict[str, Any]) -> str:
         lines.append(_cells([cells[0], f"{found['minutes']:g}", *cells[1 : 2 + len(MEASURED)], *cells[-2:]]))
     machines = "; ".join(dict.fromkeys(row["machine"] for row in found["variants"] if row["seeds"]))
     how = f"`python benchmarks/variants.py --minutes {found['minutes']:g}`, source `{found['dataset']}`; {machines}."
-    return "\n".join([*lines, "", how])
+    with_settings = [
+        f"`{row['variant']}` with {', '.join(f'`{setting}`' for setting in row['settings'])}."
+        for row in found["variants"]
+        if row["seeds"] and row["settings"]
+    ]
+    return "\n".join([*lines, "", " ".join([how, *with_settings])])
 
 
 def aims_table() -> str:

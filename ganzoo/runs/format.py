@@ -112,7 +112,7 @@ class Format(ABC):
 
     suffix: ClassVar[str] = ""  # of its files, such as ".onnx"; empty for a directory
     options: ClassVar[tuple[str, ...]] = ()  # which of `OPTIONS` it takes
-    next: ClassVar[str] = "ganzoo sample {path} --out digits.png, ganzoo info {path}, ganzoo verify {path}"  # commands
+    next: ClassVar[str] = "ganzoo sample {path} --out images.png, ganzoo info {path}, ganzoo verify {path}"  # commands
     vouched: ClassVar[bool] = False  # True if its files are opened only with a run that recorded their SHA-256
 
     @abstractmethod

@@ -296,7 +296,7 @@ def _readme(path: Path, config: RunConfig, step: int, epoch: float, note: str) -
 {needed}What to type next:
 
 ```
-ganzoo sample {place} -n 64 --out digits.png
+ganzoo sample {place} -n 64 --out images.png
 ganzoo export {place} --onnx
 ganzoo resume {place} --minutes 5
 ```

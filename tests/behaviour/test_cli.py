@@ -283,7 +283,7 @@ def test_the_commands_in_a_runs_description_work(copy: Place, call: Call) -> Non
             assert name == "ganzoo"
             succeeded(call(*words))
     assert len(list(Path("runs").iterdir())) == 4
-    assert Path("digits.png").exists()
+    assert Path("images.png").exists()
 
 
 def test_a_run_repeats_from_its_own_configuration(copy: Place, call: Call) -> None:
