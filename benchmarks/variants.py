@@ -2,6 +2,7 @@
 
     python benchmarks/variants.py [--variants NAME,...] [--again NAME,...] [--runs DIR]
     python benchmarks/variants.py --minutes 30 --variants NAME,...
+    python benchmarks/variants.py --dataset fashion-mnist --minutes 2 --seeds 1 --variants NAME,...
 
 Needs MNIST (GANZOO_DATA_DIR) and a machine with nothing else to do: on two cores about seven minutes for each entry.
 The comparison engine trains, judges and exports one run for each variant, and two more with other seeds for those of
@@ -14,8 +15,9 @@ unless its variant is named by `--variants` and the commit is another one, or by
 from its last checkpoint, at the same commit. The runs stay in DIR, by commit, to be looked at.
 
 After each entry it also writes ganzoo/zoo/measured.json, the summary that ships with the package, and the first seed's
-picture to docs/images/variants/. Entries of other minutes than MINUTES have a file of their own, variants-30.json for
-30 minutes, are trained with the settings in LONG, and nothing else is written.
+picture to docs/images/variants/. Entries of another data set or of other minutes than MINUTES have a file of their own,
+such as variants-30.json for 30 minutes, for which the settings in LONG hold, or variants-fashion-mnist-2.json, with
+pictures in docs/images/fashion-mnist/.
 """
 
 import argparse
@@ -43,7 +45,7 @@ from ganzoo.runs.run import Run
 from ganzoo.studies.comparison import compare
 from ganzoo.zoo.build import generator_labels, image_shape
 
-MINUTES = 5.0  # of the figures that every variant has
+MINUTES, DATASET = 5.0, "mnist"  # of the figures that every variant has
 GOOD = 20.0  # FID-MNIST; at and below it most digits can be read at once. Real images score 1.3
 SEEDS = 3  # of the most used variants, which are
 REPEATED = (
@@ -71,9 +73,21 @@ FIXED = ("settings", "generator_parameters", "discriminator_parameters", "codes"
 Json: TypeAlias = dict[str, Any]
 
 
-def list_entries(names: Sequence[str]) -> list[tuple[str, int]]:
+def list_entries(names: Sequence[str], seeds: int | None = None) -> list[tuple[str, int]]:
     """Return the entries of these variants, one seed of all before the next, as the benchmark may be stopped."""
-    return [(name, seed) for seed in range(SEEDS) for name in names if seed == 0 or name in REPEATED]
+    most = SEEDS if seeds is None else seeds
+    return [(name, seed) for seed in range(most) for name in names if seed == 0 or name in REPEATED]
+
+
+def name_results(minutes: float, dataset: str) -> str:
+    """Return the name of the file for entries of this budget and data set."""
+    other = [dataset] if is_another(dataset) else []
+    return "-".join(["variants", *other, *([] if minutes == MINUTES else [f"{minutes:g}"])])
+
+
+def is_another(dataset: str) -> bool:
+    """Return whether a source is another named data set than the usual one."""
+    return dataset != DATASET and ":" not in dataset
 
 
 def measure(variant: str, seed: int, place: Path, minutes: float, dataset: str) -> Json:
@@ -185,7 +199,7 @@ class Results:
     def __init__(self, record: Record, minutes: float, dataset: str) -> None:
         """Read the entries that are there. Raises UsageError if they were measured in another way."""
         self.record = record
-        self.usual = minutes == MINUTES
+        self.usual = name_results(minutes, dataset) == "variants"
         self.conditions = {"minutes": minutes, "dataset": dataset, "judge": load_judge(dataset).describe().to_json()}
         former = (read_json(record.path) if record.path.is_file() else None) or {}
         differ = [key for key, value in self.conditions.items() if former and former.get(key) != value]
@@ -216,7 +230,7 @@ class Results:
         self.write()
 
     def write(self) -> None:
-        """Write the result file, and the summary that ships if the minutes are the usual ones."""
+        """Write the result file, and the summary that ships if minutes and data set are the usual ones."""
         rows = [self.entries[key] for key in sorted(self.entries)]
         names = dict.fromkeys(row["variant"] for row in rows)
         table = [summarise([row for row in rows if row["variant"] == name]) for name in names]
@@ -233,15 +247,16 @@ def measure_all(record: Record, arguments: argparse.Namespace) -> None:
     named, again = names_in(arguments.variants), names_in(arguments.again)
     results = Results(record, arguments.minutes, arguments.dataset)
     built_in = [name for name in variants if variants.owner(name).startswith("ganzoo.")]
-    for variant, seed in list_entries(named or built_in):
+    pictures = f"docs/images/{arguments.dataset if is_another(arguments.dataset) else 'variants'}"
+    for variant, seed in list_entries(named or built_in, arguments.seeds):
         name = f"{variant}-seed{seed}"
         if not results.is_due(variant, seed, named=variant in named, again=variant in again):
             print(f"{name} is there, of {results.entries[variant, seed]['commit'][:7]}")
             continue
         place = arguments.runs / record.facts["commit"] / name
         entry = measure(variant, seed, place, arguments.minutes, arguments.dataset)
-        if seed == 0 and entry["status"] == "done" and results.usual:
-            record.publish(f"docs/images/variants/{variant}.png", draw_picture(Run.open(place / "runs" / name)))
+        if seed == 0 and entry["status"] == "done" and (results.usual or is_another(arguments.dataset)):
+            record.publish(f"{pictures}/{variant}.png", draw_picture(Run.open(place / "runs" / name)))
         results.add(entry)
     print(f"{len(results.entries)} entries in {record.path}")
 
@@ -256,12 +271,12 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=MINUTES, help="of training, for each entry")
     parser.add_argument("--variants", help="only these, with a comma between two; all built-in ones by default")
     parser.add_argument("--again", help="these are measured anew, whatever is recorded")
-    parser.add_argument("--dataset", default="mnist")
+    parser.add_argument("--dataset", default=DATASET)
+    parser.add_argument("--seeds", type=int, help="at most so many; three by default, of the most used variants")
     parser.add_argument("--runs", type=Path, default=ROOT / "build" / "variants", metavar="DIR")
     add_trial(parser)
     arguments = parser.parse_args()
-    name = "variants" if arguments.minutes == MINUTES else f"variants-{arguments.minutes:g}"
-    record = begin(name, arguments.trial)
+    record = begin(name_results(arguments.minutes, arguments.dataset), arguments.trial)
     try:
         measure_all(record, arguments)
     except (GanzooError, KeyboardInterrupt) as error:

@@ -63,20 +63,41 @@ def measured_table() -> str:
 
 def longer_table() -> str:
     """Return what benchmarks/variants.py measured with other budgets, a part for each."""
+    parts = [_part(found) for found in _further_results() if found["dataset"] == "mnist"]
+    return "\n\n".join(parts) or "*No result is recorded: `python benchmarks/variants.py --minutes 30` measures it.*"
+
+
+def other_data_table() -> str:
+    """Return what benchmarks/variants.py measured on other data sets, each with its pictures."""
+    parts = []
+    for found in _further_results():
+        if found["dataset"] != "mnist":
+            names = [row["variant"] for row in found["variants"] if row["seeds"]]
+            pictures = [f"![What `{name}` draws](images/{found['dataset']}/{name}.png)" for name in names]
+            grid = [_cells(f"`{name}`" for name in names), f"|{'---|' * len(names)}", _cells(pictures)]
+            parts += [_part(found), "\n".join(grid)]
+    how = "`python benchmarks/variants.py --dataset fashion-mnist`"
+    return "\n\n".join(parts) or f"*No result is recorded: {how} measures it.*"
+
+
+def _further_results() -> list[dict[str, Any]]:
+    """The results of benchmarks/variants.py with another budget or data set than the usual ones."""
     files = sorted((ROOT / "benchmarks" / "results").glob("variants-*.json"))
-    if not files:
-        return "*No result is recorded: `python benchmarks/variants.py --minutes 30` measures it.*"
-    return "\n\n".join(_longer_part(json.loads(file.read_text(encoding="utf-8"))) for file in files)
+    return [json.loads(file.read_text(encoding="utf-8")) for file in files]
 
 
-def _longer_part(found: dict[str, Any]) -> str:
-    heads = ("variant", "minutes", *(title_of(key, "MNIST") for key in MEASURED), "verdict", "seeds", "revision")
-    lines = [_cells(heads), f"|{'---|' * len(heads)}"]
+def _part(found: dict[str, Any]) -> str:
+    judge = found["judge"]["name"]
+    heads = ("variant", "minutes", *(title_of(key, judge) for key in MEASURED), "verdict", "seeds", "revision")
+    floors = {key: value for row in found["variants"] if row["seeds"] for key, value in row["floors"].items()}
+    real = ["real images", "", *(_shown(key, floors.get(key)) for key in MEASURED), "", "", ""]
+    lines = [_cells(heads), f"|{'---|' * len(heads)}", _cells(real)]
     for row in found["variants"]:
         cells = _measured_cells(row)
         lines.append(_cells([cells[0], f"{found['minutes']:g}", *cells[1 : 2 + len(MEASURED)], *cells[-2:]]))
     machines = "; ".join(dict.fromkeys(row["machine"] for row in found["variants"] if row["seeds"]))
-    how = f"`python benchmarks/variants.py --minutes {found['minutes']:g}`, source `{found['dataset']}`; {machines}."
+    other = "" if found["dataset"] == "mnist" else f" --dataset {found['dataset']}"
+    how = f"`python benchmarks/variants.py --minutes {found['minutes']:g}{other}`; {machines}."
     with_settings = [
         f"`{row['variant']}` with {', '.join(f'`{setting}`' for setting in row['settings'])}."
         for row in found["variants"]
@@ -786,6 +807,7 @@ TABLES = {
     "variant_sections": variant_sections,
     "measured": measured_table,
     "measured_longer": longer_table,
+    "other_data": other_data_table,
     "aims": aims_table,
     "peers": peers_table,
     "grades": grades_table,
