@@ -92,7 +92,7 @@ def reference_of(source: str, runs: Path) -> Reference:
     if source in PINNED:
         judge = load_judge(source)
     else:
-        judge = read_judge(file) if file.is_file() else train_judge(splits, None, print, file)
+        judge = read_judge(file) if file.is_file() else train_judge(splits, print, file)
     return Reference(judge, splits)
 
 

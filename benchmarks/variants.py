@@ -1,10 +1,10 @@
-"""What every built-in variant reaches in the same time on full MNIST: one entry for each variant and seed.
+"""What every built-in variant reaches in the same time, on full MNIST or another set: an entry for a variant and seed.
 
     python benchmarks/variants.py [--variants NAME,...] [--again NAME,...] [--runs DIR]
     python benchmarks/variants.py --minutes 30 --variants NAME,...
     python benchmarks/variants.py --dataset fashion-mnist --minutes 2 --seeds 1 --variants NAME,...
 
-Needs MNIST (GANZOO_DATA_DIR) and a machine with nothing else to do: on two cores about seven minutes for each entry.
+Needs the data (GANZOO_DATA_DIR) and a machine with nothing else to do: on two cores about seven minutes for each entry.
 The comparison engine trains, judges and exports one run for each variant, and two more with other seeds for those of
 REPEATED. Minutes are training alone: judging takes nothing from them. Runs are judged on the way, so that it is known
 when the digits were good: at the first point with a distance of at most GOOD, which is an upper bound.
@@ -15,14 +15,15 @@ unless its variant is named by `--variants` and the commit is another one, or by
 from its last checkpoint, at the same commit. The runs stay in DIR, by commit, to be looked at.
 
 After each entry it also writes ganzoo/zoo/measured.json, the summary that ships with the package, and the first seed's
-picture to docs/images/variants/. Entries of another data set or of other minutes than MINUTES have a file of their own,
-such as variants-30.json for 30 minutes, for which the settings in LONG hold, or variants-fashion-mnist-2.json, with
-pictures in docs/images/fashion-mnist/.
+picture to docs/images/variants/. Entries of another data set or of other minutes than MINUTES have a file and pictures
+of their own, such as variants-30.json, to which LONG gives settings, or variants-fashion-mnist-2.json; the summary that
+ships is left as it is.
 """
 
 import argparse
 import io
 import json
+import re
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -35,6 +36,7 @@ from typing import Any, TypeAlias
 from PIL import Image
 from provenance import ROOT, Record, add_trial, begin, leave
 
+from ganzoo import data
 from ganzoo.errors import GanzooError, UsageError
 from ganzoo.evaluation.judge import load_judge
 from ganzoo.evaluation.verdict import verdict
@@ -53,8 +55,8 @@ REPEATED = (
     "wgan-gp",
 )  # fmt: skip
 SETTINGS = {"sgan": ("data.labels_per_class=10",)}  # what shows what a variant is for
-LONG = {  # what a variant makes more of with more minutes than MINUTES
-    "ragan": (
+LONG = {  # by the name of the results and the variant: with which settings more minutes are made use of
+    ("variants-30", "ragan"): (
         *("generator.width=24", "discriminator.width=24", "data.batch_size=128"),
         *(
             f'{player}_optimizer.lr={{from=0.002, to=0.0002, shape="constant-then-linear", over=12000}}'
@@ -81,18 +83,13 @@ def list_entries(names: Sequence[str], seeds: int | None = None) -> list[tuple[s
 
 def name_results(minutes: float, dataset: str) -> str:
     """Return the name of the file for entries of this budget and data set."""
-    other = [dataset] if is_another(dataset) else []
+    other = [] if dataset == DATASET else [re.sub(r"\W+", "-", dataset)]
     return "-".join(["variants", *other, *([] if minutes == MINUTES else [f"{minutes:g}"])])
-
-
-def is_another(dataset: str) -> bool:
-    """Return whether a source is another named data set than the usual one."""
-    return dataset != DATASET and ":" not in dataset
 
 
 def measure(variant: str, seed: int, place: Path, minutes: float, dataset: str) -> Json:
     """Return a variant's entry for one seed, trained and judged in `place`, which is gone on with if it was begun."""
-    settings = [*SETTINGS.get(variant, ()), *(LONG.get(variant, ()) if minutes > MINUTES else ())]
+    settings = [*SETTINGS.get(variant, ()), *LONG.get((name_results(minutes, dataset), variant), ())]
     if (place / RESULTS).exists():  # of an entry that is measured again
         place.rename(place.with_name(f"{place.name}-{time.time_ns()}"))
     results = compare(
@@ -151,9 +148,9 @@ def summarise(entries: Sequence[Json]) -> Json:
     }
 
 
-def networks_of(entry: Json) -> tuple[int | None, int | None]:
-    """Return the sizes of an entry's networks. Entries of former recipes differ in them."""
-    return entry.get("generator_parameters"), entry.get("discriminator_parameters")
+def recipe_of(entry: Json) -> list[Any]:
+    """Return the sizes of an entry's networks, and its settings. Entries of former recipes differ in them."""
+    return [entry.get(key) for key in ("generator_parameters", "discriminator_parameters", "settings")]
 
 
 def spread(values: Sequence[float]) -> Json:
@@ -199,8 +196,10 @@ class Results:
     def __init__(self, record: Record, minutes: float, dataset: str) -> None:
         """Read the entries that are there. Raises UsageError if they were measured in another way."""
         self.record = record
-        self.usual = name_results(minutes, dataset) == "variants"
-        self.conditions = {"minutes": minutes, "dataset": dataset, "judge": load_judge(dataset).describe().to_json()}
+        self.name = name_results(minutes, dataset)
+        found = data.load(dataset)
+        judge = load_judge(found.source, sha256=found.sha256)
+        self.conditions = {"minutes": minutes, "dataset": dataset, "judge": judge.describe().to_json()}
         former = (read_json(record.path) if record.path.is_file() else None) or {}
         differ = [key for key, value in self.conditions.items() if former and former.get(key) != value]
         if differ:
@@ -218,13 +217,13 @@ class Results:
         return named and bool(entry["commit"] != self.record.facts["commit"])
 
     def add(self, entry: Json) -> None:
-        """Keep an entry, drop those of its variant's former networks, and write all that follows from the entries."""
+        """Keep an entry, drop those of its variant's former recipe, and write all that follows from the entries."""
         origin = {**self.record.facts, "date": datetime.now(UTC).date().isoformat()}
         if entry["status"] == "done":
             self.entries = {
                 key: other
                 for key, other in self.entries.items()
-                if key[0] != entry["variant"] or networks_of(other) == networks_of(entry)
+                if key[0] != entry["variant"] or recipe_of(other) == recipe_of(entry)
             }
         self.entries[entry["variant"], entry["seed"]] = {**entry, **origin}
         self.write()
@@ -235,7 +234,7 @@ class Results:
         names = dict.fromkeys(row["variant"] for row in rows)
         table = [summarise([row for row in rows if row["variant"] == name]) for name in names]
         write_json(self.record.path, {**self.conditions, "good": GOOD, "variants": table, "rows": rows})
-        if not self.usual:
+        if self.name != "variants":
             return
         about = {key: self.conditions[key] for key in ("minutes", "dataset")}
         summary = package_summary(table, {**about, "good": GOOD})
@@ -247,16 +246,15 @@ def measure_all(record: Record, arguments: argparse.Namespace) -> None:
     named, again = names_in(arguments.variants), names_in(arguments.again)
     results = Results(record, arguments.minutes, arguments.dataset)
     built_in = [name for name in variants if variants.owner(name).startswith("ganzoo.")]
-    pictures = f"docs/images/{arguments.dataset if is_another(arguments.dataset) else 'variants'}"
     for variant, seed in list_entries(named or built_in, arguments.seeds):
         name = f"{variant}-seed{seed}"
         if not results.is_due(variant, seed, named=variant in named, again=variant in again):
             print(f"{name} is there, of {results.entries[variant, seed]['commit'][:7]}")
             continue
-        place = arguments.runs / record.facts["commit"] / name
+        place = arguments.runs / record.facts["commit"] / results.name / name
         entry = measure(variant, seed, place, arguments.minutes, arguments.dataset)
-        if seed == 0 and entry["status"] == "done" and (results.usual or is_another(arguments.dataset)):
-            record.publish(f"{pictures}/{variant}.png", draw_picture(Run.open(place / "runs" / name)))
+        if seed == 0 and entry["status"] == "done":
+            record.publish(f"docs/images/{results.name}/{variant}.png", draw_picture(Run.open(place / "runs" / name)))
         results.add(entry)
     print(f"{len(results.entries)} entries in {record.path}")
 
@@ -272,7 +270,7 @@ def main() -> None:
     parser.add_argument("--variants", help="only these, with a comma between two; all built-in ones by default")
     parser.add_argument("--again", help="these are measured anew, whatever is recorded")
     parser.add_argument("--dataset", default=DATASET)
-    parser.add_argument("--seeds", type=int, help="at most so many; three by default, of the most used variants")
+    parser.add_argument("--seeds", type=int, help="at most so many for each variant; 3 of the most used by default")
     parser.add_argument("--runs", type=Path, default=ROOT / "build" / "variants", metavar="DIR")
     add_trial(parser)
     arguments = parser.parse_args()

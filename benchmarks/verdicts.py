@@ -264,7 +264,7 @@ def main() -> None:
     arguments = parser.parse_args()
     record = begin("verdicts", arguments.trial)
     splits = load_splits(arguments.dataset)
-    reference = Reference(load_judge(splits.train.source), splits)
+    reference = Reference(load_judge(splits.train.source, sha256=splits.sha256), splits)
     both = zip(*(planted(half_of(splits.train, half)) for half in range(len(HALVES))), strict=True)
     cases = [(case, half) for pair in both for case, half in zip(pair, HALVES, strict=True)]
     cases += [(case, HALVES[1]) for case in others(splits.train.source)]

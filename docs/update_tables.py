@@ -72,10 +72,15 @@ def other_data_table() -> str:
     parts = []
     for found in _further_results():
         if found["dataset"] != "mnist":
-            names = [row["variant"] for row in found["variants"] if row["seeds"]]
-            pictures = [f"![What `{name}` draws](images/{found['dataset']}/{name}.png)" for name in names]
-            grid = [_cells(f"`{name}`" for name in names), f"|{'---|' * len(names)}", _cells(pictures)]
-            parts += [_part(found), "\n".join(grid)]
+            folder = f"images/variants-{found['dataset']}-{found['minutes']:g}"
+            places = {row["variant"]: f"{folder}/{row['variant']}.png" for row in found["variants"]}
+            pictures = {
+                f"`{name}`": f"![What `{name}` draws]({place})"
+                for name, place in places.items()
+                if (ROOT / "docs" / place).is_file()
+            }
+            parts.append(_part(found))
+            parts.append("\n".join([_cells(pictures), f"|{'---|' * len(pictures)}", _cells(pictures.values())]))
     how = "`python benchmarks/variants.py --dataset fashion-mnist`"
     return "\n\n".join(parts) or f"*No result is recorded: {how} measures it.*"
 
@@ -93,8 +98,9 @@ def _part(found: dict[str, Any]) -> str:
     real = ["real images", "", *(_shown(key, floors.get(key)) for key in MEASURED), "", "", ""]
     lines = [_cells(heads), f"|{'---|' * len(heads)}", _cells(real)]
     for row in found["variants"]:
-        cells = _measured_cells(row)
-        lines.append(_cells([cells[0], f"{found['minutes']:g}", *cells[1 : 2 + len(MEASURED)], *cells[-2:]]))
+        name, *cells = _measured_cells(row)
+        shown = [*cells[: 1 + len(MEASURED)], *cells[-2:]] if row["seeds"] else cells
+        lines.append(_cells([name, f"{found['minutes']:g}", *shown]))
     machines = "; ".join(dict.fromkeys(row["machine"] for row in found["variants"] if row["seeds"]))
     other = "" if found["dataset"] == "mnist" else f" --dataset {found['dataset']}"
     how = f"`python benchmarks/variants.py --minutes {found['minutes']:g}{other}`; {machines}."

@@ -23,6 +23,7 @@ from ganzoo.evaluation import evaluator
 from ganzoo.evaluation.judge import fit_judge
 from ganzoo.evaluation.reference import load_splits
 from ganzoo.runtime.images import save_npz
+from ganzoo.training.prepare import configure
 from ganzoo.zoo.measured import Measured
 
 ROOT = Path(__file__).parent.parent
@@ -247,7 +248,17 @@ def entry(seed: int, curve: dict[float, float], **changes: Any) -> dict[str, Any
 
 def test_the_first_seed_of_all_comes_before_the_others_of_the_most_used(variants: ModuleType) -> None:
     assert variants.list_entries(["began", "gan"]) == [("began", 0), ("gan", 0), ("gan", 1), ("gan", 2)]
+    assert variants.list_entries(["began", "gan"], seeds=1) == [("began", 0), ("gan", 0)]
     assert {*variants.REPEATED, *variants.SETTINGS} <= set(registry.variants.names())
+
+
+def test_other_budgets_and_data_sets_have_files_of_their_own(variants: ModuleType) -> None:
+    asked = [(5.0, "mnist"), (30.0, "mnist"), (2.0, "fashion-mnist"), (5.0, "celeba:Smiling")]
+    names = ["variants", "variants-30", "variants-fashion-mnist-2", "variants-celeba-Smiling"]
+    assert [variants.name_results(*one) for one in asked] == names
+    for (name, variant), settings in variants.LONG.items():
+        assert name in names
+        configure(variant, settings=settings)
 
 
 def test_a_variants_row_is_over_its_seeds(variants: ModuleType) -> None:
@@ -308,6 +319,7 @@ def test_variants_are_trained_and_written_where_they_are_read(
     monkeypatch.setattr(variants, "REPEATED", ("cgan",))
     monkeypatch.setattr(variants, "SEEDS", 2)
     monkeypatch.setattr(variants, "MINUTES", 0.005)
+    monkeypatch.setattr(variants, "DATASET", f"npz:{judged}")
     monkeypatch.setattr(variants, "SETTINGS", {"gan": ("generator.width=4",)})
     words = ["--variants", "gan,cgan", "--minutes", "0.005", "--dataset", f"npz:{judged}"]
     monkeypatch.setattr(sys, "argv", ["benchmarks/variants.py", *words, "--runs", str(tree / "build" / "variants")])

@@ -110,11 +110,14 @@ def test_what_was_measured_is_shown_beside_each_variant(tmp_path: Path, monkeypa
     (tmp_path / "benchmarks/results/variants-30.json").write_text(json.dumps({**MEASURED, "minutes": 30}))
     assert "| 30 | 12.00 (11.00 to 13.00) | 0.800 |  | good | 2, 1 failed | abc1234 |" in module.longer_table()
     assert "`infogan` with `data.labels_per_class=10`." in module.longer_table()
-    clothes = {**MEASURED, "dataset": "fashion-mnist", "judge": {"name": "Fashion-MNIST"}}
+    assert "| `doomed` | 30 | failed: step 2: nan |\n" in module.longer_table()
+    clothes = {**MEASURED, "dataset": "fashion-mnist", "judge": {"name": "Fashion-MNIST"}, "minutes": 2}
     assert module.other_data_table().startswith("*No result is recorded")
-    (tmp_path / "benchmarks/results/variants-fashion-mnist.json").write_text(json.dumps(clothes))
+    (tmp_path / "benchmarks/results/variants-fashion-mnist-2.json").write_text(json.dumps(clothes))
+    (tmp_path / "docs/images/variants-fashion-mnist-2").mkdir()
+    (tmp_path / "docs/images/variants-fashion-mnist-2/infogan.png").write_bytes(b"PNG")
     assert "| FID-Fashion-MNIST |" in module.other_data_table()
-    assert "![What `infogan` draws](images/fashion-mnist/infogan.png)" in module.other_data_table()
+    assert "![What `infogan` draws](images/variants-fashion-mnist-2/infogan.png)" in module.other_data_table()
     assert "Fashion" not in module.longer_table()
     sections = {part.partition("\n")[0]: part for part in module.variant_sections().split("### ")}
     assert "![Digits drawn by the variant infogan](images/variants/infogan.png)" in sections["infogan"]

@@ -60,7 +60,7 @@ def evaluate(
     from ganzoo.evaluation.reference import load_splits
 
     if fit_judge and dataset is not None and source is None:
-        train_judge(load_splits(dataset, data_dir=data_dir, **given(options)), data_dir, say, judge)
+        train_judge(load_splits(dataset, data_dir=data_dir, **given(options)), say, judge)
         return
     outcome = evaluate(
         chosen_run(None, "evaluate") if source is None else source,

@@ -7,6 +7,7 @@ The weights are the same on every process because the seed is, and stay so becau
 mean of the gradients. Process 0 alone writes and speaks.
 """
 
+import importlib
 import json
 import os
 import re
@@ -23,7 +24,6 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-import torch.distributed.nn.functional  # before a group is open: its default arguments would keep it, and its threads
 from torch import Tensor
 from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
@@ -155,6 +155,9 @@ def _from_environment() -> World:
 def _begin(world: World) -> Store:
     """Open the group: NCCL between GPUs, gloo between CPUs; the store is for what has to be said outside of it."""
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    # Imported before the group is open: what imports it later, as compiling does, would have the group among default
+    # arguments, and its threads would not end with it. One that needs Python at the end of the process aborts it.
+    importlib.import_module("torch.distributed.nn.functional")
     try:
         store, _, _ = next(rendezvous("env://", timeout=PATIENCE))
         dist.init_process_group(backend, store=store, rank=world.rank, world_size=world.size, timeout=PATIENCE)

@@ -25,7 +25,15 @@ from ganzoo.data.mapped import cache_folder, cache_key, stamp_of
 from ganzoo.data.memory import MB
 from ganzoo.data.scanning import MAX_FILES
 from ganzoo.errors import FileError, MachineError
-from ganzoo.files import HEIC_SUFFIXES, IMAGE_SUFFIXES, atomic_directory, read_json, write_json, writing
+from ganzoo.files import (
+    HEIC_SUFFIXES,
+    IMAGE_SUFFIXES,
+    TEMPORARY_PATTERN,
+    atomic_directory,
+    read_json,
+    write_json,
+    writing,
+)
 from ganzoo.registry import datasets
 
 MAX_BYTES = 1_000_000_000  # of one image file, unpacked
@@ -35,7 +43,6 @@ DAMAGE = (
     *(EOFError, ValueError, NotImplementedError),
 )  # what a broken archive makes of its readers
 NOTES = "notes.json"  # beside the folder of images
-NO_END = "does not end as a tar does: it may have been cut short"
 
 
 @datasets.register("zip", aliases=("tar",))
@@ -51,45 +58,47 @@ def archive(request: Request) -> Dataset:
 
 
 def unpack(path: Path) -> tuple[Path, tuple[str, ...]]:
-    """Return where an archive's images are, and what was left aside; they are unpacked if that was not done before.
+    """Return where an archive's images are, and what is to be reported; they are unpacked if that was not done before.
 
-    Raises FileError for a damaged archive, MachineError for a disk without room.
+    What was unpacked of the archive before it changed is deleted, also while another process reads it. Raises FileError
+    for a damaged archive, MachineError for a disk without room.
     """
-    name = cache_key((str(path),))
+    name = cache_key((str(path.resolve()),))
     place = cache_folder("archives") / f"{name}-{cache_key(stamp_of(path.stat()))}"
     with writing(place.parent):
         place.parent.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(place.parent / ".lock"):
         if (kept := read_json(place / NOTES, ("notes",))) is None:
-            for stale in place.parent.glob(f"{name}-*"):  # of the archive before it was changed
-                shutil.rmtree(stale, ignore_errors=True)
+            former = [*place.parent.glob(TEMPORARY_PATTERN), *place.parent.glob(f"{name}-*")]
             with atomic_directory(place) as made:
                 kept = {"notes": _unpack(path, made)}
                 write_json(made / NOTES, kept)
+            for stale in former:  # what was not finished, and the archive before it changed
+                shutil.rmtree(stale, ignore_errors=True)
     return _top((place / "images").resolve()), tuple(map(str, kept["notes"]))
 
 
 def _unpack(path: Path, made: Path) -> list[str]:
     """Write the images in an archive, and return what is to be reported. Raises FileError for a damaged archive."""
     aside: Counter[str] = Counter()
+    notes: list[str] = []
     (made / "images").mkdir()
     try:
-        for name, size, file in _members(path, aside):
+        for name, size, file in _members(path, aside, notes):
             _check_room(size, made, path)
             _write(file, size, made / "images" / name, path)
     except DAMAGE as error:
         raise FileError(f"{path} cannot be read ({error}): expected a zip or tar of images") from error
     except RuntimeError as error:  # of zipfile, for an encrypted one
         raise FileError(f"{path} cannot be unpacked ({error})") from error
-    cut = aside.pop(NO_END, 0)
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in aside.items())
-    return [*([f"not unpacked: {kinds}"] if kinds else []), *([f"{path.name} {NO_END}"] if cut else [])]
+    return [*([f"not unpacked: {kinds}"] if kinds else []), *notes]
 
 
-def _members(path: Path, aside: Counter[str]) -> Iterator[tuple[PurePosixPath, int, IO[bytes]]]:
-    """Yield the images in an archive, by their names within; count what is left aside by kind."""
+def _members(path: Path, aside: Counter[str], notes: list[str]) -> Iterator[tuple[PurePosixPath, int, IO[bytes]]]:
+    """Yield the images in an archive, by their names within; count what is left aside by kind, and add to `notes`."""
     count = 0
-    packed = _zip_members(path) if zipfile.is_zipfile(path) else _tar_members(path, aside)
+    packed = _zip_members(path) if zipfile.is_zipfile(path) else _tar_members(path, notes)
     for name, size, regular, file in packed:
         inner = PurePosixPath(name.replace("\\", "/"))
         kind = _kind_aside(inner, regular)
@@ -125,7 +134,7 @@ def _zip_members(path: Path) -> Iterator[tuple[str, int, bool, IO[bytes]]]:
                     yield info.filename, info.file_size, regular, file
 
 
-def _tar_members(path: Path, aside: Counter[str]) -> Iterator[tuple[str, int, bool, IO[bytes]]]:
+def _tar_members(path: Path, notes: list[str]) -> Iterator[tuple[str, int, bool, IO[bytes]]]:
     with tarfile.open(path) as opened:
         for info in opened:
             if not info.isdir():
@@ -134,7 +143,7 @@ def _tar_members(path: Path, aside: Counter[str]) -> Iterator[tuple[str, int, bo
         assert opened.fileobj is not None, "it is open"
         opened.fileobj.seek(opened.offset)
         if opened.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):  # tarfile takes a cut for the end
-            aside[NO_END] += 1
+            notes.append(f"{path.name} does not end as a tar does: it may be damaged, or cut short")
 
 
 def _write(file: IO[bytes], size: int, place: Path, path: Path) -> None:

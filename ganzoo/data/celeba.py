@@ -20,6 +20,7 @@ CELEBA = Published(
         SPLITS: "d32c9cbf5e040fd4025c592c306e6668",
         ATTRIBUTES: "75e246fa4810816ffd6ee81facbd244c",
     },
+    folders=("CelebA/Img", "CelebA/Eval", "CelebA/Anno"),  # of its authors' shared drive
     hint="; http://mmlab.ie.cuhk.edu.hk/projects/CelebA.html links to them",
 )
 SIZE = 178  # the width of the images, which are 218 high

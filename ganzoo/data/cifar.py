@@ -31,7 +31,7 @@ CIFAR10 = Published(
         "test_batch": "40351d587109b95175f43aff81a1287e",
     },
     archive=("cifar-10-python.tar.gz", "c58f30108f718f92721af3b95e74349a"),
-    folder="cifar-10-batches-py",
+    folders=("cifar-10-batches-py",),
 )
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 

@@ -93,7 +93,7 @@ EMNIST_LETTERS = Family(
         "emnist-letters-test-labels-idx1-ubyte.gz": "d4108920cd86601ec7689a97f2de7f59",
     },
     archive=("gzip.zip", "58c8d27c78d21e728a6bc7b3cc06412e"),
-    folder="gzip",
+    folders=("gzip",),
 )
 
 

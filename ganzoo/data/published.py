@@ -46,7 +46,7 @@ class Published:
     title: str  # what people and torchvision call it
     files: Mapping[str, str]  # name -> MD5
     archive: tuple[str, str] | None = None  # the name and MD5 of a packed file that holds them
-    folder: str | None = None  # which the archive has them in
+    folders: tuple[str, ...] = ()  # that its publisher puts them into
     hint: str = ""  # at the end of the message that they are missing
 
     def raw(self, data_dir: Path) -> Path:
@@ -57,7 +57,7 @@ class Published:
         """Return the folders in which the files may lie."""
         titled = data_dir / self.title
         places = (titled / "raw", titled, data_dir / self.source, data_dir, SYSTEM / self.source)
-        return places if self.folder is None else (*places, *(place / self.folder for place in places))
+        return (*places, *(place / folder for folder in self.folders for place in places))
 
 
 def get_files(family: Published, request: Request) -> dict[str, Path]:
@@ -89,6 +89,7 @@ def find_files(family: Published, places: Sequence[Path]) -> tuple[dict[str, Pat
     """Return where each file that is as it should be lies, and what is wrong with the others."""
     found: dict[str, Path] = {}
     faults: dict[str, str] = {}
+    own = {places[0], *(place / folder for place in places for folder in family.folders)}
     for name, expected in family.files.items():
         packed = name.endswith(".gz")
         ends = ("",) if packed else ("", ".gz")
@@ -98,7 +99,7 @@ def find_files(family: Published, places: Sequence[Path]) -> tuple[dict[str, Pat
                 found[name] = path
                 break
             # Elsewhere it may be a file of another data set.
-            if md5 is not None and (path.parent == places[0] or path.parent.name == family.folder):
+            if md5 is not None and path.parent in own:
                 faults[name] = f"truncated or altered (md5 {md5}) in {path.parent}"
         if name in found:
             faults.pop(name, None)
@@ -183,7 +184,7 @@ def _ask_mirrors(family: Published, allowed: bool) -> tuple[list[str], list[tupl
 
 def _check_fetched(family: Published, folder: str, faults: dict[str, str]) -> list[Path]:
     """Return where those of the files at fault lie that were fetched into a folder; raises _NotFetchedError."""
-    places = [Path(folder), *([Path(folder, family.folder)] if family.folder else [])]
+    places = [Path(folder), *(Path(folder, name) for name in family.folders)]
     found, still = find_files(family, places)
     for name in faults:
         if name in still:

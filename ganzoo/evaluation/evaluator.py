@@ -183,7 +183,7 @@ def evaluate(
             raise UsageError(f"{flag} says how the images of --dataset are read: name them with --dataset")
         subject, splits = _open(source, dataset, data_dir, best, reading)
         if fit_judge:
-            chosen = train_judge(splits, data_dir, say, judge)
+            chosen = train_judge(splits, say, judge)
         else:
             advice = "repeat the command with --fit-judge"
             chosen = load_judge(splits.train.source, data_dir, judge, sha256=splits.sha256, advice=advice)
@@ -193,9 +193,7 @@ def evaluate(
     return evaluation
 
 
-def train_judge(
-    splits: Splits, data_dir: str | Path | None, say: Callable[[str], None], place: str | Path | None = None
-) -> Judge:
+def train_judge(splits: Splits, say: Callable[[str], None], place: str | Path | None = None) -> Judge:
     """Train the judge of a data set and keep it in the cache, or in `place`; one that ships is taken as it is.
 
     Raises UsageError for one that is too weak to judge.
@@ -204,7 +202,7 @@ def train_judge(
     if source in PINNED and place is None:
         say(f"the judge of {source} ships with ganzoo")
         return load_judge(source)
-    path = judge_path(source, data_dir, splits.sha256) if place is None else Path(place)
+    path = judge_path(splits.sha256) if place is None else Path(place)
     if splits.train.labels is None:
         say(f"{source} has no labels: its judge learns how images are turned, which knows no classes")
     say(f"training the judge of {source} on {len(splits.train)} images")

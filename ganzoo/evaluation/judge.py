@@ -9,6 +9,7 @@ judges have different units: they are never comparable.
 import hashlib
 import json
 import math
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
@@ -128,6 +129,7 @@ def load_judge(
     place: str | Path | None = None,
     *,
     sha256: str | None = None,
+    reading: Mapping[str, Any] | None = None,
     advice: str | None = None,
 ) -> Judge:
     """Return the judge of a data set's source, such as `mnist` or `npz:FILE`, or the one in the file `place`.
@@ -135,22 +137,21 @@ def load_judge(
     `sha256` is that of all its images, as they are read. If there is no judge of these, the one of a former version is
     returned, which knew the source alone.
 
-    Raises UsageError if there is none yet, with `advice` on how to train one; None for the command for plain images.
+    Raises UsageError if there is none yet, with `advice` on how to train one; None for the command that trains it on
+    images which are read as `reading` says.
     """
     if place is not None:
         return read_judge(Path(place))
     if source in PINNED:
         judge = _pinned_judge(*PINNED[source])
         return _by_channel(judge) if source == "stacked-mnist" else judge
-    for path in (judge_path(source, data_dir, sha256), judge_path(source, data_dir)):
+    for path in (*([judge_path(sha256)] if sha256 else []), *_former_paths(source, data_dir)):
         if path.is_file():
             return read_judge(path)
-    raise UsageError(f"there is no judge for {source} yet; to train one, {advice or advise_fit(source, {})}")
-
-
-def advise_fit(source: str, reading: Mapping[str, Any]) -> str:
-    """Return what to type for a judge of a data set whose images are read in this way."""
-    return f"type: ganzoo evaluate --fit-judge --dataset {source}{reading_flags(reading)}"
+    place_flag = "" if data_dir is None else f" --data-dir {shlex.quote(str(data_dir))}"
+    flags = place_flag + reading_flags(reading or {})
+    advice = advice or f"type: ganzoo evaluate --fit-judge --dataset {shlex.quote(source)}{flags}"
+    raise UsageError(f"there is no judge for {source} yet; to train one, {advice}")
 
 
 def _by_channel(judge: Judge) -> Judge:
@@ -167,22 +168,20 @@ def _by_channel(judge: Judge) -> Judge:
     )
 
 
-def judge_path(source: str, data_dir: str | Path | None = None, sha256: str | None = None) -> Path:
-    """Return where in the cache the judge of a data set is whose images have the hash `sha256`.
+def judge_path(sha256: str) -> Path:
+    """Return where the cache keeps the judge of a data set; `sha256` is that of all its images, as they are read."""
+    return Path(platformdirs.user_cache_dir("ganzoo")) / "judges" / f"{sha256[:32]}{SUFFIX}"
 
-    Without a hash: where former versions put it, in the cache or beside the data.
-    """
+
+def _former_paths(source: str, data_dir: str | Path | None) -> list[Path]:
+    """Where former versions put the judge of a source: beside the data, or in the cache."""
     name, _, argument = source.partition(":")
-    known = source if sha256 is None else f"{source} {sha256}"
-    key = f"{name}-{hashlib.sha256(known.encode()).hexdigest()[:12]}{SUFFIX}"
-    cached = Path(platformdirs.user_cache_dir("ganzoo")) / "judges" / key
-    if sha256 is not None:
-        return cached
-    former = data.data_folder(data_dir) / key
+    key = f"{name}-{hashlib.sha256(source.encode()).hexdigest()[:12]}{SUFFIX}"
+    beside = data.data_folder(data_dir) / key
     if argument and Path(argument).exists():
         place = Path(argument).absolute()
-        former = place.with_name(place.name + SUFFIX)
-    return former if former.is_file() else cached
+        beside = place.with_name(place.name + SUFFIX)
+    return [beside, Path(platformdirs.user_cache_dir("ganzoo")) / "judges" / key]
 
 
 @float32_by_default()

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from ganzoo.config import RunConfig
 from ganzoo.data import Dataset
 from ganzoo.evaluation.evaluator import OF_CLASSES, QUICK, N, as_subject, floors, measure, read
-from ganzoo.evaluation.judge import CLASSES, Reading, advise_fit, load_judge
+from ganzoo.evaluation.judge import CLASSES, Reading, load_judge
 from ganzoo.evaluation.metrics import FIGURES, class_shares, classes_lost, title_of
 from ganzoo.evaluation.reference import Reference, with_test
 from ganzoo.evaluation.verdict import DIVERSITY
@@ -21,8 +21,7 @@ class Monitor:
     def __init__(self, dataset: Dataset, config: RunConfig) -> None:
         """Raises UsageError where the data have no judge."""
         settings = config.data
-        advice = advise_fit(dataset.source, settings.reading)
-        judge = load_judge(dataset.source, settings.data_dir, sha256=dataset.sha256, advice=advice)
+        judge = load_judge(dataset.source, settings.data_dir, sha256=dataset.sha256, reading=settings.reading)
         splits = with_test(dataset, data_dir=settings.data_dir, **settings.reading)
         self.reference = Reference(judge, splits)
         self.n = min(N, len(splits.train))

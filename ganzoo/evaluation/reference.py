@@ -133,8 +133,8 @@ def _check_match(judge: Judge, train: Dataset) -> None:
     pinned = train.source in PINNED and judge.sha256 == load_judge(train.source).sha256
     if not pinned and same_size and judge.dataset_sha256 != train.sha256:
         raise FileError(
-            f"the judge of {train.source} was trained on other images than are there now: "
-            "train it again (ganzoo evaluate --fit-judge)"
+            f"the judge of {train.source} was trained on other images than are there now, or on these as they are read "
+            "in another way: train it again (ganzoo evaluate --fit-judge)"
         )
 
 

@@ -26,7 +26,7 @@ from ganzoo.compute.device import float32_by_default
 from ganzoo.errors import Interrupted, UsageError
 from ganzoo.evaluation.classifier import Epoch, MLPClassifier, evaluate_classifier, fit, logits_of
 from ganzoo.evaluation.evaluator import N
-from ganzoo.evaluation.judge import advise_fit, load_judge
+from ganzoo.evaluation.judge import load_judge
 from ganzoo.evaluation.reference import Splits, load_splits
 from ganzoo.files import write_json
 from ganzoo.report import write_report
@@ -156,7 +156,7 @@ def _plan(settings: dict[str, Any]) -> tuple[Splits, StudyPlan]:
         if given.get("epochs") is not None:
             raise UsageError("two budgets at once: give --epochs or --minutes")
         given["epochs"] = None
-    plan = parse(StudyPlan, with_reading(given))
+    plan = parse(StudyPlan, with_reading({"variants": VARIANTS, **given}))
     plan = plan.model_copy(update={"variants": tuple(map(registry.variants.canonical, plan.variants))})
     if len(set(plan.variants)) < len(plan.variants) or not plan.variants:
         raise UsageError("variants: expected names, each once")
@@ -166,7 +166,7 @@ def _plan(settings: dict[str, Any]) -> tuple[Splits, StudyPlan]:
         reading = configure(variant, settings=plan.settings).data.reading
     splits = load_splits(plan.dataset, data_dir=plan.data_dir, **reading)
     source = splits.train.source
-    load_judge(source, plan.data_dir, sha256=splits.sha256, advice=advise_fit(source, reading))
+    load_judge(source, plan.data_dir, sha256=splits.sha256, reading=reading)
     return splits, plan.model_copy(update={"dataset": source})
 
 

@@ -23,11 +23,11 @@ import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ganzoo import data, registry, runtime
-from ganzoo.config import DEFAULT_MINUTES, RunConfig
+from ganzoo.config import DEFAULT_MINUTES, RunConfig, flag_of
 from ganzoo.data import ReadOptions
 from ganzoo.errors import FileError, GanzooError, UsageError, first_line
 from ganzoo.evaluation.evaluator import evaluate
-from ganzoo.evaluation.judge import advise_fit, load_judge
+from ganzoo.evaluation.judge import load_judge
 from ganzoo.evaluation.metrics import FIGURES
 from ganzoo.exporting.exporter import export
 from ganzoo.files import locked, write_json
@@ -110,7 +110,7 @@ def _plan(runs: tuple[str, ...], variants: tuple[str, ...], settings: Mapping[st
         given["minutes"] = DEFAULT_MINUTES
     if "data_dir" in given:
         given["data_dir"] = os.path.abspath(given["data_dir"])  # noqa: PTH100  # as a string; others work elsewhere
-    plan = parse(Plan, {**with_reading(given), "runs": runs, "variants": variants})
+    plan = parse(Plan, with_reading({**given, "runs": runs, "variants": variants}))
     if unknown := set(_figures(plan)) - set(FIGURES):
         raise UsageError(f"no figure '{min(unknown)}': expected some of {', '.join(FIGURES)}")
     if len(set(variants)) < len(variants) or len(set(runs)) < len(runs):
@@ -121,17 +121,25 @@ def _plan(runs: tuple[str, ...], variants: tuple[str, ...], settings: Mapping[st
         return plan
     reading = _configure(plan, variants[0], 0, None).data.reading
     found = data.load(plan.dataset, data_dir=plan.data_dir, **reading)
-    load_judge(found.source, plan.data_dir, sha256=found.sha256, advice=advise_fit(found.source, reading))
+    load_judge(found.source, plan.data_dir, sha256=found.sha256, reading=reading)
     # What `auto` is must not change on the way.
     return plan.model_copy(update={"dataset": found.source, "points": plan.points or _points(plan)})
 
 
 def with_reading(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a plan's fields with those of `ReadOptions` as settings of every run, as `--set` gives them."""
-    reading = {name: given[name] for name in ReadOptions.__annotations__ if name in given}
-    fields = {name: value for name, value in given.items() if name not in reading}
+    """Return a plan's fields with those of `ReadOptions` as settings of every run, over those that `--set` gives.
+
+    Raises UsageError if no run is trained by the plan.
+    """
+    fields = {name: value for name, value in given.items() if name not in ReadOptions.__annotations__}
+    reading = {name: given[name] for name in ReadOptions.__annotations__ if given.get(name)}
+    if not reading:
+        return fields
+    if not fields.get("variants"):
+        flag = flag_of(min(reading))
+        raise UsageError(f"{flag} says how the images are read that variants are trained on: name some with --variants")
     words = tuple(f"data.{name}={json.dumps(value)}" for name, value in reading.items())
-    return {**fields, "settings": (*words, *fields.get("settings", ()))} if words else fields
+    return {**fields, "settings": (*fields.get("settings", ()), *words)}
 
 
 def _figures(plan: Plan) -> tuple[str, ...]:

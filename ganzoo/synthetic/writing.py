@@ -116,6 +116,19 @@ class Model:
     data: Mapping[str, Any]  # the same, unless other real data were named for the judge and the class counts
 
     @property
+    def other_data(self) -> bool:
+        """Return whether other real data were named."""
+        return self.data != self.trained_on
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How the real images are read: in the shape that the generator draws, which files do not record."""
+        from ganzoo.config import reading_of
+
+        channels, height, width = self.generator.info.image_shape
+        return {**reading_of(self.data), "image_size": f"{width}x{height}", "channels": channels}
+
+    @property
     def data_source(self) -> str:
         """Raises UsageError where the model does not say."""
         source = self.data.get("source", "array")
@@ -138,7 +151,7 @@ def open_model(source: "str | Path | Run", dataset: str | None = None, *, best: 
         sha256=opened.sha256,
         step=opened.document.get("step"),
         trained_on=opened.trained_on,
-        data=_renamed(opened.trained_on, dataset),
+        data=_named(opened.trained_on, dataset),
     )
 
 
@@ -158,11 +171,12 @@ def _open_run(path: Path, dataset: str | None, best: bool) -> Model:
         sha256=hashlib.sha256(weights.read_bytes()).hexdigest(),
         step=step,
         trained_on=data,
-        data=_renamed(data, dataset),
+        data=_named(data, dataset),
     )
 
 
-def _renamed(data: Mapping[str, Any], dataset: str | None) -> Mapping[str, Any]:
+def _named(data: Mapping[str, Any], dataset: str | None) -> Mapping[str, Any]:
+    """Return the settings of the data, with the source that was named in place of a model's own."""
     return data if dataset is None else {**data, "source": dataset, "sha256": None}
 
 
@@ -171,10 +185,11 @@ def _find_judge(model: Model) -> "tuple[Judge | None, str | None]":
     try:
         from ganzoo.evaluation.judge import PINNED, load_judge
 
-        sha256 = model.data.get("sha256")
-        if sha256 is None and model.data_source not in PINNED:
-            sha256 = _load_data(model).sha256
-        judge = load_judge(model.data_source, model.data.get("data_dir"), sha256=sha256)
+        source, sha256 = model.data_source, model.data.get("sha256")
+        if model.other_data and source not in PINNED:
+            found = _load_data(model)
+            source, sha256 = found.source, found.sha256
+        judge = load_judge(source, model.data.get("data_dir"), sha256=sha256, reading=model.reading)
     except UsageError as error:
         return None, str(error)
     except ModuleNotFoundError as error:
@@ -193,9 +208,8 @@ def _find_judge(model: Model) -> "tuple[Judge | None, str | None]":
 def _load_data(model: Model) -> "Dataset":
     """The images that the model was trained on, or those that were named in their place."""
     from ganzoo import data
-    from ganzoo.config import reading_of
 
-    return data.load(model.data_source, data_dir=model.data.get("data_dir"), **reading_of(model.data))
+    return data.load(model.data_source, data_dir=model.data.get("data_dir"), **model.reading)
 
 
 def _real_counts(model: Model, classes: int) -> list[int]:

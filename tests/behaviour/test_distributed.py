@@ -104,6 +104,7 @@ def threads():
 @command("drive")
 def drive(todo: str) -> None:
     with joined() as world:
+        threads()
         if world.leads:  # as it evaluates, alone
             frechet_distance(torch.randn(8, 2), torch.randn(8, 2))
         *many, last = json.loads(todo)
@@ -268,7 +269,7 @@ def test_one_process_speaks(together: Together) -> None:
     lines = together.said[1].splitlines()
     said = ("trained", "UsageError", "Interrupted", "MachineError", "DivergedError", "ganzoo", "threads")
     assert [line for line in lines if not line.startswith(said)] == []
-    assert len(lines) == len(CASES) + 9
+    assert len(lines) == len(CASES) + 10
 
 
 def test_what_is_not_finite_on_one_process_stops_all_of_them(together: Together) -> None:
@@ -325,6 +326,8 @@ def test_an_error_of_one_process_ends_all_and_is_said_once(together: Together) -
 def test_no_thread_of_the_group_outlives_it(together: Together) -> None:
     """One that needs Python while the interpreter ends aborts the process: SIGABRT in place of its exit code."""
     assert [said.splitlines()[-1] for said in together.said] == ["threads", "threads"]
+    if sys.platform == "linux":
+        assert all(said.startswith("threads gloo") for said in together.said)
 
 
 def worker(torchrun: subprocess.Popen[str], rank: int) -> int:

@@ -65,6 +65,19 @@ def test_the_middle_of_each_image_is_taken(folder: str, tmp_path: Path) -> None:
     assert data.load("celeba", data_dir=tmp_path, image_size="178x218").image_shape == (3, 218, 178)
 
 
+@pytest.mark.parametrize("packed", [True, False])
+def test_it_is_found_as_the_shared_drive_of_its_authors_has_it(packed: bool, tmp_path: Path) -> None:
+    place(tmp_path / "CelebA" / "Img", celeba.IMAGES)
+    if not packed:
+        with zipfile.ZipFile(tmp_path / "CelebA" / "Img" / celeba.IMAGES) as file:
+            file.extractall(tmp_path / "CelebA" / "Img")
+        (tmp_path / "CelebA" / "Img" / celeba.IMAGES).unlink()
+    place(tmp_path / "CelebA" / "Eval", celeba.SPLITS)
+    place(tmp_path / "CelebA" / "Anno", celeba.ATTRIBUTES)
+    made = data.load("celeba:Smiling", data_dir=tmp_path, download=False)
+    assert (len(made), made.class_counts) == (3, (1, 2))
+
+
 def test_an_attribute_makes_two_classes(tmp_path: Path) -> None:
     place(tmp_path)
     made = data.load("celeba:Smiling", data_dir=tmp_path)

@@ -134,4 +134,4 @@ def test_the_hashes_are_those_of_torchvision() -> None:
     source = load_torchvision().datasets.CIFAR10
     assert list(map(list, cifar.CIFAR10.files.items())) == source.train_list + source.test_list
     assert cifar.CIFAR10.archive == (source.filename, source.tgz_md5)
-    assert (cifar.CIFAR10.folder, source.url.rpartition("/")[2]) == (source.base_folder, source.filename)
+    assert (cifar.CIFAR10.folders[0], source.url.rpartition("/")[2]) == (source.base_folder, source.filename)

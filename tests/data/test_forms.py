@@ -389,7 +389,7 @@ def test_a_tar_that_is_cut_between_two_images_is_reported(tmp_path: Path) -> Non
     assert not data.load(str(tmp_path / "whole.tar")).notes
     for name in ("cut.tar", "cut.tar.gz"):
         made = data.load(str(tmp_path / name))
-        assert (len(made), made.notes) == (1, (f"{name} does not end as a tar does: it may have been cut short",))
+        assert (len(made), made.notes) == (1, (f"{name} does not end as a tar does: it may be damaged, or cut short",))
 
 
 def test_of_an_archive_that_changes_the_newest_images_are_kept(tmp_path: Path) -> None:
@@ -398,6 +398,9 @@ def test_of_an_archive_that_changes_the_newest_images_are_kept(tmp_path: Path) -
             for number in range(count):
                 file.writestr(f"{number}.png", png(GREY[0]))
         assert len(data.load(str(tmp_path / "a.zip"))) == count
+        (cache_folder("archives") / ".ganzoo-killed.tmp").mkdir()  # which is deleted with the next
+    (tmp_path / "a.zip").touch()
+    assert len(data.load(str(tmp_path / "a.zip"))) == count
     assert len([path for path in cache_folder("archives").iterdir() if path.is_dir()]) == 1
 
 

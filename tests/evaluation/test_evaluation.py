@@ -53,7 +53,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fit_judge, "__kwdefaults__", {**(fit_judge.__kwdefaults__ or {}), "epochs": 3})
         beside = path / "halves.npz.judge.safetensors"  # where former versions put it
-        train_judge(load_splits(f"npz:{path / 'halves.npz'}"), None, lambda text: None, beside)
+        train_judge(load_splits(f"npz:{path / 'halves.npz'}"), lambda text: None, beside)
     train_tiny("cgan", f"npz:{path / 'halves.npz'}", path / "run", steps=3)
     return path
 
@@ -407,7 +407,9 @@ READING = ("--image-size", "20x18", "--fit", "pad", "--background", "black")
 def test_the_judge_that_a_command_asks_for_is_fitted_as_its_images_are_read(
     command: tuple[str, ...], call: Call, place: Path
 ) -> None:
-    whole = (*command, "--dataset", folder_of_sizes(place / f"sizes-{command[0]}", *make_images(16, 60)), *READING)
+    images, labels = make_images(16, 60)
+    images[0] = ord(command[0][0])  # other images than the other commands', whose judge would be found
+    whole = (*command, "--dataset", folder_of_sizes(place / f"sizes-{command[0]}", images, labels), *READING)
     code, _, err = call(*whole)
     assert code == 2
     found = re.search(r"yet; to train one, type: (ganzoo evaluate .*)", err)
@@ -425,7 +427,7 @@ def test_a_set_that_is_read_in_two_ways_has_two_judges(call: Call, place: Path) 
     dataset = ("--dataset", folder_of_sizes(place / "two-ways", *make_images(16, 60)))
     runs = {"small": ("--image-size", "16"), "stretched": ("--image-size", "16", "--fit", "stretch")}
     for name, reading in runs.items():
-        code, _, err = call("train", "--variant", "gan", *dataset, *reading, "--steps", "1", "--out", name)
+        code, _, err = call("train", "--variant", "cgan", *dataset, *reading, "--steps", "1", "--out", name)
         assert code == 0, err
         code, _, err = call("evaluate", name, "--fit-judge", "--figures", "fid", "--seeds", "1")
         assert code == 0, err
@@ -436,6 +438,11 @@ def test_a_set_that_is_read_in_two_ways_has_two_judges(call: Call, place: Path) 
         assert code == 0, err
         code, _, err = call("evaluate", f"{name}.onnx", "--figures", "fid", "--seeds", "1")
         assert code == 0, err
+        for model, *others in ((name,), (f"{name}.onnx",), (f"{name}.onnx", *dataset, "--balance", "real")):
+            out = f"{model}-{len(others)}-set"
+            code, _, err = call("sample", model, *others, "-n", "6", "--format", "npz", "--out", out)
+            assert code == 0, err
+            assert json.loads(Path(out, "manifest.json").read_text())["judge"] is not None, out
     found = [Run.open(place / name).read_evaluation() for name in runs]
     assert len({evaluation.judge.sha256 for evaluation in found if evaluation}) == 2
 
@@ -457,7 +464,7 @@ def test_fitting_a_judge_says_where_it_lies(call: Call, place: Path, monkeypatch
     assert (code, out) == (0, ""), err
     assert "training the judge of npz:" in err
     source = f"npz:{place / 'more.npz'}"
-    assert f"{judge_path(source, sha256=data.load(source).sha256)}: " in err.splitlines()[-1]
+    assert f"{judge_path(data.load(source).sha256)}: " in err.splitlines()[-1]
     assert "ganzoo/judges/" in err.splitlines()[-1]
     assert not (place / "more.npz.judge.safetensors").exists()
     code, _, err = call("evaluate", "--fit-judge", "--dataset", "npz:more.npz", "--judge", "more.judge")

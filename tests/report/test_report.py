@@ -404,7 +404,7 @@ def test_a_training_image_is_its_own_nearest(tmp_path: Path, monkeypatch: pytest
     assert nearest.shape == (3, 5, 1, 16, 16)
     assert torch.equal(nearest[:, 0], wanted)
     splits = Material().splits(config.data, None)
-    fit_judge("set", splits.train, splits.test, judge_path(config.data.source), epochs=1)
+    fit_judge("set", splits.train, splits.test, judge_path(splits.sha256), epochs=1)
     nearest, measure = Material().nearest(wanted, config, 5)
     assert measure == "the features of the judge set"
     assert torch.equal(nearest[:, 0], wanted)

@@ -22,7 +22,7 @@ from ganzoo.report.records import FIGURE_KEYS
 from ganzoo.runs.run import Run
 from ganzoo.studies import comparison
 from ganzoo.studies.case_study import StudyPlan
-from ganzoo.studies.comparison import Plan, claim, compare
+from ganzoo.studies.comparison import Plan, claim, compare, with_reading
 from ganzoo.studies.executors import KILLED, Job, RayTasks, on_ray
 
 QUICK = ("fid", "classes", "label_accuracy")
@@ -252,6 +252,16 @@ def test_the_command_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
     assert [row["steps"] for row in results["rows"]] == [200]
     assert "from step" in done.stderr  # the first was resumed, not begun again
     assert (out / "index.html").exists()
+
+
+def test_how_images_are_read_goes_over_settings_and_needs_variants(tmp_path: Path) -> None:
+    given = {"variants": ("gan",), "settings": ("data.image_size=32",), "image_size": "64x48", "skip_broken": False}
+    assert with_reading(given) == {
+        "variants": ("gan",),
+        "settings": ("data.image_size=32", 'data.image_size="64x48"'),
+    }
+    with pytest.raises(UsageError, match=r"^--image-size says .* name some with --variants$"):
+        compare([tmp_path], out=tmp_path / "c", image_size=64)
 
 
 def test_data_without_a_judge_are_refused_before_anything_is_trained(tmp_path: Path) -> None:
