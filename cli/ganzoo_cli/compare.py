@@ -74,7 +74,8 @@ def compare(
 ) -> None:
     """Train variants, judge them and given runs in one way, and set them side by side.
 
-    It goes on where it was stopped; a run that fails is a row. DIR/index.html shows the table and the curves.
+    It goes on where it was stopped; a run that fails is a row. DIR/index.html shows the table and the curves. Options
+    from --image-size to --channels-first say how the images of --dataset are read.
     """
     from ganzoo.report import write_comparison
     from ganzoo.report.records import read_results
