@@ -16,12 +16,12 @@ ORT_WEB := $(shell sed -n 's/^ORT_WEB = "\(.*\)"/\1/p' ganzoo/exporting/web/__in
 
 demo: $(VENV)/demo.installed
 	rm -rf demo
-	$(BIN)/ganzoo train --variant cdcgan --dataset auto --minutes $(MINUTES) --out demo/run
-	$(BIN)/ganzoo export demo/run --onnx --out demo/cdcgan.onnx
-	$(BIN)/ganzoo sample demo/cdcgan.onnx -n 100 --out demo/digits.png
+	$(BIN)/ganzoo train --variant projection-gan --dataset auto --minutes $(MINUTES) --out demo/run
+	$(BIN)/ganzoo export demo/run --onnx --out demo/projection-gan.onnx
+	$(BIN)/ganzoo sample demo/projection-gan.onnx -n 100 --out demo/digits.png
 	@echo
 	@echo "Look at demo/digits.png: 100 digits that the exported generator drew, without torch."
-	@echo "Try next: $(BIN)/ganzoo train --variant cdcgan --minutes 5, then $(BIN)/ganzoo sample --labels 0-9 -n 100"
+	@echo "Try next: $(BIN)/ganzoo train --variant projection-gan --minutes 5, then $(BIN)/ganzoo sample --labels 0-9 -n 100"
 
 lint: $(VENV)/dev.installed
 	$(BIN)/ruff format --check .
