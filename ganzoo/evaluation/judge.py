@@ -134,11 +134,11 @@ def load_judge(
 ) -> Judge:
     """Return the judge of a data set's source, such as `mnist` or `npz:FILE`, or the one in the file `place`.
 
-    `sha256` is that of all its images, as they are read. If there is no judge of these, the one of a former version is
-    returned, which knew the source alone.
+    `sha256` is the hash of all images of the data set, as they are read. If no judge was trained on these images, a
+    judge that an earlier version kept for the source is returned.
 
-    Raises UsageError if there is none yet, with `advice` on how to train one; None for the command that trains it on
-    images which are read as `reading` says.
+    Raises UsageError, with `advice` on how to train a judge, if there is none. By default this is the command that
+    trains one on images read as `reading` says.
     """
     if place is not None:
         return read_judge(Path(place))
@@ -169,12 +169,12 @@ def _by_channel(judge: Judge) -> Judge:
 
 
 def judge_path(sha256: str) -> Path:
-    """Return where the cache keeps the judge of a data set; `sha256` is that of all its images, as they are read."""
+    """Return the cache's path for the judge of images with the hash `sha256`, as they are read."""
     return Path(platformdirs.user_cache_dir("ganzoo")) / "judges" / f"{sha256[:32]}{SUFFIX}"
 
 
 def _former_paths(source: str, data_dir: str | Path | None) -> list[Path]:
-    """Where former versions put the judge of a source: beside the data, or in the cache."""
+    """Return where earlier versions kept the judge of a source: next to the data, or in the cache."""
     name, _, argument = source.partition(":")
     key = f"{name}-{hashlib.sha256(source.encode()).hexdigest()[:12]}{SUFFIX}"
     beside = data.data_folder(data_dir) / key
@@ -213,33 +213,11 @@ def fit_judge(
     """
     labelled = train.labels is not None and test.labels is not None
     learnt, tested = (part.labelled if labelled else turn(part) for part in (train, test))
-    assert learnt.labels is not None, "it has classes or turns"
+    assert learnt.num_classes is not None, "it has classes or turns"
     assert tested.labels is not None, "and so has the test"
-    assert learnt.num_classes is not None, "and their number"
-    batch_size = min(128, len(learnt))
-    batches = len(learnt) // batch_size
-    epochs = max(EPOCHS, math.ceil(LEAST_UPDATES / batches)) if epochs is None else epochs
-    spacing = math.ceil(epochs / EPOCHS)
-
-    def report(epoch: Epoch) -> None:
-        if epoch.epoch % spacing == 0 or epoch.epoch == epochs:
-            on_epoch(epoch)
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = CNNClassifier(learnt.image_shape, learnt.num_classes)
-        fit(
-            network,
-            learnt.images,
-            learnt.labels,
-            epochs=epochs,
-            seed=seed,
-            test=(tested.images, tested.labels),
-            batch_size=batch_size,
-            augment=True,
-            average=0.999 if batches * epochs > 3000 else None,
-            on_epoch=report,
-        )
+    if epochs is None:
+        epochs = max(EPOCHS, math.ceil(LEAST_UPDATES / (len(learnt) // _batch_size(learnt))))
+    network = _train(learnt, tested, epochs, seed, on_epoch)
     _, accuracy = evaluate_classifier(network, tested.images, tested.labels)
     if margin is not None:
         _check_accuracy(accuracy, tested, margin)
@@ -260,6 +238,41 @@ def fit_judge(
     tensors = {key: value.contiguous() for key, value in network.state_dict().items()}
     atomic_write(path, seal(safetensors.torch.save(tensors, {"judge": json.dumps(record), "sha256": BLANK})))
     return read_judge(Path(path))
+
+
+def _batch_size(learnt: Dataset) -> int:
+    return min(128, len(learnt))
+
+
+def _train(
+    learnt: Dataset, tested: Dataset, epochs: int, seed: int, on_epoch: Callable[[Epoch], None]
+) -> CNNClassifier:
+    """Train a classifier, and report about EPOCHS of its epochs and the last one."""
+    assert learnt.labels is not None, "there is something to learn"
+    assert tested.labels is not None, "and to test"
+    assert learnt.num_classes is not None, "of so many classes"
+    batch_size, spacing = _batch_size(learnt), math.ceil(epochs / EPOCHS)
+
+    def report(epoch: Epoch) -> None:
+        if epoch.epoch % spacing == 0 or epoch.epoch == epochs:
+            on_epoch(epoch)
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = CNNClassifier(learnt.image_shape, learnt.num_classes)
+        fit(
+            network,
+            learnt.images,
+            learnt.labels,
+            epochs=epochs,
+            seed=seed,
+            test=(tested.images, tested.labels),
+            batch_size=batch_size,
+            augment=True,
+            average=0.999 if len(learnt) // batch_size * epochs > 3000 else None,
+            on_epoch=report,
+        )
+    return network
 
 
 def _check_accuracy(accuracy: float, tested: Dataset, margin: float) -> None:
