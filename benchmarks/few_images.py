@@ -1,13 +1,14 @@
 """What an augmentation gives where images are few: `dcgan` on a hundred and on five hundred images, and on faces.
 
-    python benchmarks/few_images.py [--minutes 2] [--seeds 3] [--only WORD] [--runs DIR]
+    python benchmarks/few_images.py [--seeds 3] [--only WORD] [--way WAY] [--runs DIR]
 
-Needs MNIST and Fashion-MNIST (GANZOO_DATA_DIR), scikit-image for the faces, and a machine with nothing else to do.
-Each seed has other images of its data set, and is trained on them in each way of its case: without an augmentation,
-with those that few images get by default, and for a fifth of the time from a run on many images of another kind. There
-is a run for each processor at a time, on one thread. 10,000 drawn images are judged against all test images, the faces'
-against the faces themselves, and looked for among the few that the generator was trained on. What is recorded is not
-measured again at the same commit.
+Needs MNIST and Fashion-MNIST (GANZOO_DATA_DIR) and scikit-image for the faces. Each seed has other images of its data
+set, and is trained on them in each way of its case: without an augmentation, as few images are by default, and for a
+fifth of the steps from a run on many images of another kind. A run has STEPS steps, which take two minutes on one
+thread of a processor with bfloat16 units, so that other machines and other work do not change the figures. There is a
+run for each processor at a time. 10,000 drawn images are judged against all test images, the faces' against the faces
+themselves, and looked for among the few that the generator was trained on. Each run is recorded with its commit and
+machine; what is recorded is not measured again at the same commit, and what is not asked for stays.
 """
 
 import argparse
@@ -41,8 +42,9 @@ from ganzoo.seeds import derive
 IMAGES = 10_000  # that each generator is judged by
 FIGURES = ("fid", "coverage", "density")
 WAYS = {"none": "none", "default": "auto"}  # as `--augment`
-START = "from another run"  # of START_SOURCE, after START_MINUTES, for a share of the minutes
-START_SOURCE, START_MINUTES, START_SHARE = "fashion-mnist", 5.0, 0.2
+START = "from another run"  # of START_SOURCE, for a fifth of the steps
+START_SOURCE, START_STEPS = "fashion-mnist", 6_000
+STEPS = 2_500
 
 Json: TypeAlias = dict[str, Any]
 
@@ -105,10 +107,10 @@ def train_start(folder: Path) -> None:
     place = folder / START_SOURCE
     if not (place.exists() and Run.open(place).latest_checkpoint().final):
         shutil.rmtree(place, ignore_errors=True)
-        train(START_SOURCE, place, minutes=START_MINUTES)
+        train(START_SOURCE, place, steps=START_STEPS)
 
 
-def measure_one(case: Case, way: str, seed: int, minutes: float, folder: Path) -> Json:
+def measure_one(case: Case, way: str, seed: int, folder: Path) -> Json:
     """Train on the few images of a seed, and judge; on one thread."""
     torch.set_num_threads(1)
     reference = reference_of(case.source, folder)
@@ -116,9 +118,9 @@ def measure_one(case: Case, way: str, seed: int, minutes: float, folder: Path) -
     place = folder / f"{case.name}, {way}, {seed}".replace(", ", "-").replace(" ", "-")
     shutil.rmtree(place, ignore_errors=True)  # of a measurement that was interrupted
     if way == START:
-        run = train(few, place, seed=seed, minutes=START_SHARE * minutes, start_from=folder / START_SOURCE)
+        run = train(few, place, seed=seed, steps=STEPS // 5, start_from=folder / START_SOURCE)
     else:
-        run = train(few, place, seed=seed, minutes=minutes, augment=WAYS[way])
+        run = train(few, place, seed=seed, steps=STEPS, augment=WAYS[way])
     samples = read(as_subject(load(run), case.name).draw(0, IMAGES), reference)
     figures = measure(samples, reference, FIGURES)
     return {
@@ -133,60 +135,58 @@ def measure_one(case: Case, way: str, seed: int, minutes: float, folder: Path) -
 
 
 def measure_all(record: Record, arguments: argparse.Namespace) -> None:
-    """Measure what is not recorded yet, a seed of all before the next, and last what starts from another run."""
+    """Measure what this commit has not recorded yet, a seed of all before the next, and last what has another start."""
     former = (read_json(record.path) if record.path.is_file() else None) or {}
-    same = (former.get("commit"), former.get("minutes")) == (record.facts["commit"], arguments.minutes)
-    rows = {(row["data"], row["way"], row["seed"]): row for row in former.get("rows", ()) if same}
+    rows = {(row["data"], row["way"], row["seed"]): row for row in former.get("rows", ())}
     cases = {case.name: case for case in CASES if arguments.only in case.name}
     folder = arguments.runs / record.facts["commit"]
     for source in {case.source for case in cases.values()}:  # fits what judges are missing, before two processes would
         reference_of(source, folder)
-    every = [(name, way, seed) for seed in range(arguments.seeds) for name, case in cases.items() for way in case.ways]
-    missing = [key for key in every if key not in rows]
+    every = [
+        (name, way, seed)
+        for seed in range(arguments.seeds)
+        for name, case in cases.items()
+        for way in case.ways
+        if arguments.way in (None, way)
+    ]
+    missing = [key for key in every if key not in rows or rows[key]["commit"] != record.facts["commit"]]
     pool = ProcessPoolExecutor(processors.available(), get_context("spawn"))
 
     def submit(key: tuple[str, str, int]) -> Future[Json]:
         name, way, seed = key
-        return pool.submit(measure_one, cases[name], way, seed, arguments.minutes, folder)
+        return pool.submit(measure_one, cases[name], way, seed, folder)
 
     try:
         start = pool.submit(train_start, folder) if any(way == START for _, way, _ in missing) else None
         waiting = [submit(key) for key in missing if key[1] != START]
         for future in as_completed(waiting):
-            add(record, arguments.minutes, rows, future.result(), every)
+            add(record, rows, future.result())
         if start is not None:
             start.result()
         for future in as_completed([submit(key) for key in missing if key[1] == START]):
-            add(record, arguments.minutes, rows, future.result(), every)
+            add(record, rows, future.result())
     finally:
         pool.shutdown(cancel_futures=True)
-    for name, case in cases.items():
-        for way in case.ways:
-            found = [row["fid"] for row in rows.values() if (row["data"], row["way"]) == (name, way)]
-            print(f"{name}, {way}: FID {fmean(found):.1f} over {len(found)} seeds")
+    for name, way in dict.fromkeys((name, way) for name, way, _ in every):
+        found = [row["fid"] for row in rows.values() if (row["data"], row["way"]) == (name, way)]
+        print(f"{name}, {way}: FID {fmean(found):.1f} over {len(found)} seeds")
 
 
-def add(
-    record: Record,
-    minutes: float,
-    rows: dict[tuple[str, str, int], Json],
-    row: Json,
-    order: list[tuple[str, str, int]],
-) -> None:
-    """Add a row to those that are recorded, in `order` whichever is done first; others last."""
-    rows[row["data"], row["way"], row["seed"]] = row
+def add(record: Record, rows: dict[tuple[str, str, int], Json], row: Json) -> None:
+    """Add a row to those that are recorded, in the order of the cases whichever is done first."""
+    origin = {key: value for key, value in record.facts.items() if key != "command"}
+    rows[row["data"], row["way"], row["seed"]] = {**row, **origin}
     print(row, flush=True)
-    ordered = sorted(rows, key=lambda key: order.index(key) if key in order else len(order))
-    record.write({"minutes": minutes, "images": IMAGES, "rows": [rows[key] for key in ordered]})
+    order = [(case.name, way) for case in CASES for way in case.ways]
+    ordered = sorted(rows, key=lambda key: (key[2], order.index(key[:2])))
+    record.write({"images": IMAGES, "rows": [rows[key] for key in ordered]})
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--minutes", type=float, default=2.0, help="of training, for each; a fifth of it from another run"
-    )
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", default="", metavar="WORD", help="the data with this in their name")
+    parser.add_argument("--way", choices=[*WAYS, START], help="the only way to measure")
     parser.add_argument("--runs", type=Path, default=ROOT / "build" / "few-images", metavar="DIR")
     add_trial(parser)
     arguments = parser.parse_args()

@@ -346,11 +346,10 @@ def few_images_table() -> str:
         seeds = min(len(one) for one in alike if one)
         lines.append(_cells([name, *map(_few_images_cell, alike), str(seeds)]))
     chosen = dict.fromkeys(", ".join(row["augmentations"]) for row in rows if row["way"] == "default")
-    how = (
-        f"{found['minutes']:g} minutes of training for each run (from another run: a fifth of that), means over the "
-        f"seeds; default: {'; '.join(chosen)}."
-    )
-    return _with_source([*lines, "", how], found)
+    revisions = ", ".join(dict.fromkeys(row["commit"][:7] for row in rows))
+    machines = "; ".join(dict.fromkeys(f"{_cores(row)} of {row['machine']}, torch {row['torch']}" for row in rows))
+    how = f"Means over the seeds; default: {'; '.join(chosen)}. {machines}; revisions {revisions}."
+    return "\n".join([*lines, "", how])
 
 
 def _few_images_cell(rows: list[dict[str, Any]]) -> str:

@@ -33,12 +33,12 @@ from ganzoo.data.labels import choose_labelled
 from ganzoo.data.memory import allowed_memory
 from ganzoo.data.summary import summarise
 from ganzoo.errors import FileError, MachineError, UsageError
-from ganzoo.registry import nearest
+from ganzoo.registry import nearest, variants
 from ganzoo.runs.run import Run
 from ganzoo.training.edits import leaves
 from ganzoo.training.options import FEW_IMAGES, Options, tables_of
 from ganzoo.training.starting import open_start, recipe_of
-from ganzoo.zoo.augment import choose_augmentations
+from ganzoo.zoo.augment import FEW_R1, choose_augmentations, choose_terms
 from ganzoo.zoo.batch import Batches
 from ganzoo.zoo.build import build_terms
 from ganzoo.zoo.handing_over import read_parts
@@ -232,7 +232,7 @@ def prepare(config: RunConfig, images: Any = None, *, resumed: bool = False, wor
 
 
 def _augment_few(config: RunConfig, dataset: Dataset) -> tuple[RunConfig, tuple[str, ...]]:
-    """Return the configuration with the augmentations that are chosen for few images, and a remark on the choice.
+    """Return the configuration with the augmentations and the weight of R1 that few images get, and remarks on them.
 
     What the variant lists, or one of its terms does itself, stays as it is.
     """
@@ -243,10 +243,14 @@ def _augment_few(config: RunConfig, dataset: Dataset) -> tuple[RunConfig, tuple[
     if config.train.augment is None:
         return config, (f"no augmentation, as the settings list none (--augment auto chooses one for {few})",)
     chosen = choose_augmentations(variant, dataset.image_shape[0])
-    augmented = variant.model_copy(update={"augmentations": chosen})
     names = ", ".join(spec.name for spec in chosen)
-    remark = f"augmented before the discriminator, as there are {few}: {names} (--augment none switches this off)"
-    return config.model_copy(update={"variant": augmented}).resolve(), (remark,)
+    remarks = [f"augmented before the discriminator, as there are {few}: {names} (--augment none switches this off)"]
+    name = config.run.variant
+    terms = choose_terms(variant, variants[name]()) if name in variants else variant.terms
+    if terms != variant.terms:
+        remarks.append(f"R1 of weight {FEW_R1}, as there are {few} (--augment {names} keeps the recipe's weight)")
+    augmented = variant.model_copy(update={"augmentations": chosen, "terms": terms})
+    return config.model_copy(update={"variant": augmented}).resolve(), tuple(remarks)
 
 
 @float32_by_default()

@@ -230,6 +230,34 @@ def choose_augmentations(variant: Variant, channels: int) -> tuple[Spec, ...]:
     return tuple(map(Spec, (*FIXED, "colour") if coloured else FIXED))
 
 
+FEW_R1 = 1.0  # the least weight of R1 for few images
+
+
+def choose_terms(variant: Variant, recipe: Variant) -> tuple[Spec, ...]:
+    """Return a variant's terms for few images: those of its recipe, R1 with a weight of at least `FEW_R1`.
+
+    A heavier R1 keeps the discriminator from rising steeply at each of a few images. Terms that are not the recipe's
+    stay as they are.
+    """
+    if len(variant.terms) != len(recipe.terms):
+        return variant.terms
+    return tuple(
+        Spec(term.name, **{**term.settings, "weight": FEW_R1}) if _is_light_r1(term, own) else term
+        for term, own in zip(variant.terms, recipe.terms, strict=True)
+    )
+
+
+def _is_light_r1(term: Spec, own: Spec) -> bool:
+    """Return whether a term is R1 of the recipe's weight, a number below `FEW_R1`."""
+    weight = term.settings.get("weight")
+    return (
+        (term.name, term.settings.get("at"), term.settings.get("target", 0.0)) == ("gradient", "real", 0.0)
+        and isinstance(weight, float)
+        and weight < FEW_R1
+        and weight == own.settings.get("weight")
+    )
+
+
 def resample(images: Tensor, placement: Tensor) -> Tensor:
     """Return images [N, C, H, W] whose pixels come from where an affine map [N, 2, 3] of coordinates in [-1, 1] points.
 

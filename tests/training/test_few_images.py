@@ -9,12 +9,13 @@ import pytest
 from conftest import Images, bits_of, make_images, narrow, train_tiny
 
 from ganzoo import resume, train
-from ganzoo.config import RunConfig, Spec
+from ganzoo.config import RunConfig, Schedule, Spec
 from ganzoo.errors import UsageError
 from ganzoo.registry import variants
 from ganzoo.runs.run import Run
 from ganzoo.training.options import FEW_IMAGES
 from ganzoo.training.prepare import Training, configure, prepare
+from ganzoo.zoo.augment import FEW_R1
 from ganzoo.zoo.build import build_objective
 
 FIXED = ["translation", "cut-out"]
@@ -27,6 +28,11 @@ def prepared(variant: str | None, images: Any, *settings: str, **options: Any) -
 
 def names(config: RunConfig) -> list[str]:
     return [spec.name for spec in config.variant.augmentations]
+
+
+def weight_of_r1(terms: tuple[Spec, ...]) -> Any:
+    """Return the weight of the gradient penalty at real images; None without one."""
+    return next((term.settings["weight"] for term in terms if term.settings.get("at") == "real"), None)
 
 
 def started(out: Path, images: Any, **options: Any) -> Run:
@@ -42,11 +48,15 @@ def test_a_variant_is_augmented_as_suits_it_and_can_be_built(name: str, tiny_ima
         assert names(config) == [spec.name for spec in recipe.augmentations]
         assert not training.remarks
         return
-    (remark,) = training.remarks
+    remark, *others = training.remarks
     assert f"fewer than {FEW_IMAGES:,} images: {', '.join(names(config))}" in remark
     assert names(config) in (["adaptive"], FIXED)
     assert not any(spec.settings.get("flips") for spec in config.variant.augmentations)
     assert len(build_objective(config.with_horizon(1)).augmentations) == len(names(config))
+    before, after = (weight_of_r1(terms) for terms in (recipe.terms, config.variant.terms))
+    light = isinstance(before, float) and before < FEW_R1
+    assert after == (FEW_R1 if light else before)
+    assert [after == FEW_R1, "R1 of weight 1.0" in " ".join(others)] == [light, light]
 
 
 @pytest.mark.parametrize(
@@ -66,6 +76,22 @@ def test_strength_adapts_where_the_signs_of_logits_mean_something(
 ) -> None:
     assert names(configured := prepared(variant, tiny_images, *settings).config) == expected
     assert configured.train.augment == "auto"
+
+
+@pytest.mark.parametrize(
+    ("settings", "weight"),
+    [
+        (["terms.0.weight=0.2"], 0.2),
+        (["terms.0.weight=5"], 5.0),
+        (["terms=[{name='gradient', at='real', weight=0.1}, {name='weight-clipping'}]"], 0.1),
+        (["terms.0.weight={from=0.1, to=0.2, over=9}"], Schedule(0.1, 0.2, over=9).model_dump(by_alias=True)),
+        (["terms.0.every=8"], FEW_R1),
+    ],
+)
+def test_a_weight_that_is_asked_for_stays(settings: list[str], weight: Any, tiny_images: Images) -> None:
+    training = prepared("gan", tiny_images, *settings)
+    assert weight_of_r1(training.config.variant.terms) == weight
+    assert any("R1 of weight" in remark for remark in training.remarks) == (weight == FEW_R1)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -101,6 +127,7 @@ def test_what_is_asked_for_is_done(
     training = prepared("gan", tiny_images, *settings, **options)
     assert names(training.config) == expected
     assert bool(training.remarks) == (expected in ([], ["adaptive"]))
+    assert weight_of_r1(training.config.variant.terms) == (FEW_R1 if expected == ["adaptive"] else 0.1)
     if not expected:
         assert "no augmentation, as the settings list none" in training.remarks[0]
 
