@@ -1,5 +1,5 @@
 """`python -m ganzoo_cli` is the command `ganzoo`."""
 
-from .app import main
+from .entry import main
 
 main()

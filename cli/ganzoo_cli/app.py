@@ -3,7 +3,6 @@
 import functools
 import importlib
 import json
-import os
 import sys
 import traceback
 import warnings
@@ -13,6 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, ParamSpec
 import typer
 
 from ganzoo.errors import EndedByAnother, GanzooError, Interrupted
+from ganzoo.streams import silence
+
+from .signals import heard
 
 if TYPE_CHECKING:
     from ganzoo.runs.run import Run
@@ -39,7 +41,7 @@ RunArgument = typer.Argument(show_default="the newest under runs/", metavar="RUN
 app = typer.Typer(
     name="ganzoo",
     epilog="Exit codes: 0 done, 1 a bug, 2 usage, 3 a bad file, 4 the environment, 5 diverged, 6 not verified, "
-    "130/143 interrupted and saved.",
+    "129/130/143 ended by a signal, saved where training was under way.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -57,17 +59,24 @@ def options(version: Annotated[bool, typer.Option("--version", help="Print the v
         raise typer.Exit
 
 
-def command(name: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
-    """Register a command whose errors become one line on stderr and the documented exit code."""
+def command(name: str, loads: str | None = None) -> Callable[[Callable[P, None]], Callable[P, None]]:
+    """Register a command whose errors become one line on stderr and the documented exit code.
+
+    `loads` is a module that takes long to import, as all that import torch: a signal ends the process at once until it
+    is imported, because an exception in the middle of an import may be lost.
+    """
 
     def register(function: Callable[P, None]) -> Callable[P, None]:
         @functools.wraps(function)
         def handled(*args: P.args, **kwargs: P.kwargs) -> None:
             try:
-                function(*args, **kwargs)
-                sys.stdout.flush()  # a full disk or a closed pipe shows here
+                if loads is not None:
+                    importlib.import_module(loads)
+                with heard():
+                    function(*args, **kwargs)
+                    sys.stdout.flush()  # a full disk or a closed pipe shows here
             except BrokenPipeError:  # `ganzoo list | head`: nobody reads on, and that is fine
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                silence(sys.stdout)
             except (Exception, KeyboardInterrupt) as error:
                 _fail(error)
 
@@ -129,7 +138,7 @@ def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__
 
 
 def main() -> None:
-    """The entry point of the command `ganzoo`."""
+    """Run the command that `sys.argv` names; `entry` is where the process begins."""
     for module in COMMANDS:  # importing registers
         importlib.import_module(f".{module}", __package__)
     warnings.showwarning = _show_warning

@@ -14,7 +14,7 @@ KINDS = ("runtime",)
 WIDTH = 10_000  # characters, of the tables at most: a terminal wraps their lines, but nothing is lost
 
 
-@command("benchmark")
+@command("benchmark", loads="ganzoo.studies.benchmark")
 def benchmark(
     what: Annotated[str, typer.Argument(metavar="|".join(KINDS), help="What is measured: how fast images are drawn.")],
     models: Annotated[

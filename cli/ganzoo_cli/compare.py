@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 MIN_WIDTH = 120  # characters, of the table
 
 
-@command("compare")
+@command("compare", loads="ganzoo.studies.comparison")
 @with_options(READING_OPTIONS, after=5)
 def compare(
     runs: Annotated[list[str] | None, typer.Argument(metavar="RUN...", help="Runs that are trained already.")] = None,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ganzoo.evaluation.evaluator import Evaluation
 
 
-@command("evaluate")
+@command("evaluate", loads="ganzoo.evaluation.evaluator")
 @with_options(READING_OPTIONS, after=6)
 def evaluate(
     source: Annotated[

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ganzoo.runs.format import Exported, ExportedEncoder
 
 
-@command("export")
+@command("export", loads="ganzoo.exporting.exporter")
 def export(
     run: Annotated[str | None, RunArgument] = None,
     format_: Annotated[

@@ -7,7 +7,7 @@ import typer
 from .app import RunArgument, chosen_run, command, print_json, say
 
 
-@command("resume")
+@command("resume", loads="ganzoo.training.trainer")
 def resume(
     run: Annotated[str | None, RunArgument] = None,
     epochs: Annotated[float | None, typer.Option(metavar="N", help="The run's new total of epochs.")] = None,

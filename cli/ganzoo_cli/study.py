@@ -11,7 +11,7 @@ from .flags import given, with_options
 from .train import whole_numbers
 
 
-@command("study")
+@command("study", loads="ganzoo.studies.case_study")
 @with_options(READING_OPTIONS)
 def study(
     dataset: Annotated[

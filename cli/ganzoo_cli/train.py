@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ganzoo.config import RunConfig
 
 
-@command("train")
+@command("train", loads="ganzoo.training.trainer")
 @with_options()
 def train(
     variant: Annotated[str | None, typer.Option(metavar="NAME", help="See: ganzoo list variants.")] = None,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ganzoo.runtime.encoder import Encoder
 
 
-@command("verify")
+@command("verify", loads="ganzoo.exporting.parity")
 def verify(
     file: Annotated[
         str, typer.Argument(metavar="FILE", help="An exported file, or mnist, which is bundled with ganzoo.")

@@ -1,4 +1,4 @@
-"""Signals while training: the first asks for a stop after the step, a second quits at once."""
+"""Signals while training: the first asks for a stop after the step, a second one ends the process at once."""
 
 import signal
 import threading
@@ -6,6 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
+
+SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+HANGUP = getattr(signal, "SIGHUP", None)  # Windows has none
 
 
 @dataclass
@@ -17,15 +21,18 @@ class Received:
 
 @contextmanager
 def interruption() -> Iterator[Received]:
-    """Note SIGINT and SIGTERM instead of stopping in the middle of a step; former handlers are restored afterwards.
+    """Note SIGINT, SIGTERM and SIGHUP instead of stopping in the middle of a step; restore former handlers afterwards.
 
-    Only the main thread may handle signals: elsewhere this does nothing, and whoever started the thread stops it.
+    SIGHUP comes when a terminal closes, and stays ignored under nohup. Only the main thread may handle signals:
+    elsewhere this does nothing, and whoever started the thread stops it.
     """
     received = Received()
     if threading.current_thread() is not threading.main_thread():
         yield received
         return
-    former = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    former = {number: signal.getsignal(number) for number in SIGNALS}
+    if former.get(HANGUP) is signal.SIG_IGN:
+        del former[HANGUP]
 
     def restore() -> None:
         for number, handler in former.items():

@@ -1,14 +1,19 @@
-"""Progress on stderr: a live bar on a terminal, else a line at each log interval."""
+"""Progress on stderr: a live bar on a terminal, else a line at each log interval.
 
+Nothing that happens to stderr ends the run.
+"""
+
+import sys
 import time
 from types import TracebackType
-from typing import Self
+from typing import IO, Self, cast
 
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as RichProgress
 
 from ganzoo.runs.records import LogLine
+from ganzoo.streams import Reports
 
 
 class Progress:
@@ -16,7 +21,7 @@ class Progress:
 
     def __init__(self, *, enabled: bool = True) -> None:
         self._enabled = enabled
-        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._console = Console(file=cast(IO[str], Reports(sys.stderr)), highlight=False, soft_wrap=True)
         self._bar: RichProgress | None = None
         self._share = (0.0, 0.0)  # at the start, now
         self._started = time.monotonic()

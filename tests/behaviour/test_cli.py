@@ -216,7 +216,7 @@ def test_the_command_is_installed_under_its_name() -> None:
         for script in importlib.metadata.distribution("torch-ganzoo").entry_points
         if script.group == "console_scripts"
     ]
-    assert (script.name, script.value) == ("ganzoo", "ganzoo_cli.app:main")
+    assert (script.name, script.value) == ("ganzoo", "ganzoo_cli.entry:main")
 
 
 # A run

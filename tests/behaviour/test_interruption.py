@@ -57,7 +57,7 @@ class Gate:
                 if (folder / "go").exists():
                     break
                 time.sleep(0.01)
-                if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+                if "interruption" not in getattr(signal.getsignal(signal.SIGINT), "__qualname__", ""):
                     (folder / "noted").touch()
         return 0 * fake.sum()
 """

@@ -1,0 +1,91 @@
+"""A stream that only reports may close, fill up or be slow: the work goes on, and its outcome is the same."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import environment, images_file, narrow
+
+from ganzoo.runs.run import Run
+from ganzoo.streams import Reports
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="has other pipes")
+COMMAND = [sys.executable, "-m", "ganzoo_cli"]
+STEPS = 40
+
+
+def training(source: str, out: Path) -> list[str]:
+    settings = [*narrow("gan"), "train.threads=1", "train.log_every=1"]
+    small = ["--batch-size", "8", "--augment", "none", *(word for setting in settings for word in ("--set", setting))]
+    budget = ["--steps", str(STEPS), "--out", str(out)]
+    return [*COMMAND, "train", "--variant", "gan", "--dataset", source, *budget, *small]
+
+
+def read_one_line(process: subprocess.Popen[str]) -> None:
+    assert process.stderr is not None
+    process.stderr.readline()
+    process.stderr.close()
+
+
+def read_slowly(process: subprocess.Popen[str]) -> None:
+    assert process.stderr is not None
+    time.sleep(1)
+    process.stderr.read()
+    process.stderr.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("read", [read_one_line, read_slowly])
+def test_a_run_goes_on_whatever_becomes_of_its_reader(
+    read: Callable[[subprocess.Popen[str]], None], tmp_path: Path
+) -> None:
+    command = training(images_file(tmp_path / "images.npz"), tmp_path / "run")
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment())
+    read(process)
+    assert process.wait(timeout=120) == 0
+    assert Run.open(tmp_path / "run").latest_checkpoint().final
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("redirection", ["2>&-", "2>/dev/full", ">&- 2>&-"])
+def test_a_run_goes_on_without_a_stream(redirection: str, tmp_path: Path) -> None:
+    if "full" in redirection and not Path("/dev/full").exists():
+        pytest.skip("no /dev/full")
+    command = training(images_file(tmp_path / "images.npz"), tmp_path / "run")
+    done = subprocess.run(["sh", "-c", f'exec "$@" {redirection}', "sh", *command], env=environment(), check=False)
+    assert done.returncode == 0
+    run = Run.open(tmp_path / "run")
+    assert (run.latest_checkpoint().step, run.latest_checkpoint().final) == (STEPS, True)
+    assert len(run.metrics()) == STEPS
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_what_cannot_be_reported_is_dropped() -> None:
+    with Path("/dev/full").open("w") as full:
+        stream = Reports(full)
+        for _ in range(1000):
+            assert stream.write("x" * 100) == 100
+            stream.flush()
+        assert not stream.isatty()
+        with pytest.raises(OSError, match="No space"):
+            full.flush()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())
+
+
+def test_a_stream_that_is_closed_or_not_there_takes_everything(tmp_path: Path) -> None:
+    closed = (tmp_path / "log").open("w")
+    closed.close()
+    for stream in (Reports(closed), Reports(None)):
+        assert stream.write("lost") == 4
+        stream.flush()
+        assert not stream.isatty()
+
+
+def test_what_can_be_reported_is(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("w") as log:
+        print("a line", file=Reports(log), flush=True)
+    assert (tmp_path / "log").read_text() == "a line\n"
