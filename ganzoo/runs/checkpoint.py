@@ -23,6 +23,8 @@ from torch import Tensor, nn
 from ganzoo.config import RunConfig
 from ganzoo.errors import DivergedError, FileError, UsageError
 from ganzoo.files import TEMPORARY_PATTERN, atomic_directory, writing
+from ganzoo.records import parse_record
+from ganzoo.runs.records import CheckpointState
 
 SCHEMA = 3  # 1 named the parameters of an optimiser within their network; 2 had a configuration of schema 2
 KEEP = 2
@@ -58,8 +60,13 @@ class Checkpoint:
 
     def state(self) -> dict[str, Any]:
         """All that is not tensors. Raises FileError for a file that is missing, damaged or of a newer schema."""
-        state: dict[str, Any] = json.loads(self._verified("state.json"))
-        return state
+        record = parse_record(CheckpointState, self._verified("state.json"), str(self.path / "state.json"))
+        if record.step != self.step:
+            raise FileError(
+                f"{self.path} holds step {record.step}, and its name says step {self.step}: rename it to "
+                f"{name_of(record.step)}, or delete it"
+            )
+        return record.to_json()
 
     def tensors(self, part: str) -> dict[str, Tensor]:
         """One part's tensors, on the CPU. Raises FileError likewise."""
@@ -126,6 +133,11 @@ def average_part(role: str) -> str:
     return "ema" if role == "generator" else f"ema_{role}"
 
 
+def name_of(step: int) -> str:
+    """Return the name of the directory of a step's checkpoint."""
+    return f"step-{step:08d}"
+
+
 def list_checkpoints(directory: Path) -> list[Checkpoint]:
     """The checkpoints in a directory, oldest first; half-written ones are not among them."""
     found = [path for path in directory.glob("step-*") if path.name.removeprefix("step-").isdigit()]
@@ -148,7 +160,7 @@ def save(directory: Path, step: int, parts: Mapping[str, Tensors], state: Mappin
     files["state.json"] = _json(state)
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     files["manifest.json"] = _json({"schema": SCHEMA, "sha256": digests})
-    path = directory / f"step-{step:08d}"
+    path = directory / name_of(step)
     with atomic_directory(path) as temporary, writing(path):
         for name, data in files.items():
             (temporary / name).write_bytes(data)

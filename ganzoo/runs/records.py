@@ -1,8 +1,8 @@
 """The records of a run: its log lines, its evaluations on the way, and the full evaluation."""
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, NonNegativeInt
 
 from ganzoo.records import FlatRecord, Record
 
@@ -22,6 +22,25 @@ class VerdictRecord(Record):
 
     word: str
     sentence: str
+
+
+class LogSums(Record):
+    """The sums of the loss terms since the last log line, and how many steps are in each."""
+
+    sums: dict[Annotated[str, Field(pattern="^[dg]_")], float]
+    counts: dict[Literal["d", "g"], NonNegativeInt]
+
+
+class CheckpointState(Record):
+    """All of a checkpoint that is not tensors; `config` is read by `ganzoo.config`."""
+
+    step: int = Field(ge=0)
+    seconds: float = Field(default=0.0, ge=0, allow_inf_nan=False)  # of training
+    processes: int = Field(default=1, ge=1)
+    final: bool = False  # whether it was saved at the end of a budget, after all that belongs there
+    fid: float | None = None  # if it was evaluated at this step
+    logs: LogSums | None = None
+    config: dict[str, Any] = Field(default_factory=dict)
 
 
 class LogLine(FlatRecord):

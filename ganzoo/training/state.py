@@ -14,7 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ganzoo import registry
 from ganzoo.compute.distributed import ALONE, World
 from ganzoo.config import RunConfig, Schedule, Spec, settings_at
-from ganzoo.errors import DivergedError, MachineError, UsageError
+from ganzoo.errors import DivergedError, FileError, MachineError, UsageError, shown
 from ganzoo.runs.checkpoint import Checkpoint, Tensors, average_part
 from ganzoo.runs.opening import as_generator
 from ganzoo.seeds import derive
@@ -142,12 +142,17 @@ class Player:
         }
 
     def restore_optimizer(self, tensors: Tensors) -> None:
-        """Moments get the strides of their parameters: a fused step on any other layout goes wrong without a word."""
+        """Take the moments that were saved, with the strides of their parameters, which a fused step relies on.
+
+        Raises FileError for a parameter that is not there, or a moment of another shape.
+        """
         for key, value in tensors.items():
             name, _, field = key.rpartition("|")
             if name not in self.parameters:
                 name = f"{self.name}.{name}"  # checkpoints of schema 1 name a parameter within its network
-            parameter = self.parameters[name]
+            parameter = self.parameters.get(name)
+            if parameter is None or (value.ndim > 0 and value.shape != parameter.shape):
+                raise FileError(f"the checkpoint does not fit the networks: {self.name}_optimizer: {shown(key)}")
             like = torch.empty_like(parameter) if value.shape == parameter.shape else value.to(parameter.device)
             self.optimizer.state[parameter][field] = like.detach().copy_(value)
 
@@ -260,7 +265,7 @@ class Logs:
         self.sums = {
             key: torch.tensor(value, dtype=torch.float32, device=device) for key, value in saved["sums"].items()
         }
-        self.counts = dict(saved["counts"])
+        self.counts = {"d": 0, "g": 0, **saved["counts"]}
 
 
 class TrainingState:
@@ -354,7 +359,7 @@ class TrainingState:
             checkpoint.load(average_part(role), average.network)
         self.generator.restore_optimizer(checkpoint.tensors("generator_optimizer"))
         self.discriminator.restore_optimizer(checkpoint.tensors("discriminator_optimizer"))
-        self.logs.restore(state["logs"], self.device)
+        self.logs.restore(state.get("logs") or self.logs.to_json(), self.device)
         self.step, self.seconds = int(state["step"]), float(state["seconds"])
         self._measured_at = None  # of the weights before
 

@@ -165,7 +165,8 @@ def _resume(
     with torch_settings(training.config):
         state = TrainingState(training.config, training.device, world)
         state.restore(latest)
-        training.check_budget(state.step, state.seconds)
+        if latest.final:  # else there are its last picture and evaluation to do
+            training.check_budget(state.step, state.seconds)
         monitor = _monitor(training)
         _check_alike(training, state)
         if world.leads:
@@ -173,7 +174,10 @@ def _resume(
             run.cut_lines(state.step)
             run.write_config(training.config)
         reporter.say(f"run: {run.path}, from step {state.step}")
-        return _fit(Session(run, training, state, reporter, monitor))
+        session = Session(run, training, state, reporter, monitor)
+        if not latest.final:
+            session.recall_evaluation()
+        return _fit(session)
 
 
 def _inherit(config: RunConfig, state: TrainingState) -> str | None:
@@ -293,8 +297,8 @@ class Session:
         seconds = self.seconds()
         if report := self.pace.after_step(step, seconds):
             self.progress.say(report)
-        if self._evaluation_is_due(step, epoch, seconds):
-            self.evaluate(step, epoch)
+        if self._evaluation_is_due(step, epoch, seconds) and self.evaluate(step, epoch) and not self.is_over():
+            self.save(final=False)
         self._seen = seconds
         if step % train.checkpoint_every == 0 and not self.is_over():  # a final one follows at once
             self.save(final=False)
@@ -324,8 +328,8 @@ class Session:
         generator = as_generator(self.state.averaged_generator, self.config, self.training.device)
         save_png(self.run.samples / name, preview(generator, self.config.train.seed))
 
-    def evaluate(self, step: int, epoch: float) -> None:
-        """A line in `evaluations.jsonl`, a warning of classes lost, a checkpoint where it is the best so far.
+    def evaluate(self, step: int, epoch: float) -> bool:
+        """Add a line to `evaluations.jsonl`, warn of classes lost, and return whether it is the best so far.
 
         The time that this takes counts neither as training nor against a budget of minutes.
         """
@@ -348,13 +352,21 @@ class Session:
                 self.progress.say(text)
         self._distance = (step, line.figures["fid"])
         self._started += time.monotonic() - began  # before the checkpoint, which says how long it was trained
-        if all(line.figures["fid"] < other.figures["fid"] for other in former):
-            self.save(final=self.is_over())
+        return all(line.figures["fid"] < other.figures["fid"] for other in former)
 
     def evaluate_at_the_end(self) -> None:
-        """The last evaluation, unless the last step was evaluated already."""
+        """Do the last evaluation, unless the last step was evaluated already."""
         if self.monitor is not None and (self._distance is None or self._distance[0] != self.state.step):
             self.evaluate(self.state.step, self.training.epoch(self.state.step))
+
+    def recall_evaluation(self) -> None:
+        """Take over an evaluation of this very step, by a process that was killed before it could save."""
+        target = self.config.train.target_fid
+        for line in self.run.read_evaluations()[-1:]:
+            if line.step == self.state.step:
+                self._distance = (line.step, line.figures["fid"])
+                confirmed = line.confirmed_fid
+                self._reached = target is not None and confirmed is not None and confirmed <= target
 
     def _evaluation_is_due(self, step: int, epoch: float, seconds: float) -> bool:
         train, before = self.config.train, self._seen
@@ -370,15 +382,18 @@ class Session:
             player.check(self.state.step)
 
     def finish(self) -> None:
-        """The last checkpoint and, at the end of a budget, what belongs there."""
-        step = self.state.step
-        self.save(final=self.finished)
-        if self.finished:
-            self.picture("final.png")
-            self.evaluate_at_the_end()
-            self.describe("Trained to its target." if self._reached else "Trained to the end of its budget.")
-        else:
-            self.describe(f"Interrupted at step {step}, and saved: `ganzoo resume` goes on from there.")
+        """Save and, at the end of a budget, do what belongs there; only then the checkpoint is a final one.
+
+        If the process is killed before that, `resume` does what is left.
+        """
+        self.save(final=False)
+        if not self.finished:
+            self.describe(f"Interrupted at step {self.state.step}, and saved: `ganzoo resume` goes on from there.")
+            return
+        self.picture("final.png")
+        self.evaluate_at_the_end()
+        self.describe("Trained to its target." if self._reached else "Trained to the end of its budget.")
+        self.save(final=True)
 
     def describe(self, note: str) -> None:
         """The run's README.md."""
