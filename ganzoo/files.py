@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
-from ganzoo.errors import FileError, MachineError, UsageError
+from ganzoo.errors import FileError, MachineError, UsageError, shown
 
 StrPath: TypeAlias = str | os.PathLike[str]
 
@@ -127,6 +127,22 @@ def locked(directory: Path, what: str) -> Iterator[None]:
         with contextlib.suppress(OSError):  # where an open file cannot be removed it stays, and does no harm
             Path(lock.lock_file).unlink()
         lock.release()
+
+
+def refuse_links(directory: Path) -> None:
+    """Raise FileError if a directory holds anything but files and directories: nothing in it may lead out of it.
+
+    Whoever made it could else have other files read, overwritten or deleted. That the directory itself is reached by a
+    link does no harm.
+    """
+    for folder, folders, files in os.walk(directory):
+        for name in [*folders, *files]:
+            path = Path(folder, name)
+            mode = path.lstat().st_mode
+            if stat.S_ISLNK(mode):
+                raise FileError(f"{shown(path)} is a link to {shown(path.readlink())}: put there what it leads to")
+            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                raise FileError(f"{shown(path)} is neither a file nor a directory: remove it")
 
 
 def read_json(path: Path, keys: Collection[str] = ()) -> dict[str, Any] | None:

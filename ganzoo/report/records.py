@@ -10,6 +10,7 @@ from ganzoo.errors import FileError
 from ganzoo.evaluation.evaluator import SEEDS, N
 from ganzoo.evaluation.intervals import mean_and_deviation
 from ganzoo.evaluation.metrics import FIGURES
+from ganzoo.files import refuse_links
 from ganzoo.records import FlatRecord, Record, read_record
 from ganzoo.runs.records import EvaluatedData, EvaluationLine, JudgeRecord, VerdictRecord
 
@@ -142,10 +143,14 @@ class ComparisonResults(Record):
 
 
 def read_results(directory: Path) -> ComparisonResults:
-    """Return the results of the comparison in `directory`. Raises FileError if there are none, or they are damaged."""
+    """Return the results of the comparison in `directory`.
+
+    Raises FileError if there are none, if they are damaged, or if the directory holds a link.
+    """
     results = read_record(ComparisonResults, directory / RESULTS)
     if results is None:
-        raise FileError(f"{directory} has no {RESULTS}: it is no comparison (ganzoo compare makes one)")
+        raise FileError(f"{directory} has no {RESULTS}: it is not a comparison (ganzoo compare makes one)")
+    refuse_links(directory)
     return results
 
 

@@ -25,7 +25,7 @@ from typing import Any
 
 from ganzoo.config import RunConfig, Spec, read_toml
 from ganzoo.errors import FileError, UsageError
-from ganzoo.files import atomic_write, locked, write_json, writing
+from ganzoo.files import atomic_write, locked, refuse_links, write_json, writing
 from ganzoo.records import Record, read_lines, read_record
 from ganzoo.runs.checkpoint import Checkpoint, best_of, list_checkpoints
 from ganzoo.runs.records import EvaluationLine, EvaluationRecord, ExportRecord, LogLine
@@ -44,12 +44,13 @@ class Run:
 
     @classmethod
     def open(cls, path: str | Path) -> "Run":
-        """Raises FileError for a directory that is no run."""
+        """Raises FileError for a directory that is not a run, or holds a link."""
         path = Path(path)
         if not (path / "config.toml").is_file():
-            no_directory = "is a file, no run" if path.exists() else "does not exist"
-            what = "is no run: it has no config.toml" if path.is_dir() else no_directory
+            no_directory = "is a file, not a run" if path.exists() else "does not exist"
+            what = "is not a run: it has no config.toml" if path.is_dir() else no_directory
             raise FileError(f"{path} {what}; a run is a directory that 'ganzoo train' made")
+        refuse_links(path)
         return cls(path)
 
     @classmethod
@@ -60,7 +61,7 @@ class Run:
             raise FileError(
                 f"no runs under {directory}/: train one (ganzoo train --variant dcgan) or name its directory"
             )
-        return cls(max(found, key=lambda path: (_last_written(path), path.name)))
+        return cls.open(max(found, key=lambda path: (_last_written(path), path.name)))
 
     @classmethod
     def create(cls, config: RunConfig, out: str | Path | None, device_name: str) -> "Run":

@@ -30,7 +30,7 @@ from ganzoo.evaluation.evaluator import evaluate
 from ganzoo.evaluation.judge import load_judge
 from ganzoo.evaluation.metrics import FIGURES
 from ganzoo.exporting.exporter import export
-from ganzoo.files import locked, write_json
+from ganzoo.files import locked, refuse_links, write_json
 from ganzoo.report.records import (
     COSTS,
     FIGURE_KEYS,
@@ -172,6 +172,7 @@ def claim(directory: Path, plan: BaseModel, what: str) -> None:
     """Make a directory for a plan, or see that it holds this very one. Raises UsageError, FileError."""
     path = directory / "plan.json"
     if path.exists():
+        refuse_links(directory)
         try:
             former = type(plan).model_validate_json(path.read_bytes())
         except ValidationError:

@@ -421,7 +421,7 @@ def test_a_path_that_cannot_be_written_is_the_machines_fault(trained: Run, tmp_p
 
 
 def test_what_is_no_run_is_not_exported(tmp_path: Path) -> None:
-    with pytest.raises(FileError, match="is no run"):
+    with pytest.raises(FileError, match="is not a run"):
         export(tmp_path)
 
 

@@ -466,7 +466,7 @@ def test_a_comparison_where_all_failed_still_has_its_page(tmp_path: Path) -> Non
 
 
 def test_what_is_no_comparison_is_said(tmp_path: Path) -> None:
-    with pytest.raises(FileError, match="is no comparison"):
+    with pytest.raises(FileError, match="is not a comparison"):
         write_comparison(tmp_path)
     with pytest.raises(UsageError, match="no runs"):
         write_report(tmp_path, [])
