@@ -119,6 +119,13 @@ class ImageFile:
             write_json(place, {"path": str(self.path), "sha256": sha256})
         return sha256
 
+    def checksum(self) -> int:
+        """Return the CRC-32 of all images as they lie in the file."""
+        crc = 0
+        for chunk in self._chunks():
+            crc = zlib.crc32(chunk.data, crc)
+        return crc
+
     def _hashed(self, labels: bytes) -> str:
         digest = hashlib.sha256(repr(self.shape).encode())
         crc = self.crc[0] if self.crc else 0
@@ -167,9 +174,12 @@ class DecodedImages:
         return cache_folder("images") / f"{cache_key(self.source)}-{cache_key(self.state)}.npy"
 
     def find(self) -> ImageFile | None:
-        """What was kept, if it is there and whole."""
+        """Return what was kept, if it is there and whole; warn of what was damaged.
+
+        All of it is read for its checksum: a byte that a disk or a program changed would train on other images.
+        """
         try:
-            self.notes()
+            kept = self._kept()
             with self.path.open("rb") as file:
                 shape, fortran_order, dtype = read_npy_header(file)
                 found = ImageFile(
@@ -178,15 +188,23 @@ class DecodedImages:
         except (OSError, ValueError, FileError):
             return None
         whole = found.offset + math.prod(shape) == found.stamp[0]
-        return found if len(shape) == 4 and dtype == np.uint8 and not fortran_order and whole else None
+        if not (len(shape) == 4 and dtype == np.uint8 and not fortran_order and whole) or "crc" not in kept:
+            return None
+        if found.checksum() != kept["crc"]:
+            warnings.warn(f"{self.path} was damaged: the images are decoded again", stacklevel=2)
+            return None
+        return found
 
     def notes(self) -> tuple[str, ...]:
         """Return what was done to the images that were kept. Raises FileError if that cannot be read."""
+        return tuple(map(str, self._kept()["notes"]))
+
+    def _kept(self) -> dict[str, Any]:
         place = self.path.with_suffix(".json")
         kept = read_json(place, ("notes",))
         if kept is None or not isinstance(kept["notes"], list):
             raise FileError(f"{place} is missing or damaged: delete it, and the images are decoded again")
-        return tuple(map(str, kept["notes"]))
+        return kept
 
     def make(
         self,
@@ -215,9 +233,12 @@ class DecodedImages:
             with atomic_file(self.path) as file:
                 header = {"descr": "|u1", "fortran_order": False, "shape": shape}
                 np.lib.format.write_array_header_1_0(file, header)
+                crc = 0
                 for part in images:
-                    file.write(np.ascontiguousarray(part).data)
-                write_json(self.path.with_suffix(".json"), {"notes": list(describe())})
+                    pixels = np.ascontiguousarray(part).data
+                    crc = zlib.crc32(pixels, crc)
+                    file.write(pixels)
+                write_json(self.path.with_suffix(".json"), {"notes": list(describe()), "crc": crc})
         finally:
             lock.release()
         made = self.find()

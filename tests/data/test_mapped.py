@@ -216,6 +216,28 @@ def test_a_folder_with_broken_images_leaves_nothing(tmp_path: Path, cache: Path)
 # The cache
 
 
+@pytest.mark.filterwarnings("ignore:.*does not fit into memory")
+@pytest.mark.parametrize("place", [0.2, 0.5, 0.999])
+@pytest.mark.parametrize("keeps_time", [False, True])
+def test_a_flipped_byte_in_the_cache_is_found_and_healed(
+    place: float, keeps_time: bool, tmp_path: Path, cache: Path
+) -> None:
+    source = write_npz(tmp_path / "a.npz", images=GREY, compressed=True)
+    first = both(source)[1]
+    (kept,) = cache.glob("*.npy")
+    times = kept.stat()
+    content = bytearray(kept.read_bytes())
+    content[int(place * len(content))] ^= 1
+    kept.write_bytes(content)
+    if keeps_time:  # as a disk does it
+        os.utime(kept, ns=(times.st_atime_ns, times.st_mtime_ns))
+    with pytest.warns(UserWarning, match=r"\.npy was damaged: the images are decoded again"):
+        healed = data.load(source, memory=1)
+    assert healed.sha256 == first.sha256
+    with warnings.catch_warnings(action="error"):
+        assert_same(data.load(source, memory=100), data.load(source, memory=1))
+
+
 def test_a_changed_source_is_decoded_anew(tmp_path: Path, cache: Path) -> None:
     source = write_npz(tmp_path / "a.npz", images=GREY, compressed=True)
     first = both(source)[1]
