@@ -17,6 +17,7 @@ out, so that a later change of a default does not change an old run.
 import inspect
 import json
 import math
+import re
 import shlex
 import tomllib
 import typing
@@ -46,7 +47,8 @@ from pydantic import (
 from pydantic_core import PydanticSerializationError
 
 from ganzoo import registry
-from ganzoo.errors import FileError, UsageError
+from ganzoo.errors import FileError, UsageError, shown
+from ganzoo.files import read_limited
 from ganzoo.registry import Registry, nearest
 
 if TYPE_CHECKING:
@@ -502,10 +504,15 @@ class RunConfig(_Value):
         return cls.from_json(json.dumps(_parse_toml(text)))
 
 
+MOST_BYTES = 16_000_000  # of a configuration file
+DEEPEST = 50  # parts of a key
+_DEEP_KEY = re.compile(rf"(?<![\w-])[\w-]+(?:[ \t]*\.[ \t]*[\w-]+){{{DEEPEST}}}")
+
+
 def read_toml(path: Path) -> dict[str, Any]:
     """The tables of a configuration file, such as a run's own `config.toml`. Raises FileError."""
     try:
-        document = _parse_toml(path.read_text(encoding="utf-8"))
+        document = _parse_toml(read_limited(path, MOST_BYTES).decode("utf-8"))
     except FileNotFoundError:
         raise FileError(f"no configuration file {path}") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -591,8 +598,8 @@ def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
     for setting in settings:
         key, equals, text = setting.partition("=")
         path = key.strip().split(".")
-        if not equals or not all(path):
-            raise UsageError(f"--set {setting}: expected KEY=VALUE, as in --set generator.width=32")
+        if not equals or not all(path) or len(path) > DEEPEST:
+            raise UsageError(f"--set {shown(setting)}: expected KEY=VALUE, as in --set generator.width=32")
         if path[0] not in ("variant", "data", "train"):
             path = ["variant", *path]
         value: Any = _parse_value(text.strip())
@@ -877,14 +884,22 @@ _TAGS = ("number", "schedule", "text")  # pydantic puts them between a setting a
 
 
 def _parse_toml(text: str) -> dict[str, Any]:
-    document: dict[str, Any] = _map_leaves(tomllib.loads(text), lambda leaf: None if leaf == "none" else leaf)
+    """Raises TOMLDecodeError, also for what is nested deeper than any setting: time grows with the square of that."""
+    if _DEEP_KEY.search(text):
+        raise tomllib.TOMLDecodeError("a key of too many parts")
+    try:
+        document: dict[str, Any] = _map_leaves(tomllib.loads(text), lambda leaf: None if leaf == "none" else leaf)
+    except RecursionError:
+        raise tomllib.TOMLDecodeError("nested too deeply") from None
     return document
 
 
 def _parse_value(text: str) -> Any:
     try:
         return _parse_toml(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except tomllib.TOMLDecodeError as error:
+        if "nested too deeply" in str(error):
+            raise UsageError(f"{shown(text)}: {error}") from None
         return None if text == "none" else text
 
 

@@ -129,6 +129,23 @@ def locked(directory: Path, what: str) -> Iterator[None]:
         lock.release()
 
 
+def check_regular(path: Path) -> None:
+    """Raise FileError for a pipe or a device, which may never come to an end. Raises OSError as `stat` does."""
+    mode = path.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise FileError(f"{shown(path)} is a pipe or a device: save what it gives in a file, and name that")
+
+
+def read_limited(path: Path, most: int) -> bytes:
+    """Return what is in a file of at most `most` bytes. Raises FileError for others; OSError as `open` does."""
+    check_regular(path)
+    with path.open("rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise FileError(f"{shown(path)} has more than {most:,} bytes, which such a file never has")
+    return content
+
+
 def refuse_links(directory: Path) -> None:
     """Raise FileError if a directory holds anything but files and directories: nothing in it may lead out of it.
 

@@ -8,6 +8,7 @@ from ganzoo.data.dataset import Request
 from ganzoo.data.mapped import DecodedImages, Shape
 from ganzoo.data.memory import MB
 from ganzoo.errors import FileError, NoSplitError, UsageError
+from ganzoo.files import check_regular
 
 
 def requested_path(request: Request, form: str, *, splits: bool = False) -> Path:
@@ -17,7 +18,11 @@ def requested_path(request: Request, form: str, *, splits: bool = False) -> Path
     if request.split != "train" and not splits:
         raise NoSplitError(f"{request.name} has no split '{request.split}': all its images are 'train'")
     try:
-        return Path(request.argument).expanduser().resolve(strict=True)
+        path = Path(request.argument).expanduser().resolve(strict=True)
+        check_regular(path)
+        return path
+    except FileError as error:
+        raise FileError(f"{error}; expected {form}") from None
     except FileNotFoundError:
         raise FileError(f"{request.argument} does not exist: expected {form}") from None
     except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a user that does not exist, a null byte

@@ -11,6 +11,7 @@ import math
 import mmap
 import os
 import shutil
+import tokenize
 import warnings
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,7 +29,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ganzoo.data.memory import MB
-from ganzoo.errors import FileError, MachineError
+from ganzoo.errors import FileError, MachineError, first_line
 from ganzoo.files import TEMPORARY_PATTERN, atomic_file, read_json, write_json, writing
 
 SCHEMA = 1
@@ -260,11 +261,13 @@ def stamp_of(status: os.stat_result) -> tuple[int, int]:
 def read_npy_header(file: Any) -> tuple[Any, bool, "np.dtype[Any]"]:
     """The shape, whether it is in Fortran's order, and the type of the array that begins here. Raises ValueError."""
     version = np.lib.format.read_magic(file)
-    if version == (1, 0):
-        return np.lib.format.read_array_header_1_0(file)
-    if version == (2, 0):
-        return np.lib.format.read_array_header_2_0(file)
-    raise ValueError(f"version {version} of the .npy format")
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    if version not in readers:
+        raise ValueError(f"version {version} of the .npy format")
+    try:
+        return readers[version](file)
+    except (tokenize.TokenError, SyntaxError, RecursionError, MemoryError, TypeError) as error:
+        raise ValueError(f"its header is damaged: {first_line(error)}") from None
 
 
 def cache_key(parts: tuple[Any, ...]) -> str:

@@ -2,6 +2,7 @@
 
 import math
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -19,7 +20,7 @@ from ganzoo.data.dataset import Dataset, Request, fit, from_file, read_size
 from ganzoo.data.files import announce_decoding, requested_path
 from ganzoo.data.mapped import DecodedImages, ImageFile, Shape, read_npy_header, stamp_of
 from ganzoo.data.memory import MB, allowed_memory
-from ganzoo.errors import FileError, GanzooError, NoSplitError, UsageError
+from ganzoo.errors import FileError, GanzooError, NoSplitError, UsageError, first_line
 from ganzoo.registry import datasets
 
 NAMES = {  # of a split's images and labels in a .npz; the first that is there
@@ -112,9 +113,9 @@ def npy(request: Request) -> Dataset:
         return _from_arrays(np.load(path, allow_pickle=False), None, source, request)
     except UsageError as error:
         raise FileError(f"{path}: {error}") from error
-    except (OSError, ValueError, EOFError, MemoryError) as error:
+    except BROKEN as error:
         raise FileError(
-            f"{path} cannot be read ({error}): expected an array of images, as numpy.save writes it"
+            f"{path} cannot be read ({_reason(error)}): expected an array of images, as numpy.save writes it"
         ) from error
 
 
@@ -162,8 +163,21 @@ def _npz(path: Path) -> Iterator[NpzFile]:
             yield arrays
     except GanzooError:
         raise
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, MemoryError, RuntimeError) as error:
-        raise FileError(f"{path} cannot be read ({error}): {EXPECTED}") from error
+    except BROKEN as error:
+        raise FileError(f"{path} cannot be read ({_reason(error)}): {EXPECTED}") from error
+
+
+# What numpy and zipfile raise of damaged files.
+BROKEN = (
+    OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, MemoryError, RuntimeError, SyntaxError, TypeError,
+    tokenize.TokenError,
+)  # fmt: skip
+
+
+def _reason(error: BaseException) -> str:
+    """Return what an error says, but numpy's advice to unpickle."""
+    text = first_line(error)
+    return "it holds Python objects or no numbers, and is never unpickled" if "pickle" in text else text
 
 
 def _archive(arrays: NpzFile) -> zipfile.ZipFile:

@@ -32,7 +32,7 @@ from ganzoo.config import reading_flags
 from ganzoo.data import Dataset, normalize
 from ganzoo.errors import FileError, UsageError
 from ganzoo.evaluation.classifier import CLASSIFIERS, Classifier, CNNClassifier, Epoch, evaluate_classifier, fit
-from ganzoo.files import atomic_write
+from ganzoo.files import atomic_write, read_limited
 from ganzoo.runs.records import JudgeRecord
 from ganzoo.sealing import BLANK, is_sealed, seal
 
@@ -304,6 +304,9 @@ def turn(dataset: Dataset) -> Dataset:
     )
 
 
+MOST_BYTES = 1_000_000_000  # of a judge's file
+
+
 @float32_by_default()
 def read_judge(path: Path, pinned: str | None = None) -> Judge:
     """The judge in the file at `path`, whose SHA-256 is `pinned`, or written into it when it was trained.
@@ -311,7 +314,7 @@ def read_judge(path: Path, pinned: str | None = None) -> Judge:
     Raises FileError for one that is damaged or of a newer version.
     """
     try:
-        return _judge(path.read_bytes(), path, pinned)
+        return _judge(read_limited(path, MOST_BYTES), path, pinned)
     except OSError as error:
         raise FileError(f"{path} cannot be read: {error.strerror}") from None
 

@@ -31,6 +31,13 @@ class LogSums(Record):
     counts: dict[Literal["d", "g"], NonNegativeInt]
 
 
+class Vouched(Record):
+    """What a file of lines began with when a checkpoint was saved."""
+
+    bytes: NonNegativeInt
+    sha256: str
+
+
 class CheckpointState(Record):
     """All of a checkpoint that is not tensors; `config` is read by `ganzoo.config`."""
 
@@ -40,6 +47,7 @@ class CheckpointState(Record):
     final: bool = False  # whether it was saved at the end of a budget, after all that belongs there
     fid: float | None = None  # if it was evaluated at this step
     logs: LogSums | None = None
+    lines: dict[str, Vouched] = Field(default_factory=dict)  # of `metrics.jsonl` and `evaluations.jsonl`
     config: dict[str, Any] = Field(default_factory=dict)
 
 

@@ -11,6 +11,7 @@ runs/dcgan-mnist-20260131-142501/
   README.md        what the run is and what to type next
 """
 
+import hashlib
 import json
 import platform
 import shlex
@@ -25,7 +26,7 @@ from typing import Any
 
 from ganzoo.config import RunConfig, Spec, read_toml
 from ganzoo.errors import FileError, UsageError
-from ganzoo.files import atomic_write, locked, refuse_links, write_json, writing
+from ganzoo.files import ADVICE, atomic_write, locked, refuse_links, write_json, writing
 from ganzoo.records import Record, read_lines, read_record
 from ganzoo.runs.checkpoint import Checkpoint, best_of, list_checkpoints
 from ganzoo.runs.records import EvaluationLine, EvaluationRecord, ExportRecord, LogLine
@@ -153,11 +154,13 @@ class Run:
         return None if record is None else record.to_json()
 
     def read_metrics(self) -> list[LogLine]:
-        """Return the log lines, oldest first. Raises FileError if the file is damaged."""
+        """Return the log lines, oldest first. Raises FileError if the file is damaged or was changed."""
+        self._check_lines(METRICS)
         return read_lines(LogLine, self.path / METRICS)
 
     def read_evaluations(self) -> list[EvaluationLine]:
-        """Return the evaluations on the way, oldest first. Raises FileError if the file is damaged."""
+        """Return the evaluations on the way, oldest first. Raises FileError if the file is damaged or was changed."""
+        self._check_lines(EVALUATIONS)
         return read_lines(EvaluationLine, self.path / EVALUATIONS)
 
     def read_evaluation(self) -> EvaluationRecord | None:
@@ -195,7 +198,35 @@ class Run:
         }
         for name, lines in files.items():
             if (self.path / name).exists():
-                atomic_write(self.path / name, b"".join(_encode(line) for line in lines if line.step <= step))
+                written = (self.path / name).read_bytes().splitlines(keepends=True)
+                kept = [text for text, line in zip(written, lines, strict=False) if line.step <= step]
+                atomic_write(self.path / name, b"".join(kept))
+
+    def vouch_for_lines(self) -> dict[str, dict[str, Any]]:
+        """Return the size and the SHA-256 of the files of lines, for a checkpoint to keep."""
+        contents = {
+            name: (self.path / name).read_bytes() for name in (METRICS, EVALUATIONS) if (self.path / name).exists()
+        }
+        return {
+            name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+            for name, content in contents.items()
+        }
+
+    def _check_lines(self, name: str) -> None:
+        """Raise FileError if a file of lines does not begin as the newest checkpoint has it; it may be missing."""
+        path, checkpoints = self.path / name, self.checkpoints()
+        try:
+            vouched = checkpoints[-1].state().get("lines", {}).get(name) if checkpoints else None
+        except FileError:  # which is reported when the checkpoint is used
+            return
+        if vouched is None or not path.exists():
+            return
+        with path.open("rb") as file:
+            content = file.read(vouched["bytes"])
+        if hashlib.sha256(content).hexdigest() != vouched["sha256"]:
+            raise FileError(
+                f"{path} is damaged or was changed: it is not what {checkpoints[-1].path.name} has; {ADVICE}"
+            )
 
     def _append(self, name: str, line: Record) -> None:
         with writing(self.path / name), (self.path / name).open("ab") as file:

@@ -318,6 +318,7 @@ class Session:
                 "final": final,
                 "fid": self._distance[1] if self._distance is not None and self._distance[0] == state.step else None,
                 "logs": state.logs.to_json(),
+                "lines": self.run.vouch_for_lines(),
                 "config": self.config.model_dump(mode="json"),
             },
         )
