@@ -8,9 +8,18 @@ def first_line(error: BaseException) -> str:
     return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
+def printable(text: object) -> str:
+    """Return a text with "?" for what a terminal would take for a command, and for what is not a character.
+
+    New lines and tabs stay. Every message that leaves ganzoo goes through it, as names of files, folders and classes
+    may be anybody's.
+    """
+    return "".join(one if one.isprintable() or one in "\n\t" else "?" for one in str(text))
+
+
 def shown(text: object) -> str:
     """What a file says, fit for a line of a message: printable, and not long."""
-    line = "".join(character if character.isprintable() else "?" for character in str(text))
+    line = printable(text).replace("\n", "?").replace("\t", "?")
     return line if len(line) <= LONGEST_SHOWN else f"{line[: LONGEST_SHOWN - 3]}..."
 
 

@@ -129,6 +129,14 @@ def locked(directory: Path, what: str) -> Iterator[None]:
         lock.release()
 
 
+def check_name(name: object) -> None:
+    """Raise UsageError for a name or path that is not UTF-8: it could not be written down."""
+    try:
+        str(name).encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"{shown(name)}: the name is not UTF-8; rename it") from None
+
+
 def check_regular(path: Path) -> None:
     """Raise FileError for a pipe or a device, which may never come to an end. Raises OSError as `stat` does."""
     mode = path.stat().st_mode

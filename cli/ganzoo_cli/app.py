@@ -3,6 +3,7 @@
 import functools
 import importlib
 import json
+import re
 import sys
 import traceback
 import warnings
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, ParamSpec
 
 import typer
 
-from ganzoo.errors import EndedByAnother, GanzooError, Interrupted
+from ganzoo.errors import EndedByAnother, GanzooError, Interrupted, printable
 from ganzoo.streams import silence
 
 from .signals import heard
@@ -35,6 +36,9 @@ COMMANDS = [
     "list_",
     "new",
 ]  # as in --help
+TOO_LARGE = re.compile(
+    "can't allocate|Storage size calculation overflowed|Overflow when unpacking|multiplication overflow"
+)
 P = ParamSpec("P")
 RunArgument = typer.Argument(show_default="the newest under runs/", metavar="RUN", help="A run's directory.")
 
@@ -99,8 +103,13 @@ def chosen_run(run: str | None, who: str) -> "Run":
 
 
 def say(text: str) -> None:
-    """A line for people: stderr, for stdout is for data."""
-    print(text, file=sys.stderr)
+    """Print a line for people on stderr, as stdout is for data."""
+    print(printable(text), file=sys.stderr)
+
+
+def write(text: str = "") -> None:
+    """Print a line on stdout that names of files or classes may be in."""
+    print(printable(text))
 
 
 def print_json(value: Any) -> None:
@@ -125,7 +134,7 @@ def _explain(error: BaseException) -> tuple[int, str]:
         return 130, "interrupted"
     if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("ganzoo"):
         return 4, f"the package '{error.name}' is not installed: pip install torch-ganzoo"
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "can't allocate" in str(error):
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or TOO_LARGE.search(str(error)):
         return 4, "out of memory: try a smaller --batch-size, narrower networks or fewer images"
     if isinstance(error, OSError):
         return 4, f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"

@@ -6,7 +6,7 @@ import typer
 
 from ganzoo.training.options import READING_OPTIONS
 
-from .app import command, print_json
+from .app import command, print_json, write
 from .flags import given, with_options
 
 if TYPE_CHECKING:
@@ -50,13 +50,13 @@ def data(
         print_json(_document(dataset, test, found))
         return
     for line in [*([dataset.note] if dataset.note else []), *summarise(dataset)]:
-        print(line)
+        write(line)
     if test is not None:
-        print(f"test images: {len(test):,}")
+        write(f"test images: {len(test):,}")
     for line in _describe(found):
-        print(line)
+        write(line)
     if sheet:
-        print(sheet)
+        write(sheet)
 
 
 def _describe(found: "Inspection") -> list[str]:

@@ -28,6 +28,7 @@ from ganzoo.data.guessing import name_source
 from ganzoo.data.loader import Loader, normalize
 from ganzoo.data.objects import from_object
 from ganzoo.errors import UsageError
+from ganzoo.files import check_name
 from ganzoo.registry import datasets
 
 __all__ = [
@@ -79,6 +80,7 @@ def load(
     if split not in SPLITS:
         raise UsageError(f"no split '{split}': expected 'train' or 'test'")
     check_size(image_size, channels)
+    check_name(source)
     name, colon, argument = name_source(source).partition(":")
     request = Request(
         name=name,

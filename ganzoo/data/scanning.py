@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ganzoo.data.arrays import sort_names
 from ganzoo.errors import FileError, MachineError, NoSplitError
-from ganzoo.files import HEIC_SUFFIXES, image_suffixes
+from ganzoo.files import HEIC_SUFFIXES, check_name, image_suffixes
 
 MAX_FILES = 1_000_000
 SHOWN = 5  # names in a note
@@ -118,6 +118,8 @@ def _walk(root: Path) -> _Walk:
             found.aside["linked folders"] += len(linked)
         if Path(directory) == root:
             found.folders = {root / name for name in folders if name not in linked}
+            for name in folders:
+                check_name(name)
         for path in (Path(directory, name) for name in names):
             kind = _kind_aside(path, root)
             if kind is not None:

@@ -26,7 +26,7 @@ from typing import Any
 
 from ganzoo.config import RunConfig, Spec, read_toml
 from ganzoo.errors import FileError, UsageError
-from ganzoo.files import ADVICE, atomic_write, locked, refuse_links, write_json, writing
+from ganzoo.files import ADVICE, atomic_write, check_name, locked, refuse_links, write_json, writing
 from ganzoo.records import Record, read_lines, read_record
 from ganzoo.runs.checkpoint import Checkpoint, best_of, list_checkpoints
 from ganzoo.runs.records import EvaluationLine, EvaluationRecord, ExportRecord, LogLine
@@ -247,6 +247,7 @@ def _last_written(path: Path) -> int:
 
 def _make_directory(config: RunConfig, out: Path | None) -> Path:
     if out is not None:
+        check_name(out)
         with writing(out):
             out.parent.mkdir(parents=True, exist_ok=True)
             try:

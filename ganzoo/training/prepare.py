@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -33,6 +34,7 @@ from ganzoo.data.labels import choose_labelled
 from ganzoo.data.memory import allowed_memory
 from ganzoo.data.summary import summarise
 from ganzoo.errors import FileError, MachineError, UsageError
+from ganzoo.files import check_name
 from ganzoo.registry import nearest, variants
 from ganzoo.runs.run import Run
 from ganzoo.training.edits import leaves
@@ -47,7 +49,9 @@ from ganzoo.zoo.objectives.base import Objective
 PROVISIONAL = 10**9  # steps of schedules while their horizon is not known yet
 PRECISIONS = {"fp32": "float32", "bf16": "bfloat16"}  # short names
 COUNTED = 1000  # classes whose images are counted in a configuration, which is read by people
-IN_MEMORY = "array"  # the source of images that are no file
+IN_MEMORY = "array"  # the source of images that are not in a file
+FEW_THREADS = 64  # that any machine may be asked for
+MANY_CLASSES = 1000  # more than these need an image each, as a single label may reach millions
 
 
 def configure(variant: str | Variant | None = None, dataset: Any = None, **options: Unpack[Options]) -> RunConfig:
@@ -62,6 +66,10 @@ def configure(variant: str | Variant | None = None, dataset: Any = None, **optio
     if augment is not None:
         names = [name.strip() for name in augment.split(",")] if isinstance(augment, str) else list(augment)
         flags = _with_augmentations(flags, names)
+    for given in (dataset, *options.values()):
+        for word in given if isinstance(given, list | tuple) else [given]:
+            if isinstance(word, str | Path):
+                check_name(word)
     if dataset is not None:
         dataset = str(dataset.resolve()) if isinstance(dataset, Path) else dataset
         flags.setdefault("data", {})["source"] = dataset if isinstance(dataset, str) else IN_MEMORY
@@ -197,6 +205,12 @@ def prepare(config: RunConfig, images: Any = None, *, resumed: bool = False, wor
     if len(dataset) < FEW_IMAGES and not resumed:
         config, augmented = _augment_few(config, dataset)
         remarks += augmented
+    classes = dataset.num_classes or 0
+    if config.variant.conditional and classes > max(MANY_CLASSES, len(dataset)):
+        raise UsageError(
+            f"the labels of {dataset.source} reach {classes - 1:,}, with {len(dataset):,} images: number the classes "
+            "from 0, or --set conditional=false"
+        )
     if config.variant.conditional and dataset.labels is None:
         raise UsageError(
             f"'{config.run.variant}' is conditional, but {dataset.source} has no labels: use a folder a class, "
@@ -207,6 +221,7 @@ def prepare(config: RunConfig, images: Any = None, *, resumed: bool = False, wor
             f"{dataset.source} is not what the run was trained on (another SHA-256); the run was left as it is"
         )
     train = config.train
+    _check_threads(None if resumed else train.threads)
     former = config.compute.device if resumed and config.compute else train.device
     device = world.device(_device(former, resumed))
     if train.deterministic and train.precision == "bfloat16":
@@ -274,10 +289,16 @@ def with_compute(training: Training, before: Reading | None = None) -> Training:
     return replace(training, config=training.config.model_copy(update={"compute": compute}))
 
 
+def _check_threads(threads: int | None) -> None:
+    """Raise UsageError for a number of threads that only slows this machine down."""
+    most = max(FEW_THREADS, 4 * (os.cpu_count() or 1))
+    if threads is not None and not 1 <= threads <= most:
+        raise UsageError(f"threads is {threads}: expected 1 to {most} on this machine, of {os.cpu_count()} processors")
+
+
 def keep_compute(training: Training, former: Compute | None, threads: int | None, before: Reading | None) -> Training:
     """Return a resumed training that computes as it did, as far as this machine can; with other `threads` if given."""
-    if threads is not None and threads < 1:
-        raise UsageError(f"threads is {threads}: expected a whole number from 1 up")
+    _check_threads(threads)
     if former is None:  # a run of a ganzoo that recorded none
         asked = training.config.with_train(threads=threads or training.config.train.threads)
         return with_compute(replace(training, config=asked), before)

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as RichProgress
 
+from ganzoo.errors import printable
 from ganzoo.runs.records import LogLine
 from ganzoo.streams import Reports
 
@@ -51,7 +52,7 @@ class Progress:
     def say(self, text: str) -> None:
         """A plain line."""
         if self._enabled:
-            self._console.print(text, markup=False)
+            self._console.print(printable(text), markup=False)
 
     def advance(self, step: int, total: int | None, epoch: float, share: float) -> None:
         """After a step; `share` of the budget, from 0 to 1, is spent."""

@@ -911,7 +911,7 @@ def test_other_work_is_computed_by_the_rule(tiny_images: Images, tmp_path: Path)
 def test_a_wrong_number_of_threads_is_refused_when_a_run_goes_on(tiny_images: Images, tmp_path: Path) -> None:
     run = train_tiny("gan", tiny_images, tmp_path / "run", steps=1)
     for threads in (0, -1):
-        with pytest.raises(UsageError, match=f"threads is {threads}: expected a whole number from 1 up"):
+        with pytest.raises(UsageError, match=f"threads is {threads}: expected 1 to"):
             ganzoo.resume(run, steps=2, dataset=tiny_images, threads=threads)
 
 
