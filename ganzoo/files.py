@@ -157,13 +157,16 @@ def read_limited(path: Path, most: int) -> bytes:
 def refuse_links(directory: Path) -> None:
     """Raise FileError if a directory holds anything but files and directories: nothing in it may lead out of it.
 
-    Whoever made it could else have other files read, overwritten or deleted. That the directory itself is reached by a
-    link does no harm.
+    Otherwise whoever made it could have other files read, overwritten or deleted. The directory itself may be reached
+    by a link.
     """
     for folder, folders, files in os.walk(directory):
         for name in [*folders, *files]:
             path = Path(folder, name)
-            mode = path.lstat().st_mode
+            try:
+                mode = path.lstat().st_mode
+            except FileNotFoundError:  # of a process that is training it meanwhile
+                continue
             if stat.S_ISLNK(mode):
                 raise FileError(f"{shown(path)} is a link to {shown(path.readlink())}: put there what it leads to")
             if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):

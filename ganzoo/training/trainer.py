@@ -165,7 +165,7 @@ def _resume(
     with torch_settings(training.config):
         state = TrainingState(training.config, training.device, world)
         state.restore(latest)
-        if latest.final:  # else there are its last picture and evaluation to do
+        if latest.final or any(budget.values()):  # else its last picture and evaluation may be left to do
             training.check_budget(state.step, state.seconds)
         monitor = _monitor(training)
         _check_alike(training, state)

@@ -1,5 +1,6 @@
 """What belongs to the end of a budget is done by `resume` if the process was killed before it was done."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,15 @@ def test_a_run_that_was_killed_at_its_end_is_finished_by_resume(
     assert "Trained to the end of its budget." in (run.path / "README.md").read_text()
     with pytest.raises(UsageError, match=f"has done {STEPS} steps"):
         ganzoo.resume(run, dataset=tiny_images, progress=False)
+
+
+@pytest.mark.parametrize("steps", [2, 3])
+def test_a_budget_that_is_spent_is_refused_before_the_end_too(steps: int, tiny_images: Images, tmp_path: Path) -> None:
+    run = whole(tiny_images, tmp_path / "run")
+    shutil.rmtree(run.latest_checkpoint().path)  # the one before is not final
+    with pytest.raises(UsageError, match="has done 3 steps"):
+        ganzoo.resume(run, steps=steps, dataset=tiny_images, progress=False)
+    assert not run.latest_checkpoint().final
 
 
 @pytest.mark.parametrize("confirmed", [None, 12.0, 13.0])
