@@ -5,7 +5,7 @@
 Needs MNIST and Fashion-MNIST (GANZOO_DATA_DIR) and scikit-image for the faces. Each seed has other images of its data
 set, and is trained on them in each way of its case: without an augmentation, as few images are by default, and for a
 fifth of the steps from a run on many images of another kind. A run has STEPS steps, which take two minutes on one
-thread of a processor with bfloat16 units, so that other machines and other work do not change the figures. There is a
+thread of a processor with bfloat16 units, so that the speed of a machine and other work on it do not change the figures. There is a
 run for each processor at a time. 10,000 drawn images are judged against all test images, the faces' against the faces
 themselves, and looked for among the few that the generator was trained on. Each run is recorded with its commit and
 machine; what is recorded is not measured again at the same commit, and what is not asked for stays.
@@ -149,7 +149,7 @@ def measure_all(record: Record, arguments: argparse.Namespace) -> None:
         for way in case.ways
         if arguments.way in (None, way)
     ]
-    missing = [key for key in every if key not in rows or rows[key]["commit"] != record.facts["commit"]]
+    missing = [key for key in every if key not in rows or rows[key].get("commit") != record.facts["commit"]]
     pool = ProcessPoolExecutor(processors.available(), get_context("spawn"))
 
     def submit(key: tuple[str, str, int]) -> Future[Json]:

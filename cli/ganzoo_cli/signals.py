@@ -26,6 +26,8 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     from ganzoo.errors import Interrupted
 
     handle(leave)
+    if number == getattr(signal, "SIGHUP", None):  # which a shell and the system both send
+        signal.signal(number, signal.SIG_IGN)
     raise Interrupted("interrupted", number)
 
 

@@ -78,7 +78,7 @@ class Checkpoint:
     def config(self) -> RunConfig:
         """What it was trained with. Raises FileError likewise, and for parts that have changed their settings since."""
         try:
-            return RunConfig.from_json(json.dumps(self.state()["config"])).resolve()
+            return RunConfig.from_json(json.dumps(self.state().get("config", {}))).resolve()
         except UsageError as error:
             raise FileError(f"{self.path} cannot be used with what is installed: {error}") from None
 

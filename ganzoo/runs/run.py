@@ -13,6 +13,7 @@ runs/dcgan-mnist-20260131-142501/
 
 import hashlib
 import json
+import os
 import platform
 import shlex
 import subprocess
@@ -203,14 +204,21 @@ class Run:
                 atomic_write(self.path / name, b"".join(kept))
 
     def vouch_for_lines(self) -> dict[str, dict[str, Any]]:
-        """Return the size and the SHA-256 of the files of lines, for a checkpoint to keep."""
-        contents = {
-            name: (self.path / name).read_bytes() for name in (METRICS, EVALUATIONS) if (self.path / name).exists()
-        }
+        """Return the size and the SHA-256 of the files of lines, for a checkpoint to keep, once they are synced."""
+        contents = {}
+        for path in (self.path / METRICS, self.path / EVALUATIONS):
+            if path.exists():
+                with writing(path), path.open("rb+") as file:
+                    os.fsync(file.fileno())  # else a power cut could leave less than what is vouched for
+                    contents[path.name] = file.read()
         return {
             name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
             for name, content in contents.items()
         }
+
+    def lines_missing(self) -> bool:
+        """Return whether a file of lines that the newest checkpoint has seen is not there."""
+        return any(not (self.path / name).exists() for name in self.latest_checkpoint().state().get("lines", {}))
 
     def _check_lines(self, name: str) -> None:
         """Raise FileError if a file of lines does not begin as the newest checkpoint has it; it may be missing."""
@@ -221,8 +229,10 @@ class Run:
             return
         if vouched is None or not path.exists():
             return
-        with path.open("rb") as file:
-            content = file.read(vouched["bytes"])
+        try:
+            content = path.read_bytes()[: vouched["bytes"]]
+        except OSError as error:
+            raise FileError(f"{path} cannot be read ({error.strerror}); {ADVICE}") from None
         if hashlib.sha256(content).hexdigest() != vouched["sha256"]:
             raise FileError(
                 f"{path} is damaged or was changed: it is not what {checkpoints[-1].path.name} has; {ADVICE}"

@@ -36,11 +36,13 @@ def interruption() -> Iterator[Received]:
 
     def restore() -> None:
         for number, handler in former.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: not set by Python
 
     def handle(number: int, frame: FrameType | None) -> None:
         received.number = number
-        restore()  # so that the next one quits at once
+        restore()  # so that the next one ends it
+        if number == HANGUP:  # which a shell and the system both send
+            signal.signal(number, signal.SIG_IGN)
 
     for number in former:
         signal.signal(number, handle)

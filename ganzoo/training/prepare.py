@@ -206,7 +206,7 @@ def prepare(config: RunConfig, images: Any = None, *, resumed: bool = False, wor
         config, augmented = _augment_few(config, dataset)
         remarks += augmented
     classes = dataset.num_classes or 0
-    if config.variant.conditional and classes > max(MANY_CLASSES, len(dataset)):
+    if not resumed and config.variant.conditional and classes > max(MANY_CLASSES, len(dataset)):
         raise UsageError(
             f"the labels of {dataset.source} reach {classes - 1:,}, with {len(dataset):,} images: number the classes "
             "from 0, or --set conditional=false"
@@ -263,7 +263,8 @@ def _augment_few(config: RunConfig, dataset: Dataset) -> tuple[RunConfig, tuple[
     name = config.run.variant
     terms = choose_terms(variant, variants[name]()) if name in variants else variant.terms
     if terms != variant.terms:
-        remarks.append(f"R1 of weight {FEW_R1}, as there are {few} (--augment {names} keeps the recipe's weight)")
+        listed = names.replace(" ", "")
+        remarks.append(f"R1 of weight {FEW_R1}, as there are {few} (--augment {listed} keeps the recipe's weight)")
     augmented = variant.model_copy(update={"augmentations": chosen, "terms": terms})
     return config.model_copy(update={"variant": augmented}).resolve(), tuple(remarks)
 
@@ -293,7 +294,7 @@ def _check_threads(threads: int | None) -> None:
     """Raise UsageError for a number of threads that only slows this machine down."""
     most = max(FEW_THREADS, 4 * (os.cpu_count() or 1))
     if threads is not None and not 1 <= threads <= most:
-        raise UsageError(f"threads is {threads}: expected 1 to {most} on this machine, of {os.cpu_count()} processors")
+        raise UsageError(f"threads is {threads}: expected 1 to {most} on this machine")
 
 
 def keep_compute(training: Training, former: Compute | None, threads: int | None, before: Reading | None) -> Training:

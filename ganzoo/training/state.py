@@ -360,7 +360,7 @@ class TrainingState:
         self.generator.restore_optimizer(checkpoint.tensors("generator_optimizer"))
         self.discriminator.restore_optimizer(checkpoint.tensors("discriminator_optimizer"))
         self.logs.restore(state.get("logs") or self.logs.to_json(), self.device)
-        self.step, self.seconds = int(state["step"]), float(state["seconds"])
+        self.step, self.seconds = int(state["step"]), float(state.get("seconds", 0.0))
         self._measured_at = None  # of the weights before
 
 

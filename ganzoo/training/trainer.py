@@ -156,7 +156,9 @@ def _resume(
     saved = latest.state()
     former = latest.config()
     edited, edits = take_edits(run, former)
-    training = prepare(with_budget(edited, budget, float(saved["seconds"])), dataset, resumed=True, world=world)
+    training = prepare(
+        with_budget(edited, budget, float(saved.get("seconds", 0.0))), dataset, resumed=True, world=world
+    )
     training = keep_compute(training, former.compute, threads, before)
     lost = lost_exactness(run, training, int(saved.get("processes", 1)))
     changed = [*changes(former, training.config), *edits, *lost]
@@ -177,6 +179,8 @@ def _resume(
         session = Session(run, training, state, reporter, monitor)
         if not latest.final:
             session.recall_evaluation()
+        if world.leads and run.lines_missing():  # they begin again, and no checkpoint may vouch for the former ones
+            session.save(final=latest.final, fid=latest.distance)
         return _fit(session)
 
 
@@ -303,8 +307,13 @@ class Session:
         if step % train.checkpoint_every == 0 and not self.is_over():  # a final one follows at once
             self.save(final=False)
 
-    def save(self, *, final: bool) -> None:
-        """A checkpoint; a `final` one, at the end of a budget, is kept until the next final one."""
+    def save(self, *, final: bool, fid: float | None = None) -> None:
+        """Save a checkpoint; a `final` one, at the end of a budget, is kept until the next final one.
+
+        `fid` is its distance if it was evaluated, and is known already for the last evaluation of this sitting.
+        """
+        if self._distance is not None and self._distance[0] == self.state.step:
+            fid = self._distance[1]
         self.check_finite()
         state, directory = self.state, self.run.checkpoints_directory
         checkpoint.save(
@@ -316,7 +325,7 @@ class Session:
                 "seconds": round(self.seconds(), 3),
                 "processes": self.world.size,
                 "final": final,
-                "fid": self._distance[1] if self._distance is not None and self._distance[0] == state.step else None,
+                "fid": fid,
                 "logs": state.logs.to_json(),
                 "lines": self.run.vouch_for_lines(),
                 "config": self.config.model_dump(mode="json"),

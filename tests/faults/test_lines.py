@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Images, train_tiny
@@ -11,6 +12,7 @@ import ganzoo
 from ganzoo.errors import FileError
 from ganzoo.runs.records import EvaluationLine
 from ganzoo.runs.run import EVALUATIONS, METRICS, Run
+from ganzoo.training.trainer import Session
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +50,30 @@ def test_a_change_of_what_a_checkpoint_saw_is_noticed(
         ganzoo.resume(run, steps=8, dataset=tiny_images, progress=False)
     (run.path / name).unlink()  # the advice
     assert ganzoo.resume(run, steps=8, dataset=tiny_images, progress=False).latest_checkpoint().step == 8
+
+
+def test_a_file_that_was_moved_away_begins_again_at_once(
+    trained: Run, tiny_images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = copy(trained, tmp_path)
+    distance = run.latest_checkpoint().distance
+    (run.path / METRICS).unlink()
+
+    real = Session.save
+
+    def save(self: Session, **given: Any) -> None:
+        if self.state.step == 8:
+            raise RuntimeError("killed")
+        real(self, **given)
+
+    monkeypatch.setattr(Session, "save", save)
+    with pytest.raises(RuntimeError, match="killed"):
+        ganzoo.resume(run, steps=12, dataset=tiny_images, progress=False)
+    monkeypatch.setattr(Session, "save", real)
+    assert [line["step"] for line in run.metrics()] == [8]
+    latest = run.latest_checkpoint()
+    assert (latest.step, latest.final, latest.distance) == (7, True, distance)
+    assert ganzoo.resume(run, steps=9, dataset=tiny_images, progress=False).latest_checkpoint().final
 
 
 def test_what_was_added_later_and_a_line_that_was_cut_are_no_change(

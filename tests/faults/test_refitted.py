@@ -45,6 +45,7 @@ def refit(run: Run, name: str, data: bytes) -> None:
         {"config": 5},
         {"config": {}},
         {"processes": 0},
+        {"lines": {"metrics.jsonl": {"bytes": -1, "sha256": ""}}},
         {"final": "yes"},
         {"fid": "small"},
         [],
@@ -58,6 +59,15 @@ def test_a_state_of_other_fields_is_refused_by_its_path(
     state = run.latest_checkpoint().state()
     content = change if isinstance(change, str) else json.dumps({**state, **change} if change else change)
     refit(run, "state.json", content.encode())
+    with pytest.raises(FileError, match="step-00000002"):
+        ganzoo.resume(run, steps=3, dataset=tiny_images, progress=False)
+
+
+@pytest.mark.parametrize("key", ["step", "config"])
+def test_a_state_without_what_it_needs_is_refused(key: str, trained: Run, tiny_images: Images, tmp_path: Path) -> None:
+    run = Run(Path(shutil.copytree(trained.path, tmp_path / "run")))
+    state = {name: value for name, value in run.latest_checkpoint().state().items() if name != key}
+    refit(run, "state.json", json.dumps(state).encode())
     with pytest.raises(FileError, match="step-00000002"):
         ganzoo.resume(run, steps=3, dataset=tiny_images, progress=False)
 
