@@ -5,10 +5,10 @@
 Needs MNIST and Fashion-MNIST (GANZOO_DATA_DIR) and scikit-image for the faces. Each seed has other images of its data
 set, and is trained on them in each way of its case: without an augmentation, as few images are by default, and for a
 fifth of the steps from a run on many images of another kind. A run has STEPS steps, which take two minutes on one
-thread of a processor with bfloat16 units, so that the speed of a machine and other work on it do not change the figures. There is a
-run for each processor at a time. 10,000 drawn images are judged against all test images, the faces' against the faces
-themselves, and looked for among the few that the generator was trained on. Each run is recorded with its commit and
-machine; what is recorded is not measured again at the same commit, and what is not asked for stays.
+thread of a processor with bfloat16 units; as steps are counted, slower machines and other work only take longer. There
+is a run for each processor at a time. 10,000 drawn images are judged against all test images, the faces' against the
+faces themselves, and looked for among the few that the generator was trained on. Each run is recorded with its commit
+and machine; what is recorded is not measured again at the same commit, and what is not asked for stays.
 """
 
 import argparse
