@@ -178,7 +178,7 @@ def add(record: Record, rows: dict[tuple[str, str, int], Json], row: Json) -> No
     rows[row["data"], row["way"], row["seed"]] = {**row, **origin}
     print(row, flush=True)
     order = [(case.name, way) for case in CASES for way in case.ways]
-    ordered = sorted(rows, key=lambda key: (key[2], order.index(key[:2])))
+    ordered = sorted(rows, key=lambda key: (key[2], order.index(key[:2]) if key[:2] in order else len(order)))
     record.write({"images": IMAGES, "rows": [rows[key] for key in ordered]})
 
 

@@ -506,6 +506,7 @@ class RunConfig(_Value):
 
 MOST_BYTES = 16_000_000  # of a configuration file
 DEEPEST = 50  # parts of a key
+_STRING = re.compile(r""""(?:\\.|[^"\\\n])*"|'[^'\n]*'""")
 _DEEP_KEY = re.compile(rf"(?<![\w-])[\w-]+(?:[ \t]*\.[ \t]*[\w-]+){{{DEEPEST}}}")
 
 
@@ -885,7 +886,7 @@ _TAGS = ("number", "schedule", "text")  # pydantic puts them between a setting a
 
 def _parse_toml(text: str) -> dict[str, Any]:
     """Raises TOMLDecodeError, also for what is nested deeper than any setting: time grows with the square of that."""
-    if _DEEP_KEY.search(text):
+    if _DEEP_KEY.search(_STRING.sub("quoted", text)):  # a part of a key may be quoted, and a value may have dots
         raise tomllib.TOMLDecodeError("a key of too many parts")
     try:
         document: dict[str, Any] = _map_leaves(tomllib.loads(text), lambda leaf: None if leaf == "none" else leaf)

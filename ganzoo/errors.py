@@ -1,5 +1,8 @@
 """The errors that ganzoo raises on purpose; each class carries the exit code that the command line ends with."""
 
+from unicodedata import bidirectional, category
+
+TURNING = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
 LONGEST_SHOWN = 200  # characters of what a file says that are shown at most
 
 
@@ -14,12 +17,17 @@ def printable(text: object) -> str:
     New lines and tabs stay. Every message that leaves ganzoo goes through it, as names of files, folders and classes
     may be anybody's.
     """
-    return "".join(one if one.isprintable() or one in "\n\t" else "?" for one in str(text))
+    return "".join("?" if _is_command(one) and one not in "\n\t" else one for one in str(text))
+
+
+def _is_command(one: str) -> bool:
+    """Return whether a character is a control or half a character, or turns the direction of the text."""
+    return category(one) in ("Cc", "Cs", "Zl", "Zp") or bidirectional(one) in TURNING
 
 
 def shown(text: object) -> str:
     """What a file says, fit for a line of a message: printable, and not long."""
-    line = printable(text).replace("\n", "?").replace("\t", "?")
+    line = "".join(character if character.isprintable() else "?" for character in str(text))
     return line if len(line) <= LONGEST_SHOWN else f"{line[: LONGEST_SHOWN - 3]}..."
 
 

@@ -8,7 +8,7 @@ import typer
 
 from ganzoo.training.options import READING_OPTIONS
 
-from .app import chosen_run, command, print_json, say
+from .app import chosen_run, command, print_json, say, write
 from .flags import given, with_options
 from .train import whole_numbers
 
@@ -131,7 +131,7 @@ def _show(results: "ComparisonResults") -> None:
         console.print(table)
     for run in results.rows:
         if not run.done:
-            print(f"{run.name}: failed: {run.error}")
+            write(f"{run.name}: failed: {run.error}")
 
 
 def _cells(row: "VariantSummary", keys: Sequence[str]) -> list[str]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ganzoo.data.inspection import Inspection
 
 
-@command("data")
+@command("data", loads="ganzoo.data")
 @with_options(READING_OPTIONS)
 def data(
     source: Annotated[

@@ -6,7 +6,7 @@ import typer
 
 from ganzoo.training.options import READING_OPTIONS
 
-from .app import chosen_run, command, print_json, say
+from .app import chosen_run, command, print_json, say, write
 from .flags import given, with_options
 
 if TYPE_CHECKING:
@@ -106,16 +106,13 @@ def _show(outcome: "Evaluation") -> None:
     console = Console(soft_wrap=True, highlight=False)
     console.print(table)
     for key, reason in outcome.unavailable.items():
-        console.print(f"{FIGURES[key].title}: not available, {reason}")
+        write(f"{FIGURES[key].title}: not available, {reason}")
     if outcome.codes:
         drawn = ", ".join(f"{row['value']} {row['class']} ({100 * row['share']:.0f} %)" for row in outcome.codes)
-        console.print(f"each value of the code '{outcome.subject.code}' mostly draws: {drawn}", markup=False)
+        write(f"each value of the code '{outcome.subject.code}' mostly draws: {drawn}")
     source = outcome.splits.train.source
-    console.print(
-        f"{len(outcome.seeds)} x {outcome.n} images against {len(outcome.splits.test)} test images of {source}",
-        markup=False,
-    )
-    console.print(f"judge: {judge.name}, {100 * judge.accuracy:.2f} % right, SHA-256 {judge.sha256[:16]}", markup=False)
+    write(f"{len(outcome.seeds)} x {outcome.n} images against {len(outcome.splits.test)} test images of {source}")
+    write(f"judge: {judge.name}, {100 * judge.accuracy:.2f} % right, SHA-256 {judge.sha256[:16]}")
     for note in outcome.notes:
-        console.print(note, markup=False)
-    console.print(f"verdict: {outcome.verdict.sentence}", markup=False)
+        write(note)
+    write(f"verdict: {outcome.verdict.sentence}")

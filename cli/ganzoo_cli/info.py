@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeGuard
 
 import typer
 
-from .app import command, print_json
+from .app import command, print_json, write
 
 if TYPE_CHECKING:
     from ganzoo.runtime.onnxfile import Contents
@@ -45,13 +45,13 @@ def info(
         "file": f"{facts['bytes'] / 1024:,.0f} KiB, {contents.nodes} nodes, opset {contents.opset}",
     }
     encodes = contents.part == "encoder"
-    print(f"{file}: {'an encoder' if encodes else 'a generator'} of the variant '{contents.info.variant}'\n")
+    write(f"{file}: {'an encoder' if encodes else 'a generator'} of the variant '{contents.info.variant}'\n")
     _print_rows({**rows, "SHA-256": facts["sha256"]})
     if encodes:
         call = f"import ganzoo; print(ganzoo.load_encoder({json.dumps(file)}))"
-        print(f"\nnext:\n  python -c {shlex.quote(call)}")
+        write(f"\nnext:\n  python -c {shlex.quote(call)}")
     else:
-        print(f"\nnext:\n  {_sample(file, foreign)}\n  {_python(file, foreign)}")
+        write(f"\nnext:\n  {_sample(file, foreign)}\n  {_python(file, foreign)}")
 
 
 def _inspect(file: str, foreign: bool) -> "Contents | None":
@@ -78,7 +78,7 @@ def _show_record(file: str, as_json: bool) -> None:
         print_json({**record, "file": facts})
         return
     vouched = "no run beside it recorded it, so ganzoo opens it only with its run (ganzoo verify FILE --run RUN)"
-    print(f"{file}: {vouched if found is None else f'exported from the run {run and run.path}'}\n")
+    write(f"{file}: {vouched if found is None else f'exported from the run {run and run.path}'}\n")
     rows = {key: str(record[key]) for key in RECORDED if record.get(key) is not None}
     _print_rows({**rows, "file": f"{facts['bytes'] / 1024:,.0f} KiB", "SHA-256": facts["sha256"]})
 
@@ -90,7 +90,7 @@ def _facts(file: str, data: bytes) -> dict[str, Any]:
 def _print_rows(rows: Mapping[str, Any]) -> None:
     for name, text in rows.items():
         if text:
-            print(f"  {name:{WIDTH}}{text}")
+            write(f"  {name:{WIDTH}}{text}")
 
 
 def _rows(contents: "Contents") -> dict[str, Any]:

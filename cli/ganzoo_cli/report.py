@@ -7,7 +7,7 @@ import typer
 from .app import chosen_run, command, print_json, say
 
 
-@command("report")
+@command("report", loads="ganzoo.report")
 def report(
     runs: Annotated[
         list[str] | None,

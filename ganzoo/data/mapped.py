@@ -179,8 +179,19 @@ class DecodedImages:
 
         All of it is read for its checksum: a byte that a disk or a program changed would train on other images.
         """
+        found = self._look()
         try:
-            kept = self._kept()
+            whole = found is not None and found.checksum() == self._kept().get("crc")
+        except FileError:  # replaced by another process meanwhile
+            return None
+        if found is not None and not whole:
+            warnings.warn(f"{self.path} cannot be relied on: the images are decoded again", stacklevel=2)
+        return found if whole else None
+
+    def _look(self) -> ImageFile | None:
+        """Return what was kept if it has the right form and size; none of its pixels is read."""
+        try:
+            self._kept()
             with self.path.open("rb") as file:
                 shape, fortran_order, dtype = read_npy_header(file)
                 found = ImageFile(
@@ -189,12 +200,7 @@ class DecodedImages:
         except (OSError, ValueError, FileError):
             return None
         whole = found.offset + math.prod(shape) == found.stamp[0]
-        if not (len(shape) == 4 and dtype == np.uint8 and not fortran_order and whole) or "crc" not in kept:
-            return None
-        if found.checksum() != kept["crc"]:
-            warnings.warn(f"{self.path} was damaged: the images are decoded again", stacklevel=2)
-            return None
-        return found
+        return found if len(shape) == 4 and dtype == np.uint8 and not fortran_order and whole else None
 
     def notes(self) -> tuple[str, ...]:
         """Return what was done to the images that were kept. Raises FileError if that cannot be read."""
@@ -242,7 +248,7 @@ class DecodedImages:
                 write_json(self.path.with_suffix(".json"), {"notes": list(describe()), "crc": crc})
         finally:
             lock.release()
-        made = self.find()
+        made = self._look()
         if made is None:
             raise MachineError(f"{self.path} is not what was written there: look at the disk, and try again")
         return made

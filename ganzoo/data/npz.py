@@ -175,9 +175,9 @@ BROKEN = (
 
 
 def _reason(error: BaseException) -> str:
-    """Return what an error says, but numpy's advice to unpickle."""
+    """Return what an error says, without numpy's advice to unpickle."""
     text = first_line(error)
-    return "it holds Python objects or no numbers, and is never unpickled" if "pickle" in text else text
+    return "it holds Python objects or no numbers, and is never unpickled" if "allow_pickle" in text else text
 
 
 def _archive(arrays: NpzFile) -> zipfile.ZipFile:

@@ -147,10 +147,10 @@ def read_results(directory: Path) -> ComparisonResults:
 
     Raises FileError if there are none, if they are damaged, or if the directory holds a link.
     """
+    refuse_links(directory)
     results = read_record(ComparisonResults, directory / RESULTS)
     if results is None:
         raise FileError(f"{directory} has no {RESULTS}: it is not a comparison (ganzoo compare makes one)")
-    refuse_links(directory)
     return results
 
 

@@ -12,6 +12,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,7 @@ class Checkpoint:
                 f"{self.path} holds step {record.step}, and its name says step {self.step}: rename it to "
                 f"{name_of(record.step)}, or delete it"
             )
-        return record.to_json()
+        return record.model_dump(mode="json")
 
     def tensors(self, part: str) -> dict[str, Tensor]:
         """One part's tensors, on the CPU. Raises FileError likewise."""
@@ -78,7 +79,7 @@ class Checkpoint:
     def config(self) -> RunConfig:
         """What it was trained with. Raises FileError likewise, and for parts that have changed their settings since."""
         try:
-            return RunConfig.from_json(json.dumps(self.state().get("config", {}))).resolve()
+            return RunConfig.from_json(json.dumps(self.state()["config"])).resolve()
         except UsageError as error:
             raise FileError(f"{self.path} cannot be used with what is installed: {error}") from None
 
@@ -175,6 +176,19 @@ def prune(directory: Path) -> None:
     for checkpoint in checkpoints:
         if checkpoint not in kept:
             shutil.rmtree(checkpoint.path, ignore_errors=True)
+
+
+def restore(directory: Path) -> None:
+    """Put back a whole checkpoint that a process left under a temporary name, killed while it replaced another one."""
+    for stray in directory.glob(TEMPORARY_PATTERN):
+        made = Checkpoint(stray)
+        with suppress(FileError):
+            state = parse_record(CheckpointState, made._verified("state.json"), str(stray))
+            for name in made._digests():
+                made._verified(name)
+            target = directory / name_of(state.step)
+            if not target.exists():
+                stray.rename(target)
 
 
 def sweep(directory: Path) -> None:

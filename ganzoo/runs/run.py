@@ -48,6 +48,7 @@ class Run:
     def open(cls, path: str | Path) -> "Run":
         """Raises FileError for a directory that is not a run, or holds a link."""
         path = Path(path)
+        check_name(path)
         if not (path / "config.toml").is_file():
             no_directory = "is a file, not a run" if path.exists() else "does not exist"
             what = "is not a run: it has no config.toml" if path.is_dir() else no_directory
@@ -218,13 +219,13 @@ class Run:
 
     def lines_missing(self) -> bool:
         """Return whether a file of lines that the newest checkpoint has seen is not there."""
-        return any(not (self.path / name).exists() for name in self.latest_checkpoint().state().get("lines", {}))
+        return any(not (self.path / name).exists() for name in self.latest_checkpoint().state()["lines"])
 
     def _check_lines(self, name: str) -> None:
         """Raise FileError if a file of lines does not begin as the newest checkpoint has it; it may be missing."""
         path, checkpoints = self.path / name, self.checkpoints()
         try:
-            vouched = checkpoints[-1].state().get("lines", {}).get(name) if checkpoints else None
+            vouched = checkpoints[-1].state()["lines"].get(name) if checkpoints else None
         except FileError:  # which is reported when the checkpoint is used
             return
         if vouched is None or not path.exists():

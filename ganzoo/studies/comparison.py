@@ -30,7 +30,7 @@ from ganzoo.evaluation.evaluator import evaluate
 from ganzoo.evaluation.judge import load_judge
 from ganzoo.evaluation.metrics import FIGURES
 from ganzoo.exporting.exporter import export
-from ganzoo.files import locked, refuse_links, write_json
+from ganzoo.files import check_name, locked, refuse_links, write_json
 from ganzoo.report.records import (
     COSTS,
     FIGURE_KEYS,
@@ -45,6 +45,7 @@ from ganzoo.report.records import (
     curve_point,
 )
 from ganzoo.report.sources import Story
+from ganzoo.runs.checkpoint import restore
 from ganzoo.runs.run import Run
 from ganzoo.studies.executors import EXECUTORS, Job, Say, check_executor
 from ganzoo.studies.stopwatch import turn
@@ -170,6 +171,7 @@ def parse(model: type[P], given: Mapping[str, Any]) -> P:
 
 def claim(directory: Path, plan: BaseModel, what: str) -> None:
     """Make a directory for a plan, or see that it holds this very one. Raises UsageError, FileError."""
+    check_name(directory)
     path = directory / "plan.json"
     if path.exists():
         refuse_links(directory)
@@ -229,6 +231,7 @@ def _trained(plan: Plan, job: Job) -> Run:
     if not (job.path / "config.toml").exists():
         return start(_configure(plan, job.variant, job.seed, job.threads), out=job.path, progress=job.progress)
     run = Run.open(job.path)
+    restore(run.checkpoints_directory)
     if not run.checkpoints():  # stopped before its first checkpoint: nothing is lost by beginning again
         job.path.rename(job.path.with_name(f"{job.path.name}-stopped-{time.time_ns()}"))
         return _trained(plan, job)

@@ -1,4 +1,4 @@
-"""Signals while training: the first asks for a stop after the step, a second one ends the process at once."""
+"""Signals while training: the first asks for a stop after the step, a second one ends training at once."""
 
 import signal
 import threading

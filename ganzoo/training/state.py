@@ -144,17 +144,22 @@ class Player:
     def restore_optimizer(self, tensors: Tensors) -> None:
         """Take the moments that were saved, with the strides of their parameters, which a fused step relies on.
 
-        Raises FileError for a parameter that is not there, or a moment of another shape.
+        Raises FileError for a parameter that is not there, a moment of another shape, or one that is missing.
         """
+        fields = {key.rpartition("|")[2] for key in tensors}
         for key, value in tensors.items():
             name, _, field = key.rpartition("|")
             if name not in self.parameters:
                 name = f"{self.name}.{name}"  # checkpoints of schema 1 name a parameter within its network
             parameter = self.parameters.get(name)
-            if parameter is None or (value.ndim > 0 and value.shape != parameter.shape):
+            shape = torch.Size() if field == "step" else None if parameter is None else parameter.shape
+            if parameter is None or value.shape != shape:
                 raise FileError(f"the checkpoint does not fit the networks: {self.name}_optimizer: {shown(key)}")
             like = torch.empty_like(parameter) if value.shape == parameter.shape else value.to(parameter.device)
             self.optimizer.state[parameter][field] = like.detach().copy_(value)
+        for name, parameter in self.parameters.items():
+            if self.optimizer.state.get(parameter) and set(self.optimizer.state[parameter]) != fields:
+                raise FileError(f"the checkpoint does not fit the networks: {self.name}_optimizer: {name}")
 
 
 class Ema:
@@ -359,8 +364,8 @@ class TrainingState:
             checkpoint.load(average_part(role), average.network)
         self.generator.restore_optimizer(checkpoint.tensors("generator_optimizer"))
         self.discriminator.restore_optimizer(checkpoint.tensors("discriminator_optimizer"))
-        self.logs.restore(state.get("logs") or self.logs.to_json(), self.device)
-        self.step, self.seconds = int(state["step"]), float(state.get("seconds", 0.0))
+        self.logs.restore(state["logs"] or self.logs.to_json(), self.device)
+        self.step, self.seconds = int(state["step"]), float(state["seconds"])
         self._measured_at = None  # of the weights before
 
 

@@ -152,15 +152,16 @@ def _resume(
     run: Run, budget: dict[str, float | None], threads: int | None, dataset: Any, reporter: Progress, world: World
 ) -> Run:
     before = processors.read()
+    if world.leads:
+        checkpoint.restore(run.checkpoints_directory)
+    world.gather(None)  # until that is done
     latest = run.latest_checkpoint()
     saved = latest.state()
     former = latest.config()
     edited, edits = take_edits(run, former)
-    training = prepare(
-        with_budget(edited, budget, float(saved.get("seconds", 0.0))), dataset, resumed=True, world=world
-    )
+    training = prepare(with_budget(edited, budget, float(saved["seconds"])), dataset, resumed=True, world=world)
     training = keep_compute(training, former.compute, threads, before)
-    lost = lost_exactness(run, training, int(saved.get("processes", 1)))
+    lost = lost_exactness(run, training, int(saved["processes"]))
     changed = [*changes(former, training.config), *edits, *lost]
     for line in [*changed, *kept_horizons(former, training)]:
         reporter.say(line)

@@ -231,7 +231,7 @@ def test_a_flipped_byte_in_the_cache_is_found_and_healed(
     kept.write_bytes(content)
     if keeps_time:  # as a disk does it
         os.utime(kept, ns=(times.st_atime_ns, times.st_mtime_ns))
-    with pytest.warns(UserWarning, match=r"\.npy was damaged: the images are decoded again"):
+    with pytest.warns(UserWarning, match=r"\.npy cannot be relied on: the images are decoded again"):
         healed = data.load(source, memory=1)
     assert healed.sha256 == first.sha256
     with warnings.catch_warnings(action="error"):

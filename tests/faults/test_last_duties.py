@@ -87,6 +87,21 @@ def test_an_evaluation_that_was_done_is_not_done_again(
     assert ("Trained to its target." in (run.path / "README.md").read_text()) == reached
 
 
+@pytest.mark.parametrize("steps", [STEPS, 2])
+def test_a_checkpoint_that_was_being_replaced_is_put_back(steps: int, tiny_images: Images, tmp_path: Path) -> None:
+    run = train_tiny("gan", tiny_images, tmp_path / "run", steps=steps, settings=["train.checkpoint_every=3"])
+    expected = bits_of(run)
+    latest = run.latest_checkpoint()
+    latest.path.rename(latest.path.with_name(".ganzoo-0123456789abcdef.tmp"))  # killed between two renames
+    shutil.copytree(
+        run.checkpoints_directory / ".ganzoo-0123456789abcdef.tmp", run.checkpoints_directory / ".ganzoo-1.tmp"
+    )
+    (run.checkpoints_directory / ".ganzoo-1.tmp" / "state.json").write_text("{}")  # not whole
+    with pytest.raises(UsageError, match=f"has done {steps} steps"):
+        ganzoo.resume(run, dataset=tiny_images, progress=False)
+    assert bits_of(run) == expected
+
+
 def test_a_checkpoint_that_was_renamed_is_refused_by_its_name(tiny_images: Images, tmp_path: Path) -> None:
     run = whole(tiny_images, tmp_path / "run")
     latest = run.latest_checkpoint()

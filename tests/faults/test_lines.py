@@ -88,7 +88,7 @@ def test_what_was_added_later_and_a_line_that_was_cut_are_no_change(
     assert [line["step"] for line in resumed.metrics()] == list(range(1, 10))
 
 
-def test_a_run_of_before_has_nothing_to_compare_with(trained: Run, tmp_path: Path) -> None:
+def test_a_run_of_before_has_nothing_to_compare_with(tmp_path: Path) -> None:
     golden = Path(__file__).parent.parent / "golden" / "gan"
     run = Run(Path(shutil.copytree(golden, tmp_path / "run")))
     (run.path / METRICS).write_text((run.path / METRICS).read_text().replace('"seconds": ', '"seconds": 1'))

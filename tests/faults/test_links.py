@@ -10,8 +10,9 @@ from conftest import Call, Images, train_tiny
 
 import ganzoo
 from ganzoo.errors import FileError
-from ganzoo.report.records import read_results
+from ganzoo.report.records import StudyPlan, read_results
 from ganzoo.runs.run import Run
+from ganzoo.studies.comparison import claim
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
 PLACES = (
@@ -79,3 +80,14 @@ def test_a_comparison_with_a_link_is_refused(tmp_path: Path) -> None:
     (tmp_path / "report.html").symlink_to("elsewhere")
     with pytest.raises(FileError, match=r"report.html is a link to"):
         read_results(tmp_path)
+    (tmp_path / "report.html").unlink()
+    (tmp_path / "results.json").rename(tmp_path / "real.json")
+    (tmp_path / "results.json").symlink_to("real.json")
+    with pytest.raises(FileError, match=r"results.json is a link to"):
+        read_results(tmp_path)
+    (tmp_path / "results.json").unlink()
+    plan = StudyPlan(epochs=(1,))
+    claim(tmp_path / "study", plan, "study")
+    (tmp_path / "study" / "runs").symlink_to(tmp_path)
+    with pytest.raises(FileError, match=r"runs is a link to"):
+        claim(tmp_path / "study", plan, "study")

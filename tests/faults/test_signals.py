@@ -22,7 +22,7 @@ COMMAND = [sys.executable, "-m", "ganzoo_cli"]
 
 
 def begin(*arguments: str) -> subprocess.Popen[str]:
-    """Start a command, and return once the process has come to its first instruction."""
+    """Start a command."""
     return start_process([*COMMAND, *arguments])
 
 
@@ -71,7 +71,7 @@ def test_a_closed_terminal_saves(tmp_path: Path) -> None:
 def test_nohup_keeps_a_run_alive(tmp_path: Path) -> None:
     source = images_file(tmp_path / "images.npz")
     command = [*COMMAND, "train", "--variant", "gan", "--dataset", source, "--out", str(tmp_path / "run")]
-    command += ["--steps", "300", "--batch-size", "8", "--set", "train.threads=1", "--set", "train.log_every=1"]
+    command += ["--steps", "3000", "--batch-size", "8", "--set", "train.threads=1", "--set", "train.log_every=1"]
     process = subprocess.Popen(
         command,
         stderr=subprocess.PIPE,
@@ -81,8 +81,10 @@ def test_nohup_keeps_a_run_alive(tmp_path: Path) -> None:
     )
     wait_until(lambda: (tmp_path / "run" / "metrics.jsonl").exists(), process)
     process.send_signal(signal.SIGHUP)
+    assert process.poll() is None
     ended(process)
     assert process.returncode == 0
+    assert Run.open(tmp_path / "run").latest_checkpoint().final
 
 
 @pytest.mark.parametrize("number", NUMBERS)

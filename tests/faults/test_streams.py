@@ -1,5 +1,6 @@
 """A stream that only reports may close, fill up or be slow: the work goes on, and its outcome is the same."""
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -8,14 +9,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import environment, images_file, narrow
+from conftest import environment, images_file, narrow, wait_until
 
 from ganzoo.runs.run import Run
 from ganzoo.streams import Reports
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="has other pipes")
+F_SETPIPE_SZ = 1031  # of Linux
 COMMAND = [sys.executable, "-m", "ganzoo_cli"]
-STEPS = 40
+STEPS = 400  # log lines, of more bytes than the smallest pipe holds
 
 
 def training(source: str, out: Path) -> list[str]:
@@ -25,27 +27,31 @@ def training(source: str, out: Path) -> list[str]:
     return [*COMMAND, "train", "--variant", "gan", "--dataset", source, *budget, *small]
 
 
-def read_one_line(process: subprocess.Popen[str]) -> None:
+def read_one_line(process: subprocess.Popen[str], run: Path) -> None:
     assert process.stderr is not None
     process.stderr.readline()
     process.stderr.close()
 
 
-def read_slowly(process: subprocess.Popen[str]) -> None:
+def read_slowly(process: subprocess.Popen[str], run: Path) -> None:
     assert process.stderr is not None
-    time.sleep(1)
+    fcntl.fcntl(process.stderr, F_SETPIPE_SZ, 4096)
+    wait_until((run / "metrics.jsonl").exists, process)
+    time.sleep(3)
+    assert process.poll() is None  # it waits, as the pipe is full
     process.stderr.read()
     process.stderr.close()
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="other pipes have other sizes")
 @pytest.mark.parametrize("read", [read_one_line, read_slowly])
 def test_a_run_goes_on_whatever_becomes_of_its_reader(
-    read: Callable[[subprocess.Popen[str]], None], tmp_path: Path
+    read: Callable[[subprocess.Popen[str], Path], None], tmp_path: Path
 ) -> None:
     command = training(images_file(tmp_path / "images.npz"), tmp_path / "run")
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment())
-    read(process)
+    read(process, tmp_path / "run")
     assert process.wait(timeout=120) == 0
     assert Run.open(tmp_path / "run").latest_checkpoint().final
 

@@ -55,7 +55,7 @@ def test_what_was_saved_is_read(tmp_path: Path) -> None:
     parts = {"one": {"weight": weight, "shared": shared, "half": shared.bfloat16(), "on": torch.tensor([True])}}
     made = checkpoint.save(tmp_path, 12, parts, {"step": 12, "text": "ü", "none": None, "final": True})
     assert (made.path.name, made.step, made.final) == ("step-00000012", 12, True)
-    assert made.state() == {"step": 12, "text": "ü", "none": None, "final": True}
+    assert made.state().items() >= {"step": 12, "text": "ü", "none": None, "final": True}.items()
     torch.testing.assert_close(made.tensors("one"), parts["one"], rtol=0, atol=0)
     assert list_checkpoints(tmp_path) == [made]
 
