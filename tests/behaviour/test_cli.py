@@ -952,14 +952,17 @@ def test_where_there_are_no_runs_that_is_said(
     assert_refuses(call, command, 3, r"no runs under runs/: train one \(ganzoo train --variant dcgan\)")
 
 
-def test_broken_metrics_are_no_bug(copy: Place, call: Call) -> None:
-    rewritten("metrics.jsonl", lambda data: b"broken\n" + data)(Path(copy.run))
-    assert_refuses(
-        call,
-        ["resume", copy.run, "--steps", "7"],
-        3,
-        r"metrics\.jsonl, line \d, .*move it away to go on without it",
-    )
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda data: b"broken\n" + data, r"metrics\.jsonl is damaged or was changed: .*"),
+        (lambda data: data + b"broken\n", r"metrics\.jsonl, line \d, .*"),
+    ],
+    ids=["where a checkpoint vouches for it", "after what a checkpoint vouches for"],
+)
+def test_broken_metrics_are_no_bug(change: Callable[[bytes], bytes], message: str, copy: Place, call: Call) -> None:
+    rewritten("metrics.jsonl", change)(Path(copy.run))
+    assert_refuses(call, ["resume", copy.run, "--steps", "7"], 3, message + "move it away to go on without it")
 
 
 def test_a_checkpoint_of_a_network_that_has_changed_since_is_no_bug(copy: Place, call: Call) -> None:
