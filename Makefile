@@ -1,8 +1,8 @@
 # `make demo` draws digits, `make check` checks an edit, `make test` checks everything. Each sets itself up in .venv.
 # `make check` leaves out the tests that are marked slow and those of tests/behaviour. `make test-full` adds each kind of
-# generator in each size and form, the slow rules of all variants, and 300 combinations. Two processes test, and each
-# computes on one thread, as with two they compete for two cores. `make web-runtime` fetches what the browser tests run
-# on; without it they are skipped.
+# generator in each size and form, the slow rules of all variants, and 300 combinations. `make test-faults` runs the long
+# form of the fault bench, and records its figures. Two processes test, and each computes on one thread, as with two they
+# compete for two cores. `make web-runtime` fetches what the browser tests run on; without it they are skipped.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -12,7 +12,7 @@ WORKERS ?= --numprocesses 2 --dist loadfile --no-loadscope-reorder
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(WORKERS)
 ORT_WEB := $(shell sed -n 's/^ORT_WEB = "\(.*\)"/\1/p' ganzoo/exporting/web/__init__.py)
 
-.PHONY: demo lint check test test-full web-runtime docs clean
+.PHONY: demo lint check test test-full test-faults web-runtime docs clean
 
 demo: $(VENV)/demo.installed
 	rm -rf demo
@@ -29,14 +29,17 @@ lint: $(VENV)/dev.installed
 	$(BIN)/mypy
 
 check: lint
-	$(PYTEST) -m "not slow and not full" --ignore=tests/behaviour
+	$(PYTEST) -m "not slow and not full and not faults" --ignore=tests/behaviour
 
 test: lint
 	$(PYTEST)
 
 test-full: WORKERS := --numprocesses 2 --dist worksteal
 test-full: $(VENV)/dev.installed
-	$(PYTEST) -m "full or not full"
+	$(PYTEST) -m "not faults"
+
+test-faults: $(VENV)/dev.installed
+	$(BIN)/python benchmarks/faults.py
 
 web-runtime: build/onnxruntime-web-$(ORT_WEB).tgz
 

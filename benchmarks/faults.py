@@ -1,0 +1,60 @@
+"""The long form of the fault bench: kills, signals, streams, disks, mutants, hostile files, races, two hours.
+
+    python benchmarks/faults.py [-k EXPRESSION]
+
+Runs the tests of tests/faults that are marked `faults`, two at a time, and records for each row how many cases there
+were and how many ended as they should; rows that `-k` leaves out stay as they are recorded. All rows together take
+some three hours, two of which are those of the row on memory. Needs what the tests need (`make .venv/dev.installed`).
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from provenance import ROOT, add_trial, begin, leave
+
+from ganzoo.errors import MachineError
+from ganzoo.files import read_json
+
+
+def rows_of(report: Path) -> dict[str, dict[str, Any]]:
+    """The rows in a report of tests in JUnit's form, by the name of their test."""
+    rows = {}
+    for case in ElementTree.parse(report).iter("testcase"):
+        found = {each.attrib["name"]: each.attrib["value"] for each in case.iter("property")}
+        if "fault" in found:
+            counts = {name: int(found.pop(name)) for name in ("cases", "held")}
+            seconds = round(float(case.attrib["time"]))
+            rows[f"{case.attrib['classname']}.{case.attrib['name']}"] = {**found, **counts, "seconds": seconds}
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-k", default="", metavar="EXPRESSION", help="only the tests that this chooses, as of pytest")
+    add_trial(parser)
+    arguments = parser.parse_args()
+    record = begin("faults", arguments.trial)
+    former = {} if arguments.trial else (read_json(record.path) or {}).get("rows", {})
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder, "report.xml")
+        options = ["-m", "faults", "-k", arguments.k, f"--junitxml={report}", "-o", "junit_family=xunit1"]
+        workers = ["--numprocesses", "2", "--dist", "worksteal"]
+        command = [sys.executable, "-m", "pytest", "tests/faults", *options, *workers]
+        code = subprocess.run(command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False).returncode
+        if not report.exists():
+            leave(MachineError("the tests did not come to their end"))
+        origin = {name: value for name, value in record.facts.items() if name != "command"}
+        rows = {name: {**row, **origin} for name, row in rows_of(report).items()}
+    record.write({"rows": dict(sorted({**former, **rows}.items()))})
+    print("\n".join(f"{row['fault']}: {row['held']} of {row['cases']}" for row in rows.values()))
+    raise SystemExit(code)
+
+
+if __name__ == "__main__":
+    main()
