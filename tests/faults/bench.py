@@ -19,7 +19,16 @@ from typing import Any
 import pytest
 from conftest import PATIENCE
 
-PRELOADED = ("torch", "ganzoo.training.trainer", "ganzoo_cli.train", "ganzoo_cli.resume")
+PRELOADED = (
+    *(f"ganzoo_cli.{name}" for name in ("compare", "evaluate", "export", "info", "resume", "sample", "study", "train")),
+    *(
+        "ganzoo.evaluation.evaluator",
+        "ganzoo.studies.case_study",
+        "ganzoo.exporting.exporter",
+        "ganzoo.training.trainer",
+    ),
+    *("matplotlib.figure", "onnxruntime", "PIL.PngImagePlugin", "torch._dynamo"),  # imported when they are needed first
+)
 SHOWN = 20  # failures that a test tells of
 
 
@@ -107,8 +116,15 @@ def _server() -> Any:
     return context
 
 
-def _run(arguments: tuple[str, ...], directory: Path, streams: Path, prepare: Callable[[], None] | None) -> None:
+def _run(
+    arguments: tuple[str, ...],
+    directory: Path,
+    streams: Path,
+    prepare: Callable[[], object] | None,
+    variables: dict[str, str],
+) -> None:
     os.chdir(directory)
+    os.environ.update(variables)
     for number, name in ((0, os.devnull), (1, streams / "stdout"), (2, streams / "stderr")):
         os.dup2(os.open(name, os.O_RDWR | os.O_CREAT | os.O_TRUNC), number)
     for heard in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -121,12 +137,19 @@ def _run(arguments: tuple[str, ...], directory: Path, streams: Path, prepare: Ca
     main()
 
 
-def begin(directory: Path, *arguments: str, prepare: Callable[[], None] | None = None) -> Command:
+def begin(
+    directory: Path,
+    *arguments: str,
+    prepare: Callable[[], object] | None = None,
+    variables: dict[str, str] | None = None,
+) -> Command:
     """Start a command in a directory; `prepare` is a function of a module that the process calls first."""
     streams = directory / ".streams" / str(time.monotonic_ns())
     streams.mkdir(parents=True)
     for name in ("stdout", "stderr"):
         (streams / name).touch()
-    process = _server().Process(target=_run, args=(arguments, directory, streams, prepare), daemon=True)
+    process = _server().Process(
+        target=_run, args=(arguments, directory, streams, prepare, variables or {}), daemon=True
+    )
     process.start()
     return Command(process, streams)

@@ -2,13 +2,17 @@
 
 import fcntl
 import os
+import random
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
+from bench import Command, begin, short_and_long, tallied
 from conftest import environment, images_file, narrow, wait_until
 
 from ganzoo.runs.run import Run
@@ -95,3 +99,60 @@ def test_what_can_be_reported_is(tmp_path: Path) -> None:
     with (tmp_path / "log").open("w") as log:
         print("a line", file=Reports(log), flush=True)
     assert (tmp_path / "log").read_text() == "a line\n"
+
+
+STREAMS = {"stdout": 1, "stderr": 2}
+FATES = ("closed", "slow", "full", "not there")
+SOME_STEPS = 120
+
+
+def write_to(place: str | None, number: int) -> None:
+    """Let a stream of this process go to a file, a device or a pipe, or nowhere."""
+    if place is None:
+        os.close(number)
+    else:
+        os.dup2(os.open(place, os.O_WRONLY), number)
+
+
+def follow(command: Command, pipe: Path, fate: str, moment: float) -> None:
+    """Read a pipe until a moment, and then no more, or after a while."""
+    with pipe.open("rb", buffering=0) as reader:
+        fcntl.fcntl(reader, F_SETPIPE_SZ, 4096)
+        os.set_blocking(reader.fileno(), False)
+        ends = time.monotonic() + moment
+        while command.running and time.monotonic() < ends:
+            reader.read(64)
+            time.sleep(0.01)
+        if fate == "slow":
+            time.sleep(0.5)
+            os.set_blocking(reader.fileno(), True)
+            while reader.read(4096):
+                pass
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="other pipes have other sizes")
+@short_and_long(4, 120)
+def test_a_run_goes_on_whatever_becomes_of_a_stream(
+    count: int, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    source, chance = images_file(tmp_path / "images.npz"), random.Random(4)
+    with tallied("stdout or stderr closed, full, slow or not there, at random moments", record_property) as row:
+        for index in range(count):
+            fate, run = FATES[index % len(FATES)], tmp_path / f"run-{index}"
+            stream, moment = chance.choice([*STREAMS]), chance.uniform(0, 1.5)
+            pipe = tmp_path / f"pipe-{index}"
+            os.mkfifo(pipe)
+            places = {"closed": str(pipe), "slow": str(pipe), "full": "/dev/full", "not there": None}
+            with row.case(f"{stream} {fate} after {moment:.2f} s"):
+                arguments = training(source, run)[len(COMMAND) :]
+                arguments[arguments.index(str(STEPS))] = str(SOME_STEPS)
+                prepare = partial(write_to, places[fate], STREAMS[stream])
+                command = begin(tmp_path, *arguments, "--json", prepare=prepare)
+                if fate in ("closed", "slow"):
+                    follow(command, pipe, fate, moment)
+                assert command.wait(120) == 0 or (stream, fate) == ("stdout", "full"), command.err
+                found = Run.open(run)
+                assert (found.latest_checkpoint().step, found.latest_checkpoint().final) == (SOME_STEPS, True)
+                assert len(found.metrics()) == SOME_STEPS
+            shutil.rmtree(run, ignore_errors=True)
