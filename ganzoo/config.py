@@ -355,6 +355,8 @@ class TrainConfig(_Value):
     evaluate_epochs: tuple[PositiveInt, ...] = Field(default=(), strict=False)
     evaluate_seconds: tuple[PositiveFloat, ...] = Field(default=(), strict=False)  # of training
     target_fid: PositiveFloat | None = None  # at an evaluation, and at a second one on other latents: training ends
+    # rollback: to the last checkpoint, with half the learning rates
+    on_divergence: Literal["stop", "rollback"] = "stop"
 
     @property
     def plain(self) -> bool:

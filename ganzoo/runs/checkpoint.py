@@ -156,7 +156,7 @@ def save(directory: Path, step: int, parts: Mapping[str, Tensors], state: Mappin
 
     Raises DivergedError for a tensor that is not finite, MachineError for a disk that is full or not writable.
     """
-    _check_finite(parts)
+    _check_finite(step, parts)
     files = {f"{part}.safetensors": safetensors.torch.save(_contiguous(tensors)) for part, tensors in parts.items()}
     files["state.json"] = _json(state)
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
@@ -197,11 +197,11 @@ def sweep(directory: Path) -> None:
         shutil.rmtree(stray, ignore_errors=True)
 
 
-def _check_finite(parts: Mapping[str, Tensors]) -> None:
+def _check_finite(step: int, parts: Mapping[str, Tensors]) -> None:
     for part, tensors in parts.items():
         for name, tensor in tensors.items():
             if tensor.is_floating_point() and not tensor.isfinite().all():
-                raise DivergedError(f"{part}: {name} is not finite; nothing was saved")
+                raise DivergedError(f"step {step}, {part}: {name} is not finite; nothing was saved")
 
 
 def _contiguous(tensors: Tensors) -> dict[str, Tensor]:

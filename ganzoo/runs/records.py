@@ -84,6 +84,17 @@ class EvaluationLine(Record):
     confirmed_fid: float | None = None  # on other latents, if the FID was at most the run's target
 
 
+class Rollback(Record):
+    """A line of `rollbacks.jsonl`: a run diverged, and went back to train on with half the learning rates."""
+
+    step: int  # how many steps had been taken
+    reason: str
+    to: int  # the step of the checkpoint that it went on from; 0 for its start
+    learning_rates: dict[
+        Literal["generator", "discriminator"], float | dict[str, Any]
+    ]  # from there on; a schedule's table
+
+
 class ExportRecord(Record):
     """What a run keeps of a file that was exported from it."""
 

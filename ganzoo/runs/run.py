@@ -5,6 +5,7 @@ runs/dcgan-mnist-20260131-142501/
   env.json         versions, device, git revision
   metrics.jsonl    one line each log interval
   evaluations.jsonl, evaluation.json   the figures on the way, and those of the last `ganzoo evaluate`
+  rollbacks.jsonl  where training diverged and went back, if it did
   exports/         what was exported from it, a file each, named for the SHA-256 of what was written
   samples/         pictures on fixed latents
   checkpoints/     see checkpoint.py
@@ -30,13 +31,14 @@ from ganzoo.errors import FileError, UsageError
 from ganzoo.files import ADVICE, atomic_write, check_name, locked, refuse_links, write_json, writing
 from ganzoo.records import Record, read_lines, read_record
 from ganzoo.runs.checkpoint import Checkpoint, best_of, list_checkpoints
-from ganzoo.runs.records import EvaluationLine, EvaluationRecord, ExportRecord, LogLine
+from ganzoo.runs.records import EnvironmentRecord, EvaluationLine, EvaluationRecord, ExportRecord, LogLine, Rollback
 from ganzoo.zoo.handing_over import describe_needs
 
 RUNS = Path("runs")
 METRICS, EVALUATIONS, EVALUATION = "metrics.jsonl", "evaluations.jsonl", "evaluation.json"
 PACKAGES = ("torch-ganzoo", "torch", "torchvision", "numpy", "onnx", "onnxruntime", "safetensors", "pydantic")
 
+ROLLBACKS = "rollbacks.jsonl"
 
 @dataclass(frozen=True)
 class Run:
@@ -197,6 +199,14 @@ class Run:
         files: dict[str, Sequence[LogLine | EvaluationLine]] = {
             METRICS: self.read_metrics(),
             EVALUATIONS: self.read_evaluations(),
+    def read_rollbacks(self) -> list[Rollback]:
+        """Return how the run went back where it diverged, oldest first. Raises FileError if the file is damaged."""
+        self._check_lines(ROLLBACKS)
+        return read_lines(Rollback, self.path / ROLLBACKS)
+
+    def append_rollback(self, line: Rollback) -> None:
+        self._append(ROLLBACKS, line)
+
         }
         for name, lines in files.items():
             if (self.path / name).exists():
@@ -207,7 +217,7 @@ class Run:
     def vouch_for_lines(self) -> dict[str, dict[str, Any]]:
         """Return the size and the SHA-256 of the files of lines, for a checkpoint to keep, once they are synced."""
         contents = {}
-        for path in (self.path / METRICS, self.path / EVALUATIONS):
+        for path in (self.path / METRICS, self.path / EVALUATIONS, self.path / ROLLBACKS):
             if path.exists():
                 with writing(path), path.open("rb+") as file:
                     os.fsync(file.fileno())  # else a power cut could leave less than what is vouched for

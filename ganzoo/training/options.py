@@ -103,6 +103,15 @@ class Options(VariantParts, total=False):
     channels_first: Annotated[
         bool | None, Option(path="data.channels_first", help="Arrays in files are [N, C, H, W], not [N, H, W, C].")
     ]
+    folders: Annotated[
+        str | None,
+        Option(
+            path="data.folders",
+            metavar="auto|classes",
+            default="auto",
+            help="classes: every folder of images is a class, train/ and test/ too, which else are splits.",
+        ),
+    ]
     labels_per_class: Annotated[
         int | None,
         Option(
@@ -170,6 +179,16 @@ class Options(VariantParts, total=False):
             help="End when an evaluation, and another one on other latents, have at most this FID.",
         ),
     ]
+    on_divergence: Annotated[
+        str | None,
+        Option(
+            path="train.on_divergence",
+            metavar="stop|rollback",
+            default="stop",
+            help="What follows a loss that is not finite. rollback: go on from the last checkpoint with half the "
+            "learning rates, three times at most.",
+        ),
+    ]
     precision: Annotated[
         str | None,
         Option(
@@ -217,6 +236,7 @@ class Options(VariantParts, total=False):
 # How images are read: options of other commands too, which look at data or judge by them.
 READING_OPTIONS = (
     "image_size", "fit", "background", "skip_broken", "channels", "bits", "value_range", "channels_first",
+    "folders",
 )  # fmt: skip
 
 

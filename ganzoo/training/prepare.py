@@ -226,6 +226,8 @@ def prepare(config: RunConfig, images: Any = None, *, resumed: bool = False, wor
     device = world.device(_device(former, resumed))
     if train.deterministic and train.precision == "bfloat16":
         raise UsageError("train.deterministic computes in float32: leave out --precision bf16")
+    if train.on_divergence == "rollback" and world.size > 1:
+        raise UsageError("train.on_divergence = rollback is for a run of one process: leave it out")
     if train.graphs and not _can_capture(device, world) and not resumed:
         raise UsageError("train.graphs is for CUDA and one process: leave it out, or --set train.graphs=false")
     completed = config.with_data(

@@ -15,7 +15,7 @@ from ganzoo.compute import processors, rule
 from ganzoo.compute.device import device_name, torch_settings
 from ganzoo.compute.distributed import ALONE, World
 from ganzoo.config import RunConfig, Variant
-from ganzoo.errors import Interrupted, MachineError, UsageError
+from ganzoo.errors import DivergedError, Interrupted, MachineError, UsageError
 from ganzoo.evaluation.monitor import Monitor, describe, warning
 from ganzoo.runs import checkpoint
 from ganzoo.runs.opening import as_generator, preview
@@ -40,6 +40,7 @@ from ganzoo.training.prepare import (
     with_compute,
 )
 from ganzoo.training.progress import Progress
+from ganzoo.training.rollback import roll_back
 from ganzoo.training.starting import load_start, open_start
 from ganzoo.training.state import TrainingState
 from ganzoo.training.updates import Updates
@@ -168,7 +169,8 @@ def _resume(
     with torch_settings(training.config):
         state = TrainingState(training.config, training.device, world)
         state.restore(latest)
-        if latest.final or any(budget.values()):  # else its last picture and evaluation may be left to do
+        left = not latest.final and state.step == training.total_steps  # its last picture and evaluation are to be done
+        if not left and (latest.final or any(budget.values())):
             training.check_budget(state.step, state.seconds)
         monitor = _monitor(training)
         _check_alike(training, state)
@@ -440,6 +442,36 @@ class Session:
 
 def _fit(session: Session) -> Run:
     """Train until the budget is spent or a signal comes; save; say what to type next."""
+    """Train until the budget is spent or a signal comes; where training diverges, go back if that was asked for."""
+    while True:
+        try:
+            return _train_on(session)
+        except DivergedError as error:
+            diverged = error
+        session = _go_back(session, diverged)
+
+
+def _go_back(session: Session, error: DivergedError) -> Session:
+    """Return a session at the newest checkpoint, or at the start, with half the learning rates; or raise the error."""
+    run, former, reporter = session.run, session.training, session.progress
+    config, back = roll_back(run, session.config, session.state.step, error)
+    training = replace(former, config=config)
+    state = TrainingState(config, former.device, former.world)
+    if back.to:
+        latest = run.latest_checkpoint()
+        state.restore(latest)
+    else:
+        _inherit(config, state)
+    run.cut_lines(state.step)
+    run.write_config(config)
+    reporter.say(f"{error}: going back to step {back.to}, with half the learning rates")
+    session = Session(run, training, state, reporter, session.monitor)
+    if back.to:  # else a resumed run would take the rates for the user's change
+        session.save(final=latest.final, fid=latest.distance)
+    return session
+
+
+def _train_on(session: Session) -> Run:
     run, state, leads = session.run, session.state, session.world.leads
     with interruption() as received:
         if leads:

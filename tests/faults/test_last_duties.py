@@ -53,13 +53,14 @@ def test_a_run_that_was_killed_at_its_end_is_finished_by_resume(
         ganzoo.resume(run, dataset=tiny_images, progress=False)
 
 
-@pytest.mark.parametrize("steps", [2, 3])
-def test_a_budget_that_is_spent_is_refused_before_the_end_too(steps: int, tiny_images: Images, tmp_path: Path) -> None:
+def test_a_budget_that_is_spent_is_refused_before_the_end_too(tiny_images: Images, tmp_path: Path) -> None:
     run = whole(tiny_images, tmp_path / "run")
     shutil.rmtree(run.latest_checkpoint().path)  # the one before is not final
     with pytest.raises(UsageError, match="has done 3 steps"):
-        ganzoo.resume(run, steps=steps, dataset=tiny_images, progress=False)
+        ganzoo.resume(run, steps=2, dataset=tiny_images, progress=False)
     assert not run.latest_checkpoint().final
+    ganzoo.resume(run, steps=3, dataset=tiny_images, progress=False)  # as the same command again, after a kill
+    assert (run.latest_checkpoint().step, run.latest_checkpoint().final) == (3, True)
 
 
 @pytest.mark.parametrize("confirmed", [None, 12.0, 13.0])

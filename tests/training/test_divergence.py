@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import pytest
 import torch
@@ -49,9 +50,10 @@ class Boom:
 
 @dataclass(frozen=True, kw_only=True)
 class BoomForG:
-    """The first game, whose generator's loss is NaN from a call on."""
+    """The first game, whose generator's loss is NaN from a call on, or at that call alone."""
 
     call: int
+    once: bool = False
 
     g_needs_real: ClassVar[bool] = False
     calls: ClassVar[list[int]] = []
@@ -61,7 +63,8 @@ class BoomForG:
 
     def g(self, real: Tensor | None, fake: Tensor) -> Tensor:
         self.calls.append(0)
-        return softplus(-fake).mean() * (NAN if len(self.calls) >= self.call else 1)
+        spoilt = len(self.calls) == self.call if self.once else len(self.calls) >= self.call
+        return softplus(-fake).mean() * (NAN if spoilt else 1)
 
 
 @pytest.fixture(autouse=True)
@@ -89,7 +92,7 @@ def test_the_discriminators_step_is_not_taken(
     critic_steps = 5 if variant == "wgan-gp" else 1
     more = [f"critic_steps={critic_steps}"]
     update = 3 * critic_steps + critic_steps // 2
-    with pytest.raises(DivergedError, match=rf"^step 4, discriminator: {what}$"):
+    with pytest.raises(DivergedError, match=rf"^step 4, discriminator: {what}; lower the learning"):
         train_tiny(variant, tiny_images, tmp_path / "run", steps=9, settings=[*boom(update, how), *more])
     run = Run.open(tmp_path / "run")
     assert [made.step for made in run.checkpoints()] == [2, 3]
@@ -103,7 +106,7 @@ def test_the_discriminators_step_is_not_taken(
 
 def test_the_generators_step_is_not_taken(tiny_images: Images, tmp_path: Path) -> None:
     settings = ['loss={name="boom", call=3}', "train.checkpoint_every=1"]
-    with pytest.raises(DivergedError, match=r"^step 3, generator: the term 'adversarial' is nan$"):
+    with pytest.raises(DivergedError, match=r"^step 3, generator: the term 'adversarial' is nan; lower"):
         train_tiny("gan", tiny_images, tmp_path / "run", steps=9, settings=settings)
     assert [made.step for made in Run.open(tmp_path / "run").checkpoints()] == [1, 2]
 
@@ -114,6 +117,74 @@ def test_a_learning_rate_that_is_much_too_high_ends_in_the_same_way(tiny_images:
         train_tiny("gan", tiny_images, tmp_path / "run", steps=9, settings=settings)
     for made in Run.open(tmp_path / "run").checkpoints():
         assert all(value.isfinite().all() for value in tensors_of(made).values())
+
+
+# going back
+
+BACK = ["train.on_divergence=rollback", "train.log_every=1"]
+SCHEDULE = '{from=0.004, to=0.002, shape="linear", over=10}'
+
+
+def rates(run: Run) -> list[Any]:
+    variant = run.config.variant
+    return [spec.settings["lr"] for spec in (variant.generator_optimizer, variant.discriminator_optimizer)]
+
+
+def test_a_run_that_diverged_once_goes_on_as_one_whose_learning_rates_were_halved_by_hand(
+    tiny_images: Images, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    rising = ["generator_optimizer.lr=0.006", f"discriminator_optimizer.lr={SCHEDULE}"]
+    settings = [*rising, "train.checkpoint_every=2", *BACK]
+    spoilt = [*settings, 'loss={name="boom", call=4, once=true}']
+    run = train_tiny("gan", tiny_images, tmp_path / "run", steps=7, settings=spoilt, progress=True)
+    assert "term 'adversarial' is nan: going back to step 2, with half the learning rates" in capfd.readouterr().err
+    (back,) = run.read_rollbacks()
+    assert (back.step, back.to, back.learning_rates["generator"]) == (3, 2, rates(run)[0])
+
+    BoomForG.calls.clear()
+    hand = train_tiny(
+        "gan", tiny_images, tmp_path / "hand", steps=2, settings=[*settings, 'loss={name="boom", call=99}']
+    )
+    toml = (hand.path / "config.toml").read_text()
+    for rate, half in (("to = 0.002", "to = 0.001"), ("from = 0.004", "from = 0.002"), ("lr = 0.006", "lr = 0.003")):
+        assert rate in toml
+        toml = toml.replace(rate, half)
+    (hand.path / "config.toml").write_text(toml)
+    ganzoo.resume(hand, steps=7, dataset=tiny_images, progress=False)
+    assert rates(run) == rates(hand)
+    assert (rates(run)[0], rates(run)[1]["from"], rates(run)[1]["to"]) == (0.003, 0.002, 0.001)
+    expected = tensors_of(hand.latest_checkpoint())
+    torch.testing.assert_close(tensors_of(run.latest_checkpoint()), expected, rtol=0, atol=0)
+    assert [line["step"] for line in run.metrics()] == [1, 2, 3, 4, 5, 6, 7]
+    ganzoo.resume(run, steps=8, dataset=tiny_images, progress=True)
+    assert "exactness" not in capfd.readouterr().err  # the rates are the run's own
+
+
+def test_a_run_goes_back_three_times_and_then_stops(tiny_images: Images, tmp_path: Path) -> None:
+    settings = [*boom(2, "value"), *BACK, "train.checkpoint_every=2", "discriminator_optimizer.lr=0.008"]
+    begin = partial(train_tiny, "gan", tiny_images, tmp_path / "run", steps=9, settings=settings)
+    go_on = partial(ganzoo.resume, tmp_path / "run", dataset=tiny_images, progress=False)
+    for train in (begin, go_on):  # resumed, it has no more
+        with pytest.raises(DivergedError, match=r"step 3, .* is nan; the run went back 3 times, each time with half"):
+            train()
+        run = Run.open(tmp_path / "run")
+        assert [back.learning_rates["discriminator"] for back in run.read_rollbacks()] == [0.004, 0.002, 0.001]
+        assert (run.latest_checkpoint().step, rates(run)[1]) == (2, 0.001)
+
+
+def test_a_run_without_a_checkpoint_begins_anew(tiny_images: Images, tmp_path: Path) -> None:
+    spoilt = [*BACK, 'loss={name="boom", call=2, once=true}']
+    run = train_tiny("gan", tiny_images, tmp_path / "run", steps=3, settings=spoilt)
+    (back,) = run.read_rollbacks()
+    assert (back.step, back.to) == (1, 0)
+    halves = [
+        f"{player}_optimizer.lr={lr}" for player, lr in zip(("generator", "discriminator"), rates(run), strict=True)
+    ]
+    whole = train_tiny(
+        "gan", tiny_images, tmp_path / "whole", steps=3, settings=[*halves, 'loss={name="boom", call=99}']
+    )
+    expected = tensors_of(whole.latest_checkpoint())
+    torch.testing.assert_close(tensors_of(run.latest_checkpoint()), expected, rtol=0, atol=0)
 
 
 # one player
