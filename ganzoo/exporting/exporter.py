@@ -39,6 +39,7 @@ from ganzoo.exporting.parity import (
     prove,
 )
 from ganzoo.exporting.preparing import fix_noise, fold
+from ganzoo.exporting.tracing import forget
 from ganzoo.exporting.web import write as write_page
 from ganzoo.files import atomic_write
 from ganzoo.registry import formats
@@ -357,6 +358,7 @@ def _translated(
         ) from error
     assert program is not None
     model: onnx.ModelProto = program.model_proto
+    forget(program.exported_program)
     if any(value.type.tensor_type.shape.dim[0].HasField("dim_value") for value in model.graph.input):
         raise VerificationError(
             f"{whose} cannot be translated: its forward takes the batch size for a constant, as len(x) and "

@@ -1,6 +1,7 @@
 """Every registered variant as one .onnx file: what is in it, what is not, and that it draws what the run draws."""
 
 import dataclasses
+import gc
 import importlib
 import json
 import math
@@ -21,6 +22,7 @@ from conftest import generator_kind, narrow, one_of_each
 from numpy.typing import NDArray
 from onnx.reference import ReferenceEvaluator
 from torch import Tensor, nn
+from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 import ganzoo
 from ganzoo import runtime, seeds
@@ -681,3 +683,17 @@ def test_a_file_knows_what_it_drew(digits: Run, files: Files) -> None:
                 prove_again(generator, {**document, key: useless}, digits)
         del document["probe"]
         assert check_probe(generator, document) is None
+
+
+def test_an_export_leaves_nothing_of_its_trace(tmp_path: Path) -> None:
+    """Else a process that exports again and again grows without end: what torch keeps of a trace holds itself."""
+    run = CASES["cgan on dcgan"].train(tmp_path / "run")
+
+    def traces() -> int:
+        gc.collect()
+        return sum(isinstance(one, ShapeEnv) and bool(vars(one)) for one in gc.get_objects())
+
+    before = traces()
+    for number in range(2):
+        export(run, tmp_path / f"model-{number}.onnx")
+    assert traces() == before

@@ -49,6 +49,7 @@ class Pt2(Format):
         from ganzoo.exporting.exporter import describe
         from ganzoo.exporting.parity import prove
         from ganzoo.exporting.preparing import fix_noise, fold
+        from ganzoo.exporting.tracing import forget
         from ganzoo.files import atomic_write
         from ganzoo.runs.opening import as_generator, load_network
         from ganzoo.runtime.forms import PRECISIONS
@@ -65,6 +66,7 @@ class Pt2(Format):
             **describe(run, config, step, weights, license, noise),
         }
         data = _save(program, document)
+        forget(program)
         proof = prove(_generator(data, config), original, PRECISIONS["fp32"], config.train.seed)
         target = path or run.path / f"{config.run.variant}{self.suffix}"
         atomic_write(target, data)
