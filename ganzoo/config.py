@@ -486,14 +486,15 @@ class RunConfig(_Value):
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
-        """Raises UsageError with the offending setting's path."""
+        """Raises UsageError with the offending setting's path, or for what a newer ganzoo wrote."""
+        _refuse_newer(text)
         try:
             config = cls.model_validate_json(text)
         except ValidationError as error:
             raise _usage_error(error, cls) from None
         except TypeError:  # a component's table without its name
             raise UsageError("a component needs its name, as in generator = { name = 'dcgan', width = 32 }") from None
-        if config.run.schema_version >= SCHEMA:
+        if config.run.schema_version == SCHEMA:
             return config
         return config.model_copy(update={"run": config.run.model_copy(update={"schema_version": SCHEMA})})
 
@@ -840,6 +841,16 @@ def _schema_of(tables: Mapping[str, Any]) -> int:
     """The schema that a configuration was written in; that of one written by hand is the present one."""
     schema = _table(tables, "run").get("schema_version", SCHEMA)
     return schema if isinstance(schema, int) else SCHEMA
+
+
+def _refuse_newer(text: str | bytes) -> None:
+    """Raise UsageError with both versions for a configuration that a newer ganzoo wrote as JSON."""
+    try:
+        tables = json.loads(text)
+    except (ValueError, RecursionError):
+        return
+    if isinstance(tables, dict) and (written := _schema_of(tables)) > SCHEMA:
+        raise UsageError(f"the configuration has schema {written}, this ganzoo reads up to {SCHEMA}: upgrade ganzoo")
 
 
 def _clear_budget(merged: dict[str, Any], layer: Mapping[str, Any]) -> None:

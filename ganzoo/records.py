@@ -14,6 +14,7 @@ from ganzoo.errors import FileError, shown
 from ganzoo.files import ADVICE
 
 R = TypeVar("R", bound="Record")
+SCHEMA_KEYS = ("schema", "schema_version")
 
 
 class Record(BaseModel):
@@ -86,6 +87,21 @@ def parse_record(model: type[R], content: bytes, where: str) -> R:
         return model.model_validate_json(content, strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
+        _refuse_newer(model, content, where)
         field = ".".join(map(str, first["loc"]))
         reason = shown(f"{field}: {first['msg']}" if field else first["msg"])
         raise FileError(f"{where} is damaged or of another version ({reason}); {ADVICE}") from None
+
+
+def _refuse_newer(model: type[Record], content: bytes, where: str) -> None:
+    """Raise FileError with both versions for a record that a newer ganzoo wrote."""
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError):
+        return
+    if not isinstance(document, dict):
+        return
+    known = next((field.default for name, field in model.model_fields.items() if name in SCHEMA_KEYS), None)
+    written = next((document[key] for key in SCHEMA_KEYS if key in document), None)
+    if isinstance(known, int) and isinstance(written, int) and written > known:
+        raise FileError(f"{where} has schema {written}, this ganzoo reads up to {known}: upgrade ganzoo")

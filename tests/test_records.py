@@ -191,7 +191,7 @@ def test_what_is_no_record_at_all_is_an_error_of_one_line(path: Path, content: b
 def test_a_newer_schema_is_not_taken_for_this_one(tmp_path: Path) -> None:
     document = json.loads((GOLDEN / "evaluation.json").read_text()) | {"schema": 2}
     (tmp_path / "evaluation.json").write_text(json.dumps(document))
-    with pytest.raises(FileError, match=r"evaluation\.json is damaged or of another version \(schema: "):
+    with pytest.raises(FileError, match=r"evaluation\.json has schema 2, this ganzoo reads up to 1: upgrade"):
         read_record(EvaluationRecord, tmp_path / "evaluation.json")
 
 

@@ -1,7 +1,8 @@
 """What an earlier ganzoo wrote stays: runs, checkpoints and .onnx files of former schemas resume, load and verify.
 
 `tests/golden/` was written by ganzoo at 257c156 (schema 1), `tests/golden-2/` at ef2e2d4 (schema 2), `tests/golden-3/`
-at aca2942 (schema 3), `tests/golden-4/` at f0c6700 and `tests/golden-5/` at 55f589a, of the tiny images of `conftest.make_images`, 12 steps each, with checkpoints at steps 6 and 12.
+at aca2942 (schema 3), `tests/golden-4/` at f0c6700 and `tests/golden-5/` at 55f589a, of the tiny images of
+`conftest.make_images`, 12 steps each, with checkpoints at steps 6 and 12.
 Other processors round otherwise, so that weights are compared with a tolerance.
 """
 
@@ -23,7 +24,13 @@ from ganzoo.exporting.exporter import prove_again
 from ganzoo.runs.run import Run
 
 GOLDEN = {1: ROOT / "tests/golden", **{schema: ROOT / f"tests/golden-{schema}" for schema in range(2, SCHEMA + 1)}}
-SIZES = {1: 8, 2: 8, 3: 14, 4: 14, 5: 14}  # of the images, in pixels: of 14 a discriminator of schema 3 is one layer less deep
+SIZES = {
+    1: 8,
+    2: 8,
+    3: 14,
+    4: 14,
+    5: 14,
+}  # of the images, in pixels: of 14 a discriminator of schema 3 is one layer less deep
 STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 RUNS = sorted(path for folder in GOLDEN.values() for path in folder.iterdir())
 by_run = pytest.mark.parametrize("original", RUNS, ids=lambda path: f"{path.parent.name}/{path.name}")
