@@ -1,14 +1,24 @@
 """The errors that ganzoo raises on purpose; each class carries the exit code that the command line ends with."""
 
+import re
 from unicodedata import bidirectional, category
 
 TURNING = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
+TOO_LARGE = re.compile(
+    "can't allocate|Storage size calculation overflowed|Overflow when unpacking|multiplication overflow"
+)  # what torch says of sizes that no memory has
 LONGEST_SHOWN = 200  # characters of what a file says that are shown at most
 
 
 def first_line(error: BaseException) -> str:
     """What an error says, less all that follows its first line; its type where it says nothing."""
     return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that memory does not suffice, as Python or torch do."""
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return named or TOO_LARGE.search(str(error)) is not None
 
 
 def printable(text: object) -> str:

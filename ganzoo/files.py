@@ -23,6 +23,7 @@ IMAGE_SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm",
 )  # fmt: skip
 HEIC_SUFFIXES = (".heic", ".heif")  # as cameras of phones write; Pillow reads them by a package of its own
+MOST_BYTES = 1_000_000_000  # of a file of JSON
 TEMPORARY_PATTERN = ".ganzoo-*.tmp"  # what is being written, beside what it will be
 ADVICE = "move it away to go on without it, or write it again"  # on a damaged file
 
@@ -148,7 +149,7 @@ def read_limited(path: Path, most: int) -> bytes:
     """Return what is in a file of at most `most` bytes. Raises FileError for others; OSError as `open` does."""
     check_regular(path)
     with path.open("rb") as file:
-        content = file.read(most + 1)
+        content = file.read(min(most, os.fstat(file.fileno()).st_size) + 1)  # which takes that much room at once
     if len(content) > most:
         raise FileError(f"{shown(path)} has more than {most:,} bytes, which such a file never has")
     return content
@@ -179,7 +180,7 @@ def read_json(path: Path, keys: Collection[str] = ()) -> dict[str, Any] | None:
     Raises FileError for one that is damaged.
     """
     try:
-        value = json.loads(path.read_bytes())
+        value = json.loads(read_limited(path, MOST_BYTES))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:

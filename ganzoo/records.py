@@ -4,6 +4,7 @@ Keys that this version does not know, as a newer one may write them, are kept an
 version did not write has its field's default, and is left out again if the record is written.
 """
 
+import json
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -11,10 +12,10 @@ from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, Valid
 from pydantic import model_validator as validator
 
 from ganzoo.errors import FileError, shown
-from ganzoo.files import ADVICE
+from ganzoo.files import ADVICE, MOST_BYTES, read_limited
 
-R = TypeVar("R", bound="Record")
 SCHEMA_KEYS = ("schema", "schema_version")
+R = TypeVar("R", bound="Record")
 
 
 class Record(BaseModel):
@@ -58,7 +59,7 @@ def read_record(model: type[R], path: Path) -> R | None:
     Raises FileError, which names the file and the field, for one that is damaged or is not such a record.
     """
     try:
-        content = path.read_bytes()
+        content = read_limited(path, MOST_BYTES)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -72,7 +73,7 @@ def read_lines(model: type[R], path: Path) -> list[R]:
     A last line that a crash cut short is left out. Raises FileError as `read_record` does.
     """
     try:
-        lines = path.read_bytes().splitlines(keepends=True)
+        lines = read_limited(path, MOST_BYTES).splitlines(keepends=True)
     except FileNotFoundError:
         return []
     except OSError as error:
@@ -86,8 +87,8 @@ def parse_record(model: type[R], content: bytes, where: str) -> R:
     try:
         return model.model_validate_json(content, strict=True)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
         _refuse_newer(model, content, where)
+        first = error.errors(include_url=False)[0]
         field = ".".join(map(str, first["loc"]))
         reason = shown(f"{field}: {first['msg']}" if field else first["msg"])
         raise FileError(f"{where} is damaged or of another version ({reason}); {ADVICE}") from None

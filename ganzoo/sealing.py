@@ -5,9 +5,14 @@ header of a safetensors file, or a JSON file. A seal shows that a file was alter
 """
 
 import hashlib
+import json
 import re
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
 
-from ganzoo.errors import UsageError
+from ganzoo.errors import FileError, UsageError
+from ganzoo.files import ADVICE, atomic_write, read_json
 
 BLANK = "0" * 64  # what stands for the digest until the bytes are sealed
 _KEYS = (b'"sha256": "', b'"sha256":"')  # as Python writes JSON, and as safetensors does
@@ -35,6 +40,22 @@ def is_sealed(data: bytes, digest: object) -> bool:
     found.update(BLANK.encode())
     found.update(view[at + len(BLANK) :])
     return found.hexdigest() == digest
+
+
+def write_sealed(path: Path, value: Mapping[str, Any]) -> None:
+    """Replace the file at `path` by `value` as JSON with a seal. Raises MachineError."""
+    atomic_write(path, seal((json.dumps({"sha256": BLANK, **value}, indent=1) + "\n").encode()))
+
+
+def read_sealed(path: Path, keys: Collection[str] = ()) -> dict[str, Any] | None:
+    """Return the object in a file that `write_sealed` wrote, with these keys at least; None if there is no such file.
+
+    Raises FileError for one that is damaged or was altered.
+    """
+    value = read_json(path, ("sha256", *keys))
+    if value is not None and not is_sealed(path.read_bytes(), value["sha256"]):
+        raise FileError(f"{path} is damaged or was altered; {ADVICE}")
+    return value
 
 
 def _position(data: bytes, digest: str) -> int | None:

@@ -3,7 +3,6 @@
 import functools
 import importlib
 import json
-import re
 import sys
 import traceback
 import warnings
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, ParamSpec
 
 import typer
 
-from ganzoo.errors import EndedByAnother, GanzooError, Interrupted, printable
+from ganzoo.errors import EndedByAnother, GanzooError, Interrupted, is_out_of_memory, printable
 from ganzoo.streams import silence
 
 from .signals import heard
@@ -36,9 +35,6 @@ COMMANDS = [
     "list_",
     "new",
 ]  # as in --help
-TOO_LARGE = re.compile(
-    "can't allocate|Storage size calculation overflowed|Overflow when unpacking|multiplication overflow"
-)
 P = ParamSpec("P")
 RunArgument = typer.Argument(show_default="the newest under runs/", metavar="RUN", help="A run's directory.")
 
@@ -134,7 +130,7 @@ def _explain(error: BaseException) -> tuple[int, str]:
         return 130, "interrupted"
     if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("ganzoo"):
         return 4, f"the package '{error.name}' is not installed: pip install torch-ganzoo"
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or TOO_LARGE.search(str(error)):
+    if is_out_of_memory(error):
         return 4, "out of memory: try a smaller --batch-size, narrower networks or fewer images"
     if isinstance(error, OSError):
         return 4, f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}"

@@ -75,7 +75,7 @@ def compare(
     """Train variants, judge them and given runs in one way, and set them side by side.
 
     It goes on where it was stopped; a run that fails is a row. DIR/index.html shows the table and the curves. Options
-    from --image-size to --channels-first say how the images of --dataset are read.
+    from --image-size to --folders say how the images of --dataset are read.
     """
     from ganzoo.report import write_comparison
     from ganzoo.report.records import read_results
@@ -113,11 +113,12 @@ def _show(results: "ComparisonResults") -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from ganzoo.errors import printable
     from ganzoo.evaluation.metrics import FIGURES, title_of
 
     if results.judge is not None:
         shown = [key for key in ("fid", "label_accuracy", "cas", "classifier_accuracy") if key in results.floors]
-        heads = {"fid": title_of("fid", results.judge.name), "label_accuracy": "labels right", "cas": "CAS"}
+        heads = {"fid": printable(title_of("fid", results.judge.name)), "label_accuracy": "labels right", "cas": "CAS"}
         heads |= {"classifier_accuracy": "classifier"}
         table = Table(box=None, pad_edge=False)
         table.add_column("variant", no_wrap=True)
@@ -125,8 +126,10 @@ def _show(results: "ComparisonResults") -> None:
             table.add_column(heading, justify="right", no_wrap=True)
         table.add_row("real images", *(FIGURES[key].show(results.floors[key]) for key in shown))
         for row in results.table:
-            table.add_row(f"{row.variant} ({row.failed} failed)" if row.failed else row.variant, *_cells(row, shown))
-        console = Console(highlight=False)
+            table.add_row(
+                printable(f"{row.variant} ({row.failed} failed)" if row.failed else row.variant), *_cells(row, shown)
+            )
+        console = Console(highlight=False, markup=False, emoji=False)
         console.width = max(console.width, MIN_WIDTH)  # a narrower terminal wraps lines, but loses nothing
         console.print(table)
     for run in results.rows:

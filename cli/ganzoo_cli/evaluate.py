@@ -53,7 +53,7 @@ def evaluate(
     """Judge a generator: every figure beside its floor, what real images score, and a verdict in words.
 
     A run keeps the outcome as evaluation.json. With --fit-judge and --dataset alone, only the judge is trained. Options
-    from --image-size to --channels-first say how the images of --dataset are read.
+    from --image-size to --folders say how the images of --dataset are read.
     """
     from ganzoo.evaluation.evaluator import evaluate, train_judge
     from ganzoo.evaluation.metrics import FIGURES
@@ -86,6 +86,7 @@ def _show(outcome: "Evaluation") -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from ganzoo.errors import printable
     from ganzoo.evaluation.metrics import FIGURES, title_of
 
     judge = outcome.judge
@@ -102,8 +103,10 @@ def _show(outcome: "Evaluation") -> None:
         figure = FIGURES[key]
         spread = f"± {figure.show(outcome.deviation(key))}" if len(outcome.seeds) > 1 else ""
         floor = figure.show(outcome.floors[key])
-        table.add_row(title_of(key, judge.name), figure.show(outcome.mean(key)), spread, floor, figure.direction)
-    console = Console(soft_wrap=True, highlight=False)
+        table.add_row(
+            printable(title_of(key, judge.name)), figure.show(outcome.mean(key)), spread, floor, figure.direction
+        )
+    console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
     console.print(table)
     for key, reason in outcome.unavailable.items():
         write(f"{FIGURES[key].title}: not available, {reason}")

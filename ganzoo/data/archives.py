@@ -6,15 +6,19 @@ stay within, up to MAX_BYTES each and in all what the disk has room for.
 
 import errno
 import gzip
+import hashlib
 import lzma
 import shutil
+import stat
+import struct
 import tarfile
+import warnings
 import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Any
 
 import filelock
 
@@ -24,23 +28,22 @@ from ganzoo.data.folder import read_folder
 from ganzoo.data.mapped import cache_folder, cache_key, stamp_of
 from ganzoo.data.memory import MB
 from ganzoo.data.scanning import MAX_FILES
-from ganzoo.errors import FileError, MachineError
+from ganzoo.errors import FileError, MachineError, first_line
 from ganzoo.files import (
     HEIC_SUFFIXES,
     IMAGE_SUFFIXES,
     TEMPORARY_PATTERN,
     atomic_directory,
-    read_json,
-    write_json,
     writing,
 )
 from ganzoo.registry import datasets
+from ganzoo.sealing import read_sealed, write_sealed
 
 MAX_BYTES = 1_000_000_000  # of one image file, unpacked
 MARGIN = 100_000_000  # bytes that are left free
 DAMAGE = (
     *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, gzip.BadGzipFile),
-    *(EOFError, ValueError, NotImplementedError),
+    *(EOFError, ValueError, NotImplementedError, IndexError, struct.error),
 )  # what a broken archive makes of its readers
 NOTES = "notes.json"  # beside the folder of images
 
@@ -68,14 +71,38 @@ def unpack(path: Path) -> tuple[Path, tuple[str, ...]]:
     with writing(place.parent):
         place.parent.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(place.parent / ".lock"):
-        if (kept := read_json(place / NOTES, ("notes",))) is None:
-            former = [*place.parent.glob(TEMPORARY_PATTERN), *place.parent.glob(f"{name}-*")]
+        if (kept := _kept(place)) is None:
+            former = {*place.parent.glob(TEMPORARY_PATTERN), *place.parent.glob(f"{name}-*")} - {place}
             with atomic_directory(place) as made:
                 kept = {"notes": _unpack(path, made)}
-                write_json(made / NOTES, kept)
+                write_sealed(made / NOTES, {**kept, "files": _state(made / "images")})
             for stale in former:  # what was not finished, and the archive before it changed
                 shutil.rmtree(stale, ignore_errors=True)
     return _top((place / "images").resolve()), tuple(map(str, kept["notes"]))
+
+
+def _kept(place: Path) -> dict[str, Any] | None:
+    """Return what was kept of unpacked images, if they are as they were then; warn of what was changed."""
+    try:
+        kept = read_sealed(place / NOTES, ("notes", "files"))
+        whole = kept is None or kept["files"] == _state(place / "images")
+    except (FileError, OSError):
+        whole = False
+    if not whole:
+        warnings.warn(f"{place} cannot be relied on: the archive is unpacked again", stacklevel=4)
+        return None
+    return kept
+
+
+def _state(images: Path) -> str:
+    """Return a digest of the names, kinds, sizes and times of change of all that lies in a folder."""
+    digest = hashlib.sha256()
+    for path in sorted(images.rglob("*")):
+        status = path.lstat()
+        stamp = () if stat.S_ISDIR(status.st_mode) else stamp_of(status)
+        name = path.relative_to(images).as_posix()
+        digest.update(f"{name}\0{stat.S_IFMT(status.st_mode)}\0{stamp}\0".encode(errors="surrogateescape"))
+    return digest.hexdigest()
 
 
 def _unpack(path: Path, made: Path) -> list[str]:
@@ -87,8 +114,10 @@ def _unpack(path: Path, made: Path) -> list[str]:
         for name, size, file in _members(path, aside, notes):
             _check_room(size, made, path)
             _write(file, size, made / "images" / name, path)
-    except DAMAGE as error:
-        raise FileError(f"{path} cannot be read ({error}): expected a zip or tar of images") from error
+    except (*DAMAGE, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # no damage, which says either
+            raise
+        raise FileError(f"{path} cannot be read ({first_line(error)}): expected a zip or tar of images") from error
     except RuntimeError as error:  # of zipfile, for an encrypted one
         raise FileError(f"{path} cannot be unpacked ({error})") from error
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in aside.items())

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from ganzoo.data.arrays import from_arrays, needed_bits
 from ganzoo.data.dataset import Dataset, Request
 from ganzoo.data.files import requested_path
-from ganzoo.errors import FileError, NoSplitError, UsageError
+from ganzoo.data.memory import MB, allowed_memory
+from ganzoo.errors import FileError, MachineError, NoSplitError, UsageError
 from ganzoo.registry import datasets
 
 TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -69,16 +70,20 @@ def read_idx(path: Path) -> NDArray[Any]:
     """Return the array in an IDX file. Raises FileError for a damaged file or another one."""
     expected = "expected IDX as MNIST has it: two zeros, a type, the number of dimensions, their sizes, the values"
     try:
-        with gzip.open(path) if _is_gzip(path) else path.open("rb") as file:
+        packed = _is_gzip(path)
+        with gzip.open(path) if packed else path.open("rb") as file:
             head = file.read(4)
             if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in TYPES or not 1 <= head[3] <= 4:
                 raise FileError(f"{path} begins with {head.hex(' ') or 'nothing'}: {expected}")
             shape = np.frombuffer(file.read(4 * head[3]), ">u4").tolist()
             dtype = np.dtype(TYPES[head[2]])
             size = math.prod(shape) * dtype.itemsize
-            if len(shape) < head[3] or size > MAX_BYTES:
+            extent = math.prod(filter(None, shape)) * dtype.itemsize  # numpy has limits for an empty array too
+            if len(shape) < head[3] or extent > MAX_BYTES:
                 raise FileError(f"{path} states the sizes {shape}: at most {MAX_BYTES:,} bytes; {expected}")
-            data = file.read(size + 1)
+            if packed and size > allowed_memory(None) * MB:  # a small file may hold as much
+                raise MachineError(f"{path} states {size / MB:,.0f} MB of values, more than memory allows: split it")
+            data = file.read((size if packed else min(size, path.stat().st_size)) + 1)
     except (OSError, EOFError, ValueError, zlib.error, MemoryError) as error:
         raise FileError(f"{path} cannot be read ({error}): {expected}") from error
     if len(data) != size:

@@ -30,7 +30,8 @@ from torch import Tensor
 
 from ganzoo.data.memory import MB
 from ganzoo.errors import FileError, MachineError, first_line
-from ganzoo.files import TEMPORARY_PATTERN, atomic_file, read_json, write_json, writing
+from ganzoo.files import TEMPORARY_PATTERN, atomic_file, writing
+from ganzoo.sealing import read_sealed, write_sealed
 
 SCHEMA = 1
 _CHUNK_BYTES = 4_000_000  # read at a time where all is read
@@ -113,11 +114,11 @@ class ImageFile:
         key = hashlib.sha256(json.dumps(parts).encode() + hashlib.sha256(labels).digest()).hexdigest()[:32]
         place = cache_folder("hashes") / f"{key}.json"
         with suppress(FileError):
-            if (kept := read_json(place, ("sha256",))) is not None:
-                return str(kept["sha256"])
+            if (kept := read_sealed(place, ("images",))) is not None:
+                return str(kept["images"])
         sha256 = self._hashed(labels)
         with suppress(MachineError):  # a cache that cannot be written is done without
-            write_json(place, {"path": str(self.path), "sha256": sha256})
+            write_sealed(place, {"path": str(self.path), "images": sha256})
         return sha256
 
     def checksum(self) -> int:
@@ -181,7 +182,7 @@ class DecodedImages:
         """
         found = self._look()
         try:
-            whole = found is not None and found.checksum() == self._kept().get("crc")
+            whole = found is not None and found.checksum() == self._kept()["crc"]
         except FileError:  # replaced by another process meanwhile
             return None
         if found is not None and not whole:
@@ -191,7 +192,7 @@ class DecodedImages:
     def _look(self) -> ImageFile | None:
         """Return what was kept if it has the right form and size; none of its pixels is read."""
         try:
-            self._kept()
+            kept = self._kept()
             with self.path.open("rb") as file:
                 shape, fortran_order, dtype = read_npy_header(file)
                 found = ImageFile(
@@ -200,6 +201,7 @@ class DecodedImages:
         except (OSError, ValueError, FileError):
             return None
         whole = found.offset + math.prod(shape) == found.stamp[0]
+        whole = whole and kept["shape"] == list(shape)
         return found if len(shape) == 4 and dtype == np.uint8 and not fortran_order and whole else None
 
     def notes(self) -> tuple[str, ...]:
@@ -208,8 +210,8 @@ class DecodedImages:
 
     def _kept(self) -> dict[str, Any]:
         place = self.path.with_suffix(".json")
-        kept = read_json(place, ("notes",))
-        if kept is None or not isinstance(kept["notes"], list):
+        kept = read_sealed(place, ("notes", "crc", "shape"))
+        if kept is None:
             raise FileError(f"{place} is missing or damaged: delete it, and the images are decoded again")
         return kept
 
@@ -245,7 +247,8 @@ class DecodedImages:
                     pixels = np.ascontiguousarray(part).data
                     crc = zlib.crc32(pixels, crc)
                     file.write(pixels)
-                write_json(self.path.with_suffix(".json"), {"notes": list(describe()), "crc": crc})
+                record = {"notes": list(describe()), "crc": crc, "shape": shape}
+                write_sealed(self.path.with_suffix(".json"), record)
         finally:
             lock.release()
         made = self._look()

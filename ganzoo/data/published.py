@@ -26,9 +26,11 @@ import filelock
 from ganzoo.data.dataset import Request
 from ganzoo.data.torchvision_compat import load_torchvision
 from ganzoo.errors import MachineError, UsageError
+from ganzoo.files import check_regular
 
 SYSTEM = Path("/usr/share/datasets")  # where Debian's packages put data sets
 MISSING = "missing"
+MOST_UNPACKED = 2_000_000_000  # bytes that a file packed by gzip may hold: CelebA's archive has 1.4 GB
 
 PROBE_SECONDS = 5.0  # until the network counts as absent
 STALL_SECONDS = 15.0  # without a byte, until a mirror is given up
@@ -114,12 +116,19 @@ def usual_names(name: str) -> tuple[str, ...]:
 
 
 def _hash(path: Path, *, unpack: bool) -> str | None:
-    """Return a file's MD5, or that of what it holds; None if it is absent. Raises MachineError if it is unreadable."""
+    """Return a file's MD5, or that of what it holds; None if it is absent.
+
+    Raises MachineError if it is unreadable, FileError for a pipe or a device.
+    """
     try:
+        check_regular(path)
         with gzip.open(path) if unpack else path.open("rb") as file:
-            digest = hashlib.md5(usedforsecurity=False)
+            digest, size = hashlib.md5(usedforsecurity=False), 0
             while chunk := file.read(1 << 20):
                 digest.update(chunk)
+                size += len(chunk)
+                if unpack and size > MOST_UNPACKED:
+                    return f"of more than {MOST_UNPACKED:,} bytes"
             return digest.hexdigest()
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None

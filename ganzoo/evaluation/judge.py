@@ -23,6 +23,7 @@ import safetensors
 import safetensors.torch
 import torch
 from numpy.typing import NDArray
+from pydantic import Field, PositiveInt
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
@@ -33,6 +34,7 @@ from ganzoo.data import Dataset, normalize
 from ganzoo.errors import FileError, UsageError
 from ganzoo.evaluation.classifier import CLASSIFIERS, Classifier, CNNClassifier, Epoch, evaluate_classifier, fit
 from ganzoo.files import atomic_write, read_limited
+from ganzoo.records import Record
 from ganzoo.runs.records import JudgeRecord
 from ganzoo.sealing import BLANK, is_sealed, seal
 
@@ -137,21 +139,26 @@ def load_judge(
     `sha256` is the hash of all images of the data set, as they are read. If no judge was trained on these images, a
     judge that an earlier version kept for the source is returned.
 
-    Raises UsageError, with `advice` on how to train a judge, if there is none. By default this is the command that
-    trains one on images read as `reading` says.
+    Raises UsageError, with `advice` on how to train a judge, if there is none, and FileError for a damaged one. By
+    default this is the command that trains one on images read as `reading` says.
     """
+    advice = advice or fitting(source, data_dir, reading)
     if place is not None:
-        return read_judge(Path(place))
+        return read_judge(Path(place), advice=advice)
     if source in PINNED:
         judge = _pinned_judge(*PINNED[source])
         return _by_channel(judge) if source == "stacked-mnist" else judge
     for path in (*([judge_path(sha256)] if sha256 else []), *_former_paths(source, data_dir)):
         if path.is_file():
-            return read_judge(path)
-    place_flag = "" if data_dir is None else f" --data-dir {shlex.quote(str(data_dir))}"
-    flags = place_flag + reading_flags(reading or {})
-    advice = advice or f"type: ganzoo evaluate --fit-judge --dataset {shlex.quote(source)}{flags}"
+            return read_judge(path, advice=advice)
     raise UsageError(f"there is no judge for {source} yet; to train one, {advice}")
+
+
+def fitting(source: str, data_dir: str | Path | None = None, reading: Mapping[str, Any] | None = None) -> str:
+    """Return the advice to type the command that trains the judge of a source, on images read as `reading` says."""
+    place = "" if data_dir is None else f" --data-dir {shlex.quote(str(data_dir))}"
+    flags = place + reading_flags(reading or {})
+    return f"type: ganzoo evaluate --fit-judge --dataset {shlex.quote(source)}{flags}"
 
 
 def _by_channel(judge: Judge) -> Judge:
@@ -308,13 +315,14 @@ MOST_BYTES = 1_000_000_000  # of a judge's file
 
 
 @float32_by_default()
-def read_judge(path: Path, pinned: str | None = None) -> Judge:
+def read_judge(path: Path, pinned: str | None = None, *, advice: str | None = None) -> Judge:
     """The judge in the file at `path`, whose SHA-256 is `pinned`, or written into it when it was trained.
 
-    Raises FileError for one that is damaged or of a newer version.
+    Raises FileError, with `advice` on how to train it again, for one that is damaged; also for one of a newer version.
     """
+    advice = advice or f"type: ganzoo evaluate --fit-judge --dataset SOURCE --judge {shlex.quote(str(path))}"
     try:
-        return _judge(read_limited(path, MOST_BYTES), path, pinned)
+        return _judge(read_limited(path, MOST_BYTES), path, pinned, advice)
     except OSError as error:
         raise FileError(f"{path} cannot be read: {error.strerror}") from None
 
@@ -324,38 +332,64 @@ def _pinned_judge(name: str, sha256: str) -> Judge:
     return read_judge(Path(str(files("ganzoo.evaluation") / f"{name}{SUFFIX}")), sha256)
 
 
-def _judge(content: bytes, path: Path, pinned: str | None) -> Judge:
+class _Written(Record):
+    """What a judge's file says of it."""
+
+    name: str
+    classifier: str
+    accuracy: float = Field(ge=0, le=1, allow_inf_nan=False)
+    image_shape: tuple[PositiveInt, PositiveInt, PositiveInt]
+    class_names: tuple[str, ...] = Field(min_length=1)
+    dataset_sha256: str
+    task: str = CLASSES
+
+
+def _judge(content: bytes, path: Path, pinned: str | None, advice: str) -> Judge:
     sha256 = hashlib.sha256(content).hexdigest()
     damaged = FileError(
         f"{path} is not the judge that this version of ganzoo pins: install it again"
         if pinned
-        else f"{path} is damaged; train the judge again (ganzoo evaluate --fit-judge)"
+        else f"{path} is damaged; to train the judge again, {advice}"
     )
     try:
         tensors, metadata = safetensors.torch.load(content), _metadata(content)
-        record = json.loads(metadata["judge"])
-        if record["schema"] > SCHEMA:
-            raise FileError(f"{path} has judge schema {record['schema']}, this ganzoo reads up to {SCHEMA}: upgrade it")
+        schema = json.loads(metadata["judge"])["schema"]
+        if schema > SCHEMA:
+            raise FileError(f"{path} has judge schema {schema}, this ganzoo reads up to {SCHEMA}: upgrade it")
         if sha256 != pinned if pinned else not is_sealed(content, metadata["sha256"]):
             raise damaged
-        shape = tuple(record["image_shape"])
-        with torch.random.fork_rng(devices=[]):  # the first weights are replaced at once
-            network = CLASSIFIERS[record["classifier"]](shape, len(record["class_names"]))
-        network.load_state_dict(tensors)
+        record = _Written.model_validate_json(metadata["judge"], strict=True)
+        network = _network(record, tensors)
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         if isinstance(error, FileError):
             raise
         raise damaged from None
     return Judge(
-        name=record["name"],
+        name=record.name,
         network=network.eval().requires_grad_(False),
         sha256=sha256,
-        accuracy=float(record["accuracy"]),
-        image_shape=shape,
-        class_names=tuple(record["class_names"]),
-        dataset_sha256=record["dataset_sha256"],
-        task=str(record.get("task", CLASSES)),
+        accuracy=record.accuracy,
+        image_shape=record.image_shape,
+        class_names=record.class_names,
+        dataset_sha256=record.dataset_sha256,
+        task=record.task,
     )
+
+
+def _network(record: _Written, tensors: Mapping[str, Tensor]) -> Classifier:
+    """Return the network of a judge's file. Raises ValueError for tensors of other shapes, before it takes memory."""
+
+    def make() -> Classifier:
+        return CLASSIFIERS[record.classifier](record.image_shape, len(record.class_names))
+
+    with torch.device("meta"):
+        shapes = {name: value.shape for name, value in make().state_dict().items()}
+    if shapes != {name: value.shape for name, value in tensors.items()}:
+        raise ValueError("its tensors do not fit its network")
+    with torch.random.fork_rng(devices=[]):  # the first weights are replaced at once
+        network = make()
+    network.load_state_dict(tensors)
+    return network
 
 
 def _metadata(content: bytes) -> dict[str, str]:

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from ganzoo.evaluation.intervals import mean_and_deviation
 from ganzoo.evaluation.metrics import FIGURES, title_of
 from ganzoo.report.document import Block, Items, Picture, Row, Section, Table, Text, integer, slug
-from ganzoo.report.figures import DENSITY, Panel, Series, Style, panels, styles
+from ganzoo.report.figures import DENSITY, Panel, Series, Style, panels, read_picture, styles
 from ganzoo.report.records import ComparisonResults, ComparisonRow
-from ganzoo.report.variant import AXES, Axis, shown
+from ganzoo.report.variant import AXES, Axis, attempt, shown
 
 Done: TypeAlias = dict[str, list[ComparisonRow]]  # a variant's rows, those of runs that came to their end
 CURVES = {"fid": "(lower is better)", "label_accuracy": ""}
@@ -30,7 +30,7 @@ def comparison_section(results: ComparisonResults, base: Path) -> Section:
             *_plan(results, rows),
             _overview(results, done),
             *_curves(results, done),
-            *_pictures(done, base),
+            *attempt(lambda: _pictures(done, base)),
             *_all_figures(results, done),
             *_verdicts(rows),
         ],
@@ -57,7 +57,7 @@ def _overview(results: ComparisonResults, done: Done) -> Table:
     """Quality beside cost: a row a variant, real images, a row a run that failed."""
     rows = [row for own in done.values() for row in own]
     quality = [key for key in CURVES if any(key in row.figures for row in rows)]
-    batches = sorted({size for row in rows for size in row.latency_ms}, key=int)
+    batches = sorted({size for row in rows for size in row.latency_ms}, key=lambda size: (len(size), size))
     titles = [title_of(key, _judge(results)) for key in quality]
     header = [
         "Variant",
@@ -175,7 +175,7 @@ def _pictures(done: Done, base: Path) -> list[Block]:
         if path is not None and path.is_file():
             alt = f"Images that {variant} draws at the end of its training"
             name = f"comparison-{slug(variant)}"
-            pictures.append(Picture(name=name, data=path.read_bytes(), alt=alt, caption=variant))
+            pictures.append(Picture(name=name, data=read_picture(path), alt=alt, caption=variant))
     return [Row(pictures)] if pictures else []
 
 

@@ -14,10 +14,10 @@ from typing import TypeAlias
 
 from PIL import Image
 
+from ganzoo.markdown import escaped, without_control
+from ganzoo.markdown import plain as plain
+
 FIGURES = "figures"  # the folder of the Markdown's pictures, beside it
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
-_MARKDOWN = re.compile(r"([\\`*_\[\]|#~$])")
-_LIST_MARKER = re.compile(r"^(\d*)([-+=.)])(?!\d)")  # at the start of a paragraph: "1." and "-" would begin a list
 _NUMBER = re.compile(r"[-+]?\d[\d,.]*( ± \d[\d,.]*)?( %)?|—")
 _RIGHT, _LONG = ' class="n"', ' class="long"'
 LONG = 40  # letters in a table's cell, beyond which it is broken into lines
@@ -109,11 +109,6 @@ class Document:
         """The text, and the pictures that it shows, by their path beside it."""
         writer = _Markdown()
         return writer.page(self), writer.files
-
-
-def plain(text: str) -> str:
-    """On one line, without control characters."""
-    return " ".join(_CONTROL.sub(" ", text).split())
 
 
 def slug(text: str) -> str:
@@ -234,21 +229,21 @@ class _Markdown:
     names: set[str] = field(default_factory=set)
 
     def page(self, document: Document) -> str:
-        parts = [f"# {_escaped(document.title)}", _escaped(document.lead)]
+        parts = [f"# {escaped(document.title)}", escaped(document.lead)]
         parts += [part for section in document.sections for part in self.section(section, 2)]
         return "\n\n".join(parts) + "\n"
 
     def section(self, section: Section, level: int) -> Iterator[str]:
-        yield f"{'#' * level} {_escaped(section.title)}"
+        yield f"{'#' * level} {escaped(section.title)}"
         for block in section.blocks:
             yield from self.block(block, level)
 
     def block(self, block: Block, level: int) -> Iterator[str]:
         match block:
             case Text():
-                yield f"{'> ' if block.note else ''}{_escaped(block.text)}"
+                yield f"{'> ' if block.note else ''}{escaped(block.text)}"
             case Items():
-                yield "\n".join(f"- {_escaped(item)}" for item in block.items)
+                yield "\n".join(f"- {escaped(item)}" for item in block.items)
             case Code():
                 fence = "`" * max(3, 1 + max(map(len, re.findall("`+", block.text)), default=0))
                 yield f"{fence}\n{_lines(block.text)}\n{fence}"
@@ -257,10 +252,10 @@ class _Markdown:
             case Picture():
                 yield self.image(block)
                 if block.caption:
-                    yield _escaped(block.caption)
+                    yield escaped(block.caption)
             case Row():
                 pictures = [cell for cell in block.cells if isinstance(cell, Picture)]
-                cells = [[_escaped(picture.caption) for picture in pictures], ["---"] * len(pictures)]
+                cells = [[escaped(picture.caption) for picture in pictures], ["---"] * len(pictures)]
                 cells.append([self.image(picture) for picture in pictures])
                 if pictures:
                     yield "\n".join(map(_markdown_row, cells))
@@ -272,9 +267,9 @@ class _Markdown:
 
     def table(self, table: Table) -> Iterator[str]:
         if table.caption:
-            yield _escaped(table.caption)
-        lines = [map(_escaped, table.header), ["---:" if right else "---" for right in _numeric_columns(table)]]
-        lines += [[*map(_escaped, row), *[""] * (len(table.header) - len(row))] for row in table.rows]
+            yield escaped(table.caption)
+        lines = [map(escaped, table.header), ["---:" if right else "---" for right in _numeric_columns(table)]]
+        lines += [[*map(escaped, row), *[""] * (len(table.header) - len(row))] for row in table.rows]
         yield "\n".join(_markdown_row(list(line)) for line in lines)
 
     def image(self, picture: Picture) -> str:
@@ -282,7 +277,7 @@ class _Markdown:
         self.names.add(name)
         path = f"{FIGURES}/{name}.{picture.suffix}"
         self.files[path] = picture.data
-        return f"![{_escaped(picture.alt)}]({path})"
+        return f"![{escaped(picture.alt)}]({path})"
 
 
 def _numeric_columns(table: Table) -> list[bool]:
@@ -303,12 +298,7 @@ def _html_cells(row: Sequence[str], numeric: Sequence[bool]) -> Iterator[str]:
 
 
 def _lines(text: str) -> str:
-    return "\n".join(_CONTROL.sub(" ", line) for line in text.splitlines())
-
-
-def _escaped(text: str) -> str:
-    escaped = _MARKDOWN.sub(r"\\\1", html.escape(plain(text), quote=False))
-    return _LIST_MARKER.sub(r"\1\\\2", escaped)
+    return "\n".join(map(without_control, text.splitlines()))
 
 
 def _markdown_row(cells: Sequence[str]) -> str:

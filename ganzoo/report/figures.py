@@ -18,6 +18,9 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, PercentFor
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from ganzoo.data.decoding import MAX_PIXELS
+from ganzoo.errors import FileError, first_line
+from ganzoo.files import ADVICE, read_limited
 from ganzoo.runtime.images import grid
 
 DENSITY = 2  # pixels of a figure's file for one of the page's
@@ -27,6 +30,7 @@ STYLES: tuple[Any, ...] = ("-", "--", ":", "-.", (0, (3, 1, 1, 1, 1, 1)))
 INK, SOFT, LINE = "#1d2329", "#5b6570", "#d9dee3"
 PALETTE = 64  # colours of a figure's file
 FRAMES = 40  # of an animation, at most
+PICTURE_BYTES = 100_000_000  # of a picture that training drew, at most
 GIF_BYTES = 1_400_000  # of an animation, at most, where fewer frames can help
 GIF_COLOURS = 32
 GIF_WIDTH = 420  # pixels, at most, where the pictures can be made smaller
@@ -230,6 +234,19 @@ def enlarged(picture: Array, width: int) -> bytes:
     """A PNG of [H, W, C], every pixel repeated so that it is about `width` wide and no wider."""
     factor = max(1, width // picture.shape[1])
     return _encoded(Image.fromarray(_squeezed(picture).repeat(factor, 0).repeat(factor, 1)))
+
+
+def read_picture(path: Path) -> bytes:
+    """Return the bytes of a picture that training drew. Raises FileError for one that is damaged, or no PNG."""
+    try:
+        content = read_limited(path, PICTURE_BYTES)
+        with Image.open(io.BytesIO(content), formats=("PNG",)) as picture:
+            if picture.width * picture.height > MAX_PIXELS:
+                raise ValueError(f"{picture.width} x {picture.height} pixels")
+            picture.load()
+    except Exception as error:  # whatever a decoder makes of a broken or hostile file
+        raise FileError(f"{path} is not a picture that training drew ({first_line(error)}); {ADVICE}") from error
+    return content
 
 
 def animation(pictures: Sequence[tuple[int, Path]]) -> bytes:

@@ -85,7 +85,7 @@ class Story:
     def pictures(self) -> list[tuple[int, Path]]:
         """The grids drawn while it trained, by epoch."""
         found = [(path.stem.removeprefix("epoch-"), path) for path in self.run.samples.glob("epoch-*.png")]
-        return sorted((int(epoch), path) for epoch, path in found if epoch.isdigit())
+        return sorted((int(epoch), path) for epoch, path in found if epoch.isdecimal())
 
     @property
     def figures(self) -> dict[str, FigureRecord]:

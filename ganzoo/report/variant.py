@@ -1,5 +1,6 @@
 """A run's section: what its networks are, how training went, what it draws."""
 
+import shlex
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeAlias
 
@@ -15,7 +16,18 @@ from ganzoo.evaluation.judge import to_tensor
 from ganzoo.evaluation.metrics import FIGURES, title_of
 from ganzoo.report.architecture import layers_of
 from ganzoo.report.document import Block, Picture, Row, Section, Table, Text, integer, slug
-from ganzoo.report.figures import DENSITY, Panel, Series, Style, animation, beside, enlarged, panels, spaced
+from ganzoo.report.figures import (
+    DENSITY,
+    Panel,
+    Series,
+    Style,
+    animation,
+    beside,
+    enlarged,
+    panels,
+    read_picture,
+    spaced,
+)
 from ganzoo.report.sources import Material, Story
 from ganzoo.runs.opening import load
 from ganzoo.runs.records import EvaluationLine, LogLine
@@ -44,7 +56,7 @@ def variant_section(story: Story, material: Material, style: Style, epochs: Sequ
             Section("Architecture", attempt(lambda: _architecture(story))),
             Section("Losses", _losses(story, style, name)),
             Section("Distance by epoch", _distances(story, style, name)),
-            Section("The same latents as training goes on", _grids(story, epochs, name)),
+            Section("The same latents as training goes on", attempt(lambda: _grids(story, epochs, name))),
             Section("Between two latents", attempt(lambda: _interpolations(story, name))),
             Section("Nearest real images", attempt(lambda: _neighbours(story, material, name))),
         ],
@@ -96,7 +108,10 @@ def _spec(spec: Spec) -> str:
 def _figures(story: Story) -> list[Block]:
     evaluation = story.evaluation
     if evaluation is None:
-        return [Text(f"Not evaluated at the end yet: ganzoo evaluate {story.run.path} does it.")]
+        place, in_memory = story.run.path, story.config.data.source == "array"
+        command = f"ganzoo evaluate {shlex.quote(str(place))}"
+        command = f"ganzoo.evaluate({str(place)!r}, dataset=IMAGES)" if in_memory else command
+        return [Text(f"Not evaluated at the end yet: {command} does it.")]
     rows = []
     for key, figure in FIGURES.items():
         if key in evaluation.figures:
@@ -212,21 +227,23 @@ def _curve(points: Sequence[EvaluationLine], x: Axis, key: str, label: str, styl
 
 def _grids(story: Story, epochs: Sequence[int], name: str) -> list[Block]:
     pictures = story.pictures()
+    contents = {path: read_picture(path) for _, path in pictures}
     wanted = [picture for picture in pictures if picture[0] in epochs] or spaced(pictures, GRIDS)
     shown_ = [
         Picture(
             name=f"{name}-epoch-{epoch}",
-            data=path.read_bytes(),
+            data=contents[path],
             alt=f"Images of {story.label} after epoch {epoch}",
             caption=f"after epoch {epoch}",
         )
         for epoch, path in wanted
     ]
     final = story.run.samples / "final.png"
-    if final.is_file() and all(final.read_bytes() != picture.data for picture in shown_):
+    last = read_picture(final) if final.is_file() else None
+    if last is not None and all(last != picture.data for picture in shown_):
         caption = f"at the end, after {story.epoch(story.step):.4g} epochs"
         alt = f"Images of {story.label} at the end of its training"
-        shown_.append(Picture(name=f"{name}-final", data=final.read_bytes(), alt=alt, caption=caption))
+        shown_.append(Picture(name=f"{name}-final", data=last, alt=alt, caption=caption))
     if not shown_:
         return [Text("The run has drawn no pictures yet.")]
     variant = story.config.variant

@@ -141,7 +141,7 @@ def name_of(step: int) -> str:
 
 def list_checkpoints(directory: Path) -> list[Checkpoint]:
     """The checkpoints in a directory, oldest first; half-written ones are not among them."""
-    found = [path for path in directory.glob("step-*") if path.name.removeprefix("step-").isdigit()]
+    found = [path for path in directory.glob("step-*") if path.name.removeprefix("step-").isdecimal()]
     return sorted((Checkpoint(path) for path in found), key=lambda checkpoint: checkpoint.step)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 import numpy as np
 from numpy.typing import NDArray
 
-from ganzoo.errors import ModelError, UsageError
+from ganzoo.errors import MachineError, ModelError, UsageError, is_out_of_memory
 from ganzoo.runs.format import Opened
 from ganzoo.runs.resolving import MODELS, Source, resolve
 from ganzoo.runtime.encoder import Encoder
@@ -130,8 +130,15 @@ def load_network(
     else:
         checkpoint = run.best_checkpoint() if best else run.latest_checkpoint()
     config = checkpoint.config()
-    with torch.random.fork_rng(devices=[]):  # the first weights are replaced at once: leave the user's generator alone
-        network = BUILDERS[role](config)
+    try:
+        with torch.random.fork_rng(devices=[]):  # the first weights are replaced at once: leave the user's own alone
+            network = BUILDERS[role](config)
+    except (RuntimeError, TypeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise MachineError(
+            f"memory does not suffice for the networks of {run.path}: train narrower ones, or take a larger machine"
+        ) from error
     part, prefix = (average_part(role), "") if weights == "ema" else ("objective", f"{role}.")
     checkpoint.load(part, network, prefix)
     fuse(network, config.compute is None or config.compute.fused)  # early runs recorded nothing, and were fused

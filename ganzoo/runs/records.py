@@ -107,6 +107,16 @@ class ExportRecord(Record):
     signature: str | None = None  # of the SHA-256, by the user's key, if the format's files are opened only with it
 
 
+class EnvironmentRecord(Record):
+    """A run's `env.json`: what it was started with."""
+
+    python: str | None = None
+    device: str | None = None
+    packages: dict[str, str | None] = Field(default_factory=dict)  # their versions
+    git_revision: str | None = None
+    started: str | None = None
+
+
 class EvaluatedData(Record):
     """The real images of an evaluation."""
 

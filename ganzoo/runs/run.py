@@ -13,6 +13,7 @@ runs/dcgan-mnist-20260131-142501/
 """
 
 import hashlib
+import html
 import json
 import os
 import platform
@@ -27,8 +28,9 @@ from pathlib import Path
 from typing import Any
 
 from ganzoo.config import RunConfig, Spec, read_toml
-from ganzoo.errors import FileError, UsageError
+from ganzoo.errors import FileError, UsageError, shown
 from ganzoo.files import ADVICE, atomic_write, check_name, locked, refuse_links, write_json, writing
+from ganzoo.markdown import code, escaped, plain
 from ganzoo.records import Record, read_lines, read_record
 from ganzoo.runs.checkpoint import Checkpoint, best_of, list_checkpoints
 from ganzoo.runs.records import EnvironmentRecord, EvaluationLine, EvaluationRecord, ExportRecord, LogLine, Rollback
@@ -36,9 +38,9 @@ from ganzoo.zoo.handing_over import describe_needs
 
 RUNS = Path("runs")
 METRICS, EVALUATIONS, EVALUATION = "metrics.jsonl", "evaluations.jsonl", "evaluation.json"
+ROLLBACKS = "rollbacks.jsonl"
 PACKAGES = ("torch-ganzoo", "torch", "torchvision", "numpy", "onnx", "onnxruntime", "safetensors", "pydantic")
 
-ROLLBACKS = "rollbacks.jsonl"
 
 @dataclass(frozen=True)
 class Run:
@@ -71,6 +73,7 @@ class Run:
     @classmethod
     def create(cls, config: RunConfig, out: str | Path | None, device_name: str) -> "Run":
         """Make the directory, which must not exist yet. Raises UsageError, MachineError."""
+        _check_variant(config.run.variant)
         path = _make_directory(config, None if out is None else Path(out))
         run = cls(path)
         with writing(path):
@@ -92,7 +95,9 @@ class Run:
     def config(self) -> RunConfig:
         """The resolved configuration. Raises FileError where the file is damaged."""
         try:
-            return RunConfig.from_json(json.dumps(read_toml(self.path / "config.toml"), default=str))
+            config = RunConfig.from_json(json.dumps(read_toml(self.path / "config.toml"), default=str))
+            _check_variant(config.run.variant)
+            return config
         except UsageError as error:
             raise FileError(f"{self.path / 'config.toml'} is damaged: {error}") from None
 
@@ -103,10 +108,10 @@ class Run:
     def environment(self) -> dict[str, Any]:
         """What `env.json` says; empty where it is missing or damaged."""
         try:
-            environment: dict[str, Any] = json.loads((self.path / "env.json").read_bytes())
-        except (OSError, ValueError):
+            record = read_record(EnvironmentRecord, self.path / "env.json")
+        except FileError:
             return {}
-        return environment
+        return {} if record is None else record.to_json()
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -194,11 +199,6 @@ class Run:
     def append_evaluation(self, line: EvaluationLine) -> None:
         self._append(EVALUATIONS, line)
 
-    def cut_lines(self, step: int) -> None:
-        """Forget the lines after `step`: they are about to be written again."""
-        files: dict[str, Sequence[LogLine | EvaluationLine]] = {
-            METRICS: self.read_metrics(),
-            EVALUATIONS: self.read_evaluations(),
     def read_rollbacks(self) -> list[Rollback]:
         """Return how the run went back where it diverged, oldest first. Raises FileError if the file is damaged."""
         self._check_lines(ROLLBACKS)
@@ -207,6 +207,11 @@ class Run:
     def append_rollback(self, line: Rollback) -> None:
         self._append(ROLLBACKS, line)
 
+    def cut_lines(self, step: int) -> None:
+        """Forget the lines after `step`: they are about to be written again."""
+        files: dict[str, Sequence[LogLine | EvaluationLine]] = {
+            METRICS: self.read_metrics(),
+            EVALUATIONS: self.read_evaluations(),
         }
         for name, lines in files.items():
             if (self.path / name).exists():
@@ -258,6 +263,12 @@ class Run:
         atomic_write(self.path / "README.md", _readme(self.path, config, step, epoch, note).encode())
 
 
+def _check_variant(name: str) -> None:
+    """Raise UsageError for a variant's name that must not be a file's: exports and runs are named for it."""
+    if not name or name != shown(name) or name in (".", "..") or set(name) & {"/", "\\"}:
+        raise UsageError(f"run.variant is '{shown(name)}': expected a name that may be a file's")
+
+
 def _encode(line: Record) -> bytes:
     return (json.dumps(line.to_json()) + "\n").encode()
 
@@ -275,7 +286,7 @@ def _make_directory(config: RunConfig, out: Path | None) -> Path:
                 out.mkdir()
             except FileExistsError:
                 raise UsageError(
-                    f"{out} exists; a new run needs a directory of its own (to go on with a run: ganzoo resume)"
+                    f"{out} exists; a new run needs a directory of its own (to go on with a run: ganzoo resume RUN)"
                 ) from None
         return out
     source, _, argument = config.data.source.partition(":")
@@ -324,24 +335,24 @@ def _readme(path: Path, config: RunConfig, step: int, epoch: float, note: str) -
     place = shlex.quote(str(path))
     shape = "x".join(map(str, facts.image_shape or ()))
     terms = ", ".join(_spec(term) for term in variant.terms) or "none"
-    encoder = f"encoder `{variant.encoder.name}`, " if variant.encoder else ""
+    encoder = f"encoder {code(variant.encoder.name)}, " if variant.encoder else ""
     more = {
-        "codes": ", ".join(f"`{code.name}` ({code.kind}, {code.size})" for code in variant.codes),
+        "codes": ", ".join(f"{code(one.name)} ({one.kind}, {one.size})" for one in variant.codes),
         "augmentations": ", ".join(map(_spec, variant.augmentations)),
     }
     further = "".join(f"; {name}: {text}" for name, text in more.items() if text)
     needs = describe_needs(variant)
     needed = f"The run contains no code: {needs}.\n\n".replace("'", "`") if needs else ""
     labels = f", labels of {data.labels_per_class} of each class" if data.labels_per_class else ""
-    return f"""# {config.run.variant} on {data.source}
+    return f"""# {escaped(config.run.variant)} on {escaped(data.source)}
 
-{note}
+{escaped(note)}
 
-- **Variant** `{config.run.variant}`: {"conditional, " if variant.conditional else ""}generator \
-`{variant.generator.name}`, discriminator `{variant.discriminator.name}`, {encoder}objective \
-`{variant.objective.name}`, loss `{variant.loss.name}`; terms: {terms}{further}.
-- **Data** `{data.source}`: {facts.images} images of shape {shape} (C x H x W){labels}, {data.batch_size} a batch. \
-{facts.note or ""}
+- **Variant** {code(config.run.variant)}: {"conditional, " if variant.conditional else ""}generator \
+{code(variant.generator.name)}, discriminator {code(variant.discriminator.name)}, {encoder}objective \
+{code(variant.objective.name)}, loss {code(variant.loss.name)}; terms: {terms}{further}.
+- **Data** {code(data.source)}: {facts.images} images of shape {shape} (C x H x W){labels}, {data.batch_size} a batch. \
+{escaped(facts.note or "")}
 - **Trained** for {step} steps ({epoch:.2f} epochs), seed {config.train.seed}, on `{compute.device}` in \
 {compute.precision}.
 
@@ -352,12 +363,29 @@ def _readme(path: Path, config: RunConfig, step: int, epoch: float, note: str) -
 ```
 ganzoo sample {place} -n 64 --out images.png
 ganzoo export {place} --onnx
-ganzoo resume {place} --minutes 5
+{"" if data.source != "array" else "# in Python: "}{to_go_on(path, data.source, minutes=5)}
 ```
 
-The same run again, from the start: `ganzoo train --config {place}/config.toml`
+The same run again, from the start: {code(to_repeat(path, data.source))}
 """
 
 
+def to_go_on(path: Path, source: str, **options: int) -> str:
+    """Return what to type to go on with a run: Python for images in memory, which no command can be given."""
+    if source == "array":
+        given = "".join(f", {name}={value}" for name, value in options.items())
+        return f"ganzoo.resume({str(path)!r}, dataset=IMAGES{given})"
+    return f"ganzoo resume {shlex.quote(str(path))}" + "".join(f" --{name} {value}" for name, value in options.items())
+
+
+def to_repeat(path: Path, source: str) -> str:
+    """Return what to type for the same run again, from its start and into a directory of its own."""
+    config = str(path / "config.toml")
+    if source == "array":
+        return f"ganzoo.train(dataset=IMAGES, config={config!r})"
+    return f"ganzoo train --config {shlex.quote(config)}"
+
+
 def _spec(spec: Spec) -> str:
-    return f"`{spec.name}` ({', '.join(f'{key}={value}' for key, value in spec.settings.items())})"
+    settings = ", ".join(f"{key}={value}" for key, value in spec.settings.items())
+    return f"{code(spec.name)} ({plain(html.escape(settings, quote=False))})"

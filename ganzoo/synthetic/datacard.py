@@ -1,5 +1,6 @@
 """The data card of a synthetic data set: what its manifest says, for people."""
 
+from ganzoo.markdown import code, escaped
 from ganzoo.synthetic.manifest import Manifest
 
 MANIFEST, CARD = "manifest.json", "README.md"
@@ -10,15 +11,15 @@ def card(manifest: Manifest) -> str:
     model, flat = manifest.model, manifest.format == "png" and manifest.labels is None
     channels, height, width = manifest.image_shape
     kind = {1: "grey", 3: "RGB", 4: "RGBA"}[channels]
-    parts = " and ".join(f"{part.kept:,} in `{name}`" for name, part in manifest.parts.items())
+    parts = " and ".join(f"{part.kept:,} in {code(name)}" for name, part in manifest.parts.items())
     step = "" if model.step is None else f" after {model.step} steps"
     return f"""# {manifest.kept:,} synthetic images
 
 Drawn by a generative model. None of them is a real image.
 
 - **What**: {kind} images of {height} x {width} pixels, 8 bits a channel: {parts}.
-- **Drawn by**: `{model.variant}`{step}, trained on `{model.trained_on.source}`; \
-the model `{model.name}` has the SHA-256 `{model.sha256}`, the seed is {manifest.seed}.
+- **Drawn by**: {code(model.variant)}{step}, trained on {code(model.trained_on.source)}; \
+the model {code(model.name)} has the SHA-256 `{model.sha256}`, the seed is {manifest.seed}.
 - **Labels**: {_about_labels(manifest)}
 - **Chosen**: {_about_choice(manifest)}
 
@@ -32,7 +33,7 @@ the model `{model.name}` has the SHA-256 `{model.sha256}`, the seed is {manifest
 
 ## Limits
 
-- The images repeat what the model learnt from `{model.trained_on.source}`, its gaps and biases with it; they are
+- The images repeat what the model learnt from {code(model.trained_on.source)}, its gaps and biases with it; they are
   no new observations, and may vary less than real images do.
 - Keep them out of test sets, and where they are mixed with real images, say so and keep a real-only result beside.
 - A label is what the generator or a classifier says, and both err, most on images that are hard to tell.
@@ -67,7 +68,7 @@ def _about_labels(manifest: Manifest) -> str:
     if judge is None:
         return f"{asked}, not verified: {reason}."
     judged = (
-        f"the judge `{judge['name']}`, a classifier that is right about {judge['accuracy']:.2%} of the real test "
+        f"the judge {code(judge['name'])}, a classifier that is right about {judge['accuracy']:.2%} of the real test "
         f"images (SHA-256 `{judge['sha256']}`)"
     )
     if manifest.labels == "judge":
@@ -106,7 +107,7 @@ def _table(manifest: Manifest) -> str:
         rows.append(
             [
                 str(label),
-                name.replace("|", "\\|"),
+                escaped(name),
                 *shares,
                 *([f"{read:.2%}" if read is not None else "-"] if accuracy else []),
             ]

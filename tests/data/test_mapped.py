@@ -28,6 +28,7 @@ from ganzoo.data.memory import allowed_memory, group_limits
 from ganzoo.data.windows import Windows
 from ganzoo.errors import FileError, MachineError, UsageError
 from ganzoo.evaluation import reference
+from ganzoo.sealing import write_sealed
 from ganzoo.training.prepare import configure, lost_exactness, prepare, recipe
 
 RNG = np.random.default_rng(0)
@@ -259,7 +260,11 @@ def test_the_hash_is_kept_until_the_file_changes(tmp_path: Path) -> None:
     source = write_npz(tmp_path / "a.npz", images=GREY)
     resident, mapped = both(source)
     (kept,) = cache_folder("hashes").iterdir()
-    kept.write_text(kept.read_text().replace(mapped.sha256, "kept"))
+    whole = kept.read_text()
+    kept.write_text(whole.replace(mapped.sha256, "0" * 64))
+    assert data.load(source, memory=1).sha256 == mapped.sha256  # what was altered is not believed
+    assert kept.read_text() == whole
+    write_sealed(kept, {"images": "kept"})
     assert data.load(source, memory=1).sha256 == "kept"
     kept.write_text("no json")
     assert data.load(source, memory=1).sha256 == resident.sha256

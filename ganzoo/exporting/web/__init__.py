@@ -18,7 +18,7 @@ import platformdirs
 
 from ganzoo.errors import FileError, MachineError, UsageError
 from ganzoo.exporting.pagefiles import INFO, MODEL
-from ganzoo.files import StrPath, atomic_directory, atomic_write, write_json, writing
+from ganzoo.files import StrPath, atomic_directory, atomic_write, check_regular, write_json, writing
 from ganzoo.runtime import onnxfile
 
 ORT_WEB = "1.30.0"
@@ -112,10 +112,11 @@ def _unpacked(package: StrPath) -> dict[str, bytes]:
     """The files of the runtime from the package, which are kept in the cache."""
     advice = f"make it with npm pack onnxruntime-web@{ORT_WEB}"
     try:
+        check_regular(Path(package))
         members = _members(package, {f"package/dist/{file.source}" for file in RUNTIME.values()})
     except FileNotFoundError as error:
         raise FileError(f"no file {package}: {advice}") from error
-    except (OSError, EOFError, ValueError, tarfile.TarError, zlib.error) as error:
+    except (OSError, EOFError, ValueError, tarfile.TarError, zlib.error) as error:  # also of a pipe or a device
         raise FileError(f"{package} cannot be read as an npm package ({error}): {advice}") from error
     files = {}
     for name, file in RUNTIME.items():
