@@ -721,7 +721,7 @@ def reading_flags(reading: Mapping[str, Any]) -> str:
     words = []
     for name in READING:
         value = reading.get(name)
-        if name == "folders" or value in (None, DataConfig.model_fields[name].default):
+        if value in (None, DataConfig.model_fields[name].default):
             continue
         words += [flag_of(name)] if value is True else [flag_of(name), shlex.quote(str(value))]
     return "".join(f" {word}" for word in words)

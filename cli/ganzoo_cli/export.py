@@ -1,6 +1,8 @@
 """`ganzoo export`"""
 
 import dataclasses
+import json
+import shlex
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -113,7 +115,7 @@ def _jobs(
 
     shorthand = onnx or web is not None
     if name is None and not shorthand:
-        raise UsageError("name the format: ganzoo export --onnx, --web DIR, or --format NAME (ganzoo list formats)")
+        raise UsageError("name the format: ganzoo export RUN --onnx, --web DIR, or --format NAME (ganzoo list formats)")
     if name is not None and shorthand:
         raise UsageError(
             f"--format {name} and its shorthands --onnx and --web exclude each other: name the format once"
@@ -142,10 +144,11 @@ def _report(file: "Exported | ExportedEncoder") -> None:
 
     if isinstance(file, Exported):
         say(_describe(file))
-        say(f"next: {formats[file.format]().next.format(path=file.path)}")
+        say(f"next: {formats[file.format]().next.format(path=shlex.quote(str(file.path)))}")
     else:
         say(_describe_encoder(file))
-        say(f"next: python -c 'import ganzoo; print(ganzoo.load_encoder(\"{file.path}\"))'")
+        call = f"import ganzoo; print(ganzoo.load_encoder({json.dumps(str(file.path), ensure_ascii=False)}))"
+        say(f"next: python -c {shlex.quote(call)}")
 
 
 def _describe(exported: "Exported") -> str:

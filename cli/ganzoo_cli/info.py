@@ -48,7 +48,7 @@ def info(
     write(f"{file}: {'an encoder' if encodes else 'a generator'} of the variant '{contents.info.variant}'\n")
     _print_rows({**rows, "SHA-256": facts["sha256"]})
     if encodes:
-        call = f"import ganzoo; print(ganzoo.load_encoder({json.dumps(file)}))"
+        call = f"import ganzoo; print(ganzoo.load_encoder({json.dumps(file, ensure_ascii=False)}))"
         write(f"\nnext:\n  python -c {shlex.quote(call)}")
     else:
         write(f"\nnext:\n  {_sample(file, foreign)}\n  {_python(file, foreign)}")
@@ -221,10 +221,11 @@ def _pairs(values: Mapping[str, Any]) -> str:
 
 
 def _sample(file: str, foreign: bool) -> str:
-    return f"ganzoo sample {shlex.quote(file)}{' --foreign' if foreign else ''} -n 64 --out {Path(file).stem}.png"
+    picture = shlex.quote(f"{Path(file).stem}.png")
+    return f"ganzoo sample {shlex.quote(file)}{' --foreign' if foreign else ''} -n 64 --out {picture}"
 
 
 def _python(file: str, foreign: bool) -> str:
-    call = f"load({json.dumps(file)}{', foreign=True' if foreign else ''}).sample(10, seed=0).shape"
+    call = f"load({json.dumps(file, ensure_ascii=False)}{', foreign=True' if foreign else ''}).sample(10, seed=0).shape"
     home = "ganzoo" if Path(file).is_dir() else "ganzoo.runtime"  # which opens files alone
     return f"python -c {shlex.quote(f'from {home} import load; print({call})')}"

@@ -1,5 +1,6 @@
 """`ganzoo new`"""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -26,4 +27,5 @@ def new(
     if kind != "variant":
         raise UsageError(f"ganzoo new {kind}: expected ganzoo new variant NAME")
     directory = write_package(name, out)
-    say(f"done: {directory}\nnext: cd {directory}, pip install -e '.[dev]', pytest, ganzoo train --variant {name}")
+    place = shlex.quote(str(directory))
+    say(f"done: {directory}\nnext: cd {place}, pip install -e '.[dev]', pytest, ganzoo train --variant {name}")

@@ -47,7 +47,7 @@ def study(
     """The classic MNIST case study: data, classifier, variants, comparison, synthetic data, in one report.
 
     It says first how long the training will take, and goes on where it was stopped. The report is DIR/index.html.
-    Options from --image-size to --channels-first say how the images of --dataset are read.
+    Options from --image-size to --folders say how the images of --dataset are read.
     """
     from ganzoo.studies.case_study import study
 

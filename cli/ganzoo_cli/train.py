@@ -1,5 +1,6 @@
 """`ganzoo train`"""
 
+import shlex
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -54,7 +55,8 @@ def train(
         checkpoint = run.latest_checkpoint()
         print_json({"run": run.path, "step": checkpoint.step, "metrics": run.metrics()[-1:]})
     else:
-        say(f"done: {run.path}/samples/final.png\nnext: ganzoo sample {run.path}, ganzoo export {run.path} --onnx")
+        place = shlex.quote(str(run.path))
+        say(f"done: {run.path}/samples/final.png\nnext: ganzoo sample {place}, ganzoo export {place} --onnx")
 
 
 def whole_numbers(text: str | None, flag: str) -> list[int] | None:

@@ -191,7 +191,7 @@ def _together() -> Iterator[None]:
     except RuntimeError as error:
         raise MachineError(
             "another process of this run was killed or cannot be reached: nothing was saved after the last checkpoint, "
-            f"from which ganzoo resume goes on ({_line(error)})"
+            f"from which ganzoo resume RUN goes on ({_line(error)})"
         ) from error
 
 

@@ -39,6 +39,7 @@ N, SEEDS = 10_000, 3
 QUICK = ("fid", "entropy", "classes", "confidence", "diversity", "sharpness", "label_accuracy")  # while training
 LABELLED = ("label_accuracy", "cas")  # figures about the labels that images were asked for
 MARGIN = 0.3  # how much better than guessing a fitted judge has to be, as a share of the way to no mistake
+REPEAT = "repeat the command with --fit-judge (fit_judge=True)"  # advice
 OF_CLASSES = (
     "entropy",
     "classes",
@@ -138,7 +139,7 @@ class Evaluation:
 def evaluate(
     source: "str | Path | Run",
     *,
-    dataset: str | Dataset | None = None,
+    dataset: Any = None,
     data_dir: str | Path | None = None,
     n: int = N,
     seeds: int = SEEDS,
@@ -156,7 +157,8 @@ def evaluate(
     Args:
         source: a run or its directory, an exported file, a bundled generator's name, or images: an `.npz` file, a
             folder, `npz:FILE` or `folder:PATH`.
-        dataset: the real images; None for those that a generator was trained on, `mnist` or `mnist-5k` for others.
+        dataset: the real images, a source or images in memory (see `ganzoo.data.from_object`); None for those that a
+            generator was trained on, `mnist` or `mnist-5k` for others.
         n: how many images, at most as many as there are training images, for the floor is measured at the same n.
         seeds: how many draws; of `n` given images there is only one.
         figures: which of `FIGURES`.
@@ -185,9 +187,9 @@ def evaluate(
         if fit_judge:
             chosen = train_judge(splits, say, judge)
         else:
-            advice = "repeat the command with --fit-judge"
-            chosen = load_judge(splits.train.source, data_dir, judge, sha256=splits.sha256, advice=advice)
-        evaluation = evaluate_subject(subject, Reference(chosen, splits), n=n, seeds=seeds, figures=figures, say=say)
+            chosen = load_judge(splits.train.source, data_dir, judge, sha256=splits.sha256, advice=REPEAT)
+        reference = Reference(chosen, splits, advice=REPEAT)
+        evaluation = evaluate_subject(subject, reference, n=n, seeds=seeds, figures=figures, say=say)
     if subject.run is not None:
         subject.run.write_evaluation(evaluation.record())
     return evaluation
@@ -416,7 +418,7 @@ def as_subject(generator: Generator, name: str, step: int | None = None) -> Subj
 
 def _open(
     source: "str | Path | Run",
-    dataset: str | Dataset | None,
+    dataset: Any,
     data_dir: str | Path | None,
     best: bool,
     reading: ReadOptions,
@@ -425,6 +427,9 @@ def _open(
     from ganzoo.runs.run import Run
 
     found = resolve(source, ("run", "file", "images", "bundled"), "ganzoo evaluate")
+    if dataset is not None and not isinstance(dataset, str):
+        settings = Run.open(found.path).config.data.reading if found.kind == "run" else {}
+        dataset = data.from_object(dataset, **settings)
     if best and found.kind != "run":
         raise UsageError(f"{found.given} is not a run: only a run has a best checkpoint")
     if found.kind == "run":

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from ganzoo.config import RunConfig
 from ganzoo.data import Dataset
 from ganzoo.evaluation.evaluator import OF_CLASSES, QUICK, N, as_subject, floors, measure, read
-from ganzoo.evaluation.judge import CLASSES, Reading, load_judge
+from ganzoo.evaluation.judge import CLASSES, Reading, fitting, load_judge
 from ganzoo.evaluation.metrics import FIGURES, class_shares, classes_lost, title_of
 from ganzoo.evaluation.reference import Reference, with_test
 from ganzoo.evaluation.verdict import DIVERSITY
@@ -23,7 +23,8 @@ class Monitor:
         settings = config.data
         judge = load_judge(dataset.source, settings.data_dir, sha256=dataset.sha256, reading=settings.reading)
         splits = with_test(dataset, data_dir=settings.data_dir, **settings.reading)
-        self.reference = Reference(judge, splits)
+        advice = fitting(dataset.source, settings.data_dir, settings.reading)
+        self.reference = Reference(judge, splits, advice=advice)
         self.n = min(N, len(splits.train))
         left_out = OF_CLASSES if judge.task != CLASSES else () if config.variant.conditional else ("label_accuracy",)
         self.keys = [key for key in QUICK if key not in left_out]

@@ -22,7 +22,7 @@ from torch import Tensor
 from ganzoo import data
 from ganzoo.data import Dataset, ReadOptions
 from ganzoo.errors import FileError, MachineError, NoSplitError, UsageError
-from ganzoo.evaluation.judge import PINNED, Judge, Reading, load_judge
+from ganzoo.evaluation.judge import PINNED, Judge, Reading, fitting, load_judge
 from ganzoo.evaluation.metrics import Limits
 from ganzoo.files import atomic_write
 from ganzoo.registry import datasets
@@ -127,25 +127,25 @@ def _rows(dataset: Dataset, rows: Tensor) -> Dataset:
     )
 
 
-def _check_match(judge: Judge, train: Dataset) -> None:
+def _check_match(judge: Judge, train: Dataset, advice: str | None) -> None:
     """A judge knows the images that it was trained on by their hash, unless they were brought to another size."""
     same_size = judge.image_shape == train.image_shape
     pinned = train.source in PINNED and judge.sha256 == load_judge(train.source).sha256
     if not pinned and same_size and judge.dataset_sha256 != train.sha256:
         raise FileError(
             f"the judge of {train.source} was trained on other images than are there now, or on these as they are read "
-            "in another way: train it again (ganzoo evaluate --fit-judge)"
+            f"in another way; to train it again, {advice or fitting(train.source)}"
         )
 
 
 class Reference:
     """Real images as their judge reads them, and the floors that were measured with them.
 
-    Raises FileError for a judge that was trained on other images.
+    Raises FileError, with `advice` on how to train another one, for a judge that was trained on other images.
     """
 
-    def __init__(self, judge: Judge, splits: Splits) -> None:
-        _check_match(judge, splits.train)
+    def __init__(self, judge: Judge, splits: Splits, *, advice: str | None = None) -> None:
+        _check_match(judge, splits.train, advice)
         self.judge = judge
         self.splits = splits
         self.floors: dict[str, float] = {}  # by the names that they were kept under

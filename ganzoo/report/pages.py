@@ -1,7 +1,6 @@
 """The pages: which sections there are, and the files that they become."""
 
 import re
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -30,6 +29,7 @@ from ganzoo.report.sources import Material, Story, results_of, stories
 from ganzoo.report.study import classifier_section, data_section, facts_of, synthetic_data_section
 from ganzoo.report.variant import variant_section
 from ganzoo.runs.records import JudgeRecord
+from ganzoo.runs.run import to_repeat
 
 R = TypeVar("R", bound=Record)
 
@@ -188,7 +188,7 @@ def _environment(told: Sequence[Story]) -> Section:
         found = [environment.get("device"), environment.get("python"), versions.get("torch-ganzoo")]
         found += [versions.get("torch"), revision[:12] + dirty, environment.get("started")]
         rows.append([story.label, *(str(cell or "—") for cell in found)])
-    commands = "\n".join(f"ganzoo train --config {shlex.quote(str(story.run.path / 'config.toml'))}" for story in told)
+    commands = "\n".join(to_repeat(story.run.path, story.config.data.source) for story in told)
     return Section(
         "How to make it again",
         [

@@ -150,7 +150,7 @@ def read_results(directory: Path) -> ComparisonResults:
     refuse_links(directory)
     results = read_record(ComparisonResults, directory / RESULTS)
     if results is None:
-        raise FileError(f"{directory} has no {RESULTS}: it is not a comparison (ganzoo compare makes one)")
+        raise FileError(f"{directory} has no {RESULTS}: it is not a comparison (ganzoo compare RUN... makes one)")
     return results
 
 

@@ -5,6 +5,7 @@ what the command takes, and what to do.
 """
 
 import os
+import shlex
 import zipfile
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -40,8 +41,10 @@ _RECOGNISED: dict[Kind, str] = {
 }
 _ADVICE: dict[Kind, str] = {
     "run": "export it first (ganzoo export {given} --onnx)",
-    "file": "draw with it (ganzoo sample), judge it (ganzoo evaluate), or name the run that it was exported from",
-    "images": "judge them with ganzoo evaluate, or train on them (ganzoo train --dataset {images})",
+    "file": "draw with it (ganzoo sample {given}), judge it (ganzoo evaluate {given}), or name the run that it was "
+    "exported from",
+    "images": "judge them with ganzoo evaluate {given} --dataset SOURCE, or train on them (ganzoo train --variant NAME "
+    "--dataset {images})",
     "bundled": "draw with it (ganzoo sample {given}), or write ./{given} for a path",
 }
 
@@ -88,7 +91,9 @@ def resolve(given: "StrPath | Run", takes: Collection[Kind], who: str, formats: 
         raise _refusal(given, _describe_unknown(given, takes), takes, who, formats, _advise_unknown(given))
     unread = source.kind in FILES and formats and source.format not in formats
     if source.kind not in takes or unread:
-        what, advice = (text[source.kind].format(**vars(source)) for text in (_RECOGNISED, _ADVICE))
+        what = _RECOGNISED[source.kind].format(**vars(source))
+        words = {"given": shlex.quote(source.given), "images": shlex.quote(source.images or "")}
+        advice = _ADVICE[source.kind].format(**words)
         if source.kind == "images" and source.path.is_dir():
             what += f", but {_NO_RUN}"
         raise _refusal(source.given, what, takes, who, formats, advice)
@@ -164,7 +169,7 @@ def _advise_unknown(given: StrPath) -> str:
         return "check the path"
     if os.path.isdir(given):  # noqa: PTH112
         return "name the directory of a run, or the file in it"
-    return "check that it is the file that you meant, or make it again with ganzoo export"
+    return "check that it is the file that you meant, or make it again with ganzoo export RUN --onnx"
 
 
 def _refusal(
@@ -174,4 +179,5 @@ def _refusal(
     kinds = [names[kind] for kind in names if kind in takes]
     taken = " or ".join([", ".join(kinds[:-1]), kinds[-1]] if len(kinds) > 1 else kinds)
     error = ModelError if "file" in takes else FileError
-    return error(f"{os.fspath(given)} {what}; {who} takes {taken}: {advice}")
+    message = f"{os.fspath(given)} {what}; {who} takes {taken}: {advice}"
+    return error(message.replace("\n", "?"))  # as a name may hold anything, and a message is one line

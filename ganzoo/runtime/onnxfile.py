@@ -161,7 +161,7 @@ def _read_bytes(path: StrPath) -> bytes:
         with Path(path).open("rb") as file:
             return file.read(status.st_size)
     except FileNotFoundError as error:
-        raise ModelError(f"no file {path}: check the path, or make it with ganzoo export") from error
+        raise ModelError(f"no file {path}: check the path, or make it with ganzoo export RUN --onnx") from error
     except (OSError, ValueError) as error:  # ValueError: a path with a null byte
         raise ModelError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
 
@@ -177,8 +177,8 @@ def _document(model: Any, path: StrPath) -> dict[str, Any]:
     entries = [entry.value for entry in model.metadata_props if entry.key == METADATA_KEY]
     if len(entries) != 1:
         raise ModelError(
-            f"{path} was not exported by ganzoo, or it is cut short: make one with ganzoo export, or take a plain "
-            "generator as a foreign file (--foreign, foreign=True)"
+            f"{path} was not exported by ganzoo, or it is cut short: make one with ganzoo export RUN --onnx, or take a "
+            "plain generator as a foreign file (--foreign, foreign=True)"
         )
     try:
         document = json.loads(entries[0]) if len(entries[0]) <= MAX_METADATA else None

@@ -6,7 +6,7 @@ from typing import Any
 
 from ganzoo.config import RunConfig
 from ganzoo.errors import UsageError
-from ganzoo.runs.run import Run
+from ganzoo.runs.run import Run, to_repeat
 
 PLAYER = r"variant\.(generator|discriminator)_optimizer"
 WEIGHING = rf"({PLAYER}\.lr|variant\.terms\.\d+\.(weight|every))(\..*)?|data\.(batch_size|memory)"
@@ -14,7 +14,7 @@ CADENCES = r"train\.(\w+_every|(sample|evaluate)_epochs|evaluate_seconds|target_
 PLACES = r"data\.(source|data_dir)"  # of the same images: their hash is compared
 ADVICE = (
     "learning rates, weights and `every` of terms, the batch size (unless the budget is in epochs), cadences, the "
-    "budget and the place of the data may be changed; anything else needs a new run: ganzoo train --config"
+    "budget and the place of the data may be changed; anything else needs a new run"
 )
 
 
@@ -39,7 +39,7 @@ def take_edits(run: Run, saved: RunConfig) -> tuple[RunConfig, list[str]]:
         first, more = refused[0], f" (and {len(refused) - 1} more)" if refused[1:] else ""
         raise UsageError(
             f"{run.path / 'config.toml'} changes {first}: {before.get(first)} -> {after.get(first)}{more}, which a run "
-            f"keeps from its start: put it back; {ADVICE}"
+            f"keeps from its start: put it back; {ADVICE}: {to_repeat(run.path, edited.data.source)}"
         )
     lines = [
         f"note: {key} = {after.get(key)} in config.toml is not taken: it records what the run found out or chose"

@@ -1,7 +1,10 @@
 """Watch the pace of a run: one that becomes much slower, mostly because of others, reports it and what helps."""
 
+from pathlib import Path
+
 from ganzoo.compute import processors
 from ganzoo.compute.rule import count_threads, round_threads
+from ganzoo.runs.run import to_go_on
 
 SECONDS = 10.0  # of training between two looks, at least
 STEPS = 3  # between two looks, at least
@@ -16,8 +19,9 @@ class Pace:
     Only a run that is `alone`, in one process on the CPU, can tell other programs from itself.
     """
 
-    def __init__(self, path: str, threads: int, *, alone: bool, step: int, seconds: float) -> None:
+    def __init__(self, path: Path, threads: int, *, alone: bool, step: int, seconds: float, source: str = "") -> None:
         self._path = path
+        self._source = source
         self._threads = threads
         self._alone = alone
         self._last = (step, seconds)
@@ -56,5 +60,5 @@ class Pace:
             return line
         return (
             f"{line}: fewer threads wait less for each other; Ctrl-C saves the run, and "
-            f"ganzoo resume {self._path} --threads {fewer} goes on (with sums that are rounded differently)"
+            f"{to_go_on(self._path, self._source, threads=fewer)} goes on (with sums that are rounded differently)"
         )

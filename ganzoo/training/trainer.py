@@ -20,7 +20,7 @@ from ganzoo.evaluation.monitor import Monitor, describe, warning
 from ganzoo.runs import checkpoint
 from ganzoo.runs.opening import as_generator, preview
 from ganzoo.runs.records import LogLine
-from ganzoo.runs.run import Run
+from ganzoo.runs.run import Run, to_go_on
 from ganzoo.runtime.images import save_png
 from ganzoo.training import tuning
 from ganzoo.training.edits import take_edits
@@ -258,7 +258,8 @@ class Session:
         self._seen = state.seconds  # after the last step
         compute = self.config.chosen
         alone = compute.device == "cpu" and self.world.size == 1
-        self.pace = Pace(str(run.path), compute.threads, alone=alone, step=state.step, seconds=state.seconds)
+        source = self.config.data.source
+        self.pace = Pace(run.path, compute.threads, alone=alone, step=state.step, seconds=state.seconds, source=source)
         self._distance: tuple[int, float] | None = None  # step and FID of the last evaluation
         self._looked = False  # whether the networks were looked at, at the first log line
         self._reached = False  # whether the distance is the target, or less
@@ -401,7 +402,7 @@ class Session:
         """
         self.save(final=False)
         if not self.finished:
-            self.describe(f"Interrupted at step {self.state.step}, and saved: `ganzoo resume` goes on from there.")
+            self.describe(f"Interrupted at step {self.state.step}, and saved; what to type next can go on from there.")
             return
         self.picture("final.png")
         self.evaluate_at_the_end()
@@ -441,7 +442,6 @@ class Session:
 
 
 def _fit(session: Session) -> Run:
-    """Train until the budget is spent or a signal comes; save; say what to type next."""
     """Train until the budget is spent or a signal comes; where training diverges, go back if that was asked for."""
     while True:
         try:
@@ -472,6 +472,7 @@ def _go_back(session: Session, error: DivergedError) -> Session:
 
 
 def _train_on(session: Session) -> Run:
+    """Train until the budget is spent or a signal comes; save; say what to type next."""
     run, state, leads = session.run, session.state, session.world.leads
     with interruption() as received:
         if leads:
@@ -487,7 +488,8 @@ def _train_on(session: Session) -> Run:
             session.finish()
         session.world.gather(None)  # until the first has written all
     if not session.finished and received.number is not None:
-        message = f"interrupted at step {state.step}, saved; to go on: ganzoo resume {run.path}"
+        next_ = to_go_on(run.path, session.config.data.source)
+        message = f"interrupted at step {state.step}, saved; to go on: {next_}"
         raise Interrupted(message, received.number)
     if received.number is not None:
         raise Interrupted(f"interrupted; {run.path} had come to the end of its budget, and is saved", received.number)

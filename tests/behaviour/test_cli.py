@@ -766,7 +766,7 @@ WRONG_TRAINING: list[Wrong] = [
     (["--dataset", "npz"], "npz needs a path: npz:FILE"),
     (["--dataset", "folder:"], "folder needs a path: folder:PATH"),
     (["--out", "runs"], "runs exists; a new run needs a directory of its own"),
-    (["--out", PLAIN], r"runs/plain run exists; .*\(to go on with a run: ganzoo resume\)"),
+    (["--out", PLAIN], r"runs/plain run exists; .*\(to go on with a run: ganzoo resume RUN\)"),
     (["--out", "plain.npz"], r"plain\.npz exists; a new run needs a directory of its own"),
 ]
 
@@ -821,7 +821,7 @@ def test_sampling_refuses(arguments: list[str], message: str, here: Place, call:
 
 
 OTHER_COMMANDS: list[Wrong] = [
-    (["export"], "name the format: ganzoo export --onnx"),
+    (["export"], "name the format: ganzoo export RUN --onnx"),
     (["resume"], r"the run has done 6 steps \(1\.50 epochs\) of 6: give a larger total"),
     (["resume", "--steps", "6"], "the run has done 6 steps"),
     (["resume", "--epochs", "1"], r"the run has done 6 steps \(1\.50 epochs\) of 4"),

@@ -364,7 +364,7 @@ def test_a_damaged_judge_ends_with_3(place: Path, call: Call) -> None:
     finally:
         path.write_bytes(whole)
     assert code == 3
-    assert "is damaged; train the judge again (ganzoo evaluate --fit-judge)" in err
+    assert "is damaged; to train the judge again, repeat the command with --fit-judge" in err
 
 
 def test_images_in_memory_are_given_again(tiny_images: Images, tmp_path: Path) -> None:

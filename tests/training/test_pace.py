@@ -1,6 +1,7 @@
 """A run that becomes much slower reports it once, with what helps."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +13,7 @@ class Clock:
     """A run whose steps take as long as they are told to."""
 
     def __init__(self, threads: int = 2, *, alone: bool = True) -> None:
-        self.pace = Pace("runs/mine", threads, alone=alone, step=7, seconds=100.0)
+        self.pace = Pace(Path("runs/mine"), threads, alone=alone, step=7, seconds=100.0)
         self.step, self.seconds = 7, 100.0
 
     def run(self, per_step: float, seconds: float) -> list[str]:
