@@ -335,6 +335,19 @@ def synthetic_data_table() -> str:
     return _with_source(lines, found)
 
 
+def faults_table() -> str:
+    """Return what benchmarks/faults.py found: each fault, and in how many of its cases the outcome was right."""
+    rows = _results("faults")["rows"]
+    lines = [_cells(("fault", "cases", "as expected", "revision")), f"|{'---|' * 4}"]
+    for row in rows.values():
+        figures = f" ({row['figures']})" if "figures" in row else ""
+        lines.append(_cells([row["fault"] + figures, row["cases"], row["held"], row["commit"][:7]]))
+    machines = "; ".join(
+        dict.fromkeys(f"{_cores(row)} of {row['machine']}, torch {row['torch']}" for row in rows.values())
+    )
+    return "\n".join([*lines, "", f"`make test-faults`: {machines}."])
+
+
 def few_images_table() -> str:
     """Return what benchmarks/few_images.py found: each data set's figures by the way that it was trained on."""
     found = _results("few_images")
@@ -819,6 +832,7 @@ TABLES = {
     "verdicts": verdicts_table,
     "synthetic_data": synthetic_data_table,
     "few_images": few_images_table,
+    "faults": faults_table,
     "speed": speed_table,
     "speedrun_records": speedrun_table,
     "searches": searches_table,
