@@ -1,10 +1,10 @@
-"""The long form of the fault bench: kills, signals, streams, disks, mutants, hostile files, races, two hours.
+"""The long form of the fault bench: kills, signals, streams, disks, mutants, hostile files, races, an hour of one process.
 
     python benchmarks/faults.py [-k EXPRESSION]
 
 Runs the tests of tests/faults that are marked `faults`, two at a time, and records for each row how many cases there
 were and how many ended as they should; rows that `-k` leaves out stay as they are recorded. All rows together take
-some three hours, two of which are those of the row on memory. Needs what the tests need (`make .venv/dev.installed`).
+some two hours of two cores.
 """
 
 import argparse
