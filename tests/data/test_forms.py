@@ -254,6 +254,7 @@ def test_parquet_as_hugging_face_writes_it(tmp_path: Path) -> None:
         ("a.csv", b"1,0.5,0.25,1,0\n", r"a.csv: images are float32 with values from 0 to 1: .*--range 0\.\.1"),
         ("a.npy", b"\x93NUMPY", "cannot be read"),
         ("idx3", b"\0\0\x08\x03" + b"\xff" * 12, "states the sizes .* at most"),
+        ("idx3", b"\0\0\x08\x03" + b"\xff" * 8 + bytes(4), "states the sizes .* at most"),
         ("idx3", b"\0\0\x08\x03" + b"\0\0\0\2" * 3, "should have 8 bytes of values by its header, and has 0"),
         ("idx3", b"\0\0\x07\x03", "begins with 00 00 07 03: expected IDX"),
         ("a.zip", b"PK\3\4nothing", "cannot be read"),

@@ -29,6 +29,8 @@ FILES = [
     "state.json",
     "manifest.json",
 ]
+GOLDEN = Path(__file__).parents[1] / "golden" / "gan"
+DISTANCES = {1: None, 2: 1.5, 3: 3.0, 4: 2.0, 5: None, 6: 9.0}
 
 
 def saved(directory: Path, step: int = 1, *, final: bool = False, value: float = 0.5) -> Checkpoint:
@@ -279,3 +281,133 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_former_ones(
     ganzoo.resume(run, steps=5, dataset=tiny_images, progress=False)
     settings = ["train.checkpoint_every=2"]
     assert bits_of(run) == bits_of(train_tiny("gan", tiny_images, tmp_path / "whole", steps=5, settings=settings))
+
+
+# reading
+
+
+def rewritten(made: Checkpoint, name: str, content: bytes) -> None:
+    """Replace a file, and its hash with it."""
+    path, document = manifest(made)
+    (made.path / name).write_bytes(content)
+    document["sha256"][name] = hashlib.sha256(content).hexdigest()
+    path.write_text(json.dumps(document))
+
+
+def test_a_checkpoint_says_what_its_state_says(tmp_path: Path) -> None:
+    assert [saved(tmp_path, step, final=final).final for step, final in ((1, True), (2, False))] == [True, False]
+    evaluated = checkpoint.save(tmp_path, 3, {}, {"step": 3, "fid": 2.5})
+    assert (evaluated.distance, saved(tmp_path, 4).distance) == (2.5, None)
+    truncate(evaluated.path / "state.json")
+    assert (evaluated.distance, evaluated.final) == (None, False)
+    assert evaluated.path.name == checkpoint.name_of(3) == "step-00000003"
+    assert [checkpoint.average_part(role) for role in ("generator", "encoder")] == ["ema", "ema_encoder"]
+
+
+def test_the_least_distance_is_the_best_and_is_kept(tmp_path: Path) -> None:
+    assert checkpoint.best_of([]) is None
+    made = {step: checkpoint.save(tmp_path, step, {}, {"step": step, "fid": fid}) for step, fid in DISTANCES.items()}
+    assert checkpoint.best_of(list(made.values())) == made[2]
+    assert checkpoint.best_of([made[1]]) is None
+    checkpoint.prune(tmp_path)
+    assert steps(tmp_path) == [2, 5, 6]
+
+
+def test_a_checkpoint_that_was_renamed_is_refused(tmp_path: Path) -> None:
+    moved = Checkpoint(saved(tmp_path, 1).path.rename(tmp_path / "step-00000009"))
+    with pytest.raises(FileError, match=r"holds step 1, and its name says step 9: rename it to step-00000001, or"):
+        moved.state()
+
+
+@pytest.mark.parametrize("missing", ["ema.safetensors", "state.json", "manifest.json"])
+def test_a_missing_file_is_named_with_its_reason(missing: str, tmp_path: Path) -> None:
+    saved(tmp_path, 1)
+    made = saved(tmp_path, 2)
+    (made.path / missing).unlink()
+    with pytest.raises(FileError) as caught:
+        made.tensors("ema") if missing.startswith("ema") else made.state()
+    assert f"{made.path / missing} is damaged (" in str(caught.value)
+    assert "No such file or directory" in str(caught.value)
+    assert f"; delete {made.path} to go on from step-00000001" in str(caught.value)
+
+
+def test_an_older_schema_is_read_and_a_newer_one_is_not(tmp_path: Path) -> None:
+    made = saved(tmp_path)
+    path, document = manifest(made)
+    assert document["schema"] == SCHEMA == 3
+    for schema in (1, SCHEMA):
+        path.write_text(json.dumps({**document, "schema": schema}))
+        assert made.state()["step"] == 1
+    path.write_text(json.dumps({**document, "schema": SCHEMA + 1}))
+    with pytest.raises(FileError, match="this ganzoo reads up to 3: upgrade"):
+        made.state()
+
+
+def test_a_configuration_that_does_not_fit_is_refused(tmp_path: Path) -> None:
+    golden = Checkpoint(Path(shutil.copytree(GOLDEN / "checkpoints" / "step-00000012", tmp_path / "step-00000012")))
+    assert golden.config().run.variant == "gan"
+    state = json.loads((golden.path / "state.json").read_bytes())
+    state["config"]["variant"]["loss"]["name"] = "no-such-loss"
+    rewritten(golden, "state.json", json.dumps(state).encode())
+    with pytest.raises(FileError, match=rf"{golden.path} cannot be used with what is installed: .*no-such-loss"):
+        golden.config()
+
+
+def test_tensors_go_into_a_network_by_their_prefix(tmp_path: Path) -> None:
+    layer = torch.nn.Linear(2, 1)
+    tensors = {f"{prefix}.{name}": value + place for place, prefix in enumerate(("a", "ba")) for name, value in
+               layer.state_dict().items()}  # fmt: skip
+    made = checkpoint.save(tmp_path, 1, {"both": tensors, "one": layer.state_dict()}, {"step": 1})
+    for part, prefix, added in (("both", "a.", 0), ("both", "ba.", 1), ("one", "", 0)):
+        other = torch.nn.Linear(2, 1)
+        made.load(part, other, prefix)
+        torch.testing.assert_close(other.weight, layer.weight + added, rtol=0, atol=0)
+    with pytest.raises(FileError) as caught:
+        made.load("one", torch.nn.Linear(3, 1))
+    assert "does not fit the networks that are installed: one: size mismatch for weight" in str(caught.value)
+    assert str(caught.value).count("\n") == 0
+
+
+@pytest.mark.parametrize("content", [b"", bytes(8), b"\xff" * 20, b"\x02" + bytes(7) + b"[]"])
+def test_a_part_that_is_no_safetensors_is_damaged_though_its_hash_fits(content: bytes, tmp_path: Path) -> None:
+    made = saved(tmp_path)
+    rewritten(made, "ema.safetensors", content)
+    with pytest.raises(FileError, match=r"ema\.safetensors is damaged \(.+\); the run has no other checkpoint"):
+        made.tensors("ema")
+
+
+# restoring
+
+
+def stray(directory: Path, step: int, name: str = ".ganzoo-0123.tmp") -> Path:
+    """A whole checkpoint under a temporary name."""
+    return saved(directory, step).path.rename(directory / name)
+
+
+def test_a_whole_checkpoint_under_a_temporary_name_is_put_back(tmp_path: Path) -> None:
+    stray(tmp_path, 3)
+    checkpoint.restore(tmp_path)
+    assert steps(tmp_path) == [3]
+    assert Checkpoint(tmp_path / "step-00000003").state()["step"] == 3
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_one_that_is_there_is_not_replaced(tmp_path: Path) -> None:
+    left = stray(tmp_path, 3)
+    made = saved(tmp_path, 3, value=7.0)
+    checkpoint.restore(tmp_path)
+    assert made.tensors("ema")["weight"][0, 0] == 7
+    assert left.exists()
+
+
+@pytest.mark.parametrize("name", ["ema.safetensors", "empty.safetensors", "state.json", "manifest.json"])
+@pytest.mark.parametrize("damage", [truncate, Path.unlink])
+def test_what_was_half_written_is_not_put_back(name: str, damage: Callable[[Path], None], tmp_path: Path) -> None:
+    left = stray(tmp_path, 3, ".ganzoo-0000.tmp")
+    damage(left / name)
+    if name == "manifest.json":
+        left.joinpath(name).write_bytes(b"{")
+    stray(tmp_path, 4)
+    checkpoint.restore(tmp_path)
+    assert steps(tmp_path) == [4]
+    assert left.exists()
