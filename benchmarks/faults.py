@@ -1,4 +1,4 @@
-"""The long form of the fault bench: kills, signals, streams, disks, mutants, hostile files, races, an hour of one process.
+"""The long form of the fault bench: kills, signals, streams, disks, mutants, hostile files, races, an hour's work.
 
     python benchmarks/faults.py [-k EXPRESSION]
 
@@ -40,7 +40,7 @@ def main() -> None:
     add_trial(parser)
     arguments = parser.parse_args()
     record = begin("faults", arguments.trial)
-    former = {} if arguments.trial else (read_json(record.path) or {}).get("rows", {})
+    former = {} if arguments.trial or not arguments.k else (read_json(record.path) or {}).get("rows", {})
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder, "report.xml")
         options = ["-m", "faults", "-k", arguments.k, f"--junitxml={report}", "-o", "junit_family=xunit1"]

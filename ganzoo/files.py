@@ -150,6 +150,8 @@ def read_limited(path: Path, most: int) -> bytes:
     check_regular(path)
     with path.open("rb") as file:
         content = file.read(min(most, os.fstat(file.fileno()).st_size) + 1)  # which takes that much room at once
+        while len(content) <= most and (more := file.read(1_000_000)):  # of a file that states no size
+            content += more
     if len(content) > most:
         raise FileError(f"{shown(path)} has more than {most:,} bytes, which such a file never has")
     return content
@@ -180,10 +182,19 @@ def read_json(path: Path, keys: Collection[str] = ()) -> dict[str, Any] | None:
     Raises FileError for one that is damaged.
     """
     try:
-        value = json.loads(read_limited(path, MOST_BYTES))
+        content = read_limited(path, MOST_BYTES)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
+        raise FileError(f"{path} is damaged ({error}); {ADVICE}") from None
+    return parse_json(content, path, keys)
+
+
+def parse_json(content: bytes, path: Path, keys: Collection[str] = ()) -> dict[str, Any]:
+    """The object in the content of the file at `path`, with these keys at least. Raises FileError."""
+    try:
+        value = json.loads(content)
+    except (ValueError, RecursionError) as error:
         raise FileError(f"{path} is damaged ({error}); {ADVICE}") from None
     if not isinstance(value, dict):
         raise FileError(f"{path} is damaged (it holds no object); {ADVICE}")

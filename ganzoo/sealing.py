@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ganzoo.errors import FileError, UsageError
-from ganzoo.files import ADVICE, atomic_write, read_json
+from ganzoo.files import ADVICE, MOST_BYTES, atomic_write, parse_json, read_limited
 
 BLANK = "0" * 64  # what stands for the digest until the bytes are sealed
 _KEYS = (b'"sha256": "', b'"sha256":"')  # as Python writes JSON, and as safetensors does
@@ -52,8 +52,14 @@ def read_sealed(path: Path, keys: Collection[str] = ()) -> dict[str, Any] | None
 
     Raises FileError for one that is damaged or was altered.
     """
-    value = read_json(path, ("sha256", *keys))
-    if value is not None and not is_sealed(path.read_bytes(), value["sha256"]):
+    try:
+        content = read_limited(path, MOST_BYTES)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise FileError(f"{path} cannot be read ({error.strerror}); {ADVICE}") from None
+    value = parse_json(content, path, ("sha256", *keys))
+    if not is_sealed(content, value["sha256"]):
         raise FileError(f"{path} is damaged or was altered; {ADVICE}")
     return value
 

@@ -28,12 +28,13 @@ from ganzoo.data.folder import read_folder
 from ganzoo.data.mapped import cache_folder, cache_key, stamp_of
 from ganzoo.data.memory import MB
 from ganzoo.data.scanning import MAX_FILES
-from ganzoo.errors import FileError, MachineError, first_line
+from ganzoo.errors import FileError, GanzooError, MachineError, first_line
 from ganzoo.files import (
     HEIC_SUFFIXES,
     IMAGE_SUFFIXES,
     TEMPORARY_PATTERN,
     atomic_directory,
+    read_json,
     writing,
 )
 from ganzoo.registry import datasets
@@ -84,8 +85,10 @@ def unpack(path: Path) -> tuple[Path, tuple[str, ...]]:
 def _kept(place: Path) -> dict[str, Any] | None:
     """Return what was kept of unpacked images, if they are as they were then; warn of what was changed."""
     try:
+        if "sha256" not in (read_json(place / NOTES) or {}):  # nothing there, or of a version that sealed nothing
+            return None
         kept = read_sealed(place / NOTES, ("notes", "files"))
-        whole = kept is None or kept["files"] == _state(place / "images")
+        whole = kept is not None and kept["files"] == _state(place / "images")
     except (FileError, OSError):
         whole = False
     if not whole:
@@ -114,6 +117,8 @@ def _unpack(path: Path, made: Path) -> list[str]:
         for name, size, file in _members(path, aside, notes):
             _check_room(size, made, path)
             _write(file, size, made / "images" / name, path)
+    except GanzooError:
+        raise
     except (*DAMAGE, OSError) as error:
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # no damage, which says either
             raise

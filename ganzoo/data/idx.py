@@ -82,7 +82,9 @@ def read_idx(path: Path) -> NDArray[Any]:
             if len(shape) < head[3] or extent > MAX_BYTES:
                 raise FileError(f"{path} states the sizes {shape}: at most {MAX_BYTES:,} bytes; {expected}")
             if packed and size > allowed_memory(None) * MB:  # a small file may hold as much
-                raise MachineError(f"{path} states {size / MB:,.0f} MB of values, more than memory allows: split it")
+                raise MachineError(
+                    f"{path} states {size / MB:,.0f} MB of values, over half of the free memory: unpack it (gunzip)"
+                )
             data = file.read((size if packed else min(size, path.stat().st_size)) + 1)
     except (OSError, EOFError, ValueError, zlib.error, MemoryError) as error:
         raise FileError(f"{path} cannot be read ({error}): {expected}") from error

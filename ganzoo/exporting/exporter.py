@@ -48,7 +48,7 @@ from ganzoo.runs.format import ExportedEncoder as ExportedEncoder
 from ganzoo.runs.format import check_options
 from ganzoo.runs.opening import WEIGHTS, as_encoder, as_generator, generator_info, load_network
 from ganzoo.runs.records import ExportRecord
-from ganzoo.runs.run import Run
+from ganzoo.runs.run import Run, file_name
 from ganzoo.runs.vouching import sign
 from ganzoo.runtime.encoder import Encoder
 from ganzoo.runtime.forms import LAYOUTS, PRECISIONS, Form
@@ -165,7 +165,7 @@ def write_onnx(
 ) -> Exported:
     """Write one .onnx file; `options` are those of a `Form`."""
     form = Form(**options)
-    target = path or run.path / f"{run.config.run.variant}{form.suffix}.onnx"
+    target = path or run.path / f"{file_name(run.config)}{form.suffix}.onnx"
     rendered = render(run, form, noise=noise, weights=weights, best=best, license=license)
     atomic_write(target, rendered.data)
     return _exported(rendered, form, target)
@@ -224,7 +224,7 @@ def export_encoder(
     parity = {"batches": list(batches), "images": count, "difference": difference}
     proof = {"parity": parity, "probe": probe_encoder(file)}
     data = _complete(model, Form(opset=opset), info, {**about, **proof})
-    target = Path(path) if path is not None else run.path / f"{config.run.variant}-encoder.onnx"
+    target = Path(path) if path is not None else run.path / f"{file_name(config)}-encoder.onnx"
     atomic_write(target, data)
     return ExportedEncoder(
         path=target,

@@ -267,7 +267,7 @@ def spaced(items: Sequence[T], count: int) -> list[T]:
 
 
 def _frame(path: Path, caption: str) -> Image.Image:
-    with Image.open(path) as opened:
+    with Image.open(io.BytesIO(read_picture(path))) as opened:
         picture: Image.Image = opened
         if picture.mode == "RGBA":  # a film has no transparency
             picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)

@@ -227,12 +227,11 @@ def _curve(points: Sequence[EvaluationLine], x: Axis, key: str, label: str, styl
 
 def _grids(story: Story, epochs: Sequence[int], name: str) -> list[Block]:
     pictures = story.pictures()
-    contents = {path: read_picture(path) for _, path in pictures}
     wanted = [picture for picture in pictures if picture[0] in epochs] or spaced(pictures, GRIDS)
     shown_ = [
         Picture(
             name=f"{name}-epoch-{epoch}",
-            data=contents[path],
+            data=read_picture(path),
             alt=f"Images of {story.label} after epoch {epoch}",
             caption=f"after epoch {epoch}",
         )

@@ -191,12 +191,6 @@ def restore(directory: Path) -> None:
                 stray.rename(target)
 
 
-def sweep(directory: Path) -> None:
-    """Remove what a process that was killed while it wrote left behind."""
-    for stray in directory.glob(TEMPORARY_PATTERN):
-        shutil.rmtree(stray, ignore_errors=True)
-
-
 def _check_finite(step: int, parts: Mapping[str, Tensors]) -> None:
     for part, tensors in parts.items():
         for name, tensor in tensors.items():

@@ -13,15 +13,15 @@ runs/dcgan-mnist-20260131-142501/
 """
 
 import hashlib
-import html
 import json
 import os
 import platform
 import shlex
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -29,8 +29,8 @@ from typing import Any
 
 from ganzoo.config import RunConfig, Spec, read_toml
 from ganzoo.errors import FileError, UsageError, shown
-from ganzoo.files import ADVICE, atomic_write, check_name, locked, refuse_links, write_json, writing
-from ganzoo.markdown import code, escaped, plain
+from ganzoo.files import ADVICE, TEMPORARY_PATTERN, atomic_write, check_name, locked, refuse_links, write_json, writing
+from ganzoo.markdown import code, escaped
 from ganzoo.records import Record, read_lines, read_record
 from ganzoo.runs.checkpoint import Checkpoint, best_of, list_checkpoints
 from ganzoo.runs.records import EnvironmentRecord, EvaluationLine, EvaluationRecord, ExportRecord, LogLine, Rollback
@@ -73,7 +73,6 @@ class Run:
     @classmethod
     def create(cls, config: RunConfig, out: str | Path | None, device_name: str) -> "Run":
         """Make the directory, which must not exist yet. Raises UsageError, MachineError."""
-        _check_variant(config.run.variant)
         path = _make_directory(config, None if out is None else Path(out))
         run = cls(path)
         with writing(path):
@@ -95,9 +94,7 @@ class Run:
     def config(self) -> RunConfig:
         """The resolved configuration. Raises FileError where the file is damaged."""
         try:
-            config = RunConfig.from_json(json.dumps(read_toml(self.path / "config.toml"), default=str))
-            _check_variant(config.run.variant)
-            return config
+            return RunConfig.from_json(json.dumps(read_toml(self.path / "config.toml"), default=str))
         except UsageError as error:
             raise FileError(f"{self.path / 'config.toml'} is damaged: {error}") from None
 
@@ -118,6 +115,13 @@ class Run:
         """Keep every other process from training this run meanwhile. Raises UsageError where one does already."""
         with locked(self.path, "is being trained"):
             yield
+
+    def sweep(self) -> None:
+        """Remove what a process that was killed while it wrote left behind; the run must be locked."""
+        for folder in (self.path, self.samples, self.checkpoints_directory):
+            for stray in folder.glob(TEMPORARY_PATTERN):
+                with suppress(OSError):
+                    shutil.rmtree(stray) if stray.is_dir() else stray.unlink()
 
     def checkpoints(self) -> list[Checkpoint]:
         """Oldest first."""
@@ -209,14 +213,16 @@ class Run:
 
     def cut_lines(self, step: int) -> None:
         """Forget the lines after `step`: they are about to be written again."""
-        files: dict[str, Sequence[LogLine | EvaluationLine]] = {
+        files: dict[str, Sequence[LogLine | EvaluationLine | Rollback]] = {
             METRICS: self.read_metrics(),
             EVALUATIONS: self.read_evaluations(),
+            ROLLBACKS: self.read_rollbacks(),
         }
         for name, lines in files.items():
             if (self.path / name).exists():
                 written = (self.path / name).read_bytes().splitlines(keepends=True)
-                kept = [text for text, line in zip(written, lines, strict=False) if line.step <= step]
+                pairs = zip(written, lines, strict=False)  # the last line may have been cut short
+                kept = [text for text, line in pairs if isinstance(line, Rollback) or line.step <= step]
                 atomic_write(self.path / name, b"".join(kept))
 
     def vouch_for_lines(self) -> dict[str, dict[str, Any]]:
@@ -263,10 +269,12 @@ class Run:
         atomic_write(self.path / "README.md", _readme(self.path, config, step, epoch, note).encode())
 
 
-def _check_variant(name: str) -> None:
-    """Raise UsageError for a variant's name that must not be a file's: exports and runs are named for it."""
+def file_name(config: RunConfig) -> str:
+    """Return the variant's name, for a run or what is exported from it. Raises UsageError if it cannot be a file's."""
+    name = config.run.variant
     if not name or name != shown(name) or name in (".", "..") or set(name) & {"/", "\\"}:
-        raise UsageError(f"run.variant is '{shown(name)}': expected a name that may be a file's")
+        raise UsageError(f"the variant's name '{shown(name)}' cannot be that of a file: name one (--out)")
+    return name
 
 
 def _encode(line: Record) -> bytes:
@@ -291,7 +299,7 @@ def _make_directory(config: RunConfig, out: Path | None) -> Path:
         return out
     source, _, argument = config.data.source.partition(":")
     dataset = f"{source}-{Path(argument).stem}" if argument else source
-    name = f"{config.run.variant}-{dataset}-{time.strftime('%Y%m%d-%H%M%S')}"
+    name = f"{file_name(config)}-{dataset}-{time.strftime('%Y%m%d-%H%M%S')}"
     for attempt in range(1, 1000):  # two runs may start in one second
         path = RUNS / (name if attempt == 1 else f"{name}-{attempt}")
         with writing(path):
@@ -388,4 +396,4 @@ def to_repeat(path: Path, source: str) -> str:
 
 def _spec(spec: Spec) -> str:
     settings = ", ".join(f"{key}={value}" for key, value in spec.settings.items())
-    return f"{code(spec.name)} ({plain(html.escape(settings, quote=False))})"
+    return f"{code(spec.name)} ({escaped(settings)})"

@@ -46,7 +46,7 @@ from ganzoo.report.records import (
 )
 from ganzoo.report.sources import Story
 from ganzoo.runs.checkpoint import restore
-from ganzoo.runs.run import Run
+from ganzoo.runs.run import Run, file_name
 from ganzoo.studies.executors import EXECUTORS, Job, Say, check_executor
 from ganzoo.studies.stopwatch import turn
 from ganzoo.training.prepare import configure, recipe
@@ -287,7 +287,7 @@ def _is_exported(run: Run) -> bool:
 
 
 def _onnx(run: Run) -> Path:
-    return run.path / f"{run.config.run.variant}.onnx"
+    return run.path / f"{file_name(run.config)}.onnx"
 
 
 def _collect(plan: Plan, directory: Path, todo: Sequence[Job], errors: Mapping[Path, str]) -> ComparisonResults:

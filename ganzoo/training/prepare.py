@@ -39,6 +39,7 @@ from ganzoo.registry import nearest, variants
 from ganzoo.runs.run import Run
 from ganzoo.training.edits import leaves
 from ganzoo.training.options import FEW_IMAGES, Options, tables_of
+from ganzoo.training.rollback import check_rollback
 from ganzoo.training.starting import open_start, recipe_of
 from ganzoo.zoo.augment import FEW_R1, choose_augmentations, choose_terms
 from ganzoo.zoo.batch import Batches
@@ -226,8 +227,7 @@ def prepare(config: RunConfig, images: Any = None, *, resumed: bool = False, wor
     device = world.device(_device(former, resumed))
     if train.deterministic and train.precision == "bfloat16":
         raise UsageError("train.deterministic computes in float32: leave out --precision bf16")
-    if train.on_divergence == "rollback" and world.size > 1:
-        raise UsageError("train.on_divergence = rollback is for a run of one process: leave it out")
+    check_rollback(config, world.size)
     if train.graphs and not _can_capture(device, world) and not resumed:
         raise UsageError("train.graphs is for CUDA and one process: leave it out, or --set train.graphs=false")
     completed = config.with_data(

@@ -29,7 +29,7 @@ class Progress:
         self._losses = ""
 
     def __enter__(self) -> Self:
-        self._started = time.monotonic()
+        self._started, self._share = time.monotonic(), (0.0, 0.0)
         if self._enabled and self._console.is_terminal:
             columns = (
                 TextColumn("{task.description}"),

@@ -19,7 +19,7 @@ from ganzoo.errors import DivergedError, Interrupted, MachineError, UsageError
 from ganzoo.evaluation.monitor import Monitor, describe, warning
 from ganzoo.runs import checkpoint
 from ganzoo.runs.opening import as_generator, preview
-from ganzoo.runs.records import LogLine
+from ganzoo.runs.records import LogLine, Rollback
 from ganzoo.runs.run import Run, to_go_on
 from ganzoo.runtime.images import save_png
 from ganzoo.training import tuning
@@ -40,7 +40,7 @@ from ganzoo.training.prepare import (
     with_compute,
 )
 from ganzoo.training.progress import Progress
-from ganzoo.training.rollback import roll_back
+from ganzoo.training.rollback import check_going_back, rates, with_half_the_rates
 from ganzoo.training.starting import load_start, open_start
 from ganzoo.training.state import TrainingState
 from ganzoo.training.updates import Updates
@@ -155,6 +155,7 @@ def _resume(
     before = processors.read()
     if world.leads:
         checkpoint.restore(run.checkpoints_directory)
+        run.sweep()
     world.gather(None)  # until that is done
     latest = run.latest_checkpoint()
     saved = latest.state()
@@ -175,7 +176,6 @@ def _resume(
         monitor = _monitor(training)
         _check_alike(training, state)
         if world.leads:
-            checkpoint.sweep(run.checkpoints_directory)
             run.cut_lines(state.step)
             run.write_config(training.config)
         reporter.say(f"run: {run.path}, from step {state.step}")
@@ -442,58 +442,71 @@ class Session:
 
 
 def _fit(session: Session) -> Run:
-    """Train until the budget is spent or a signal comes; where training diverges, go back if that was asked for."""
-    while True:
-        try:
-            return _train_on(session)
-        except DivergedError as error:
-            diverged = error
-        session = _go_back(session, diverged)
+    """Train until the budget is spent or a signal comes; save; say what to type next.
 
-
-def _go_back(session: Session, error: DivergedError) -> Session:
-    """Return a session at the newest checkpoint, or at the start, with half the learning rates; or raise the error."""
-    run, former, reporter = session.run, session.training, session.progress
-    config, back = roll_back(run, session.config, session.state.step, error)
-    training = replace(former, config=config)
-    state = TrainingState(config, former.device, former.world)
-    if back.to:
-        latest = run.latest_checkpoint()
-        state.restore(latest)
-    else:
-        _inherit(config, state)
-    run.cut_lines(state.step)
-    run.write_config(config)
-    reporter.say(f"{error}: going back to step {back.to}, with half the learning rates")
-    session = Session(run, training, state, reporter, session.monitor)
-    if back.to:  # else a resumed run would take the rates for the user's change
-        session.save(final=latest.final, fid=latest.distance)
-    return session
-
-
-def _train_on(session: Session) -> Run:
-    """Train until the budget is spent or a signal comes; save; say what to type next."""
-    run, state, leads = session.run, session.state, session.world.leads
+    Where training diverges, the run goes back if that was asked for.
+    """
+    run, leads = session.run, session.world.leads
     with interruption() as received:
         if leads:
             session.describe("Training is under way, or was stopped before it could say so.")
         for line in _notes(session):
             session.progress.say(line)
-        with session.progress:
-            while session.agree(received):
-                session.updates.step(session.batches)
-                session.after_step()
-        state.check_alike()
-        if leads:
-            session.finish()
-        session.world.gather(None)  # until the first has written all
+        while True:
+            try:
+                _train_on(session, received)
+                break
+            except DivergedError as error:
+                if session.world.size > 1:
+                    raise
+                reason = str(error)  # alone: the error holds all that the step computed
+            session = _go_back(session, reason)
     if not session.finished and received.number is not None:
         next_ = to_go_on(run.path, session.config.data.source)
-        message = f"interrupted at step {state.step}, saved; to go on: {next_}"
+        message = f"interrupted at step {session.state.step}, saved; to go on: {next_}"
         raise Interrupted(message, received.number)
     if received.number is not None:
         raise Interrupted(f"interrupted; {run.path} had come to the end of its budget, and is saved", received.number)
     return run
+
+
+def _train_on(session: Session, received: Received) -> None:
+    """Train until the budget is spent or a signal comes, and save."""
+    with session.progress:
+        while session.agree(received):
+            session.updates.step(session.batches)
+            session.after_step()
+    session.state.check_alike()
+    if session.world.leads:
+        session.finish()
+    session.world.gather(None)  # until the first has written all
+
+
+def _go_back(former: Session, reason: str) -> Session:
+    """Return a session at the newest checkpoint, or at the start, with half the learning rates. Raises DivergedError.
+
+    What was trained since counts against a budget of minutes. The former session is of no more use.
+    """
+    run, reporter, step, seconds = former.run, former.progress, former.state.step, former.seconds()
+    check_going_back(run, former.config, reason)
+    del former.state, former.updates, former.batches  # before others are made beside them
+    config = with_half_the_rates(former.config)
+    training = replace(former.training, config=config)
+    state = TrainingState(config, training.device, training.world)
+    latest = run.latest_checkpoint() if run.checkpoints() else None
+    if latest is None:
+        _inherit(config, state)
+    else:
+        state.restore(latest)
+    state.seconds = seconds
+    run.cut_lines(state.step)
+    run.write_config(config)
+    run.append_rollback(Rollback(step=step, reason=reason, to=state.step, learning_rates=rates(config)))
+    reporter.say(f"{reason}: going back to step {state.step}, with half the learning rates")
+    session = Session(run, training, state, reporter, former.monitor, former.start_up)
+    if latest is not None:  # else a resumed run would take the rates for the user's change
+        session.save(final=latest.final, fid=latest.distance)
+    return session
 
 
 def _notes(session: Session) -> list[str]:

@@ -45,21 +45,23 @@ class Tally:
 
     @contextmanager
     def case(self, name: str) -> Iterator[None]:
-        """Count a case; an assertion that fails in it is told of when all are done."""
+        """Count a case; what goes wrong in it is told of when all are done."""
         self.cases += 1
         try:
             yield
-        except AssertionError as error:
-            self.failures.append(f"{name}: {error}")
+        except Exception as error:
+            self.failures.append(f"{name}: {type(error).__name__}: {error}")
 
 
 @contextmanager
 def tallied(fault: str, record_property: Callable[[str, object], None]) -> Iterator[Tally]:
     """Count the cases of a fault, put the counts into the report of the tests, and fail if a case did."""
     tally = Tally()
-    yield tally
-    for name, value in (("fault", fault), ("cases", tally.cases), ("held", tally.cases - len(tally.failures))):
-        record_property(name, value)
+    try:
+        yield tally
+    finally:
+        for name, value in (("fault", fault), ("cases", tally.cases), ("held", tally.cases - len(tally.failures))):
+            record_property(name, value)
     assert tally.cases
     assert not tally.failures, f"{len(tally.failures)} of {tally.cases}\n" + "\n".join(tally.failures[:SHOWN])
 

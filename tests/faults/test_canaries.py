@@ -5,6 +5,7 @@ in the long form each and in the short form some, by the real command.
 """
 
 import gzip
+import hashlib
 import io
 import json
 import os
@@ -43,7 +44,7 @@ from test_mutants import Unending, limits, soon
 import ganzoo
 from ganzoo import data, runtime
 from ganzoo.config import read_toml
-from ganzoo.errors import GanzooError, printable
+from ganzoo.errors import GanzooError, UsageError, printable
 from ganzoo.evaluation.judge import fit_judge, read_judge
 from ganzoo.evaluation.reference import load_splits
 from ganzoo.exporting import web
@@ -678,7 +679,7 @@ FIELDS: dict[str, Callable[[dict[str, Any], str], object]] = {
 
 
 def in_settings(field: str, name: str, trained: Path) -> Case:
-    """A run whose settings, in its file and in its checkpoint, hold a name."""
+    """A run whose settings, in its file, hold a name."""
 
     def make(place: Path) -> None:
         run = Run(Path(shutil.copytree(trained, place / "run")))
@@ -761,6 +762,26 @@ def test_names_do_nothing(
     count: int, trained: Path, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     hold(named(trained), "names", count, tmp_path, record_property)
+
+
+@pytest.mark.parametrize("name", ["../outside", "{place}/outside", ".."])
+def test_a_variants_name_is_no_path_for_what_is_exported(name: str, trained: Path, tmp_path: Path) -> None:
+    """Not in a run's file, and not in its checkpoint, with the right hash."""
+    run, named = Run(Path(shutil.copytree(trained, tmp_path / "run"))), name.format(place=tmp_path)
+    document = tomllib.loads((run.path / "config.toml").read_text())
+    document["run"]["variant"] = named
+    (run.path / "config.toml").write_text(tomli_w.dumps(document))
+    checkpoint = run.latest_checkpoint().path
+    state, manifest = (json.loads((checkpoint / f"{kind}.json").read_text()) for kind in ("state", "manifest"))
+    state["config"]["run"]["variant"] = named
+    (checkpoint / "state.json").write_text(json.dumps(state))
+    manifest["sha256"]["state.json"] = hashlib.sha256((checkpoint / "state.json").read_bytes()).hexdigest()
+    (checkpoint / "manifest.json").write_text(json.dumps(manifest))
+    for format_name in ("onnx", "pt2"):
+        with pytest.raises(UsageError, match="cannot be that of a file"):
+            ganzoo.export(run, format=format_name)
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    assert ganzoo.export(run, tmp_path / "named.onnx").path.exists()
 
 
 def test_the_name_of_a_judge_does_nothing(tmp_path: Path) -> None:

@@ -224,11 +224,17 @@ def test_checkpoints_come_in_the_order_of_their_steps(tmp_path: Path) -> None:
 
 
 def test_sweeping_removes_what_was_half_written_and_nothing_else(tmp_path: Path) -> None:
-    made = saved(tmp_path)
-    (tmp_path / ".ganzoo-0123.tmp" / "deeper").mkdir(parents=True)
-    (tmp_path / "mine.txt").touch()
-    checkpoint.sweep(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {made.path.name, "mine.txt"}
+    run = Run(tmp_path)
+    made = saved(run.checkpoints_directory)
+    run.samples.mkdir()
+    for folder in (run.path, run.samples, run.checkpoints_directory):
+        (folder / ".ganzoo-0123.tmp" / "deeper").mkdir(parents=True)
+        (folder / ".ganzoo-4567.tmp").touch()
+        (folder / "mine.txt").touch()
+    run.sweep()
+    assert {path.name for path in run.checkpoints_directory.iterdir()} == {made.path.name, "mine.txt"}
+    assert {path.name for path in tmp_path.iterdir()} == {"checkpoints", "samples", "mine.txt"}
+    assert {path.name for path in run.samples.iterdir()} == {"mine.txt"}
 
 
 # writing

@@ -225,11 +225,14 @@ def test_an_export_is_found_by_its_hash_alone(run: Run) -> None:
 
 
 @pytest.mark.parametrize("name", ["a/b", "../a", "/a"])
-def test_a_variant_whose_name_is_a_path_makes_no_run(name: str, config: RunConfig, tmp_path: Path) -> None:
+def test_a_variant_whose_name_is_a_path_names_no_run(
+    name: str, config: RunConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     named = config.model_copy(update={"run": config.run.model_copy(update={"variant": name})})
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(UsageError, match="expected a name that may be a file's"):
-        Run.create(named, tmp_path / "new", "cpu")
+    with pytest.raises(UsageError, match="cannot be that of a file: name one"):
+        Run.create(named, None, "cpu")
     assert sorted(tmp_path.rglob("*")) == before
 
 

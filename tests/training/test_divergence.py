@@ -1,5 +1,6 @@
 """A value that is not finite stops training before the step that it would spoil, and nothing of it is saved."""
 
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -14,13 +15,13 @@ from torch.nn.functional import softplus
 
 import ganzoo
 from ganzoo.config import assemble
-from ganzoo.errors import DivergedError
-from ganzoo.registry import losses, penalties
+from ganzoo.errors import DivergedError, FileError, Interrupted, UsageError
+from ganzoo.registry import losses, optimizers, penalties
 from ganzoo.runs.run import Run
 from ganzoo.training.prepare import prepare, with_compute
 from ganzoo.training.progress import Progress
 from ganzoo.training.state import Player, TrainingState
-from ganzoo.training.trainer import Session
+from ganzoo.training.trainer import Session, _go_back
 from ganzoo.zoo.batch import Batch
 from ganzoo.zoo.networks.common import logits_of
 from ganzoo.zoo.objectives.base import Terms
@@ -54,6 +55,7 @@ class BoomForG:
 
     call: int
     once: bool = False
+    number: int = 0  # of a signal that comes with it
 
     g_needs_real: ClassVar[bool] = False
     calls: ClassVar[list[int]] = []
@@ -64,6 +66,8 @@ class BoomForG:
     def g(self, real: Tensor | None, fake: Tensor) -> Tensor:
         self.calls.append(0)
         spoilt = len(self.calls) == self.call if self.once else len(self.calls) >= self.call
+        if spoilt and self.number:
+            signal.raise_signal(self.number)
         return softplus(-fake).mean() * (NAN if spoilt else 1)
 
 
@@ -185,6 +189,61 @@ def test_a_run_without_a_checkpoint_begins_anew(tiny_images: Images, tmp_path: P
     )
     expected = tensors_of(whole.latest_checkpoint())
     torch.testing.assert_close(tensors_of(run.latest_checkpoint()), expected, rtol=0, atol=0)
+
+
+def test_a_signal_in_the_step_that_diverges_is_heard(tiny_images: Images, tmp_path: Path) -> None:
+    """The run has gone back by then, and is saved there."""
+    settings = ['loss={name="boom", call=4, once=true, number=15}', "train.checkpoint_every=2", *BACK]
+    with pytest.raises(Interrupted, match="interrupted at step 2, saved") as caught:
+        train_tiny("gan", tiny_images, tmp_path / "run", steps=7, settings=settings)
+    assert caught.value.exit_code == 143
+    run = Run.open(tmp_path / "run")
+    assert (len(run.read_rollbacks()), run.latest_checkpoint().step) == (1, 2)
+    assert run.latest_checkpoint().config().variant == run.config.variant
+
+
+def test_a_damaged_checkpoint_is_not_gone_back_to(tiny_images: Images, tmp_path: Path) -> None:
+    """And then nothing was halved, or spent of the three times."""
+    settings = [*boom(2, "value"), *BACK, "train.checkpoint_every=2", "train.on_divergence=stop"]
+    with pytest.raises(DivergedError):
+        train_tiny("gan", tiny_images, tmp_path / "run", steps=9, settings=settings)
+    run = Run.open(tmp_path / "run")
+    before = run.config
+    session, _ = training(tiny_images, [])
+    session.run, session.config = (
+        run,
+        before.model_copy(update={"train": before.train.model_copy(update={"on_divergence": "rollback"})}),
+    )
+    (run.latest_checkpoint().path / "ema.safetensors").write_bytes(b"damaged")
+    with pytest.raises(FileError, match=r"ema\.safetensors is damaged"):
+        _go_back(session, "step 3, discriminator: the term 'boom' is nan")
+    assert (run.read_rollbacks(), run.config) == ([], before)
+
+
+def test_a_line_that_was_cut_short_is_no_end_of_going_back(tiny_images: Images, tmp_path: Path) -> None:
+    settings = [*boom(2, "value"), *BACK, "train.checkpoint_every=2"]
+    with pytest.raises(DivergedError):
+        train_tiny("gan", tiny_images, tmp_path / "run", steps=9, settings=settings)
+    run = Run.open(tmp_path / "run")
+    whole = (run.path / "rollbacks.jsonl").read_bytes()
+    (run.path / "rollbacks.jsonl").write_bytes(whole + whole[:20])
+    run.cut_lines(2)
+    assert (run.path / "rollbacks.jsonl").read_bytes() == whole
+
+
+@pytest.mark.parametrize("player", ["generator", "discriminator"])
+def test_an_optimiser_without_a_learning_rate_is_refused_at_once(
+    player: str, tiny_images: Images, tmp_path: Path
+) -> None:
+    @optimizers.register("steady")
+    def steady(parameters: Any, *, rate: float = 0.001, capturable: bool = False) -> torch.optim.Optimizer:
+        return torch.optim.SGD(parameters, lr=rate)
+
+    try:
+        with pytest.raises(UsageError, match=f"{player}_optimizer has no setting lr"):
+            train_tiny("gan", tiny_images, tmp_path / "run", steps=1, settings=[f"{player}_optimizer=steady", *BACK])
+    finally:
+        optimizers._entries.pop("steady")
 
 
 # one player

@@ -52,6 +52,7 @@ class Pt2(Format):
         from ganzoo.exporting.tracing import forget
         from ganzoo.files import atomic_write
         from ganzoo.runs.opening import as_generator, load_network
+        from ganzoo.runs.run import file_name
         from ganzoo.runtime.forms import PRECISIONS
         from ganzoo.zoo.networks.fused import fuse
 
@@ -68,7 +69,7 @@ class Pt2(Format):
         data = _save(program, document)
         forget(program)
         proof = prove(_generator(data, config), original, PRECISIONS["fp32"], config.train.seed)
-        target = path or run.path / f"{config.run.variant}{self.suffix}"
+        target = path or run.path / f"{file_name(config)}{self.suffix}"
         atomic_write(target, data)
         return Exported.of_bytes(target, data, proof, step=step, weights=weights, nodes=len(program.graph.nodes))
 
