@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from ganzoo.config import RunConfig, Spec, read_toml
-from ganzoo.errors import FileError, UsageError, shown
+from ganzoo.errors import FileError, MachineError, UsageError, shown
 from ganzoo.files import ADVICE, TEMPORARY_PATTERN, atomic_write, check_name, locked, refuse_links, write_json, writing
 from ganzoo.markdown import code, escaped
 from ganzoo.records import Record, read_lines, read_record
@@ -115,6 +115,14 @@ class Run:
         """Keep every other process from training this run meanwhile. Raises UsageError where one does already."""
         with locked(self.path, "is being trained"):
             yield
+
+    def check_present(self) -> None:
+        """Raise MachineError if the run's directory was removed or renamed: nothing is to be written beside it anew."""
+        if not (self.path / "config.toml").is_file():
+            raise MachineError(
+                f"cannot write {self.path}: the run's directory was removed or renamed; where it is now, it goes on from "
+                "its last checkpoint"
+            )
 
     def sweep(self) -> None:
         """Remove what a process that was killed while it wrote left behind; the run must be locked."""

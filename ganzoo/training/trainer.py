@@ -319,6 +319,7 @@ class Session:
         if self._distance is not None and self._distance[0] == self.state.step:
             fid = self._distance[1]
         self.check_finite()
+        self.run.check_present()
         state, directory = self.state, self.run.checkpoints_directory
         checkpoint.save(
             directory,
@@ -339,6 +340,7 @@ class Session:
 
     def picture(self, name: str) -> None:
         """The averaged generator on fixed latents."""
+        self.run.check_present()
         generator = as_generator(self.state.averaged_generator, self.config, self.training.device)
         save_png(self.run.samples / name, preview(generator, self.config.train.seed))
 

@@ -23,6 +23,7 @@ import ganzoo
 from ganzoo.errors import MachineError
 from ganzoo.files import TEMPORARY_PATTERN
 from ganzoo.runs.run import Run
+from ganzoo.training.trainer import Session
 
 pytestmark = [pytest.mark.skipif(sys.platform == "win32", reason="has other limits"), pytest.mark.slow]
 STEPS = 6  # of a run that has done 2 when something happens to its disk
@@ -186,6 +187,25 @@ def test_a_directory_that_is_removed(count: int, tmp_path: Path, record_property
                 assert command.wait(60) == 4, command.err
                 assert str(run) in command.err.splitlines()[-1], command.err
                 assert Run.open(tmp_path / f"removed-{index}").latest_checkpoint().state()["step"] >= 2
+
+
+def test_nothing_is_begun_anew_where_a_run_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Checkpoints alone would lie there, and those of before elsewhere."""
+    run, real = tmp_path / "run", Session.after_step
+
+    def rename(self: Session) -> None:
+        real(self)
+        if self.state.step == 3:
+            run.rename(tmp_path / "elsewhere")
+
+    source = images_file(tmp_path / "images.npz")
+    with monkeypatch.context() as patch:
+        patch.setattr(Session, "after_step", rename)
+        with pytest.raises(MachineError, match=r"cannot write .*run: the run's directory was removed or renamed"):
+            train_tiny("gan", source, run, steps=6, settings=["train.checkpoint_every=2"])
+    assert not run.exists()
+    resumed = ganzoo.resume(tmp_path / "elsewhere", progress=False)
+    assert resumed.latest_checkpoint().step == 6
 
 
 class Points:
