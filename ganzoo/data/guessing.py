@@ -25,16 +25,17 @@ IDX = b"\0\0"  # how an IDX file begins
 def name_source(source: str) -> str:
     """Return a source by the name of its kind, if it is a bare path; anything else as it is.
 
-    A bare path has a separator or a suffix in it, so that a word stays the name of a source. Raises FileError for a
-    path where nothing lies, or something that cannot be trained on, which is named.
+    A bare path has a separator or a suffix in it, or something lies there; any other word is the name of a source, and
+    that of a source always is. Raises FileError for a path where nothing lies, or something that cannot be trained on,
+    which is named.
     """
     name, colon, _ = source.partition(":")
     if name in datasets or (colon and len(name) > 1):  # a single letter is a drive of Windows
         return source
     path = Path(os.path.expanduser(source))  # noqa: PTH111 - Path's refuses the name of a user that does not exist
-    if not (path.suffix or os.sep in source or "/" in source):
-        return source
     if not path.exists():
+        if not (path.suffix or os.sep in source or "/" in source):
+            return source
         raise FileError(f"{source} does not exist: expected a folder or file of images, or the name of a source")
     return f"{_kind(path)}:{source}"
 

@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import os
+import shutil
 import tarfile
 import zipfile
 from pathlib import Path
@@ -187,6 +188,20 @@ def test_a_bare_path_is_understood_by_what_lies_there(tmp_path: Path, write: Any
         assert made.labels.tolist() == LABELS[order].tolist()
     assert Path(made.source.partition(":")[2]).is_absolute()
     assert data.load(made.source).sha256 == made.sha256
+
+
+def test_a_word_is_a_path_if_something_lies_there_and_it_names_no_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder(tmp_path)
+    (tmp_path / "in").rename(tmp_path / "photos")
+    shutil.copytree(tmp_path / "photos", tmp_path / "synthetic-digits")
+    monkeypatch.chdir(tmp_path)
+    assert data.load("photos").sha256 == data.load("photos/").sha256 == data.load("synthetic-digits").sha256
+    (tmp_path / "photos").rename(tmp_path / "mnist-5k")
+    assert len(data.load("mnist-5k")) > len(GREY)  # the name of a source stays one
+    with pytest.raises(UsageError, match="no dataset 'photos'"):
+        data.load("photos")
 
 
 @pytest.mark.parametrize("write", [keras, idx])
