@@ -339,13 +339,22 @@ def faults_table() -> str:
     """Return what benchmarks/faults.py found: each fault, and in how many of its cases the outcome was right."""
     rows = _results("faults")["rows"]
     lines = [_cells(("fault", "cases", "as expected", "revision")), f"|{'---|' * 4}"]
-    for row in rows.values():
-        figures = f" ({row['figures']})" if "figures" in row else ""
-        lines.append(_cells([row["fault"] + figures, row["cases"], row["held"], row["commit"][:7]]))
+    for fault, alike in _faults(rows.values()).items():
+        figures = "".join(f" ({row['figures']})" for row in alike if "figures" in row)
+        counts = [f"{sum(row[key] for row in alike):,}" for key in ("cases", "held")]
+        lines.append(_cells([fault + figures, *counts, ", ".join(dict.fromkeys(row["commit"][:7] for row in alike))]))
     machines = "; ".join(
         dict.fromkeys(f"{_cores(row)} of {row['machine']}, torch {row['torch']}" for row in rows.values())
     )
     return "\n".join([*lines, "", f"`make test-faults`: {machines}."])
+
+
+def _faults(rows: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Return the rows by what stands in the table: those of mutants are one, with the kinds of files."""
+    mutants = [row for row in rows if row["fault"].startswith("mutants of ")]
+    kinds = "; ".join(sorted(row["fault"].removeprefix("mutants of ") for row in mutants))
+    found = {row["fault"]: [row] for row in rows if row not in mutants}
+    return {**found, **({f"changed files of {len(mutants)} kinds: {kinds}": mutants} if mutants else {})}
 
 
 def few_images_table() -> str:

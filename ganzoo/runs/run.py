@@ -120,8 +120,8 @@ class Run:
         """Raise MachineError if the run's directory was removed or renamed: nothing is to be written beside it anew."""
         if not (self.path / "config.toml").is_file():
             raise MachineError(
-                f"cannot write {self.path}: the run's directory was removed or renamed; where it is now, it goes on from "
-                "its last checkpoint"
+                f"cannot write {self.path}: the run's directory was removed or renamed; where it is now, it goes on "
+                "from its last checkpoint"
             )
 
     def sweep(self) -> None:

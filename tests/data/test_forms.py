@@ -284,7 +284,6 @@ def test_what_cannot_be_read_is_named_for_what_it_is(tmp_path: Path, name: str, 
 
 def test_a_path_where_nothing_lies_is_refused_and_a_word_is_a_source(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "photos").mkdir()
     with pytest.raises(FileError, match="absent/ does not exist: expected a folder or file of images"):
         data.load("absent/")
     with pytest.raises(UsageError, match="no dataset 'photos'"):
