@@ -159,7 +159,8 @@ def test_the_library_raises_a_keyboard_interrupt_that_says_the_same(
     (tmp_path / "go").touch()
     handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
     out = tmp_path / "run"
-    with pytest.raises(KeyboardInterrupt, match=f"interrupted at step {STOPPED}, saved.*ganzoo resume {out}") as caught:
+    message = rf"interrupted at step {STOPPED}, saved; to go on: ganzoo.resume\('{out}', dataset=IMAGES\)"
+    with pytest.raises(KeyboardInterrupt, match=message) as caught:
         train_tiny("gan", tiny_images, out, steps=8, settings=settings(tmp_path))
     assert isinstance(caught.value, Interrupted)
     assert caught.value.exit_code == 128 + number
