@@ -139,7 +139,7 @@ def test_a_run_that_fails_is_a_row(tmp_path: Path) -> None:
     results = compare(out=tmp_path / "c", variants=("doomed", "gan"), seeds=1, **PLAN)
     failed, done = results["rows"]
     assert failed["status"] == "failed"
-    assert failed["error"] == "step 2, discriminator: the term 'adversarial' is nan"
+    assert failed["error"].startswith("step 2, discriminator: the term 'adversarial' is nan; lower the learning rates")
     assert done["status"] == "done"
     assert [(row["runs"], row["failed"]) for row in results["table"]] == [(0, 1), (1, 0)]
 
