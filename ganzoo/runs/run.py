@@ -219,6 +219,14 @@ class Run:
     def append_rollback(self, line: Rollback) -> None:
         self._append(ROLLBACKS, line)
 
+    def unfinished_rollback(self) -> Rollback | None:
+        """Return the last rollback if the newest checkpoint was saved before it, and so lacks its learning rates."""
+        lines = self.read_rollbacks()
+        if not lines:
+            return None
+        seen = self.latest_checkpoint().state()["lines"].get(ROLLBACKS, {"bytes": 0})["bytes"]
+        return lines[-1] if len(lines) > (self.path / ROLLBACKS).read_bytes()[:seen].count(b"\n") else None
+
     def cut_lines(self, step: int) -> None:
         """Forget the lines after `step`: they are about to be written again."""
         files: dict[str, Sequence[LogLine | EvaluationLine | Rollback]] = {

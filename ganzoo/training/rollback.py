@@ -1,5 +1,6 @@
 """Going back where training diverges: `--on-divergence rollback`."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ganzoo.config import RunConfig, Schedule
@@ -42,11 +43,35 @@ def rates(config: RunConfig) -> dict[Any, Any]:
     return {player: getattr(config.variant, f"{player}_optimizer").settings.get("lr") for player in PLAYERS}
 
 
-def with_half_the_rates(config: RunConfig) -> RunConfig:
-    """Return the same with half of both players' learning rates; of a schedule, half of both ends."""
+def half_the_rates(config: RunConfig) -> dict[Any, Any]:
+    """Return half of each player's learning rate; of a schedule, half of both ends."""
+    return {
+        player: {**rate, "from": rate["from"] / 2, "to": rate["to"] / 2} if Schedule.is_table(rate) else rate / 2
+        for player, rate in rates(config).items()
+    }
+
+
+def with_rates(config: RunConfig, learning_rates: Mapping[Any, Any]) -> RunConfig:
+    """Return the same configuration with these learning rates of the players."""
     changed = {}
-    for player, rate in rates(config).items():
+    for player, rate in learning_rates.items():
         spec = getattr(config.variant, f"{player}_optimizer")
-        half = {**rate, "from": rate["from"] / 2, "to": rate["to"] / 2} if Schedule.is_table(rate) else rate / 2
-        changed[f"{player}_optimizer"] = type(spec).model_validate({"name": spec.name, **spec.settings, "lr": half})
+        changed[f"{player}_optimizer"] = type(spec).model_validate({"name": spec.name, **spec.settings, "lr": rate})
     return config.model_copy(update={"variant": config.variant.model_copy(update=changed)}).resolve()
+
+
+def finish_going_back(run: Run, say: Callable[[str], object], leads: bool = True) -> RunConfig:
+    """Return the configuration that the newest checkpoint is to go on with.
+
+    If the run was stopped on its way back, that has the learning rates that were recorded, and so has `config.toml`,
+    unless its user changed them there since. The process that `leads` writes it.
+    """
+    saved = run.latest_checkpoint().config()
+    back = run.unfinished_rollback()
+    if back is None:
+        return saved
+    found = run.config.resolve()
+    if leads and rates(found) == rates(saved):
+        run.write_config(with_rates(found, back.learning_rates))
+    say(f"the run was stopped while it went back to step {back.to}: it goes on with half the learning rates")
+    return with_rates(saved, back.learning_rates)

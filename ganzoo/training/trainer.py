@@ -40,7 +40,7 @@ from ganzoo.training.prepare import (
     with_compute,
 )
 from ganzoo.training.progress import Progress
-from ganzoo.training.rollback import check_going_back, rates, with_half_the_rates
+from ganzoo.training.rollback import check_going_back, finish_going_back, half_the_rates, with_rates
 from ganzoo.training.starting import load_start, open_start
 from ganzoo.training.state import TrainingState
 from ganzoo.training.updates import Updates
@@ -159,7 +159,8 @@ def _resume(
     world.gather(None)  # until that is done
     latest = run.latest_checkpoint()
     saved = latest.state()
-    former = latest.config()
+    former = finish_going_back(run, reporter.say, world.leads)
+    world.gather(None)
     edited, edits = take_edits(run, former)
     training = prepare(with_budget(edited, budget, float(saved["seconds"])), dataset, resumed=True, world=world)
     training = keep_compute(training, former.compute, threads, before)
@@ -492,7 +493,8 @@ def _go_back(former: Session, reason: str) -> Session:
     run, reporter, step, seconds = former.run, former.progress, former.state.step, former.seconds()
     check_going_back(run, former.config, reason)
     del former.state, former.updates, former.batches  # before others are made beside them
-    config = with_half_the_rates(former.config)
+    learning_rates = half_the_rates(former.config)
+    config = with_rates(former.config, learning_rates)
     training = replace(former.training, config=config)
     state = TrainingState(config, training.device, training.world)
     latest = run.latest_checkpoint() if run.checkpoints() else None
@@ -502,8 +504,8 @@ def _go_back(former: Session, reason: str) -> Session:
         state.restore(latest)
     state.seconds = seconds
     run.cut_lines(state.step)
-    run.write_config(config)
-    run.append_rollback(Rollback(step=step, reason=reason, to=state.step, learning_rates=rates(config)))
+    run.append_rollback(Rollback(step=step, reason=reason, to=state.step, learning_rates=learning_rates))
+    run.write_config(config)  # after its record, by which `finish_going_back` does it for a run that is stopped here
     reporter.say(f"{reason}: going back to step {state.step}, with half the learning rates")
     session = Session(run, training, state, reporter, former.monitor, former.start_up)
     if latest is not None:  # else a resumed run would take the rates for the user's change

@@ -3,6 +3,7 @@
 A row is short in `make test`; marked `faults` it is long, by `make test-faults` alone, which publishes what it counts.
 """
 
+import errno
 import os
 import signal
 import sys
@@ -155,3 +156,41 @@ def begin(
     )
     process.start()
     return Command(process, streams)
+
+
+class Points:
+    """Every point at which a file below a directory is opened, synced, renamed or removed; one of them fails."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory, self.fails, self.seen, self.active = str(directory), -1, 0, False
+        sys.addaudithook(self.hear)  # there for good, and silent outside `failing`
+
+    def hear(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if not self.active or event not in ("open", "os.rename", "os.mkdir", "os.truncate"):
+            return
+        place, flags = arguments[0], arguments[2] if event == "open" else 0
+        read = event == "open" and not (isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
+        if isinstance(place, str) and place.startswith(self.directory) and not read:
+            self.meet()
+
+    def meet(self) -> None:
+        self.seen += 1
+        if self.seen - 1 == self.fails:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    @contextmanager
+    def failing(self, at: int, patch: pytest.MonkeyPatch) -> Iterator[None]:
+        """Let the `at`-th point fail meanwhile; -1 for none."""
+        real = os.fsync
+
+        def fsync(descriptor: int) -> None:
+            self.meet()
+            real(descriptor)
+
+        self.fails, self.seen, self.active = at, 0, True
+        try:
+            with patch.context() as patched:
+                patched.setattr(os, "fsync", fsync)
+                yield
+        finally:
+            self.active = False

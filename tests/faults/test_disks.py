@@ -1,8 +1,6 @@
 """Disks that are full or read-only, limits on files, directories that are gone: the run stays, the path is named."""
 
 import contextlib
-import errno
-import os
 import random
 import resource
 import shutil
@@ -13,10 +11,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
-from bench import Command, begin, short_and_long, tallied
+from bench import Command, Points, begin, short_and_long, tallied
 from conftest import bits_of, images_file, train_tiny
 
 import ganzoo
@@ -206,44 +203,6 @@ def test_nothing_is_begun_anew_where_a_run_was(tmp_path: Path, monkeypatch: pyte
     assert not run.exists()
     resumed = ganzoo.resume(tmp_path / "elsewhere", progress=False)
     assert resumed.latest_checkpoint().step == 6
-
-
-class Points:
-    """Every point at which a file below a directory is opened, synced, renamed or removed; one of them fails."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory, self.fails, self.seen, self.active = str(directory), -1, 0, False
-        sys.addaudithook(self.hear)  # there for good, and silent outside `failing`
-
-    def hear(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if not self.active or event not in ("open", "os.rename", "os.mkdir", "os.truncate"):
-            return
-        place, flags = arguments[0], arguments[2] if event == "open" else 0
-        read = event == "open" and not (isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
-        if isinstance(place, str) and place.startswith(self.directory) and not read:
-            self.meet()
-
-    def meet(self) -> None:
-        self.seen += 1
-        if self.seen - 1 == self.fails:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    @contextmanager
-    def failing(self, at: int, patch: pytest.MonkeyPatch) -> Iterator[None]:
-        """Let the `at`-th point fail meanwhile; -1 for none."""
-        real = os.fsync
-
-        def fsync(descriptor: int) -> None:
-            self.meet()
-            real(descriptor)
-
-        self.fails, self.seen, self.active = at, 0, True
-        try:
-            with patch.context() as patched:
-                patched.setattr(os, "fsync", fsync)
-                yield
-        finally:
-            self.active = False
 
 
 @short_and_long(8, 10_000)

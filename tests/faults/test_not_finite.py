@@ -1,5 +1,7 @@
 """NaN and infinity, wherever they come up: training stops at that step, with 5, and saves nothing of it."""
 
+import contextlib
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import product
@@ -9,13 +11,16 @@ from typing import ClassVar, Literal
 import numpy as np
 import pytest
 import torch
-from bench import short_and_long, tallied
-from conftest import Images, tensors_of, train_tiny
+from bench import Points, short_and_long, tallied
+from conftest import Images, bits_of, tensors_of, train_tiny
 from torch import Tensor, nn
 
-from ganzoo.errors import DivergedError, FileError, UsageError
+import ganzoo
+from ganzoo.errors import DivergedError, FileError, MachineError, UsageError
 from ganzoo.registry import terms
 from ganzoo.runs.run import Run
+from ganzoo.training import trainer
+from ganzoo.training.rollback import rates
 from ganzoo.zoo.terms.base import PlayerName, Term, Turn
 
 VARIANTS = ("gan", "dcgan", "wgan-gp", "cgan", "bigan", "began")
@@ -44,15 +49,20 @@ class Spoil(Term):
     place: Literal["loss", "gradient", "weight"]
     value: str
     player: PlayerName
+    once: bool = False
 
     term: str = "spoil"
     players: ClassVar[tuple[PlayerName, ...]] = ("discriminator", "generator")
     taken: ClassVar[list[str]] = []  # the players' steps, of all that are spoilt in turn
+    spoilt: ClassVar[list[str]] = []  # the players, where a term is spoilt once
 
     def __call__(self, turn: Turn) -> Tensor:
         first = next(turn.networks[self.player].parameters()).sum()
         if turn.batch.update != UPDATE or turn.player != self.player or self.place == "weight":
             return 0 * first
+        if self.once and self.spoilt:
+            return 0 * first
+        self.spoilt.append(self.player)
         value = float(self.value)
         return 0 * first + value if self.place == "loss" else _Spoil.apply(first, value)  # type: ignore[no-untyped-call]
 
@@ -91,6 +101,60 @@ def test_what_is_not_finite_ends_the_step(
                 kept = Run.open(out).checkpoints()
                 assert [one.step for one in kept] == [UPDATE - 1, UPDATE]
                 assert all(value.isfinite().all() for one in kept for value in tensors_of(one).values())
+
+
+@short_and_long(6, 10_000)
+def test_each_point_of_going_back(
+    count: int,
+    tiny_images: Images,
+    registries: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    record_property: Callable[[str, object], None],
+) -> None:
+    """A run that is stopped there goes on with rates halved as often as its record says, to the same end."""
+    terms.register("spoil")(Spoil)
+    spoil = '{name="spoil", place="loss", value="nan", player="discriminator", once=true}'
+    settings = [f"terms=[{spoil}]", "train.checkpoint_every=2", "train.on_divergence=rollback"]
+    begun = train_tiny("gan", tiny_images, tmp_path / "begun", steps=2, settings=settings)
+    points, run, real = Points(tmp_path), tmp_path / "run", trainer._go_back
+
+    def resume(at: int | None) -> Run:
+        """Resume; the disk is full at a point of going back."""
+
+        def go_back(session: trainer.Session, reason: str) -> trainer.Session:
+            with points.failing(-1 if at is None else at, monkeypatch):
+                return real(session, reason)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(trainer, "_go_back", go_back)
+            return ganzoo.resume(run, steps=STEPS, dataset=tiny_images)
+
+    def begin_again() -> None:
+        Spoil.spoilt.clear()
+        shutil.rmtree(run, ignore_errors=True)
+        shutil.copytree(begun.path, run)
+
+    begin_again()
+    whole, every = bits_of(resume(None)), range(points.seen)
+    (back,) = Run.open(run).read_rollbacks()
+    ways = [rates(begun.config), back.learning_rates]
+    recorded = set()
+    with tallied("a failure at each point of going back where training diverged", record_property) as row:
+        for at in every[:: max(1, len(every) // count)]:
+            begin_again()
+            with row.case(f"point {at}"):
+                with contextlib.suppress(MachineError):
+                    resume(at)
+                capfd.readouterr()
+                ended = resume(None)
+                assert "exactness" not in capfd.readouterr().err
+                backs = len(ended.read_rollbacks())
+                assert rates(ended.config) == ways[backs]
+                assert (bits_of(ended) == whole) == (backs == 1)
+                recorded.add(backs)
+    assert recorded == {0, 1}  # before and after the record
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
