@@ -1,5 +1,6 @@
 """A trained generator or encoder behind one interface: a run through torch, an exported file by its format."""
 
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -18,12 +19,14 @@ if TYPE_CHECKING:  # torch only where a run is sampled
     import torch
 
     from ganzoo.config import RunConfig
+    from ganzoo.runs.checkpoint import Checkpoint
     from ganzoo.runs.run import Run
     from ganzoo.zoo.handing_over import VariantParts
 
 WEIGHTS = ("ema", "raw")  # the averaged weights, and the last ones
 PREVIEW_COLUMNS = 10
 PREVIEW_ROWS = 32  # at most
+LARGE = 2**26  # bytes of a network whose shapes are compared with its checkpoint first
 
 
 def load(
@@ -130,6 +133,8 @@ def load_network(
     else:
         checkpoint = run.best_checkpoint() if best else run.latest_checkpoint()
     config = checkpoint.config()
+    part, prefix = (average_part(role), "") if weights == "ema" else ("objective", f"{role}.")
+    _check_size(checkpoint, config, role, part, prefix)
     try:
         with torch.random.fork_rng(devices=[]):  # the first weights are replaced at once: leave the user's own alone
             network = BUILDERS[role](config)
@@ -139,12 +144,27 @@ def load_network(
         raise MachineError(
             f"memory does not suffice for the networks of {run.path}: train narrower ones, or take a larger machine"
         ) from error
-    part, prefix = (average_part(role), "") if weights == "ema" else ("objective", f"{role}.")
     checkpoint.load(part, network, prefix)
     fuse(network, config.compute is None or config.compute.fused)  # early runs recorded nothing, and were fused
     if role == "encoder" and encoder_columns(config) > config.variant.z_dim:
         network = Latents(network, config.variant.z_dim)
     return network.eval().requires_grad_(False), config, int(checkpoint.state()["step"])
+
+
+def _check_size(checkpoint: "Checkpoint", config: "RunConfig", role: str, part: str, prefix: str) -> None:
+    """Raise FileError if a large network does not have the shapes in the checkpoint, before it takes up memory."""
+    import torch
+
+    from ganzoo.zoo.build import BUILDERS
+
+    try:
+        with torch.device("meta"):
+            outline = BUILDERS[role](config)
+    except Exception:  # a user's network may need real tensors
+        return
+    if sum(value.nbytes for value in outline.state_dict().values()) > LARGE:
+        with warnings.catch_warnings(action="ignore"):  # that nothing is copied
+            checkpoint.load(part, outline, prefix)
 
 
 def as_generator(

@@ -16,10 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ganzoo
+from ganzoo.config import RunConfig
 from ganzoo.errors import DivergedError, FileError, MachineError
 from ganzoo.runs import checkpoint
 from ganzoo.runs.checkpoint import SCHEMA, Checkpoint, list_checkpoints
 from ganzoo.runs.run import Run
+from ganzoo.zoo.build import BUILDERS
 
 FILES = [
     "objective.safetensors",
@@ -357,6 +359,27 @@ def test_a_configuration_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     rewritten(golden, "state.json", json.dumps(state).encode())
     with pytest.raises(FileError, match=rf"{golden.path} cannot be used with what is installed: .*no-such-loss"):
         golden.config()
+
+
+def test_a_large_network_that_does_not_fit_is_refused_before_it_takes_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run.open(shutil.copytree(GOLDEN, tmp_path / "run"))
+    made = run.latest_checkpoint()
+    state = json.loads((made.path / "state.json").read_bytes())
+    state["config"]["variant"]["generator"]["width"] = 6000
+    rewritten(made, "state.json", json.dumps(state).encode())
+    real, devices = BUILDERS["generator"], []
+
+    def build(config: RunConfig) -> torch.nn.Module:
+        network = real(config)
+        devices.append({parameter.device.type for parameter in network.parameters()})
+        return network
+
+    monkeypatch.setitem(BUILDERS, "generator", build)
+    with pytest.raises(FileError, match="does not fit the networks that are installed: ema: size mismatch"):
+        ganzoo.load(run)
+    assert devices == [{"meta"}]
 
 
 def test_tensors_go_into_a_network_by_their_prefix(tmp_path: Path) -> None:
