@@ -1,13 +1,12 @@
-"""This checkout against another one: whether variants train to the same bits, and how much faster or slower.
+"""Compare this checkout with another one: whether variants train to the same bits, and how much faster or slower.
 
     python benchmarks/against.py CHECKOUT [--variants gan,dcgan,...] [--turns 15] [--dataset mnist]
 
-Each checkout has a process of its own, and they take turns, in an order that alternates, so that what slows the machine
-down for a while slows both. A turn is a short run of `ganzoo.train` on one thread; its speed is that of the fastest
-interval between two of its log lines, so that starting, saving and interruptions are left out. The ratio of a pair of
-turns is taken, and the interval is that of their mean. For the bits, the other checkout trains with
-`deterministic=True` on one thread, and this one from the `config.toml` that it wrote. Writes
-benchmarks/results/against.json.
+Each checkout runs in a separate process. They take turns in alternating order, so that a temporary slowdown of the
+machine affects both. A turn is a short run of `ganzoo.train` on one thread. Its speed is the fastest interval between
+two log lines, which excludes start-up, saving and interruptions. The result is the ratio of each pair of turns, and
+the 95 % interval of the mean ratio. To compare bits, the other checkout trains with `deterministic=True` on one thread,
+and this one trains from the `config.toml` that the other wrote. Writes benchmarks/results/against.json.
 """
 
 import argparse
@@ -27,7 +26,7 @@ from ganzoo.evaluation.intervals import interval
 from ganzoo.studies.stopwatch import busy
 
 VARIANTS = ("gan", "dcgan", "wgan-gp", "cgan")
-# Steps of a turn, too few to be measured for, and of an interval, on which lazy penalties fall evenly.
+# Steps per turn, and steps per log interval; each interval contains the same number of lazy penalties.
 STEPS = {"gan": (352, 32), "cgan": (352, 32), "dcgan": (80, 16), "wgan-gp": (80, 16)}
 BITS_STEPS = 200
 
@@ -45,14 +44,14 @@ for line in sys.stdin:
 
 
 class Checkout:
-    """The process of a checkout, which trains variants on request."""
+    """Process of a checkout that trains variants on request."""
 
     def __init__(self, root: Path) -> None:
         command = [sys.executable, "-c", WORKER, str(root)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def train(self, **arguments: Any) -> float:
-        """Return the seconds of a step."""
+        """Train a run and return the seconds per step."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write(json.dumps(arguments) + "\n")
@@ -61,7 +60,7 @@ class Checkout:
 
 
 def speed(ours: Checkout, theirs: Checkout, variant: str, dataset: str, turns: int) -> dict[str, Any]:
-    """The ratio of this checkout's speed to the other's, by pairs of turns."""
+    """Measure the ratio of this checkout's speed to the other's, in pairs of turns."""
     steps, log_every = STEPS.get(variant, (100, 10))
     pairs = []
     for turn in range(turns + 1):
@@ -85,7 +84,7 @@ def speed(ours: Checkout, theirs: Checkout, variant: str, dataset: str, turns: i
 
 
 def bits(ours: Checkout, theirs: Checkout, variant: str, dataset: str) -> dict[str, int]:
-    """How many tensors of the last checkpoint differ in any bit."""
+    """Return the number of tensors in the last checkpoint, and of those that differ in any bit."""
     with tempfile.TemporaryDirectory() as folder:
         theirs.train(
             variant=variant,
@@ -105,7 +104,7 @@ def bits(ours: Checkout, theirs: Checkout, variant: str, dataset: str) -> dict[s
 
 
 def _tensors(run: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a run's only checkpoint; an optimiser's are named by their full path, as since schema 2."""
+    """Return the tensors of a run's only checkpoint; optimisers' have their full path as name, as since schema 2."""
     (checkpoint,) = run.glob("checkpoints/step-*")
     tensors = {}
     for file in checkpoint.glob("*.safetensors"):

@@ -1,12 +1,12 @@
-"""Training beside other programs: how many steps a run takes in a given time, with all processors taken or free.
+"""Measure training beside other programs: the steps of a run in a given time, with all processors busy or free.
 
     python benchmarks/busy.py [--variants dcgan,gan] [--seconds 12] [--repeats 3]
 
-Needs MNIST (GANZOO_DATA_DIR) and a machine with nothing else to do: the benchmark makes its own load, one process for
-each processor that multiplies matrices on one thread. Every run is a process of its own, `ganzoo train` for so many
-seconds, in four ways: with as many threads as processors (what torch does by itself), the same with
-OMP_WAIT_POLICY=passive, with one thread, and by the rule, which counts the free processors first. The ways take turns.
-Writes benchmarks/results/busy.json.
+Needs MNIST (GANZOO_DATA_DIR) and an otherwise idle machine: the benchmark creates the load itself, one process per
+processor that multiplies matrices on one thread. Each run is a separate process, `ganzoo train` for `--seconds`, in one
+of four ways: with as many threads as processors (torch's default), the same with OMP_WAIT_POLICY=passive, with one
+thread, and by ganzoo's rule, which counts the free processors first. The ways take turns. Writes
+benchmarks/results/busy.json.
 """
 
 import argparse
@@ -36,10 +36,10 @@ while True:
 
 @contextmanager
 def load(count: int) -> Iterator[None]:
-    """Keep so many processors busy meanwhile."""
+    """Keep `count` processors busy in the `with` block."""
     others = [subprocess.Popen([sys.executable, "-c", LOAD]) for _ in range(count)]
     try:
-        while count and processors.free() > processors.available() - count:  # they have to import torch first
+        while count and processors.free() > processors.available() - count:  # until the processes have imported torch
             pass
         yield
     finally:
@@ -49,7 +49,7 @@ def load(count: int) -> Iterator[None]:
 
 
 def train(variant: str, seconds: float, settings: list[str], environment: dict[str, str]) -> dict[str, Any]:
-    """Return the steps that a run took in so many seconds of training, and how it computed."""
+    """Train for `seconds`; return the number of steps, the threads and the free processors."""
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch) / "run"
         command = [sys.executable, "-m", "ganzoo_cli", "train", "--variant", variant, "--dataset", "mnist"]
@@ -68,9 +68,9 @@ def train(variant: str, seconds: float, settings: list[str], environment: dict[s
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--variants", default="dcgan,gan")
-    parser.add_argument("--seconds", type=float, default=12)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--variants", default="dcgan,gan", help="separated by commas (default: dcgan,gan)")
+    parser.add_argument("--seconds", type=float, default=12, help="of training, per run (default: 12)")
+    parser.add_argument("--repeats", type=int, default=3, help="runs per way (default: 3)")
     add_trial(parser)
     arguments = parser.parse_args()
     record = begin("busy", arguments.trial)

@@ -1,10 +1,10 @@
-"""The long form of the fault bench: kills, signals, streams, disks, mutants, hostile files, races, an hour's work.
+"""Run the long fault tests: kills, signals, streams, disks, changed files, hostile files, races, an hour of work.
 
     python benchmarks/faults.py [-k EXPRESSION]
 
-Runs the tests of tests/faults that are marked `faults`, two at a time, and records for each row how many cases there
-were and how many ended as they should; rows that `-k` leaves out stay as they are recorded. All rows together take
-some two hours of two cores.
+Runs the tests in tests/faults with the mark `faults`, two at a time, and records for each row the number of cases and
+the number with the expected outcome. Rows that `-k` excludes keep their recorded values. All rows together take about
+two hours on two cores. Writes benchmarks/results/faults.json.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from ganzoo.files import read_json
 
 
 def rows_of(report: Path) -> dict[str, dict[str, Any]]:
-    """The rows in a report of tests in JUnit's form, by the name of their test."""
+    """Return the rows in a JUnit report of tests, by the name of the test."""
     rows = {}
     for case in ElementTree.parse(report).iter("testcase"):
         found = {each.attrib["name"]: each.attrib["value"] for each in case.iter("property")}
@@ -36,11 +36,11 @@ def rows_of(report: Path) -> dict[str, dict[str, Any]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("-k", default="", metavar="EXPRESSION", help="only the tests that this chooses, as of pytest")
+    parser.add_argument("-k", default="", metavar="EXPRESSION", help="run only the tests that match, as pytest -k")
     add_trial(parser)
     arguments = parser.parse_args()
     record = begin("faults", arguments.trial)
-    former = {} if arguments.trial or not arguments.k else (read_json(record.path) or {}).get("rows", {})
+    recorded = {} if arguments.trial or not arguments.k else (read_json(record.path) or {}).get("rows", {})
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder, "report.xml")
         options = ["-m", "faults", "-k", arguments.k, f"--junitxml={report}", "-o", "junit_family=xunit1"]
@@ -48,10 +48,10 @@ def main() -> None:
         command = [sys.executable, "-m", "pytest", "tests/faults", *options, *workers]
         code = subprocess.run(command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False).returncode
         if not report.exists():
-            leave(MachineError("the tests did not come to their end"))
+            leave(MachineError("the tests ended without a report: see the output of pytest above"))
         origin = {name: value for name, value in record.facts.items() if name != "command"}
         rows = {name: {**row, **origin} for name, row in rows_of(report).items()}
-    record.write({"rows": dict(sorted({**former, **rows}.items()))})
+    record.write({"rows": dict(sorted({**recorded, **rows}.items()))})
     print("\n".join(f"{row['fault']}: {row['held']} of {row['cases']}" for row in rows.values()))
     raise SystemExit(code)
 

@@ -1,15 +1,14 @@
-"""Every registered variant, exported and verified in every form: nodes, bytes, how far from torch, seconds.
+"""Export and verify each registered variant in each form: nodes, bytes, difference from torch, seconds.
 
     python benchmarks/forms.py [--variants NAME,...] [--dataset mnist] [--minutes 2]
 
-The variants come from the registry, the forms from the tables of `ganzoo.runtime.forms`. Each variant is trained for
-some minutes and judged, so that the files are those of generators that draw digits: the Fréchet distance is recorded
-beside its floor. A form that fails is a row. Beside the forms stands what the rewriting of `ganzoo.exporting.lean` is
-worth: how many times faster the rewritten graph draws than the one that torch's exporter leaves, taking turns. Writes
-benchmarks/results/forms.json.
+The variants come from the registry, and the forms from the tables of `ganzoo.runtime.forms`. Each variant is trained
+for `--minutes` and evaluated, to show that the exported generators draw digits: the FID is recorded with that of real
+images. A form that fails is recorded as a row. The benchmark also measures the effect of `ganzoo.exporting.lean`: the
+speedup of the rewritten graph over the one that torch exports, in turns. Writes benchmarks/results/forms.json.
 
-With the defaults it needs MNIST (GANZOO_DATA_DIR), a machine with nothing else to do and, on two cores, about four
-minutes per variant.
+With the defaults it needs MNIST (GANZOO_DATA_DIR), an otherwise idle machine and, on two cores, about four minutes per
+variant.
 """
 
 import argparse
@@ -30,11 +29,11 @@ from ganzoo.runtime.forms import Form
 from ganzoo.studies.benchmark import benchmark_runtime
 from ganzoo.studies.contestants import PLAIN, every_form
 
-BATCHES = (1, 64)  # that the graphs are compared at
+BATCHES = (1, 64)  # batch sizes at which the graphs are compared
 
 
 def judge(run: Run) -> dict[str, Any]:
-    """Return how long a run was trained and how near its images are to real ones, as the judge sees it."""
+    """Return the steps of a run and its FID, with the FID of real images."""
     evaluation = ganzoo.evaluate(run, figures=("fid",), seeds=1)
     return {
         "steps": run.latest_checkpoint().step,
@@ -45,12 +44,12 @@ def judge(run: Run) -> dict[str, Any]:
 
 
 def row_of(run: Run, name: str, form: Form) -> dict[str, Any]:
-    """One form of a run; where it fails, why."""
+    """Export and verify one form of a run; return its row, with the error if it fails."""
     row = {"form": name, "precision": form.precision, "layout": form.layout}
     began = time.monotonic()
     try:
-        rendered = exporter.render(run, form, judged=form.layout == Form().layout)  # layouts change no figure
-    except Exception as error:  # of whatever kind: the others go on
+        rendered = exporter.render(run, form, judged=form.layout == Form().layout)  # layouts do not change metrics
+    except Exception as error:  # of any kind: continue with the other forms
         return {**row, "error": first_line(error)}
     parity = rendered.parity
     return {
@@ -66,7 +65,7 @@ def row_of(run: Run, name: str, form: Form) -> dict[str, Any]:
 
 
 def compare_graphs(run: Run) -> dict[str, Any]:
-    """Return the file with the graph as torch exports it and the file as it is, and how many times faster it draws."""
+    """Compare the file with torch's graph and the file with the rewritten graph: size, difference and speedup."""
     contestants = {
         one.name: one
         for one in benchmark_runtime(
@@ -93,9 +92,9 @@ def compare_graphs(run: Run) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--variants", help="all by default")
+    parser.add_argument("--variants", help="separated by commas (default: all)")
     parser.add_argument("--dataset", default="mnist")
-    parser.add_argument("--minutes", type=float, default=2.0, help="of training, per variant")
+    parser.add_argument("--minutes", type=float, default=2.0, help="of training, per variant (default: 2)")
     add_trial(parser)
     arguments = parser.parse_args()
     record = begin("forms", arguments.trial)

@@ -1,15 +1,15 @@
-"""How fast training is on images that stay on disk, beside the same variant on images that are in memory.
+"""Compare the speed of training on images that stay on disk with that on images in memory.
 
     python benchmarks/large_data.py --place DIR [--memory 1000] [--times 20] [--seconds 60] [--repeats 3]
 
-Makes two sets of 32 x 32 RGB images in DIR, uncompressed .npz: one `--times` as large as `--memory` MB, one that is an
-eighth of it. Every variant is trained for `--seconds` on either, in a process that may use no more than `--memory` MB;
-one after the other, in an order that changes from repeat to repeat. The limit is a memory control group (Linux,
-version 1 or 2), where one can be made: what the kernel keeps of files counts in it too. Elsewhere it is `data.memory`
-alone, half of `--memory`, and the result says so. The sets are deleted at the end. Writes
+Creates two sets of 32 x 32 RGB images in DIR as uncompressed .npz: one is `--times` as large as `--memory` MB, the
+other an eighth of `--memory`. Each variant is trained for `--seconds` on each set, in a process that is limited to
+`--memory` MB. Runs follow each other, in an order that alternates between repeats. The limit is a memory control group
+(Linux, version 1 or 2) if one can be created; it also counts the kernel's file cache. Otherwise the only limit is
+`data.memory`, half of `--memory`, and the result records this. The sets are deleted at the end. Writes
 `benchmarks/results/large_data.json`.
 
-The defaults need 21 GB of disk and about 20 minutes, on a machine with nothing else to do.
+The defaults need 21 GB of disk space and about 20 minutes on an otherwise idle machine.
 """
 
 import argparse
@@ -36,11 +36,11 @@ SIDE = 32
 IMAGE_BYTES = 3 * SIDE * SIDE
 MB = 1_000_000
 AT_ONCE = 2000  # images written at a time
-GROUPS = {  # where memory control groups are: the files of a group's limit and of its peak
+GROUPS = {  # root of the memory control groups: a group's files for its limit and its peak
     Path("/sys/fs/cgroup/memory"): ("memory.limit_in_bytes", "memory.max_usage_in_bytes"),
     Path("/sys/fs/cgroup"): ("memory.max", "memory.peak"),
 }
-WARM_UP = 1 / 3  # of a training, left out
+WARM_UP = 1 / 3  # share of a run that is not measured
 
 TRAIN = """
 import json, resource, sys, time
@@ -57,7 +57,7 @@ print(json.dumps({
 
 
 def write_set(path: Path, megabytes: int) -> int:
-    """Smooth random images, as many as take so much; their number."""
+    """Write smooth random images of `megabytes` in total, and return their number."""
     random = np.random.default_rng(0)
     coarse = torch.from_numpy(random.random((AT_ONCE, 3, 8, 8), dtype=np.float32))
     smooth = torch.nn.functional.interpolate(coarse, (SIDE, SIDE), mode="bilinear")
@@ -75,14 +75,14 @@ def write_set(path: Path, megabytes: int) -> int:
 
 
 def forget(path: Path) -> None:
-    """Drop what the kernel keeps of a file, which would be outside the limit."""
+    """Drop a file from the kernel's cache, which the limit would not count."""
     with path.open("rb") as file:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 @contextlib.contextmanager
 def memory_group(megabytes: int) -> Iterator[tuple[Path, Path] | None]:
-    """A control group with this limit, and the file that tells its peak; None where none can be made."""
+    """Create a control group with this limit; yield it and the file with its peak, or None if that is not possible."""
     for root, (limit, peak) in GROUPS.items():
         group = root / f"ganzoo-{os.getpid()}"
         try:
@@ -103,17 +103,21 @@ def memory_group(megabytes: int) -> Iterator[tuple[Path, Path] | None]:
 
 
 def train(variant: str, path: Path, place: Path, arguments: argparse.Namespace) -> dict[str, Any]:
-    """One training under the limit: images/s once it is warm, and what it took."""
+    """Train once under the limit; return images/s after the warm-up, and the time, memory and disk reads."""
     forget(path)
     settings = ["train.log_every=5", "train.checkpoint_every=1000000", "train.sample_epochs=[1000000]"]
-    settings += ["train.precision=bfloat16", "train.channels_last=true", f"train.threads={os.cpu_count()}"]  # of both
+    settings += [
+        "train.precision=bfloat16",
+        "train.channels_last=true",
+        f"train.threads={os.cpu_count()}",
+    ]  # for both sets
     out = place / "run"
     environment = {**os.environ, "XDG_CACHE_HOME": str(place / "cache")}
     with memory_group(arguments.memory) as group:
         if group is None:
             settings.append(f"data.memory={arguments.memory // 2}")
         command = [sys.executable, "-c", TRAIN, variant, f"npz:{path}", str(out), str(arguments.seconds), *settings]
-        if group is not None:  # in before anything is imported, so that all of it counts
+        if group is not None:  # enter the group before any import, so that all memory counts
             command = [
                 "sh",
                 "-c",
@@ -133,7 +137,8 @@ def train(variant: str, path: Path, place: Path, arguments: argparse.Namespace) 
     updates = (last["step"] - first["step"]) * run.config.variant.critic_steps
     row = {
         "images_per_s": updates * run.config.data.batch_size / (last["seconds"] - first["seconds"]),
-        "start_seconds": took.pop("total_seconds") - last["seconds"],  # the first time with the hash of all images
+        "start_seconds": took.pop("total_seconds")
+        - last["seconds"],  # on the first run including the hash of all images
         "memory_mb_allowed": run.config.data.memory,
         "threads": run.config.train.threads,
         **took,
@@ -143,7 +148,7 @@ def train(variant: str, path: Path, place: Path, arguments: argparse.Namespace) 
 
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Mapped over resident, repeat by repeat."""
+    """Return mean speeds, and the ratio of mapped to resident per repeat."""
     speeds = {kind: [row["images_per_s"] for row in rows if row["images"] == kind] for kind in ("resident", "mapped")}
     ratios = [mapped / resident for mapped, resident in zip(speeds["mapped"], speeds["resident"], strict=True)]
     return {
@@ -176,17 +181,19 @@ def measure(place: Path, arguments: argparse.Namespace) -> list[dict[str, Any]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--place", type=Path, required=True, metavar="DIR", help="for the sets; on a disk of this machine"
+        "--place", type=Path, required=True, metavar="DIR", help="directory for the sets, on a local disk"
     )
-    parser.add_argument("--memory", type=int, default=1000, metavar="MB")
-    parser.add_argument("--times", type=int, default=20)
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--memory", type=int, default=1000, metavar="MB", help="memory limit (default: 1000)")
+    parser.add_argument(
+        "--times", type=int, default=20, help="size of the large set, as a multiple of --memory (default: 20)"
+    )
+    parser.add_argument("--seconds", type=float, default=60, help="of training, per run (default: 60)")
+    parser.add_argument("--repeats", type=int, default=3, help="runs per variant and set (default: 3)")
     parser.add_argument("--variants", default="gan,dcgan")
     add_trial(parser)
     arguments = parser.parse_args()
     record = begin("large_data", arguments.trial)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what lies in DIR is deleted then too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the sets are deleted
     arguments.place.mkdir(parents=True, exist_ok=True)
     place = arguments.place.resolve() / f"ganzoo-large-data-{os.getpid()}"
     place.mkdir()

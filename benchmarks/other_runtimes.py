@@ -1,14 +1,15 @@
-"""Exported files in other runtimes than ganzoo's: how far their images are from onnxruntime's, or why there are none.
+"""Compare the images of exported files in other runtimes with those of onnxruntime.
 
     python benchmarks/other_runtimes.py [--variants dcgan,cgan] [--steps 300] [--npm DIR]
 
-Each variant is trained for some steps and exported in each precision. Every runtime draws the same latents in a process
-of its own, so that a crash is a row. What is not installed is a row, too. They are installed by
+Each variant is trained for `--steps` and exported in each precision. Each runtime draws the same latents in a separate
+process, so that a crash is recorded as a row. A runtime that is not installed is recorded as a row, too. To install
+them:
 
     pip install openvino opencv-python-headless ncnn pnnx onnx2torch
     npm install --prefix DIR onnxruntime-node onnxruntime-web
 
-Writes benchmarks/results/other_runtimes.json. It takes about five minutes on two cores, and measures no time.
+Writes benchmarks/results/other_runtimes.json. It takes about five minutes on two cores, and does not measure speed.
 """
 
 import argparse
@@ -33,8 +34,8 @@ from ganzoo.data.torchvision_compat import load_torchvision
 from ganzoo.errors import first_line
 from ganzoo.runtime.forms import PRECISIONS
 
-IMAGES = 8  # more than one, so that the batch's size is seen to be free
-PATIENCE = 300  # seconds for one runtime to draw them
+IMAGES = 8  # more than one, to check that the batch size is free
+PATIENCE = 300  # seconds, for one runtime
 
 Array = NDArray[Any]
 Draw = Callable[[Path, dict[str, Array], str], "tuple[Array, str]"]  # file, inputs, npm's folder -> images, remark
@@ -57,7 +58,7 @@ ort.InferenceSession.create(path).then((session) => session.run(feeds)).then(({ 
 
 
 class NotInstalled(Exception):
-    """A runtime that is not on this machine."""
+    """A runtime is not installed on this machine."""
 
 
 def draw_onnxruntime(path: Path, inputs: dict[str, Array], npm: str) -> tuple[Array, str]:
@@ -85,7 +86,7 @@ def draw_opencv(path: Path, inputs: dict[str, Array], npm: str) -> tuple[Array, 
 
 
 def draw_onnx2torch(path: Path, inputs: dict[str, Array], npm: str) -> tuple[Array, str]:
-    load_torchvision()  # before onnx2torch, which imports it
+    load_torchvision()  # before onnx2torch imports it
     module, torch = load("onnx2torch").convert(str(path)).eval(), load("torch")
     with torch.no_grad():
         images: Array = module(*(torch.from_numpy(value) for value in inputs.values())).numpy()
@@ -93,7 +94,7 @@ def draw_onnx2torch(path: Path, inputs: dict[str, Array], npm: str) -> tuple[Arr
 
 
 def draw_ncnn(path: Path, inputs: dict[str, Array], npm: str) -> tuple[Array, str]:
-    """ncnn has no batches: an image at a time."""
+    """Draw one image at a time, as ncnn does not support batches."""
     ncnn, converter = load("ncnn"), Path(load("pnnx").EXEC_PATH)
     with tempfile.TemporaryDirectory() as place:
         copy = shutil.copy(path, Path(place) / "it.onnx")
@@ -106,12 +107,12 @@ def draw_ncnn(path: Path, inputs: dict[str, Array], npm: str) -> tuple[Array, st
         )
         parameters = Path(place) / "it.ncnn.param"
         if not parameters.is_file():
-            raise RuntimeError(f"pnnx converts nothing: {(done.stderr.strip().splitlines() or [''])[-1]}")
+            raise RuntimeError(f"pnnx cannot convert the file: {(done.stderr.strip().splitlines() or [''])[-1]}")
         network = ncnn.Net()
         network.opt.use_fp16_packed = network.opt.use_fp16_storage = network.opt.use_fp16_arithmetic = False
         network.opt.use_bf16_storage = False
         if network.load_param(str(parameters)):
-            raise RuntimeError("ncnn lacks an operator that pnnx leaves in it")
+            raise RuntimeError("ncnn does not support an operator in pnnx's output")
         network.load_model(str(parameters.with_suffix(".bin")))
         images = []
         for index in range(IMAGES):
@@ -121,9 +122,9 @@ def draw_ncnn(path: Path, inputs: dict[str, Array], npm: str) -> tuple[Array, st
                 extractor.input(f"in{number}", ncnn.Mat(given.reshape(-1)).clone())
             code, image = extractor.extract("out0")
             if code:
-                raise RuntimeError(f"ncnn answers {code}")
+                raise RuntimeError(f"ncnn failed with code {code}")
             images.append(np.array(image))
-    return np.stack(images), "through pnnx, an image at a time"
+    return np.stack(images), "through pnnx, one image at a time"
 
 
 def draw_node(path: Path, inputs: dict[str, Array], npm: str) -> tuple[Array, str]:
@@ -134,7 +135,7 @@ def draw_web(path: Path, inputs: dict[str, Array], npm: str) -> tuple[Array, str
     return in_node("onnxruntime-web", path, inputs, npm), "WebAssembly, in node"
 
 
-RUNTIMES: dict[str, tuple[str, Draw]] = {  # name: what is installed, what draws
+RUNTIMES: dict[str, tuple[str, Draw]] = {  # by name: the package, and the function that draws
     "onnxruntime": ("onnxruntime", draw_onnxruntime),
     "onnxruntime-web": ("onnxruntime-web", draw_web),
     "onnxruntime-node": ("onnxruntime-node", draw_node),
@@ -147,7 +148,7 @@ RUNTIMES: dict[str, tuple[str, Draw]] = {  # name: what is installed, what draws
 
 
 def load(name: str) -> Any:
-    """Import a package that may be missing. Raises NotInstalled."""
+    """Import a package. Raises NotInstalled if it is missing."""
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -163,13 +164,13 @@ def in_node(package: str, path: Path, inputs: dict[str, Array], npm: str) -> Arr
     done = subprocess.run(command, input=json.dumps({"inputs": given}), capture_output=True, text=True, check=False)
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if "Error" in line]
-        raise RuntimeError(lines[0] if lines else f"node ends with {done.returncode}")
+        raise RuntimeError(lines[0] if lines else f"node ended with exit code {done.returncode}")
     answer = json.loads(done.stdout.strip().splitlines()[-1])
     return np.array(answer["values"], np.float32).reshape(answer["shape"])
 
 
 def version_of(package: str, npm: str) -> str | None:
-    """Return the version that is installed, by pip or in npm's folder; None if it is not."""
+    """Return the version installed by pip or in npm's folder; None if the package is not installed."""
     manifest = Path(npm) / "node_modules" / package / "package.json"
     if npm and manifest.is_file():
         return str(json.loads(manifest.read_text())["version"])
@@ -180,33 +181,33 @@ def version_of(package: str, npm: str) -> str | None:
 
 
 def row_of(name: str, path: Path, inputs: Path, expected: Array, npm: str) -> dict[str, Any]:
-    """Return how far a runtime's images are from the expected ones, or why there are none."""
+    """Return the maximum difference of a runtime's images from the expected ones, or the error."""
     out = inputs.with_name("images.npz")
     out.unlink(missing_ok=True)
     command = [sys.executable, __file__, "--draw", name, str(path), str(inputs), str(out), "--npm", npm]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     except subprocess.TimeoutExpired:
-        return {"error": f"it did not end in {PATIENCE} s"}
+        return {"error": f"it did not finish within {PATIENCE} s"}
     if not out.is_file():
         lines = [line for line in done.stderr.splitlines() if line.startswith("failed: ")]
-        return {"error": lines[-1].removeprefix("failed: ") if lines else f"it crashes (exit code {done.returncode})"}
+        return {"error": lines[-1].removeprefix("failed: ") if lines else f"it crashed (exit code {done.returncode})"}
     with np.load(out) as answer:
         images, remark = answer["images"], str(answer["remark"])
     if images.size != expected.size:
-        return {"error": f"it draws {list(images.shape)} for {list(expected.shape)}"}
+        return {"error": f"it draws shape {list(images.shape)}, expected {list(expected.shape)}"}
     return {"difference": float(np.abs(images.reshape(expected.shape) - expected).max()), "remark": remark}
 
 
 def draw(name: str, path: Path, inputs: Path, out: Path, npm: str) -> None:
-    """Draw in this process, and write the images; what goes wrong is one line on stderr."""
+    """Draw in this process and write the images to `out`; print an error as one line to stderr."""
     with np.load(inputs) as file:
         given = dict(file)
     try:
         images, remark = RUNTIMES[name][1](path, given, npm)
     except NotInstalled:
         print("failed: not installed", file=sys.stderr)
-    except Exception as error:  # of every library its own
+    except Exception as error:  # each library raises different ones
         print(f"failed: {first_line(error)[:200]}", file=sys.stderr)
     else:
         np.savez(out, images=images, remark=np.array(remark))
@@ -216,8 +217,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--variants", default="dcgan,cgan")
     parser.add_argument("--dataset", default="mnist-5k")
-    parser.add_argument("--steps", type=int, default=300, help="of training, per variant")
-    parser.add_argument("--npm", default="", metavar="DIR", help="where npm has installed onnxruntime-node and -web")
+    parser.add_argument("--steps", type=int, default=300, help="of training, per variant (default: 300)")
+    parser.add_argument(
+        "--npm", default="", metavar="DIR", help="folder in which npm installed onnxruntime-node and -web"
+    )
     parser.add_argument("--draw", nargs=4, metavar=("RUNTIME", "FILE", "INPUTS", "OUT"), help=argparse.SUPPRESS)
     add_trial(parser)
     arguments = parser.parse_args()

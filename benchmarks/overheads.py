@@ -1,8 +1,8 @@
-"""What training costs besides training: the start, the memory, and the share of progress, logs, averages, checkpoints.
+"""Measure the overheads of training: start-up, memory, and the time for progress, logs, averages and checkpoints.
 
     python benchmarks/overheads.py [--seconds 60]
 
-Needs MNIST (GANZOO_DATA_DIR) and a machine with nothing else to do. Writes benchmarks/results/overheads.json.
+Needs MNIST (GANZOO_DATA_DIR) and an otherwise idle machine. Writes benchmarks/results/overheads.json.
 """
 
 import argparse
@@ -27,7 +27,7 @@ TRAIN = ["-m", "ganzoo_cli", "train", "--dataset", "mnist"]
 
 
 def seconds_of(command: list[str], repeats: int = 5) -> float:
-    """The median of running a Python process to its end."""
+    """Return the median time of a Python process, in seconds."""
     times = []
     for _ in range(repeats):
         began = time.monotonic()
@@ -37,7 +37,7 @@ def seconds_of(command: list[str], repeats: int = 5) -> float:
 
 
 def first_step(variant: str, repeats: int = 5) -> float:
-    """Seconds from the start of `ganzoo train` to its first log line, of a budget of five minutes."""
+    """Return the seconds from the start of `ganzoo train` to its first log line, with a budget of five minutes."""
     times = []
     for _ in range(repeats):
         with tempfile.TemporaryDirectory() as scratch:
@@ -57,7 +57,7 @@ def first_step(variant: str, repeats: int = 5) -> float:
 
 
 def shares(variant: str, seconds: float) -> dict[str, Any]:
-    """The share of a run's time that each part takes, by a stopwatch around it."""
+    """Return each part's share of the time of a run, measured with a timer around the part."""
     spent: dict[str, float] = {}
 
     def timed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -98,7 +98,7 @@ def shares(variant: str, seconds: float) -> dict[str, Any]:
 
 
 def memory(variant: str) -> float:
-    """Peak resident memory of half a minute's training, MiB."""
+    """Return the peak resident memory of half a minute of training, in MiB."""
     with tempfile.TemporaryDirectory() as scratch:
         command = [sys.executable, *TRAIN, "--variant", variant, "--minutes", "0.5", "--out", f"{scratch}/run"]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -109,7 +109,9 @@ def memory(variant: str) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=60.0, help="of a run whose shares are taken")
+    parser.add_argument(
+        "--seconds", type=float, default=60.0, help="of training, per variant, to measure the shares (default: 60)"
+    )
     add_trial(parser)
     arguments = parser.parse_args()
     record = begin("overheads", arguments.trial)

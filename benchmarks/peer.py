@@ -1,11 +1,11 @@
-"""One script of eriklindernoren/PyTorch-GAN, unmodified, for a set time; then what its generator draws.
+"""Run one unmodified script of eriklindernoren/PyTorch-GAN for a given time, and save images of its generator.
 
     python benchmarks/peer.py CHECKOUT dcgan --minutes 5 --out DIR
 
-CHECKOUT is a copy of that repository; its script runs in a process of its own with its own defaults, and is stopped
-by a timer that starts once torch, torchvision and the data are ready on disk. The generator is then asked for 10,000
-images twice: as the script itself draws (batch norm on the statistics of each batch), and in evaluation mode. Writes
-`training-mode.npz`, `evaluation-mode.npz` and `peer.json` into DIR.
+CHECKOUT is a copy of that repository. The script runs with its defaults and is stopped by a timer, which starts when
+torch and torchvision are imported and the data are on disk. The generator then draws 10,000 images twice: as the script
+does (batch norm with the statistics of each batch), and in evaluation mode. Writes `training-mode.npz`,
+`evaluation-mode.npz` and `peer.json` to DIR.
 """
 
 import argparse
@@ -34,12 +34,12 @@ IMAGES, BATCH = 10_000, 100
 
 
 class TimeIsUp(BaseException):
-    """No Exception, so that no script swallows it."""
+    """The time is up. Not an Exception, so that a script does not catch it."""
 
 
 @contextlib.contextmanager
 def workplace(script: str) -> Iterator[Path]:
-    """A directory to run a script in, where it finds MNIST and may write; it is removed afterwards."""
+    """Create a temporary directory with MNIST, in which a script can run and write; yield it, then remove it."""
     with tempfile.TemporaryDirectory() as scratch:
         (place := Path(scratch) / "implementations" / script).mkdir(parents=True)
         (Path(scratch) / "data" / "mnist").mkdir(parents=True)
@@ -49,7 +49,7 @@ def workplace(script: str) -> Iterator[Path]:
 
 
 def train(script: Path, seconds: float) -> dict[str, Any]:
-    """Import the script, which trains, until the time is up, and return its variables."""
+    """Import the script, which trains, stop it when the time is up, and return its variables."""
 
     def stop(signum: int, frame: FrameType | None) -> None:
         raise TimeIsUp
@@ -58,7 +58,7 @@ def train(script: Path, seconds: float) -> dict[str, Any]:
     assert spec is not None
     assert spec.loader is not None
     module = module_from_spec(spec)
-    sys.argv, sys.dont_write_bytecode = [script.name], True  # nothing is left in the checkout
+    sys.argv, sys.dont_write_bytecode = [script.name], True  # write nothing to the checkout
     signal.signal(signal.SIGALRM, stop)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     with contextlib.suppress(TimeIsUp), open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):  # noqa: PTH123
@@ -69,7 +69,7 @@ def train(script: Path, seconds: float) -> dict[str, Any]:
 
 @torch.no_grad()
 def draw(generator: nn.Module, latent_dim: int, conditional: bool) -> tuple[np.ndarray, np.ndarray | None]:
-    """`[N, H, W, 1]` uint8 and, of a conditional generator, the labels that were asked for: 0, 1, ..., 9, 0, ..."""
+    """Return images, uint8 `[N, H, W, 1]`, and the requested labels 0, 1, ..., 9, 0, ...; None if not conditional."""
     labels = torch.arange(IMAGES) % 10
     noise = torch.randn(IMAGES, latent_dim, generator=torch.Generator().manual_seed(0))
     images = []

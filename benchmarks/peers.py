@@ -1,11 +1,11 @@
-"""What PyTorch-GAN's scripts reach in five minutes on full MNIST, before the judge that the variants have.
+"""Measure PyTorch-GAN's scripts after five minutes on full MNIST, with the same judge as ganzoo's variants.
 
     python benchmarks/peers.py CHECKOUT [--minutes 5] [--out DIR]
 
-Needs MNIST (GANZOO_DATA_DIR), a machine with nothing else to do and a checkout of eriklindernoren/PyTorch-GAN, whose
-`dcgan`, `wgan_gp` and `cgan` run unmodified (see peer.py). Each is judged by 10,000 images, as benchmarks/variants.py
-judges ours; of the script's two ways of drawing the better counts. What is in DIR already, of the same commit, is not
-done again. Writes benchmarks/results/peers.json.
+Needs MNIST (GANZOO_DATA_DIR), an otherwise idle machine and a checkout of eriklindernoren/PyTorch-GAN, whose `dcgan`,
+`wgan_gp` and `cgan` run unmodified (see peer.py). Each is evaluated with 10,000 images, as benchmarks/variants.py
+evaluates ganzoo's variants; the better of the script's two ways of drawing counts. Runs of the same commit that are
+already in DIR are not repeated. Writes benchmarks/results/peers.json.
 """
 
 import argparse
@@ -20,13 +20,13 @@ from provenance import ROOT, add_trial, begin
 import ganzoo
 from ganzoo.evaluation.evaluator import N
 
-PEERS = {"dcgan": False, "wgan_gp": False, "cgan": True}  # whether it is conditional
+PEERS = {"dcgan": False, "wgan_gp": False, "cgan": True}  # by script: whether it is conditional
 FIGURES = ("fid", "kid", "precision", "recall", "density", "coverage", "classes")
 LABEL_FIGURES = ("label_accuracy", "cas")
 
 
 def peer(checkout: Path, script: str, minutes: float, out: Path) -> dict[str, Any]:
-    """Run one script of the checkout, unless that was done, and judge what it draws."""
+    """Run one script of the checkout, unless its images exist, and evaluate its images."""
     if not (out / "peer.json").exists():
         command = [sys.executable, str(Path(__file__).with_name("peer.py")), str(checkout), script]
         subprocess.run([*command, "--minutes", str(minutes), "--out", str(out)], check=True)

@@ -1,8 +1,8 @@
-"""Where a result comes from: the facts that each file in benchmarks/results/ begins with.
+"""Origin of a result: the facts at the start of each file in benchmarks/results/.
 
-A benchmark calls `begin` before it measures anything. A result comes from a clean commit: no tracked file is changed
-and no file is untracked, except files that git ignores and those that benchmarks write themselves (`WRITTEN`). From
-any other tree, `--trial FILE` writes the result elsewhere.
+A benchmark calls `begin` before it measures anything. A result must come from a clean commit: no tracked file is
+changed and no file is untracked, except files that git ignores and files that benchmarks write (`WRITTEN`). From any
+other tree, `--trial FILE` writes the result to another file.
 """
 
 import argparse
@@ -26,32 +26,32 @@ WRITTEN = (
     "benchmarks/results",
     "docs/images",
     "ganzoo/zoo/measured.json",
-)  # by benchmarks: a result must not keep the next one from being recorded
-SHOWN = 5  # changed files that a message names
+)  # by benchmarks; these do not make a tree unclean, so that several results can be recorded in turn
+SHOWN = 5  # number of changed files in a message
 
 
 @dataclass(frozen=True)
 class Record:
-    """Where a benchmark writes its result, and the facts that the result begins with."""
+    """Path of a benchmark's result, and the facts at the start of the result."""
 
     path: Path
     facts: dict[str, Any]
     trial: bool
 
     def write(self, results: dict[str, Any]) -> None:
-        """Replace the result's file by the facts and these results."""
+        """Write the facts and `results` to the result file, replacing it."""
         write_json(self.path, {**self.facts, **results})
 
     def publish(self, path: str, data: bytes) -> None:
-        """Replace the file at `path` below the root, one of `WRITTEN`; a trial leaves it as it is."""
+        """Replace the file at `path` below the root, which must be in `WRITTEN`; a trial does nothing."""
         if not self.trial:
             atomic_write(ROOT / path, data)
 
     def claim(self, folder: Path) -> None:
-        """Reserve a folder of unfinished measurements for this commit. Exits with 2 if it is another commit's."""
+        """Reserve a folder of unfinished measurements for this commit. Exits with 2 if it belongs to another commit."""
         owner = folder / "commit.json"
-        former = read_json(owner) or {}
-        commit = former.get("commit", "that is not recorded")
+        recorded = read_json(owner) or {}
+        commit = recorded.get("commit", "that is not recorded")
         if commit != self.facts["commit"] and folder.exists() and any(folder.iterdir()):
             leave(UsageError(f"{folder} has measurements of a commit {commit}: choose another folder, or delete it"))
         write_json(owner, {"commit": self.facts["commit"]})
@@ -63,26 +63,28 @@ def add_trial(parser: argparse.ArgumentParser) -> None:
         "--trial",
         type=Path,
         metavar="FILE",
-        help="write the result to FILE (or /dev/stdout), from a clean commit or not",
+        help="write the result to FILE (or /dev/stdout); the commit may be unclean",
     )
 
 
 def begin(name: str, trial: Path | None = None, *, device: torch.device | str = "cpu") -> Record:
-    """Return the record of a benchmark that begins now.
+    """Return the record of a benchmark that starts now.
 
-    Without `trial` the result is benchmarks/results/`name`.json. Exits with one line: 2 if the tree is not clean or
-    `trial` is among the results, 4 without a commit.
+    Without `trial` the result is benchmarks/results/`name`.json. Exits with an error message and code 2 if the
+    tree is not clean or `trial` is in that folder, or code 4 if there is no commit.
     """
     results = ROOT / "benchmarks" / "results"
     try:
         if trial is not None and results.resolve() in trial.resolve().parents:
-            raise UsageError(f"{trial} is among the results: --trial writes elsewhere, such as to /tmp/{name}.json")
+            raise UsageError(
+                f"{trial} is in the folder of results: use a --trial file elsewhere, such as /tmp/{name}.json"
+            )
         commit, changes = find_commit(ROOT), find_changes(ROOT)
         if changes and trial is None:
             names = ", ".join(changes[:SHOWN]) + (", ..." if len(changes) > SHOWN else "")
             raise UsageError(
-                f"a result is recorded from a clean commit, and these files are changed or untracked: {names}; "
-                "commit them, or write elsewhere with --trial FILE"
+                f"a result needs a clean commit, but these files are changed or untracked: {names}; "
+                "commit them, or write the result to another file with --trial FILE"
             )
     except GanzooError as error:
         leave(error)
@@ -98,7 +100,7 @@ def begin(name: str, trial: Path | None = None, *, device: torch.device | str = 
 
 
 def _without_places(word: str) -> str:
-    """Return a word of a command, with PATH in place of a path that only this machine has."""
+    """Replace a path outside the repository in a word of a command by PATH, and make others relative."""
     option, equals, value = word.rpartition("=") if word.startswith("-") else ("", "", word)
     path = Path(value)
     if not path.is_absolute() and ".." not in path.parts:
@@ -112,12 +114,12 @@ def find_commit(root: Path) -> str:
     try:
         return _git(root, "rev-parse", "--verify", "HEAD").strip()
     except (OSError, subprocess.CalledProcessError):
-        message = f"{root} has no git history, and a result names its commit: measure in a clone of the repository"
+        message = f"{root} has no git history, but a result records its commit: run it in a clone of the repository"
         raise MachineError(message) from None
 
 
 def find_changes(root: Path) -> list[str]:
-    """Return the paths that are changed or untracked, without those that git ignores and those of `WRITTEN`."""
+    """Return the paths that are changed or untracked, except those that git ignores and those in `WRITTEN`."""
     places = [f":(exclude){place}" for place in WRITTEN]
     lines = _git(root, "status", "--porcelain", "--untracked-files=all", "--", ".", *places).splitlines()
     return [line[3:] for line in lines]
@@ -128,7 +130,10 @@ def _git(root: Path, *words: str) -> str:
 
 
 def leave(error: GanzooError | KeyboardInterrupt) -> NoReturn:
-    """Print what went wrong in one line, and exit with its code."""
+    """Print the error in one line, and exit with its code."""
     text = str(error) or "interrupted"
-    print(f"error: {text}" if isinstance(error, GanzooError) else f"{text}; the same command goes on", file=sys.stderr)
+    print(
+        f"error: {text}" if isinstance(error, GanzooError) else f"{text}; run the same command again to continue",
+        file=sys.stderr,
+    )
     raise SystemExit(getattr(error, "exit_code", 128 + signal.SIGINT))

@@ -1,12 +1,13 @@
-"""How fast the runtime draws beside torch, how soon after its import, and in how much memory a million images.
+"""Measure the runtime: its speed beside torch, the time from import to first image, and the memory for many images.
 
     python benchmarks/runtime.py [--variants dcgan,cgan] [--steps 300] [--parts speed,import,memory] [--no-compile]
 
-Trains each variant's default networks for some steps on images of MNIST's shape. Then `speed` is
-`ganzoo benchmark runtime` on these runs, with its options; `import` sets the time from the first import to the first
-image of `ganzoo.runtime` beside onnxruntime's alone, each in fresh processes that take turns; `memory` is the greatest
-resident memory of a process that draws `--images` images by `iter_batches`. Needs a machine with nothing else to do.
-Writes benchmarks/results/runtime.json, in which the parts that are not asked for stay, and docs/images/runtime.png.
+Trains each variant's default networks for `--steps` on images of MNIST's shape. The part `speed` runs
+`ganzoo benchmark runtime` on these runs, with its options. The part `import` compares the time from the first import to
+the first image of `ganzoo.runtime` with that of onnxruntime alone, each in new processes that take turns. The part
+`memory` is the peak resident memory of a process that draws `--images` images with `iter_batches`. Needs an otherwise
+idle machine. Writes benchmarks/results/runtime.json and docs/images/runtime.png; parts that were not requested keep
+their recorded values.
 """
 
 import argparse
@@ -39,7 +40,7 @@ for batch in generator.iter_batches(images, batch_size=batch_size):
     drawn += len(batch)
 assert drawn == images
 seconds = time.monotonic() - began
-if sys.platform == "linux":  # where ru_maxrss is the parent's, if that was greater
+if sys.platform == "linux":  # ru_maxrss would be the parent's if that was greater
     greatest = 1024 * int(re.search("VmHWM: *(\\d+)", Path("/proc/self/status").read_text().replace("\\t", " "))[1])
 else:
     greatest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
@@ -58,7 +59,7 @@ def train(arguments: argparse.Namespace, place: Path) -> list[Path]:
 
 
 def measure_speed(runs: list[Path], arguments: argparse.Namespace) -> dict[str, Any]:
-    """Return what `ganzoo benchmark runtime` finds of the runs; of their paths the last part. Draws the plot."""
+    """Return the results of `ganzoo benchmark runtime` for the runs, with only the last part of their paths."""
     found = benchmark_runtime(
         runs,
         forms=None if arguments.forms is None else arguments.forms.split(","),
@@ -73,7 +74,7 @@ def measure_speed(runs: list[Path], arguments: argparse.Namespace) -> dict[str, 
 
 
 def measure_imports(file: Path, repeats: int) -> dict[str, Any]:
-    """Return the seconds from the first import to the first image, and their ratio per process; one thread, and all."""
+    """Return the seconds from first import to first image, and their ratios, with one thread and with all."""
     rows = []
     for threads in dict.fromkeys((1, os.cpu_count() or 1)):
         pairs: list[tuple[float, float]] = []
@@ -81,7 +82,7 @@ def measure_imports(file: Path, repeats: int) -> dict[str, Any]:
             kinds = ("file", "floor") if repeat % 2 else ("floor", "file")
             taken = {kind: first_image(kind, file, threads).from_import for kind in kinds}
             pairs.append((taken["file"], taken["floor"]))
-        ours, floor = zip(*pairs[1:], strict=True)  # the first reads the packages from the disk
+        ours, floor = zip(*pairs[1:], strict=True)  # the first pair reads the packages from disk
         rows.append(
             {
                 "threads": threads,
@@ -94,7 +95,7 @@ def measure_imports(file: Path, repeats: int) -> dict[str, Any]:
 
 
 def measure_memory(file: Path, images: int) -> dict[str, Any]:
-    """Return the greatest resident memory of a process that does nothing else."""
+    """Return the peak resident memory and the speed of a process that only draws `images` images."""
     command = [sys.executable, "-c", STREAM, str(file), str(images), str(BATCH_SIZE)]
     seconds, greatest = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     return {
@@ -109,14 +110,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--variants", default="dcgan,cgan")
     parser.add_argument("--dataset", default="auto")
-    parser.add_argument("--steps", type=int, default=300, help="of training: speed does not depend on the weights")
+    parser.add_argument(
+        "--steps",
+        type=int,
+        default=300,
+        help="of training, per variant (default: 300); speed does not depend on the weights",
+    )
     parser.add_argument("--parts", default=",".join(PARTS))
     parser.add_argument("--forms")
     parser.add_argument("--batches", default=",".join(map(str, BATCHES)))
-    parser.add_argument("--seconds", type=float, default=0.5, help="of a turn")
+    parser.add_argument("--seconds", type=float, default=0.5, help="per turn (default: 0.5)")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--no-compile", action="store_true")
-    parser.add_argument("--images", type=int, default=1_000_000, help="drawn for the memory")
+    parser.add_argument("--images", type=int, default=1_000_000, help="to draw in the part memory (default: 1000000)")
     add_trial(parser)
     arguments = parser.parse_args()
     record = begin("runtime", arguments.trial)

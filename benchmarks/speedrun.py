@@ -1,11 +1,11 @@
-"""The speedrun: how long a recipe takes to a track's target of quality, by the rules of docs/speedrun.md.
+"""Measure how long a recipe takes to reach the target of a track, by the rules of docs/speedrun.md.
 
     python benchmarks/speedrun.py RECIPE.toml --track mnist-3x-2cores [--seeds 5] [--runs DIR]
 
-Needs MNIST (GANZOO_DATA_DIR) and a machine with nothing else to do. RECIPE.toml is what `ganzoo train --config` takes,
-with the times of its evaluations and the greatest number of minutes. Each seed is a process of its own, which ends at
-the target. A race that was interrupted is run again from its start; what is finished stays in DIR, by commit. The
-record goes to benchmarks/results/speedrun.json, in the place of a former one of the same track and recipe.
+Needs MNIST (GANZOO_DATA_DIR) and an otherwise idle machine. RECIPE.toml is a file for `ganzoo train --config` with the
+times of its evaluations and the maximum number of minutes. Each seed is a separate process, which ends at the target.
+An interrupted race starts again from the beginning; finished races are kept in DIR, by commit. The record is written to
+benchmarks/results/speedrun.json and replaces the previous record of the same track and recipe.
 """
 
 import argparse
@@ -32,20 +32,20 @@ from ganzoo.files import read_json, write_json
 from ganzoo.runs.run import Run
 from ganzoo.zoo.build import build_terms
 
-SEEDS = 5  # of a record, at least
-RIGHT = 0.98  # of the labels, on conditional tracks
-DIGITS = 1  # after the point, of seconds
+SEEDS = 5  # minimum for a record
+RIGHT = 0.98  # minimum label accuracy on conditional tracks
+DIGITS = 1  # decimals of seconds
 
 Json: TypeAlias = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Track:
-    """What is to be reached, and on what."""
+    """The target of a track, its data and its hardware."""
 
-    multiple: float  # of the FID of real images, at most
+    multiple: float  # target: at most this multiple of the FID of real images
     data: str = "mnist"
-    cores: int | None = None  # of the processor; None for a GPU
+    cores: int | None = None  # CPU cores; None for a GPU
     conditional: bool = False
 
 
@@ -60,19 +60,19 @@ TRACKS = {
 
 
 def target_of(track: Track) -> float:
-    """Return the FID of a track."""
+    """Return the target FID of a track."""
     reference = Reference(load_judge(track.data), load_splits(track.data))
     return track.multiple * floors(reference, min(N, len(reference.splits.train)), [0], ["fid"])["fid"]
 
 
 def take_machine(track: Track) -> str:
-    """Keep to a track's processors, and return the name of its device. Raises: MachineError if they are not there."""
+    """Restrict this process to a track's processors; return its device. Raises MachineError if there are too few."""
     if track.cores is None:
         if not torch.cuda.is_available():
-            raise MachineError("this track needs a CUDA GPU, and there is none")
+            raise MachineError("this track needs a CUDA GPU, but none is available")
         return "cuda"
     if available() < track.cores:
-        raise MachineError(f"this track needs {track.cores} processors, and {available()} are there")
+        raise MachineError(f"this track needs {track.cores} processors, but {available()} are available")
     if available() > track.cores:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: track.cores])
     return "cpu"
@@ -90,9 +90,9 @@ def uses_labels(config: RunConfig) -> bool:
 
 
 def race(recipe: Path, track: Track, target: float, device: str, seed: int, place: Path) -> Json:
-    """Return what one seed took. Raises: UsageError for a race that failed, missed the target or broke a rule."""
+    """Return the result of one seed. Raises UsageError if the race failed, missed the target or broke a rule."""
     if not is_finished(place):
-        if place.exists():  # interrupted: its clock cannot be trusted
+        if place.exists():  # interrupted: its times are not valid
             place.rename(place.with_name(f"{place.name}-stopped-{time.time_ns()}"))
         given = {"train.target_fid": target, "train.seed": seed, "train.device": device}
         settings = [word for key, value in given.items() for word in ("--set", f"{key}={value}")]
@@ -101,23 +101,23 @@ def race(recipe: Path, track: Track, target: float, device: str, seed: int, plac
             raise UsageError(f"seed {seed}: training ended with exit code {code}")
     run = Run.open(place)
     if not track.conditional and uses_labels(run.config):
-        raise UsageError(f"{recipe} uses labels, and this track leaves them unused: take a conditional track")
+        raise UsageError(f"{recipe} uses labels, which this track does not allow: use a conditional track")
     line = run.read_evaluations()[-1]
     if line.confirmed_fid is None or max(line.confirmed_fid, line.figures["fid"]) > target:
-        raise UsageError(f"seed {seed} has FID {line.figures['fid']:.2f} at its end, and the target is {target:.2f}")
+        raise UsageError(f"seed {seed} has FID {line.figures['fid']:.2f} at the end, but the target is {target:.2f}")
     accuracy = line.figures.get("label_accuracy")
     if track.conditional and (accuracy is None or accuracy < RIGHT):
-        raise UsageError(f"seed {seed} draws {accuracy or 0:.1%} of its labels right: expected at least {RIGHT:.0%}")
+        raise UsageError(f"seed {seed} has a label accuracy of {accuracy or 0:.1%}: expected at least {RIGHT:.0%}")
     if line.elapsed is None:
-        raise UsageError(f"{place} was resumed, and a race is run in one go: delete it")
+        raise UsageError(f"{place} was resumed, but a race must not be interrupted: delete it")
     found = {"seed": seed, "seconds": round(line.elapsed, DIGITS), "step": line.step, "fid": line.figures["fid"]}
     return {**found, "confirmed_fid": line.confirmed_fid, "label_accuracy": accuracy, "evaluated_at": line.seconds}
 
 
 def measure(record: Record, arguments: argparse.Namespace, device: str) -> None:
-    """Race all seeds, and keep the record."""
+    """Race all seeds, and write the record."""
     if arguments.seeds < SEEDS and not record.trial:
-        raise UsageError(f"a record is over at least {SEEDS} seeds: fewer go elsewhere, with --trial FILE")
+        raise UsageError(f"a record needs at least {SEEDS} seeds: write fewer to another file with --trial FILE")
     track = TRACKS[arguments.track]
     target = target_of(track)
     folder = arguments.runs / record.facts["commit"] / f"{arguments.track}-{arguments.recipe.stem}"
@@ -135,20 +135,20 @@ def measure(record: Record, arguments: argparse.Namespace, device: str) -> None:
         **record.facts,
         "races": races,
     }
-    former = (read_json(record.path) if record.path.is_file() else None) or {}
+    recorded = (read_json(record.path) if record.path.is_file() else None) or {}
     others = [
-        row for row in former.get("records", ()) if (row["track"], row["recipe"]) != (entry["track"], entry["recipe"])
+        row for row in recorded.get("records", ()) if (row["track"], row["recipe"]) != (entry["track"], entry["recipe"])
     ]
     ordered = sorted([*others, entry], key=lambda row: (list(TRACKS).index(row["track"]), row["seconds"]["mean"]))
     write_json(record.path, {"judge": load_judge(track.data).describe().to_json(), "records": ordered})
-    print(f"{arguments.track}: {mean:.1f} s, deviation {deviation:.1f} s over {len(races)} seeds")
+    print(f"{arguments.track}: {mean:.1f} s, standard deviation {deviation:.1f} s over {len(races)} seeds")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipe", type=Path, help="a TOML file, as for ganzoo train --config")
     parser.add_argument("--track", required=True, choices=TRACKS)
-    parser.add_argument("--seeds", type=int, default=SEEDS, help="from 0 on")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="number of seeds, starting from 0 (default: 5)")
     parser.add_argument("--runs", type=Path, default=ROOT / "build" / "speedrun", metavar="DIR")
     add_trial(parser)
     arguments = parser.parse_args()

@@ -1,9 +1,9 @@
-"""Measure if generated images help a classifier that has few real ones: the study of `ganzoo.studies.synthetic_data`.
+"""Measure whether generated images help a classifier with few real ones: runs `ganzoo.studies.synthetic_data`.
 
     python benchmarks/synthetic_data.py [--dataset mnist] [--seeds 5] [--out DIR]
 
-Needs MNIST (GANZOO_DATA_DIR) and, on two cores, about half an hour. Rows that are in DIR already, of the same commit,
-are not measured again. Writes benchmarks/results/synthetic_data.json.
+Needs MNIST (GANZOO_DATA_DIR) and, on two cores, about half an hour. Rows of the same commit that are already in DIR are
+not measured again. Writes benchmarks/results/synthetic_data.json.
 """
 
 import argparse

@@ -1,10 +1,10 @@
-"""Train a judge that ships with the package, and print what to pin in `PINNED`.
+"""Train a judge that ships with the package, and print the hash for `PINNED`.
 
     python benchmarks/train_judge.py [--dataset fashion-mnist]
 
-Needs the data (GANZOO_DATA_DIR). Writes `ganzoo/evaluation/NAME.judge.safetensors`. The seed is fixed; another
-processor or torch rounds otherwise and trains a slightly different network, so the file is pinned by its hash, not by
-its recipe.
+Needs the data (GANZOO_DATA_DIR). Writes `ganzoo/evaluation/NAME.judge.safetensors`. The seed is fixed, but
+rounding depends on the processor and the version of torch. Other machines train slightly different networks, so the
+file is pinned by its hash.
 """
 
 import argparse
@@ -16,14 +16,14 @@ from ganzoo import data
 from ganzoo.evaluation.classifier import Epoch
 from ganzoo.evaluation.judge import EPOCHS, SUFFIX, fit_judge
 
-NAMES = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST"}  # of data sets, and of their judges
+NAMES = {"mnist": "MNIST", "fashion-mnist": "Fashion-MNIST"}  # of judges, by data set
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--dataset", choices=NAMES, default="mnist")
-    parser.add_argument("--out", type=Path, help="default: where the package has it")
+    parser.add_argument("--out", type=Path, help="default: the judge's file in the package")
     arguments = parser.parse_args()
     out = arguments.out or Path(ganzoo.evaluation.__path__[0]) / f"{arguments.dataset}{SUFFIX}"
     began = time.monotonic()

@@ -1,10 +1,10 @@
-"""Train the conditional MNIST generator that ships with the package, judge it, and export it.
+"""Train, evaluate and export the conditional MNIST generator that ships with the package.
 
     python benchmarks/train_pretrained.py --out DIR
 
-Needs MNIST (GANZOO_DATA_DIR) and takes about twenty minutes. Leaves its run in DIR, where a stopped one goes on, and
-writes `ganzoo/runtime/models/mnist.onnx`, with what the judge said of it in its metadata. The generator that shipped
-before is `mnist-v1.onnx`, a perceptron.
+Needs MNIST (GANZOO_DATA_DIR) and takes about twenty minutes. The run is in DIR; if it was stopped, the same command
+continues it. Writes `ganzoo/runtime/models/mnist.onnx`, with the evaluation in its metadata. The previous generator,
+`mnist-v1.onnx`, is a perceptron.
 """
 
 import argparse

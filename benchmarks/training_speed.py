@@ -1,15 +1,15 @@
-"""How fast training is: ganzoo's variants, and PyTorch-GAN's scripts unmodified, taking turns in one run.
+"""Measure the speed of training: ganzoo's variants and PyTorch-GAN's unmodified scripts, in turns.
 
     python benchmarks/training_speed.py [--peer CHECKOUT] [--seconds 20] [--repeats 3] [--device cuda]
 
-Needs MNIST (GANZOO_DATA_DIR) and a machine with nothing else to do. Every measurement is a process of its own:
-`ganzoo train --config` of benchmarks/same_work/*.toml (the peer's network shapes, batch size, optimiser and update
-ratio) and of each variant's defaults, and the peer's script as a user would start it. images/s are real images through
-the discriminator, between the first log line and the last: start-up is not in it. Ratios are taken within a repeat.
+Needs MNIST (GANZOO_DATA_DIR) and an otherwise idle machine. Each measurement is a separate process: `ganzoo train` with
+benchmarks/same_work/*.toml (the network shapes, batch size, optimiser and update ratio of PyTorch-GAN), `ganzoo train`
+with each variant's defaults, and PyTorch-GAN's script as a user would start it. images/s counts real images that the
+discriminator reads between the first and the last log line, which excludes start-up. Ratios are computed per repeat.
 
-It also measures what the machine can do (matrix products, convolutions, memory), and what a step of each same-work
-configuration and of every built-in variant's defaults asks for, which share of the limit that is, and where the time
-goes. `--variants` limits the former alone. Writes benchmarks/results/training_speed.json.
+It also measures the limits of the machine (matrix products, convolutions, memory) and, for a step of each same-work
+configuration and of each built-in variant's defaults, the number of operations, the rate and how the time is spent.
+`--variants` does not limit the measurement of the defaults' steps. Writes benchmarks/results/training_speed.json.
 """
 
 import argparse
@@ -41,7 +41,7 @@ from ganzoo.training.state import TrainingState
 from ganzoo.training.updates import Updates
 
 SCRIPTS = {"gan": "gan", "dcgan": "dcgan", "wgan-gp": "wgan_gp", "cgan": "cgan"}
-BATCH = 64  # of every script
+BATCH = 64  # batch size of all scripts
 PEER = """
 import runpy, sys
 from ganzoo.data.torchvision_compat import load_torchvision
@@ -55,7 +55,7 @@ ARITHMETIC = ("aten::mm", "aten::addmm", "aten::bmm", "aten::convolution", "aten
 
 
 def ours(name: str, config: Path | None, seconds: float, settings: list[str]) -> dict[str, Any]:
-    """images/s of `ganzoo train` in a process of its own; `config` None for the variant's defaults."""
+    """Return the images/s of `ganzoo train` in a separate process; `config` None for the variant's defaults."""
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch) / "run"
         command = [sys.executable, "-m", "ganzoo_cli", "train", "--dataset", "mnist", "--out", str(out)]
@@ -73,7 +73,7 @@ def ours(name: str, config: Path | None, seconds: float, settings: list[str]) ->
 
 
 def peer(checkout: Path, script: str, seconds: float) -> float:
-    """images/s of a script of the checkout, by the lines that it prints."""
+    """Return the images/s of a script of the checkout, from the lines that it prints."""
     path = (checkout / "implementations" / script / f"{script}.py").resolve()
     with workplace(script) as place:
         process = subprocess.Popen(
@@ -93,12 +93,12 @@ def peer(checkout: Path, script: str, seconds: float) -> float:
         process.kill()
         process.wait()
     if first is None or now == first:
-        raise SystemExit(f"{path} printed no progress: is it eriklindernoren/PyTorch-GAN?")
+        raise SystemExit(f"{path} printed no progress: is this a checkout of eriklindernoren/PyTorch-GAN?")
     return BATCH * (now[1] - first[1]) / (now[0] - first[0])
 
 
 def rate(function: Callable[[], Any], work: float, device: torch.device) -> float:
-    """Return the work per second of the best of repeated calls in two seconds."""
+    """Return the work per second of the fastest of repeated calls within two seconds."""
 
     def call() -> None:
         function()
@@ -109,7 +109,7 @@ def rate(function: Callable[[], Any], work: float, device: torch.device) -> floa
 
 
 def limits(device: torch.device) -> dict[str, float]:
-    """GFLOP/s of large matrix products and convolutions in both precisions; GB/s of copying what no cache holds."""
+    """Return GFLOP/s of matrix products and convolutions in both precisions, and GB/s of copies beyond any cache."""
     found = {}
     for dtype in (torch.float32, torch.bfloat16):
         name = str(dtype).removeprefix("torch.")
@@ -126,7 +126,7 @@ def limits(device: torch.device) -> dict[str, float]:
 
 
 class Flops(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """The operations of matrix products and convolutions. (A penalty's gradients break FlopCounterMode's hooks.)"""
+    """Count of the FLOP of matrix products and convolutions. (Penalty gradients break FlopCounterMode's hooks.)"""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -140,7 +140,7 @@ class Flops(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 class Steps:
-    """Steps of a run as the trainer takes them, without its files."""
+    """Training steps as in a run, without writing files."""
 
     def __init__(self, training: Training, config: RunConfig) -> None:
         state = TrainingState(config, training.device)
@@ -153,14 +153,14 @@ class Steps:
             torch.cuda.synchronize()
 
     def many(self, seconds: float) -> float:
-        """Return the seconds per step, the median."""
+        """Return the median seconds per step."""
         return median(turn(self.one, seconds))
 
 
 def anatomy(name: str, config_file: Path | None, device: str) -> dict[str, Any]:
-    """What a step asks for (GFLOP) and where its time goes (ms: arithmetic, memory, the rest), by torch's profiler.
+    """Return the GFLOP of a step and the time it spends (ms: arithmetic, memory, rest), by torch's profiler.
 
-    `config_file` None for the variant's defaults.
+    `config_file` is None for the variant's defaults.
     """
     variant = name if config_file is None else None
     training = with_compute(prepare(configure(variant, config=config_file, steps=100_000, device=device)))
@@ -178,7 +178,7 @@ def anatomy(name: str, config_file: Path | None, device: str) -> dict[str, Any]:
     arithmetic = memory = 0.0
     for event in profiled.key_averages():
         if event.key.startswith(ARITHMETIC):
-            arithmetic += event.self_cpu_time_total / 1e4  # us of 10 steps -> ms of one
+            arithmetic += event.self_cpu_time_total / 1e4  # us of 10 steps -> ms per step
         elif event.key.startswith("aten::"):
             memory += event.self_cpu_time_total / 1e4
     images = config.variant.critic_steps * config.data.batch_size
@@ -198,11 +198,13 @@ def anatomy(name: str, config_file: Path | None, device: str) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer", type=Path, default=None, metavar="CHECKOUT")
-    parser.add_argument("--seconds", type=float, default=20.0, help="of a measurement")
+    parser.add_argument("--seconds", type=float, default=20.0, help="per measurement (default: 20)")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--variants", default="gan,dcgan,wgan-gp,cgan")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-    parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE", help="of ours")
+    parser.add_argument(
+        "--set", dest="settings", action="append", default=[], metavar="KEY=VALUE", help="settings of ganzoo's runs"
+    )
     add_trial(parser)
     arguments = parser.parse_args()
     record = begin("training_speed", arguments.trial, device=arguments.device)
@@ -240,7 +242,7 @@ def same_work(name: str) -> Path:
 
 
 def summary(repeats: list[dict[str, Any]]) -> dict[str, Any]:
-    """Means over the repeats; the ratio to the peer of each repeat: mean, least, greatest."""
+    """Return mean speeds, and the mean, minimum and maximum of the ratio to the peer per repeat."""
     means = {
         f"{key}_images_per_s": round(fmean(repeat[key] for repeat in repeats))
         for key in ("peer", "same_work", "default")

@@ -1,11 +1,11 @@
-"""The verdicts on failures that were planted, and on images that have none: how many are caught, how many false alarms.
+"""Measure the verdicts on planted failures and on sound images: detected failures and false alarms.
 
     python benchmarks/verdicts.py [--dataset mnist-5k] [--draws 25] [--n 1000] [--runs DIR DIR ...]
 
-A sound generator is stood in for by training images that are bent, turned and shifted at random; each failure is
-planted in those. Runs that are named are judged too, on other latents each draw. Each case is drawn from one half of
-the training images, for setting the limits of the verdict, and from the other half, for checking them; runs go to the
-one and the other in turn. Writes `benchmarks/results/verdicts.json`.
+Training images that are bent, rotated and shifted at random replace the images of a sound generator; failures are
+planted in these images. Runs in `--runs` are evaluated too, with different latents for each draw. Each case is drawn
+from one half of the training images, used to set the limits of the verdicts, and from the other half, used to check
+them; runs are assigned to the halves alternately. Writes `benchmarks/results/verdicts.json`.
 """
 
 import argparse
@@ -36,19 +36,19 @@ from ganzoo.seeds import derive
 
 KEYS = tuple(key for key in FIGURES if key not in ("kid", "cas", "classifier_accuracy"))
 HALVES = ("set", "checked")
-SOUND = "no failure"  # any grade is right
+SOUND = "no failure"  # any grade is correct
 GRADES = {"far from real", *(step.word for step in verdicts.GRADES)}
-TURN, SHIFT, BEND = 10.0, 1.5, 1.0  # at most: degrees, pixels, pixels
+TURN, SHIFT, BEND = 10.0, 1.5, 1.0  # maximum: degrees, pixels, pixels
 BLURS = (1.5, 1.0, 0.7, 0.5)  # pixels
-UNEVEN = ((0.02, 0.28), (0.03, 0.25))  # the least and the greatest share of a class
+UNEVEN = ((0.02, 0.28), (0.03, 0.25))  # minimum and maximum share of a class
 KINDS = ("noise", "smooth noise", "blanks")
 
-Drawn = tuple[Tensor, Tensor | None]  # images uint8 [N, C, H, W], and the labels that they were asked for
+Drawn = tuple[Tensor, Tensor | None]  # images uint8 [N, C, H, W], and the requested labels
 
 
 @dataclass(frozen=True)
 class Case:
-    """What is judged: `draw(random, n)`, and the verdict that it should get."""
+    """Images to evaluate, from `draw(random, n)`, and the expected verdict."""
 
     name: str
     expected: str
@@ -56,7 +56,7 @@ class Case:
 
 
 def moved(images: Tensor, random: torch.Generator) -> Tensor:
-    """Each image turned, shifted and bent by amounts of its own, and as sharp as before."""
+    """Return the images, each rotated, shifted and bent by random amounts, without loss of sharpness."""
     count, _, height, width = images.shape
     angle, right, down = torch.rand(3, count, generator=random) * 2 - 1
     angle = angle * math.radians(TURN)
@@ -71,7 +71,7 @@ def moved(images: Tensor, random: torch.Generator) -> Tensor:
 
 
 def blurred(images: Tensor, sigma: float) -> Tensor:
-    """Under a Gaussian of `sigma` pixels."""
+    """Return the images blurred with a Gaussian of `sigma` pixels."""
     x = torch.arange(-4.0, 5.0)
     kernel = torch.exp(-x.square() / (2 * sigma**2))
     kernel = (kernel / kernel.sum()).repeat(images.shape[1], 1, 1, 1)
@@ -81,7 +81,7 @@ def blurred(images: Tensor, sigma: float) -> Tensor:
 
 
 def noisy(images: Tensor, sigma: float, random: torch.Generator) -> Tensor:
-    """With Gaussian noise of `sigma`, where white is 1."""
+    """Return the images with Gaussian noise of `sigma`; white is 1."""
     return to_uint8(images + 255 * sigma * torch.randn(images.shape, generator=random))
 
 
@@ -90,19 +90,19 @@ def to_uint8(images: Tensor) -> Tensor:
 
 
 def eroded(images: Tensor, width: int) -> Tensor:
-    """Return images of which strokes lose what a square of `width` pixels does not fill."""
+    """Return the images with strokes eroded by a square of `width` pixels."""
     before, after = (width - 1) // 2, width // 2
     padded = pad(-images.float(), (before, after, before, after), value=0.0)
     return to_uint8(-max_pool2d(padded, width, 1))
 
 
 def planted(train: Dataset) -> list[Case]:
-    """Every failure, in the degrees that are tried, and the sound images that they are planted in."""
+    """Return the cases: sound images, and each failure in several degrees."""
     assert train.labels is not None
     labels, classes = train.labels, train.num_classes or 1
 
     def rows(random: torch.Generator, n: int, among: Tensor | None = None) -> Tensor:
-        """Rows of the training images; where some are named, with repetition."""
+        """Choose rows of the training images; with repetition if `among` is given or `n` exceeds their number."""
         if among is None and n <= len(train):
             return torch.randperm(len(train), generator=random)[:n]
         among = torch.arange(len(train)) if among is None else among
@@ -113,18 +113,18 @@ def planted(train: Dataset) -> list[Case]:
         return moved(train.images[chosen], random), labels[chosen]
 
     def some(random: torch.Generator, n: int, number: int) -> Drawn:
-        """All of `number` classes."""
+        """Draw only `number` of the classes."""
         kept = torch.randperm(classes, generator=random)[:number]
         return sound(random, n, torch.nonzero(torch.isin(labels, kept)).flatten())[0], None
 
     def uneven(random: torch.Generator, n: int, least: float, greatest: float) -> Drawn:
-        """Classes with shares from `least` to `greatest`, each by the same factor more than the one before."""
+        """Draw classes with shares from `least` to `greatest`, in a geometric sequence."""
         shares = torch.logspace(math.log2(least), math.log2(greatest), classes, base=2)
         shares = shares[torch.randperm(classes, generator=random)]
         return sound(random, n, torch.multinomial(shares[labels], n, replacement=True, generator=random))[0], None
 
     def few(random: torch.Generator, n: int, number: int) -> Drawn:
-        """`number` images of each class, over and over."""
+        """Draw from only `number` images per class, with repetition."""
         order = torch.randperm(len(train), generator=random)
         chosen = torch.cat([order[labels[order] == label][:number] for label in range(classes)])
         images = moved(train.images[chosen], random)
@@ -148,7 +148,7 @@ def planted(train: Dataset) -> list[Case]:
         return images, labels[chosen]
 
     def among(random: torch.Generator, n: int, share: float, kind: str) -> Drawn:
-        """A part of the images replaced by uniform noise, smooth noise or blanks; all of them keep their labels."""
+        """Replace a share of the images by uniform noise, smooth noise or blanks; the labels stay the same."""
         images, asked = sound(random, n)
         shape = (round(share * n), *train.image_shape)
         if kind == "noise":
@@ -167,7 +167,7 @@ def planted(train: Dataset) -> list[Case]:
         return noisy(sound(random, n)[0], sigma, random), None
 
     def halves(random: torch.Generator, n: int) -> Drawn:
-        """Half of one digit, half of another: like nothing."""
+        """Join the left half of one digit and the right half of another."""
         one, other = sound(random, n)[0], sound(random, n)[0]
         middle = train.image_shape[1] // 2
         return torch.cat([one[:, :, :middle], other[:, :, middle:]], 2), None
@@ -196,7 +196,7 @@ def planted(train: Dataset) -> list[Case]:
 
 
 def others(dataset: str) -> list[Case]:
-    """Sound controls that are nobody's copies: MNIST's test images, which mnist-5k has not, where MNIST is there."""
+    """Return a case of MNIST's test images, sound and not copies of mnist-5k; empty if MNIST is not available."""
     if dataset != "mnist-5k":
         return []
     try:
@@ -212,7 +212,7 @@ def others(dataset: str) -> list[Case]:
 
 
 def trained(path: Path) -> Case:
-    """A run's generator, on latents of its own for each draw."""
+    """Return the case of a run's generator, with different latents for each draw."""
     subject = as_subject(load(path), path.name)
 
     def draw(random: torch.Generator, n: int) -> Drawn:
@@ -223,13 +223,13 @@ def trained(path: Path) -> Case:
 
 
 def half_of(train: Dataset, half: int) -> Dataset:
-    """Return each other image, from the first or the second on."""
+    """Return every second image, starting with the first (`half` 0) or the second (1)."""
     assert train.labels is not None
     return replace(train, images=train.images[half::2], labels=train.labels[half::2])
 
 
 def judged(case: Case, half: str, reference: Reference, draws: int, n: int) -> dict[str, Any]:
-    """How many draws of a case got each verdict, and the range of their figures."""
+    """Return the number of draws of a case per verdict, and the range of each metric."""
     words: Counter[str] = Counter()
     figures: list[dict[str, float]] = []
     for draw in range(draws):
@@ -256,10 +256,10 @@ def judged(case: Case, half: str, reference: Reference, draws: int, n: int) -> d
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", default="mnist-5k")
-    parser.add_argument("--draws", type=int, default=25, help="of each case, from each half")
-    parser.add_argument("--n", type=int, default=1000)
-    parser.add_argument("--runs", type=Path, nargs="*", default=[], help="runs that are taken for sound")
-    parser.add_argument("--only", default="", help="cases with this in their name")
+    parser.add_argument("--draws", type=int, default=25, help="draws per case and half (default: 25)")
+    parser.add_argument("--n", type=int, default=1000, help="images per draw (default: 1000)")
+    parser.add_argument("--runs", type=Path, nargs="*", default=[], help="runs that are expected to have no failure")
+    parser.add_argument("--only", default="", help="evaluate only cases whose name contains this")
     add_trial(parser)
     arguments = parser.parse_args()
     record = begin("verdicts", arguments.trial)

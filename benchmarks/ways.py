@@ -1,11 +1,11 @@
-"""What the rule for how a run computes loses against measuring, and what each way of computing is worth.
+"""Measure the loss of the rule that chooses how a run computes against `--tune`, and the speed of each way.
 
     python benchmarks/ways.py [--variants NAME,...] [--turns 12] [--device cuda] [--compiled]
 
-Needs MNIST (GANZOO_DATA_DIR) and a machine with nothing else to do. For each registered variant the ways take turns in
-one process on the same images: the rule's choice, what `--tune` chooses, and the rule's choice with one setting changed
-(or, as `plain`, all of them). `loss` is how much longer a step takes by the rule than by the way that --tune chose, and
-than the fastest of all ways: the median over the turns, with the least and the greatest. Writes
+Needs MNIST (GANZOO_DATA_DIR) and an otherwise idle machine. For each registered variant, the ways of computing take
+turns in one process on the same images: the rule's choice, the choice of `--tune`, and the rule's choice with one
+setting changed (or all of them, `plain`). `loss` is the extra time of a step by the rule over the choice of `--tune`,
+and over the fastest of all ways: the median over the turns, with minimum and maximum. Writes
 benchmarks/results/ways.json, or ways-cuda.json.
 """
 
@@ -32,7 +32,7 @@ RULE, TUNED = "rule", "tuned"
 
 
 def ways(ruled: RunConfig, tuned: RunConfig, *, compiled: bool) -> dict[str, dict[str, Any]]:
-    """Return the settings that each way changes of the rule's choice, by the way's name."""
+    """Return the settings in which each way differs from the rule's choice, by the way's name."""
     chosen = ruled.chosen
     measured = tuned.chosen.model_dump()
     found: dict[str, dict[str, Any]] = {
@@ -57,7 +57,7 @@ def _threads() -> int:
 
 
 def measure(name: str, device: str, turns: int, *, compiled: bool) -> dict[str, Any]:
-    """Return a variant's row: every way's median step, and what the rule loses."""
+    """Return a variant's row: the median step time of each way, and the loss of the rule."""
     training = with_compute(prepare(configure(name, "mnist", steps=100_000, device=device)))
     training = _with_horizon(training)
     tuned, line = tuning.tune(training)
@@ -65,7 +65,7 @@ def measure(name: str, device: str, turns: int, *, compiled: bool) -> dict[str, 
     rows: dict[str, dict[str, Any]] = {
         way: {"way": way, "settings": change, "medians_ms": []}
         for way, change in settings.items()
-        if way == RULE or change  # --tune mostly chooses what the rule does: that is not measured against itself
+        if way == RULE or change  # if --tune chooses the same as the rule, do not measure it twice
     }
     begun = {way: _begin(training, row) for way, row in rows.items()}
     contestants = {way: pair for way, pair in begun.items() if pair is not None}
@@ -95,13 +95,13 @@ def _with_horizon(training: Training) -> Training:
 
 
 def _begin(training: Training, row: dict[str, Any]) -> tuple[RunConfig, Steps] | None:
-    """Return a way's configuration and steps, warm; None for one that fails, with the reason in its row."""
+    """Return a way's configuration and its steps after a warm-up; None if it fails, with the error in its row."""
     config = training.config.with_compute(**row["settings"])
     began = time.monotonic()
     try:
         with torch_settings(config):
             steps = Steps(training, config)
-            for _ in range(5):  # graphs are captured at the fourth
+            for _ in range(5):  # graphs are captured at the fourth step
                 steps.one()
     except Exception as error:
         row["error"] = f"{type(error).__name__}: {first_line(error)}"
@@ -111,18 +111,20 @@ def _begin(training: Training, row: dict[str, Any]) -> tuple[RunConfig, Steps] |
 
 
 def _loss(rule: dict[str, Any], other: dict[str, Any]) -> dict[str, float]:
-    """Return by what share a step takes longer by the rule, turn by turn."""
+    """Return the relative extra time of a step by the rule, from the ratios per turn."""
     shares = [mine / theirs - 1 for mine, theirs in zip(rule["medians_ms"], other["medians_ms"], strict=True)]
     return {"median": median(shares), "least": min(shares), "greatest": max(shares)}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--variants", help="all by default")
-    parser.add_argument("--turns", type=int, default=12)
+    parser.add_argument("--variants", help="separated by commas (default: all)")
+    parser.add_argument("--turns", type=int, default=12, help="turns per way (default: 12)")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument(
-        "--compiled", action="store_true", help="on a CPU too, where compiling takes up to a minute each"
+        "--compiled",
+        action="store_true",
+        help="measure torch.compile on a CPU too, which takes up to a minute per variant",
     )
     add_trial(parser)
     arguments = parser.parse_args()

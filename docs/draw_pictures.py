@@ -1,10 +1,10 @@
-"""Draw docs/images/digits.png and docs/images/real-and-drawn.png with the generators that ship.
+"""Draw docs/images/digits.png and docs/images/real-and-drawn.png with the generators that ship with the package.
 
     GANZOO_DATA_DIR=... python docs/draw_pictures.py
 
-The second needs MNIST. It shows three blocks with a row of five images for each class: real images, images of the
-former bundled generator `mnist-v1`, and images of `mnist`. None is picked by hand: the real ones are the first test
-images, and the drawn ones are those of seed 0.
+The second needs MNIST. It shows three blocks with a row of five images per class: real images, images of the previous
+bundled generator `mnist-v1`, and images of `mnist`. No image is selected by hand: the real ones are the first test
+images, and the generated ones are those of seed 0.
 """
 
 from pathlib import Path
@@ -18,7 +18,7 @@ from ganzoo.runtime.images import grid
 
 PLACE = Path(__file__).parent / "images"
 CLASSES = 10
-EACH = 5  # images of a class beside the others
+EACH = 5  # images per class in a block
 BETWEEN = 28  # pixels between two blocks
 
 

@@ -1,4 +1,4 @@
-"""Write the tables in the documents that come from elsewhere: `python docs/update_tables.py` (or `make docs`)."""
+"""Generate the tables of the documents from registries and results: `python docs/update_tables.py` (`make docs`)."""
 
 import json
 import re
@@ -18,15 +18,15 @@ from ganzoo.runtime.session import read_metadata
 
 ROOT = Path(__file__).parent.parent
 MNIST_IMAGES = 60_000
-BUSY = 0.1  # of the machine's time, used by others: its timings say nothing
-MEASURED = ("fid", "coverage", "label_accuracy")  # what stands of a variant's figures in tables
+BUSY = 0.1  # share of the processors used by other programs, above which timings are not judged
+MEASURED = ("fid", "coverage", "label_accuracy")  # metrics that the tables of variants show
 DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 
 
 def variants_table() -> str:
-    """Return the built-in variants, from the registry, each with its distance if that was measured."""
-    measured = _measured()
-    heads = "| variant | family | year | networks | loss | terms | what it is | FID-MNIST |"
+    """Return the table of built-in variants, each with its FID if that was measured."""
+    measured = _read_measured()
+    heads = "| variant | family | year | networks | loss | terms | description | FID-MNIST |"
     return "\n".join([heads, f"|{'---|' * 8}", *(_row(name, measured.get(name)) for name in _built_in())])
 
 
@@ -39,36 +39,36 @@ def variant_names_list() -> str:
 
 
 def variant_sections() -> str:
-    """Return a section for each built-in variant: what it is, its picture, its formulas, its recipe, its figures."""
-    measured = _measured()
+    """Return a section for each built-in variant: description, picture, formulas, recipe and measurements."""
+    measured = _read_measured()
     return "\n\n".join(_section(name, measured.get(name)) for name in _built_in())
 
 
 def measured_table() -> str:
-    """Return what benchmarks/variants.py measured, the floor first."""
+    """Return the results of benchmarks/variants.py; the first row is for real images."""
     found = _results("variants")
     floors = {key: value for row in found["variants"] if row["seeds"] for key, value in row["floors"].items()}
     heads = (
         "variant", *(title_of(key, "MNIST") for key in MEASURED), "verdict", "good after, minutes", "images/s",
-        "parameters of G and D", "ONNX, KiB", "ms for 1 image", "ms for 64", "seeds", "revision",
+        "parameters, G + D", "ONNX, KiB", "ms, batch size 1", "ms, batch size 64", "seeds", "revision",
     )  # fmt: skip
-    real = ["real images", *(_shown(key, floors.get(key)) for key in MEASURED)]
+    real = ["real images", *(_show(key, floors.get(key)) for key in MEASURED)]
     lines = [_cells(heads), f"|{'---|' * len(heads)}", _cells([*real, *[""] * (len(heads) - len(real))])]
     lines += [_cells(_measured_cells(row)) for row in found["variants"]]
     machines = "; ".join(dict.fromkeys(row["machine"] for row in found["variants"] if row["seeds"]))
-    how = f"{found['minutes']:g} minutes of training for each run, source `{found['dataset']}`; {machines}."
-    good = f"Good: FID-MNIST {found['good']:g} or less, the median over the seeds."
+    how = f"{found['minutes']:g} minutes of training per run on `{found['dataset']}`; {machines}."
+    good = f"Good: FID-MNIST of at most {found['good']:g}; median over the seeds."
     return "\n".join([*lines, "", f"`python benchmarks/variants.py`: {how} {good}"])
 
 
 def longer_table() -> str:
-    """Return what benchmarks/variants.py measured with other budgets, a part for each."""
+    """Return the results of benchmarks/variants.py with other budgets, one table each."""
     parts = [_part(found) for found in _further_results() if found["dataset"] == "mnist"]
     return "\n\n".join(parts) or "*No result is recorded: `python benchmarks/variants.py --minutes 30` measures it.*"
 
 
 def other_data_table() -> str:
-    """Return what benchmarks/variants.py measured on other data sets, each with its pictures."""
+    """Return the results of benchmarks/variants.py on other data sets, one table each, with pictures."""
     parts = []
     for found in _further_results():
         if found["dataset"] != "mnist":
@@ -86,7 +86,7 @@ def other_data_table() -> str:
 
 
 def _further_results() -> list[dict[str, Any]]:
-    """The results of benchmarks/variants.py with another budget or data set than the usual ones."""
+    """Return the results of benchmarks/variants.py with another budget or data set than the default ones."""
     files = sorted((ROOT / "benchmarks" / "results").glob("variants-*.json"))
     return [json.loads(file.read_text(encoding="utf-8")) for file in files]
 
@@ -95,7 +95,7 @@ def _part(found: dict[str, Any]) -> str:
     judge = found["judge"]["name"]
     heads = ("variant", "minutes", *(title_of(key, judge) for key in MEASURED), "verdict", "seeds", "revision")
     floors = {key: value for row in found["variants"] if row["seeds"] for key, value in row["floors"].items()}
-    real = ["real images", "", *(_shown(key, floors.get(key)) for key in MEASURED), "", "", ""]
+    real = ["real images", "", *(_show(key, floors.get(key)) for key in MEASURED), "", "", ""]
     lines = [_cells(heads), f"|{'---|' * len(heads)}", _cells(real)]
     for row in found["variants"]:
         name, *cells = _measured_cells(row)
@@ -113,7 +113,7 @@ def _part(found: dict[str, Any]) -> str:
 
 
 def aims_table() -> str:
-    """Return what the defaults were to reach, beside what they reach."""
+    """Return the targets for the defaults beside the measured values."""
     rows = {row["variant"]: row for row in _results("variants")["variants"] if row["seeds"]}
     conditional = {name: row for name, row in rows.items() if variants[name]().conditional}
     plain = {name: row for name, row in rows.items() if name not in conditional}
@@ -123,7 +123,7 @@ def aims_table() -> str:
     )
     figure = {"fid": dict.fromkeys(("mean", "least", "greatest"), _bundled_distance())}
     bundled = {"variant": "mnist", "figures": figure, "seeds": 1, "revision": "in the file"}
-    lines = [_cells(("", "figure", "aim", "reached", "seeds", "revision")), f"|{'---|' * 6}"]
+    lines = [_cells(("", "metric", "target", "measured", "seeds", "revision")), f"|{'---|' * 6}"]
     for what, row, key, aim in (
         ("`dcgan`, 5 minutes", rows["dcgan"], "fid", 5.0),
         ("best unconditional, 5 minutes", best_plain, "fid", 4.0),
@@ -138,7 +138,7 @@ def aims_table() -> str:
         met = mean <= aim if key == "fid" else mean >= aim
         name = f"`{row['variant']}`: {_range(key, row['figures'][key])}"
         reached = [name + ("" if met else ", **missed**"), str(row["seeds"]), row["revision"]]
-        lines.append(_cells([what, title_of(key, "MNIST"), _shown(key, aim), *reached]))
+        lines.append(_cells([what, title_of(key, "MNIST"), _show(key, aim), *reached]))
     return "\n".join(lines)
 
 
@@ -177,15 +177,15 @@ def _cells(cells: Iterable[str]) -> str:
 
 
 def _range(key: str, value: dict[str, float] | None) -> str:
-    """Return a figure's mean, and the least and the greatest if they differ."""
+    """Return the mean of a metric, with its minimum and maximum if they differ."""
     if value is None:
         return ""
-    mean, least, greatest = (_shown(key, value[part]) for part in ("mean", "least", "greatest"))
+    mean, least, greatest = (_show(key, value[part]) for part in ("mean", "least", "greatest"))
     return mean if least == greatest else f"{mean} ({least} to {greatest})"
 
 
-def _measured() -> dict[str, dict[str, Any]]:
-    """Return what benchmarks/variants.py measured, by variant; nothing before it was run."""
+def _read_measured() -> dict[str, dict[str, Any]]:
+    """Return the results of benchmarks/variants.py by variant; empty if none are recorded."""
     try:
         return {row["variant"]: row for row in _results("variants")["variants"] if row["seeds"]}
     except FileNotFoundError:
@@ -199,7 +199,7 @@ def _built_in() -> list[str]:
 def _row(name: str, measured: dict[str, Any] | None) -> str:
     variant, cited = variants[name](), variants.citation(name)
     specs = (variant.generator, variant.discriminator, variant.encoder)
-    networks = dict.fromkeys(f"`{spec.name}`" for spec in specs if spec is not None)  # each once, in order
+    networks = dict.fromkeys(f"`{spec.name}`" for spec in specs if spec is not None)  # without duplicates, in order
     cells = [
         f"[`{name}`](#{name})",
         variant.family,
@@ -214,7 +214,7 @@ def _row(name: str, measured: dict[str, Any] | None) -> str:
 
 
 def _section(name: str, measured: dict[str, Any] | None) -> str:
-    """Return a variant's section; its anchor is its name."""
+    """Return a variant's section, whose anchor is the variant's name."""
     variant = variants[name]()
     what, *rest = variants.description(name).split("\n\n")
     blocks = [f"### {name}", _with_links(what)]
@@ -230,7 +230,7 @@ def _section(name: str, measured: dict[str, Any] | None) -> str:
 
 
 def _formula(registry: Registry[Any], kind: str, spec: Spec) -> str:
-    """Return what a part computes: its `equation`, in GitHub's mathematics, else its docstring's first paragraph."""
+    """Return a part's `equation` in GitHub's math syntax, or else the first paragraph of its docstring."""
     part, head = registry[spec.name], f"{kind} {_short(spec)}"
     equation = getattr(part, "equation", None)
     if equation is not None:
@@ -240,7 +240,7 @@ def _formula(registry: Registry[Any], kind: str, spec: Spec) -> str:
 
 
 def _recipe(variant: Variant) -> str:
-    """Return the parts and settings of a recipe that are not defaults, and its networks."""
+    """Return the table of a recipe's networks and its non-default parts and settings."""
     rows = {}
     for key, field in Variant.model_fields.items():
         value = getattr(variant, key)
@@ -251,19 +251,19 @@ def _recipe(variant: Variant) -> str:
 
 
 def _figures(row: dict[str, Any] | None) -> str:
-    """Return a variant's figures in words."""
+    """Return a variant's measurements as a sentence."""
     if row is None:
-        return "*Not measured yet: `python benchmarks/variants.py` does it.*"
+        return "*Not measured yet: `python benchmarks/variants.py` measures it.*"
     figures = [
         f"{title_of(key, 'MNIST')} {_range(key, row['figures'][key])}"
-        + (f" (real images {_shown(key, row['floors'][key])})" if key in row["floors"] else "")
+        + (f" (real images {_show(key, row['floors'][key])})" if key in row["floors"] else "")
         for key in (*MEASURED, "classifier_accuracy")
         if key in row["figures"]
     ]
     good = "never" if row["minutes_to_good"] is None else f"after {row['minutes_to_good']:.2g} minutes"
     how = "".join(f" with `--set {setting}`" for setting in row["settings"])
     speed = f"{row['images_per_s']:,.0f} images/s"
-    text = f"Measured{how}: {', '.join(figures)}; {row['verdict']}; good {good}; {speed}."
+    text = f"Measured{how}: {', '.join(figures)}; verdict: {row['verdict']}; good {good}; {speed}."
     if not row["codes"]:
         return text
     codes = ", ".join(f"{code['value']}: {code['class']} ({code['share']:.0%})" for code in row["codes"])
@@ -271,25 +271,25 @@ def _figures(row: dict[str, Any] | None) -> str:
 
 
 def _with_links(text: str) -> str:
-    """Return a docstring's text with its papers as links."""
+    """Return a docstring's text with links to the papers that it cites."""
     text = re.sub(r"arXiv:(\d{4}\.\d{4,5})", r"[arXiv:\1](https://arxiv.org/abs/\1)", text)
     return re.sub(r"doi:(10\.[^\s,;)]+)", r"[doi:\1](https://doi.org/\1)", text)
 
 
 def peers_table() -> str:
-    """Return what benchmarks/peers.py measured of PyTorch-GAN's scripts."""
+    """Return the results of benchmarks/peers.py for PyTorch-GAN's scripts."""
     found = _results("peers")
     lines = ["| script | minutes | FID-MNIST | label accuracy | images/s |", "|---|---|---|---|---|"]
     for row in found["peers"]:
-        fid, accuracy = (_shown(key, row["figures"].get(key)) for key in ("fid", "label_accuracy"))
+        fid, accuracy = (_show(key, row["figures"].get(key)) for key in ("fid", "label_accuracy"))
         lines.append(f"| `{row['script']}` | {row['minutes']:g} | {fid} | {accuracy} | {row['images_per_s']:,} |")
     return _with_source(lines, found)
 
 
 def grades_table() -> str:
-    """Return what a generator without a failure has to reach for each grade."""
+    """Return the limits of each grade, for generators without a failure."""
     lines = [
-        "| grade | FID, times that of real images | coverage, share of theirs | density, share of theirs |",
+        "| grade | FID relative to real images | coverage relative to real images | density relative to real images |",
         "|---|---|---|---|",
     ]
     for step in GRADES:
@@ -298,13 +298,14 @@ def grades_table() -> str:
 
 
 def verdicts_table() -> str:
-    """Return what benchmarks/verdicts.py found: each case, and how often it got the expected verdict."""
+    """Return the results of benchmarks/verdicts.py: each case, and how often it got the expected verdict."""
     found = _results("verdicts")
     cases: dict[str, dict[str, Any]] = {row["case"]: {} for row in found["rows"]}
     for row in found["rows"]:
         cases[row["case"]][row["half"]] = row
     lines = [
-        f"| drawn, {found['n']} images of {found['dataset']} | expected | first half | second half | verdicts |",
+        f"| {found['n']} images of {found['dataset']} | expected verdict | correct, first half | correct, second half "
+        "| verdicts |",
         "|---|---|---|---|---|",
     ]
     for case, halves in cases.items():
@@ -319,10 +320,10 @@ def verdicts_table() -> str:
 
 
 def synthetic_data_table() -> str:
-    """Return what benchmarks/synthetic_data.py found on full MNIST: means and the 95 % intervals of differences."""
+    """Return the results of benchmarks/synthetic_data.py: means, and the 95 % intervals of differences."""
     found = _results("synthetic_data")
     lines = [
-        "| real images per class | real only | with generated | gain | moved only | seeds |",
+        "| real images per class | real only | with generated images | gain | moved only | seeds |",
         "|---|---|---|---|---|---|",
     ]
     for row in found["summary"]:
@@ -336,7 +337,7 @@ def synthetic_data_table() -> str:
 
 
 def faults_table() -> str:
-    """Return what benchmarks/faults.py found: each fault, and in how many of its cases the outcome was right."""
+    """Return the results of benchmarks/faults.py: each fault, and the number of cases with the expected outcome."""
     rows = _results("faults")["rows"]
     lines = [_cells(("fault", "cases", "as expected", "revision")), f"|{'---|' * 4}"]
     for fault, alike in _faults(rows.values()).items():
@@ -350,7 +351,7 @@ def faults_table() -> str:
 
 
 def _faults(rows: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """Return the rows by what stands in the table: those of mutants are one, with the kinds of files."""
+    """Group the rows by row of the table; all rows of mutants become one, which names the kinds of files."""
     mutants = [row for row in rows if row["fault"].startswith("mutants of ")]
     kinds = "; ".join(sorted(row["fault"].removeprefix("mutants of ") for row in mutants))
     found = {row["fault"]: [row] for row in rows if row not in mutants}
@@ -358,7 +359,7 @@ def _faults(rows: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
 
 
 def few_images_table() -> str:
-    """Return what benchmarks/few_images.py found: each data set's figures by the way that it was trained on."""
+    """Return the results of benchmarks/few_images.py: the metrics of each data set per way of training."""
     found = _results("few_images")
     rows = found["rows"]
     ways = list(dict.fromkeys(row["way"] for row in rows))
@@ -382,9 +383,12 @@ def _few_images_cell(rows: list[dict[str, Any]]) -> str:
 
 
 def speedrun_table() -> str:
-    """Return the records of the speedrun: for each track the fastest first."""
+    """Return the records of the speedrun, by track, the fastest first."""
     found = _results("speedrun")
-    lines = ["| track | recipe | seconds | each seed | machine | commit | date |", "|---|---|---|---|---|---|---|"]
+    lines = [
+        "| track | recipe | seconds (mean ± standard deviation) | seconds of each seed | machine | commit | date |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for row in found["records"]:
         spread = f"{row['seconds']['mean']:.1f} ± {row['seconds']['deviation']:.1f}"
         each = ", ".join(f"{one['seconds']:.0f}" for one in row["races"])
@@ -397,7 +401,7 @@ def speedrun_table() -> str:
 
 
 def searches_table() -> str:
-    """Return what benchmarks/search.py found of each idea: its distance after each rung that it reached."""
+    """Return the results of benchmarks/search.py: the FID of each idea after each of its rungs."""
     files = sorted((ROOT / "benchmarks" / "results").glob("search-*.json"))
     if not files:
         raise FileNotFoundError(2, "no search is recorded", "search")
@@ -412,7 +416,7 @@ def _search(found: dict[str, Any]) -> str:
     heads = [f"`{found['variant']}`, FID-MNIST", *(f"{minutes:g} min" for minutes in rungs), "settings", "revision"]
     lines = [_cells(heads), f"|{'---|' * len(heads)}"]
 
-    def rank(idea: tuple[str, str]) -> list[tuple[bool, float]]:  # the furthest first, and the best of those
+    def rank(idea: tuple[str, str]) -> list[tuple[bool, float]]:  # ideas with the most rungs first, then by FID
         rows = [ideas[idea].get(minutes, {}).get("fid") for minutes in reversed(rungs)]
         return [(fid is None, fid or 0.0) for fid in rows]
 
@@ -428,12 +432,12 @@ def _search(found: dict[str, Any]) -> str:
 
 
 def speed_table() -> str:
-    """What benchmarks/training_speed.py measured: ours beside PyTorch-GAN at the same work, and the defaults."""
+    """Return the results of benchmarks/training_speed.py: ganzoo and PyTorch-GAN at the same work, and the defaults."""
     found = _results("training_speed")
     anatomy = {row["variant"]: row for row in found["anatomy"]}
     lines = [
-        "| variant | PyTorch-GAN | ganzoo, same work | ratio (least to greatest) | s an epoch | share of the limit "
-        "| ganzoo's own default |",
+        "| variant | PyTorch-GAN, images/s | ganzoo at the same work, images/s | ratio (min to max) | s per epoch "
+        "| share of the limit | ganzoo's defaults, images/s |",
         "|---|---|---|---|---|---|---|",
     ]
     for row in found["rows"]:
@@ -449,7 +453,7 @@ def speed_table() -> str:
 
 
 def limits_table() -> str:
-    """What benchmarks/training_speed.py found the machine to be able to do."""
+    """Return the machine's limits, as measured by benchmarks/training_speed.py."""
     found = _results("training_speed")
     names = {
         "matrix": "matrix product, 2048 x 2048",
@@ -463,18 +467,18 @@ def limits_table() -> str:
 
 
 def anatomy_table() -> str:
-    """Where a step's time goes at the same work, by torch's profiler."""
+    """Return how the time of a step is spent at the same work, by torch's profiler."""
     return _anatomy("anatomy")
 
 
 def networks_table() -> str:
-    """Where a step's time goes with each variant's own networks."""
+    """Return how the time of a step is spent with each variant's default networks."""
     return _anatomy("defaults", "share of the limit")
 
 
 def _anatomy(key: str, *more: str) -> str:
     found = _results("training_speed")
-    lines = [_cells(["variant", "MFLOP an image", "ms a step", "arithmetic", "memory", "the rest", *more])]
+    lines = [_cells(["variant", "MFLOP per image", "ms per step", "arithmetic", "memory", "the rest", *more])]
     lines.append("|---" * (6 + len(more)) + "|")
     for row in found[key]:
         shares = [f"{row[f'{part}_ms'] / row['step_ms']:.0%}" for part in ("arithmetic", "memory", "rest")]
@@ -486,7 +490,7 @@ def _anatomy(key: str, *more: str) -> str:
 
 
 def ways_table() -> str:
-    """What benchmarks/ways.py found: the step by the rule, what that loses, and the step in every other way."""
+    """Return the results of benchmarks/ways.py: step times by the rule and in each other way, and the rule's loss."""
     found = _results("ways")
     rows = found["rows"]
     names = list(dict.fromkeys(way["way"] for row in rows for way in row["ways"]))
@@ -498,8 +502,8 @@ def ways_table() -> str:
         lines.append(f"| {name} | {' | '.join(_way(row, name) for row in rows)} |")
     for key, title in (("tuned", "the choice of `--tune`"), ("fastest", "the fastest way")):
         losses = " | ".join(f"{row[f'loss_against_{key}']['median']:+.1%}" for row in rows)
-        lines.append(f"| the rule against {title} | {losses} |")
-    lines.append(f"| the fastest way | {' | '.join(row['fastest'] for row in rows)} |")
+        lines.append(f"| extra time of the rule over {title} | {losses} |")
+    lines.append(f"| fastest way | {' | '.join(row['fastest'] for row in rows)} |")
     return _with_source(lines, found)
 
 
@@ -507,15 +511,17 @@ def _way(row: dict[str, Any], name: str) -> str:
     for way in row["ways"]:
         if way["way"] == name:
             return f"{way['step_ms']:.1f}" if "step_ms" in way else "failed"
-    return "as the rule" if name == "tuned" else ""
+    return "same as the rule" if name == "tuned" else ""
 
 
 def busy_table() -> str:
-    """What benchmarks/busy.py found of training beside other programs: steps in a given time."""
+    """Return the results of benchmarks/busy.py: steps in a given time, with and without other programs."""
     found = _results("busy")
     rows = {(row["variant"], row["busy"], row["way"]): row for row in found["rows"]}
     columns = list(dict.fromkeys((row["variant"], row["busy"]) for row in found["rows"]))
-    heads = [f"`{variant}`, {f'{busy} busy' if busy else 'free'}" for variant, busy in columns]
+    heads = [
+        f"`{variant}`, {f'{busy} processors busy' if busy else 'all processors free'}" for variant, busy in columns
+    ]
     lines = [f"| steps in {found['seconds']:g} s | {' | '.join(heads)} |", f"|---|{'---|' * len(heads)}"]
     for way in dict.fromkeys(row["way"] for row in found["rows"]):
         cells = []
@@ -530,7 +536,7 @@ def busy_table() -> str:
 
 
 def overheads_table() -> str:
-    """What benchmarks/overheads.py found training to cost besides training."""
+    """Return the results of benchmarks/overheads.py: start-up times, memory and overheads of training."""
     found = _results("overheads")
     start, memory = found["start"], found["memory_mb"]
     lines = ["| | |", "|---|---|"]
@@ -538,40 +544,44 @@ def overheads_table() -> str:
     for variant, seconds in start["first_step"].items():
         torch_alone = start["import_torch"]
         lines.append(
-            f"| `ganzoo train --variant {variant}` to its first step | {seconds - torch_alone:.1f} s beyond the "
-            f"{torch_alone:.1f} s of `import torch`, its measuring included |"
+            f"| `ganzoo train --variant {variant}` to its first step | {seconds - torch_alone:.1f} s in addition to "
+            f"the {torch_alone:.1f} s of `import torch`, including the measurement of the speed |"
         )
     for variant in start["first_step"]:
         lines.append(
-            f"| peak memory of `{variant}` on MNIST | {memory[variant]:.0f} MiB, of which `import torch` "
-            f"{memory['import_torch']:.0f} MiB and the data {memory['data']:.0f} MiB |"
+            f"| peak memory of `{variant}` on MNIST | {memory[variant]:.0f} MiB, including "
+            f"{memory['import_torch']:.0f} MiB for `import torch` and {memory['data']:.0f} MiB for the data |"
         )
     for row in found["shares"]:
         parts = {key: row.get(key, 0.0) for key in ("logs", "progress", "average", "checkpoints")}
         each = ", ".join(f"{name} {share:.1%}" for name, share in parts.items())
-        lines.append(f"| overheads of `{row['variant']}` | {sum(parts.values()):.1%} of the time: {each} |")
+        lines.append(f"| overheads of `{row['variant']}` | {sum(parts.values()):.1%} of the training time: {each} |")
     return _with_source(lines, found)
 
 
 def large_data_table() -> str:
-    """What benchmarks/large_data.py measured of images that stay on disk."""
+    """Return the results of benchmarks/large_data.py for images that stay on disk."""
     found = _results("large_data")
     lines = [
-        "| variant | images/s resident | mapped | mapped over resident (least to greatest) | peak memory, mapped |",
+        "| variant | images/s, in memory | images/s, mapped | ratio mapped / in memory (min to max) "
+        "| peak memory, mapped |",
         "|---|---|---|---|---|",
     ]
     for name, row in found["summary"].items():
         ratio = f"{row['ratio']:.2f} ({row['ratio_min']:.2f} to {row['ratio_max']:.2f})"
         speeds = f"{row['resident_images_per_s']:,.0f} | {row['mapped_images_per_s']:,.0f}"
         lines.append(f"| `{name}` | {speeds} | {ratio} | {row['peak_resident_mb']:.0f} MB |")
-    text = f"{found['images_mb'] / 1000:g} GB of images; at most {found['limit_mb']} MB, by {found['limited_by']}."
+    text = f"{found['images_mb'] / 1000:g} GB of images; memory limit {found['limit_mb']} MB ({found['limited_by']})."
     return f"{_with_source(lines, found)} {text}"
 
 
 def scaling_table() -> str:
-    """Return what benchmarks/scaling.py measured of two processes on two cores."""
+    """Return the results of benchmarks/scaling.py for two processes on two cores."""
     found = _results("scaling")
-    lines = ["| variant | batch | one process, two threads | two processes | ratio |", "|---|---|---|---|---|"]
+    lines = [
+        "| variant | batch size | images/s, 1 process with 2 threads | images/s, 2 processes | ratio (min to max) |",
+        "|---|---|---|---|---|",
+    ]
     for row in found["rows"]:
         one, two = (fmean(pair[i] for pair in row["images_per_s"]) for i in (0, 1))
         ratios = f"{row['median_ratio']:.2f} ({min(row['ratios']):.2f} to {max(row['ratios']):.2f})"
@@ -580,13 +590,14 @@ def scaling_table() -> str:
 
 
 def runtime_table() -> str:
-    """Return what benchmarks/runtime.py measured of each form beside torch, under its picture."""
+    """Return the plot and the results of benchmarks/runtime.py for each form, beside torch."""
     found = _results("runtime")["speed"]
     references = list(dict.fromkeys(name for model in found["models"] for name in model["references"]))
     lines = [
         "![Images per second by batch size](images/runtime.png)",
         "",
-        f"| variant | | batch | p50, ms | p95, ms | images/s | {' | '.join(f'times {name}' for name in references)} |",
+        f"| variant | | batch size | p50, ms | p95, ms | images/s "
+        f"| {' | '.join(f'speedup over {name}' for name in references)} |",
         f"|---|---|---|---|---|---|{'---|' * len(references)}",
     ]
     for model in found["models"]:
@@ -600,16 +611,17 @@ def runtime_table() -> str:
             if one["error"] is not None:
                 lines.append(f"| `{model['variant']}` | {one['name']} | {one['error']} |")
     conditions = found["conditions"]
-    text = f"{conditions['threads']} threads, {conditions['repeats']} turns of {conditions['seconds']:g} s"
-    others = "" if found["busy"] is None else f"; others used {found['busy']:.0%} of the machine"
+    text = f"{conditions['threads']} threads, {conditions['repeats']} turns of {conditions['seconds']:g} s each"
+    others = "" if found["busy"] is None else f"; other programs used {found['busy']:.0%} of the processors"
     return f"{_with_source(lines, found)} {text}, onnxruntime {conditions['versions']['onnxruntime']}{others}."
 
 
 def runtime_files_table() -> str:
-    """The files of benchmarks/runtime.py, and how long a fresh process takes to its first image."""
+    """Return the files of benchmarks/runtime.py, and the time to the first image in a new process."""
     found = _results("runtime")["speed"]
     lines = [
-        "| variant | | KiB | nodes | greatest difference from torch | first image, s | by onnxruntime alone, s |",
+        "| variant | | KiB | nodes | maximum difference from torch | first image, s "
+        "| first image, onnxruntime alone, s |",
         "|---|---|---|---|---|---|---|",
     ]
     for model in found["models"]:
@@ -626,7 +638,7 @@ def runtime_files_table() -> str:
 
 
 def runtime_targets_table() -> str:
-    """What was aimed at, and what benchmarks/runtime.py measured."""
+    """Return the targets of the runtime beside the results of benchmarks/runtime.py."""
     found = _results("runtime")
     rows = {
         (one["name"], row["batch"]): row["times_faster_than"]
@@ -635,30 +647,31 @@ def runtime_targets_table() -> str:
         for one in model["contestants"]
         for row in one["batches"]
     }
-    lines = ["| | aim | measured | |", "|---|---|---|---|"]
+    lines = ["| | target | measured | |", "|---|---|---|---|"]
     for name, other, batch, aim in (
         ("fp32", "torch eager", 1, 3),
         ("fp32", "torch eager", 64, 1.8),
         ("int8", "fp32", 64, 1.3),
     ):
         ratio = rows.get((name, batch), {}).get(other)
-        met = "" if ratio is None else _met(ratio["mean"] >= aim, found["speed"])
-        lines.append(f"| `dcgan`, {name}, batch {batch}: times {other} | at least {aim} | {_ratio(ratio)} | {met} |")
+        met = "" if ratio is None else _describe_outcome(ratio["mean"] >= aim, found["speed"])
+        what = f"`dcgan`, {name}, batch size {batch}: speedup over {other}"
+        lines.append(f"| {what} | at least {aim} | {_ratio(ratio)} | {met} |")
     for row in found["import"]["rows"]:
-        met = _met(row["ratio"]["mean"] <= 2.5, found["import"])
+        met = _describe_outcome(row["ratio"]["mean"] <= 2.5, found["import"])
         lines.append(
-            f"| first import to first image, threads: {row['threads']}: times onnxruntime alone | at most 2.5 "
-            f"| {_ratio(row['ratio'])}: {row['runtime_s']:.2f} s for {row['onnxruntime_s']:.2f} s | {met} |"
+            f"| first import to first image, threads: {row['threads']}, relative to onnxruntime alone | at most 2.5 "
+            f"| {_ratio(row['ratio'])}: {row['runtime_s']:.2f} s / {row['onnxruntime_s']:.2f} s | {met} |"
         )
     memory = found["memory"]
     lines.append(
-        f"| resident memory of {memory['images']:,} images by `iter_batches` | under 500 MB "
+        f"| peak memory for {memory['images']:,} images with `iter_batches` | under 500 MB "
         f"| {memory['resident_mb']:.0f} MB | {'met' if memory['resident_mb'] < 500 else '**missed**'} |"
     )
     return "\n".join(lines)
 
 
-def _met(met: bool, found: dict[str, Any]) -> str:
+def _describe_outcome(met: bool, found: dict[str, Any]) -> str:
     if (found["busy"] or 0) > BUSY:
         return "not judged: the machine was busy"
     return "met" if met else "**missed**"
@@ -669,27 +682,27 @@ def _ratio(value: dict[str, float] | None) -> str:
 
 
 def layouts_table() -> str:
-    """What a file's images can be, from the table in code."""
+    """Return the layouts of a file's images, from `LAYOUTS`."""
     return "\n".join(
         ["| `--layout` | `images` |", "|---|---|", *(f"| `{name}` | {row.summary} |" for name, row in LAYOUTS.items())]
     )
 
 
 def formats_table() -> str:
-    """The built-in formats, from the registry."""
+    """Return the built-in formats, from the registry."""
     rows = []
     for name in formats:
         if formats.owner(name).startswith("ganzoo."):
             options = ", ".join(f"`--{option.replace('_', '-')}`" for option in formats[name]().options)
             rows.append(f"| `{name}` | {options or 'none'} | {formats.summary(name)} |")
-    return "\n".join(["| `--format` | options of its own | what it is |", "|---|---|---|", *rows])
+    return "\n".join(["| `--format` | additional options | description |", "|---|---|---|", *rows])
 
 
 def precisions_table() -> str:
-    """What a file can compute with, and how far it may be from torch, from the table in code."""
+    """Return the precisions of a file and their tolerances against torch, from `PRECISIONS`."""
     lines = [
-        "| `--precision` | what it is | greatest difference, of [-1, 1] | of any pixel, grey levels | in the mean "
-        "| on another machine, of [-1, 1] |",
+        "| `--precision` | description | maximum difference, in [-1, 1] | maximum, grey levels | mean, grey levels "
+        "| maximum on another machine, in [-1, 1] |",
         "|---|---|---|---|---|---|",
     ]
     for name, row in PRECISIONS.items():
@@ -699,7 +712,7 @@ def precisions_table() -> str:
 
 
 def other_runtimes_table() -> str:
-    """Return what benchmarks/other_runtimes.py found: each runtime, and how near its images are in each form."""
+    """Return the results of benchmarks/other_runtimes.py: the difference of each runtime's images in each form."""
     found = _results("other_runtimes")
     forms = list(dict.fromkeys((row["variant"], row["precision"]) for row in found["rows"]))
     heads = " | ".join(f"`{variant}`, {precision}" for variant, precision in forms)
@@ -715,7 +728,7 @@ def other_runtimes_table() -> str:
 
 
 def _distance(row: dict[str, Any], notes: list[str]) -> str:
-    """Return a difference, or the number of the note that has the reason why there is none."""
+    """Return a difference, or the number of the note that explains why there is none."""
     error = row.get("error")
     if error is None:
         return f"{row['difference']:.1g}"
@@ -727,12 +740,13 @@ def _distance(row: dict[str, Any], notes: list[str]) -> str:
 
 
 def forms_table() -> str:
-    """Return what benchmarks/forms.py found of each variant in each form: a row per precision, and each failure."""
+    """Return the results of benchmarks/forms.py: a row per variant and precision, and a row per failure."""
     found = _results("forms")
     floor = found["rows"][0]["floor"]
     lines = [
         f"| variant | FID-MNIST (real images {floor:.2f}) | precision | layouts verified | nodes | KiB "
-        "| greatest difference | grey levels | in the mean | Fréchet distance, torch -> file | seconds |",
+        "| maximum difference | maximum, grey levels | mean, grey levels | Fréchet distance, torch -> file "
+        "| seconds per form |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for variant in found["rows"]:
@@ -748,14 +762,14 @@ def forms_table() -> str:
 
 
 def _form_cells(rows: list[dict[str, Any]]) -> list[str]:
-    """Of one precision: the first layout's size and difference, and the most grey levels of all layouts."""
+    """Return the cells of one precision: the first layout's size and difference, and all layouts' most grey levels."""
     if not rows:
         return [""] * 7
     first, figure = rows[0], rows[0]["figure"]
     return [
         f"{first['nodes']}",
         f"{first['bytes'] / 1024:,.0f}",
-        f"{first['difference']:.2g}",  # in bytes it is that of rounding
+        f"{first['difference']:.2g}",  # the other layouts are bytes, which differ by rounding
         *(f"{max(row[key] for row in rows):.2g}" for key in ("grey_levels", "mean_grey_levels")),
         "" if figure is None else f"{figure['torch']:.2f} -> {figure['file']:.2f}",
         f"{fmean(row['seconds'] for row in rows):.1f}",
@@ -763,12 +777,12 @@ def _form_cells(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def graphs_table() -> str:
-    """What the rewriting of a graph is worth, from benchmarks/forms.py."""
+    """Return the effect of rewriting the graph, from benchmarks/forms.py."""
     found = _results("forms")
     batches = list(found["rows"][0]["graphs"]["times_faster"])
-    heads = " | ".join(f"times faster, batch {batch}" for batch in batches)
+    heads = " | ".join(f"speedup, batch size {batch}" for batch in batches)
     lines = [
-        f"| variant | {heads} | nodes, plain -> rewritten | KiB | difference from torch |",
+        f"| variant | {heads} | nodes, plain -> rewritten | KiB | maximum difference from torch |",
         f"|---|{'---|' * len(batches)}---|---|---|",
     ]
     for row in found["rows"]:
@@ -787,7 +801,7 @@ def graphs_table() -> str:
 
 
 def _with_source(lines: list[str], found: dict[str, Any]) -> str:
-    """The table, and under it the command that made it."""
+    """Return the table with a caption: the command that measured it, the machine and the revision."""
     machine = f"{_cores(found)} of {found['machine']}, torch {found['torch']}, revision {found['commit'][:7]}"
     return "\n".join([*lines, "", f"`{found['command']}`: {machine}."])
 
@@ -800,14 +814,14 @@ def _results(name: str) -> Any:
     return json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text(encoding="utf-8"))
 
 
-def _shown(key: str, value: float | None) -> str:
+def _show(key: str, value: float | None) -> str:
     if value is None:
         return ""
     return FIGURES[key].show(value) if key in FIGURES else f"{value:.4g}"
 
 
 def judge_table() -> str:
-    """The judges that ship with the package, from their files."""
+    """Return the judges that ship with the package, from their files."""
     rows = []
     for file in dict.fromkeys(name for name, _ in PINNED.values()):
         judge = load_judge(file)
@@ -818,13 +832,13 @@ def judge_table() -> str:
 
 
 def figures_table() -> str:
-    """What is measured, from the table in code."""
+    """Return the metrics, from `FIGURES`."""
     better = {"lower": "lower", "higher": "higher", "real": "like real images"}
     rows = [
         f"| `{key}` | {title_of(key, 'MNIST')} | {better[figure.better]} | {figure.meaning} |"
         for key, figure in FIGURES.items()
     ]
-    return "\n".join(["| key | figure | better | what it is |", "|---|---|---|---|", *rows])
+    return "\n".join(["| key | metric | better | description |", "|---|---|---|---|", *rows])
 
 
 TABLES = {
@@ -867,7 +881,7 @@ TABLES = {
 
 
 def updated(text: str) -> str:
-    """Return `text` with each table written anew between its marks, `<!-- name -->` and `<!-- /name -->`."""
+    """Return `text` with each table between its markers, `<!-- name -->` and `<!-- /name -->`, generated again."""
 
     def write(match: re.Match[str]) -> str:
         begin, name, end = match.groups()
@@ -877,7 +891,7 @@ def updated(text: str) -> str:
 
 
 def _table(name: str) -> str:
-    """Return a table, or, if its benchmark has no recorded result, the command that measures it."""
+    """Return a table, or the command that measures it if its benchmark has no recorded result."""
     try:
         return TABLES[name]()
     except FileNotFoundError as missing:
@@ -885,7 +899,7 @@ def _table(name: str) -> str:
 
 
 def _short(value: object) -> str:
-    """Return a part with its settings, a code with its size, or a plain value."""
+    """Format a part with its settings, a code with its size, or a plain value."""
     if isinstance(value, Code):
         return f"`{value.name}` ({value.kind}, {value.size})"
     if not isinstance(value, Spec):

@@ -7,7 +7,7 @@
     images = generator.sample(64, labels=None, seed=0)  # uint8 [64, 28, 28, 1]
     ganzoo.export(run.path, "digits.onnx")
 
-Names are loaded when first used: importing ganzoo imports no torch.
+Names are loaded on first use: importing ganzoo does not import torch.
 """
 
 import sys
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     __version__: str
 
 if FINDER not in sys.meta_path:
-    sys.meta_path.insert(0, FINDER)  # first: else a module within a moved package would be found, and run, twice
+    sys.meta_path.insert(0, FINDER)  # first, or a module within a moved package would be loaded twice
 _HOMES = {
     **dict.fromkeys(("Adam", "AdamW", "Code", "RMSprop", "RunConfig", "SGD"), "ganzoo.config"),
     **dict.fromkeys(("Schedule", "Spec", "Variant"), "ganzoo.config"),

@@ -1,17 +1,17 @@
-"""What a run is made of, as frozen typed values that round-trip exactly through JSON and TOML.
+"""The configuration of a run, as frozen typed values that round-trip exactly through JSON and TOML.
 
     Variant      the recipe: networks, objective, loss, terms, augmentations, optimisers
-    DataConfig   which images, how many at a time
-    TrainConfig  how long, from which seed, on what
-    DataFacts    what loading the images found out
+    DataConfig   the images, and the batch size
+    TrainConfig  the budget, the seed, the device
+    DataFacts    facts that were found when the images were loaded
     Compute      how the run computes on its machine
-    RunConfig    all of them together, and where they came from
+    RunConfig    all of them together, and their origin
 
-The first three are what a user asks for; the facts and the choices of the machine are recorded when a run starts.
+Users set the first three; the facts and the choices for the machine are recorded when a run starts.
 
-`assemble` makes a `RunConfig` from its four layers, each over the one before: the variant, a TOML file, `KEY=VALUE`
-settings, and flags. `RunConfig.resolve` checks every component's settings against its signature and writes its defaults
-out, so that a later change of a default does not change an old run.
+`assemble` makes a `RunConfig` from its layers, each of which overrides the previous one: the variant, a TOML file,
+`KEY=VALUE` settings, and flags. `RunConfig.resolve` checks every component's settings against its signature and writes
+out its defaults, so that a later change of a default does not change an old run.
 """
 
 import inspect
@@ -54,8 +54,8 @@ from ganzoo.registry import Registry, nearest
 if TYPE_CHECKING:
     from ganzoo.zoo.losses import Loss
 
-# Every schema is read for ever: 1 had `penalties` in place of `terms`; 1 and 2 kept the facts about the data in [data]
-# and the choices of the machine in [train]; 1 to 3 lacked the settings in `MIGRATIONS`, 1 to 4 those in
+# All schemas stay readable. Schema 1 had `penalties` in place of `terms`; 1 and 2 had the facts about the data in
+# [data] and the choices for the machine in [train]; 1 to 3 lacked the settings in `MIGRATIONS`, 1 to 4 those in
 # `DATA_MIGRATIONS`.
 SCHEMA = 5
 BUDGETS = ("steps", "epochs", "minutes")
@@ -70,7 +70,7 @@ READING = (
     "value_range",
     "channels_first",
     "folders",
-)  # the settings of [data] that say how images are read
+)  # the settings of [data] that determine how images are read
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 _STRICT = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
@@ -78,17 +78,17 @@ _STRICT = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=Fal
 
 @dataclass(frozen=True)
 class Migration:
-    """A setting that a part has gained: its default is for new runs, `value` reproduces what was written before it."""
+    """A setting added to a part: new runs use its default, `value` reproduces runs that were written before."""
 
-    before: int  # the schema that is the first to have the setting
-    role: str  # the part's place in a variant
+    before: int  # the first schema with the setting
+    role: str  # the part's role in a variant
     name: str
     setting: str
     value: Any
 
 
 MIGRATIONS = (Migration(before=4, role="discriminator", name="dcgan", setting="smallest", value=7),)
-DATA_MIGRATIONS = {5: {"folders": "classes", "bits": 16}}  # by the schema that is the first to have them
+DATA_MIGRATIONS = {5: {"folders": "classes", "bits": 16}}  # by the first schema with these settings
 
 
 class _Value(BaseModel):
@@ -96,11 +96,11 @@ class _Value(BaseModel):
 
 
 class Schedule(_Value):
-    """A number that changes from `start` to `end` over the first `over` steps, and keeps its end value.
+    """A number that changes from `start` to `end` over the first `over` steps, and then keeps its end value.
 
-    It may stand wherever a number of an optimiser, a term, an augmentation or the average stands:
+    It can replace any number of an optimiser, a term, an augmentation or the weight average:
     `Adam(lr=Schedule(0.002, 0.0, shape="cosine"))`, and in TOML `{ from = 0.002, to = 0.0, shape = "cosine" }`.
-    Without `over` the horizon is the run's budget: it is resolved in steps when the run starts, and written down with
+    Without `over` the horizon is the run's budget: it is converted to steps when the run starts, and recorded with
     `from_budget = true`.
     """
 
@@ -108,44 +108,44 @@ class Schedule(_Value):
 
     start: float = Field(alias="from")
     end: float = Field(alias="to")
-    shape: str = "linear"  # a registered one: ganzoo list schedules
+    shape: str = "linear"  # a registered name: ganzoo list schedules
     over: PositiveInt | None = None  # steps
     from_budget: bool = False
 
     def __init__(self, *ends: float, **settings: Any) -> None:
         if len(ends) not in (0, 2):
             raise UsageError(
-                f"Schedule{ends}: expected two numbers, and the rest by name: Schedule(0.1, 0.01, over=500)"
+                f"Schedule{ends}: expected two numbers, and other settings by name: Schedule(0.1, 0.01, over=500)"
             )
         super().__init__(**dict(zip(("start", "end"), ends, strict=False)), **settings)
 
     def at(self, step: int) -> float:
-        """Return the value at a step, counted from 0. Raises UsageError while the horizon is not known."""
+        """Return the value at a step, counted from 0. Raises UsageError if the horizon is not known."""
         if self.over is None:
-            raise UsageError(f"{self.describe()} has no horizon: give over = STEPS, or train the run with a budget")
+            raise UsageError(f"{self.describe()} has no horizon: set over = STEPS, or train the run with a budget")
         value: float = registry.schedules[self.shape](self.start, self.end, min(1.0, step / self.over))
         return value
 
     def describe(self) -> str:
-        """Return it in words, for messages."""
+        """Return a description for messages."""
         return f"the schedule from {self.start:g} to {self.end:g} ({self.shape})"
 
     @classmethod
     def parse(cls, table: Mapping[str, Any]) -> Self:
-        """Return the schedule that a table of a component's settings stands for. Raises ValidationError."""
+        """Return the schedule that a table in a component's settings describes. Raises ValidationError."""
         return cls.model_validate_json(json.dumps(dict(table), default=str))
 
     @staticmethod
     def is_table(value: object) -> bool:
-        """Return whether a setting's value stands for a schedule."""
+        """Return whether a setting's value is a schedule's table."""
         return isinstance(value, Mapping) and "from" in value
 
 
 class Spec(_Value):
     """A registered component by name, with its settings: `Spec("dcgan", width=64)`.
 
-    In place of a name it takes a class or a function that makes the part, as in `Spec(MyGenerator, width=64)`, or a
-    ready one.
+    Instead of a name it accepts a class or a function that makes the part, as in `Spec(MyGenerator, width=64)`, or the
+    part itself.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -153,7 +153,7 @@ class Spec(_Value):
     name: str
 
     def __init__(self, name: "str | Callable[..., Any] | Loss", **settings: Any) -> None:
-        if not isinstance(name, registry.VALUES):  # which are refused below, by their paths
+        if not isinstance(name, registry.VALUES):  # plain values other than a name are refused below
             name = registry.hand_over(name)
         super().__init__(name=name, **{key: _plain(value) for key, value in settings.items()})
 
@@ -198,9 +198,9 @@ class SGD(Spec):
 
 
 class Code(_Value):
-    """A part of the latents with a name of its own (Chen et al. 2016, arXiv:1606.03657, section 3).
+    """A named part of the latents (Chen et al. 2016, arXiv:1606.03657, section 3).
 
-    A `categorical` code of `size` values is asked of the generator as labels; `size` `uniform` codes in [-1, 1] are
+    A `categorical` code of `size` values is passed to the generator as labels; `size` `uniform` codes in [-1, 1] are
     the last columns of z.
     """
 
@@ -212,26 +212,26 @@ class Code(_Value):
 class Variant(_Value):
     """A GAN variant: networks x conditioning x objective x loss x terms x augmentation x schedule."""
 
-    # What kind of variant it is, for lists: "game", "network", "conditional", "structured" or a word of one's own. Like
-    # `defaults`, a resolved configuration does not contain it.
+    # The kind of variant, for lists: "game", "network", "conditional", "structured" or any other word. Like `defaults`,
+    # a resolved configuration does not contain it.
     family: str = Field(default="", exclude=True)
-    # What its terms need of the data, for lists too: "labels" if it is not conditional anyway, "square images".
+    # What its terms require of the data, for lists: "square images", or "labels" if it is not conditional.
     needs: tuple[str, ...] = Field(default=(), strict=False, exclude=True)
     latent_dim: PositiveInt = 64  # normal columns of z; uniform codes are further columns
     codes: tuple[Code, ...] = Field(default=(), strict=False)
-    conditional: bool = False  # whether the networks are given labels; how they use them is their own setting
+    conditional: bool = False  # whether the networks get labels; how they use them is a setting of each network
     objective: Spec = Spec("adversarial")
     generator: Spec
     discriminator: Spec
     encoder: Spec | None = None
     loss: Spec = Spec("non-saturating")
     terms: tuple[Spec, ...] = Field(default=(), strict=False)
-    augmentations: tuple[Spec, ...] = Field(default=(), strict=False)  # in front of the discriminator, in order
+    augmentations: tuple[Spec, ...] = Field(default=(), strict=False)  # before the discriminator, in order
     critic_steps: PositiveInt = 1  # discriminator updates before each generator update
     generator_optimizer: Spec = Adam()
     discriminator_optimizer: Spec = Adam()
-    # What a recipe sets outside its own table, such as {"data.batch_size": 128, "train.ema": 0.999}. Files, --set and
-    # flags go over it; a resolved configuration does not contain it.
+    # Values of a recipe outside its own table, such as {"data.batch_size": 128, "train.ema": 0.999}. Files, --set and
+    # flags override them; a resolved configuration does not contain them.
     defaults: dict[str, Any] = Field(default_factory=dict, exclude=True)
 
     @model_validator(mode="before")
@@ -243,12 +243,12 @@ class Variant(_Value):
         return hash(self.model_dump_json())
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Return a copy with other values, by their former names too."""
+        """Return a copy with other values; their old names work too."""
         return super().model_copy(update=None if update is None else _terms_for_penalties(update), deep=deep)
 
     @property
     def penalties(self) -> tuple[Spec, ...]:
-        """The terms, by the name that they had in schema 1."""
+        """The terms, under their name in schema 1."""
         return self.terms
 
     @property
@@ -258,7 +258,7 @@ class Variant(_Value):
 
     @property
     def categorical_code(self) -> Code | None:
-        """The code that is asked for as labels, if there is one."""
+        """The code that is passed as labels; None if there is none."""
         return next((code for code in self.codes if code.kind == "categorical"), None)
 
     @property
@@ -268,7 +268,7 @@ class Variant(_Value):
 
 
 class DataConfig(_Value):
-    """The images that are asked for."""
+    """The requested images."""
 
     source: str = "auto"
     data_dir: str | None = None
@@ -279,38 +279,38 @@ class DataConfig(_Value):
             Discriminator(lambda value: "text" if isinstance(value, str) else "number"),
         ]
         | None
-    ) = None  # of squares, or width and height such as "80x60"
-    fit: Literal["crop", "pad", "stretch"] = "crop"  # how images of another shape get that size
-    background: str = "white"  # what transparent pixels are laid on, and what `pad` fills with
-    skip_broken: bool = False  # leave image files that cannot be read aside
+    ) = None  # side of a square, or width and height such as "80x60"
+    fit: Literal["crop", "pad", "stretch"] = "crop"  # how images of another shape are brought to that size
+    background: str = "white"  # behind transparent pixels, and the fill colour of `pad`
+    skip_broken: bool = False  # skip image files that cannot be read
     channels: Literal[1, 3, 4] | None = None
-    bits: Annotated[int, Field(ge=1, le=16)] | None = None  # of 16-bit grey values; None: as many as they need
-    value_range: Literal["0..1", "-1..1", "0..255"] | None = None  # of arrays of floats
+    bits: Annotated[int, Field(ge=1, le=16)] | None = None  # of 16-bit grey values; None: as many as the values need
+    value_range: Literal["0..1", "-1..1", "0..255"] | None = None  # of float arrays
     channels_first: bool = False  # arrays in files are [N, C, H, W]
-    folders: Literal["auto", "classes"] = "auto"  # classes: each folder is one, and train/ and test/ are no split
+    folders: Literal["auto", "classes"] = "auto"  # classes: every folder is a class, train/ and test/ are not splits
     batch_size: PositiveInt = 64
-    labels_per_class: PositiveInt | None = None  # labels that are shown of each class, by the run's seed; None: all
-    memory: PositiveInt | None = None  # MB that images may take, else they stay on disk; None: half of what is free
+    labels_per_class: PositiveInt | None = None  # known labels in each class, chosen by the run's seed; None: all
+    memory: PositiveInt | None = None  # MB for images in memory, more stay on disk; None: half of the free memory
 
     @field_validator("image_size", mode="before")
     @classmethod
     def _read_number(cls, value: Any) -> Any:
-        """A command line gives text."""
+        """Convert text from a command line."""
         return int(value) if isinstance(value, str) and value.isdecimal() else value
 
     @property
     def reading(self) -> dict[str, Any]:
-        """How the images are read, as keywords of `ganzoo.data.load`."""
+        """The settings for reading images, as keywords of `ganzoo.data.load`."""
         return self.model_dump(include=set(READING))
 
 
 class DataFacts(_Value):
-    """What loading the images found out; all None before they are loaded."""
+    """Facts about the images, which are None before the images are loaded."""
 
-    note: str | None = None  # why these images and not the ones that were asked for
-    notes: tuple[str, ...] = Field(default=(), strict=False)  # what was done to them, and what was left aside
+    note: str | None = None  # why these images are used instead of the requested ones
+    notes: tuple[str, ...] = Field(default=(), strict=False)  # how the images were changed, and which were skipped
     sha256: str | None = None
-    images: PositiveInt | None = None  # how many
+    images: PositiveInt | None = None  # number of images
     image_shape: tuple[PositiveInt, PositiveInt, PositiveInt] | None = Field(default=None, strict=False)  # (C, H, W)
     num_classes: PositiveInt | None = None
     class_names: tuple[str, ...] | None = Field(default=None, strict=False)
@@ -318,28 +318,28 @@ class DataFacts(_Value):
 
 
 class TrainConfig(_Value):
-    """How a run is trained. Exactly one of the three budgets is set.
+    """The settings of training. Exactly one of the three budgets is set.
 
-    "auto" and None leave a choice to the rule of `ganzoo.compute.rule`, or with `tune` to measuring; `Compute` has what
-    was chosen.
+    "auto" and None leave a choice to the rule of `ganzoo.compute.rule`, or with `tune` to a measurement; `Compute`
+    records the choice.
     """
 
-    steps: NonNegativeInt | None = None  # generator updates in all
-    epochs: PositiveFloat | None = None  # passes of the real images through the discriminator in all
+    steps: NonNegativeInt | None = None  # total generator updates
+    epochs: PositiveFloat | None = None  # total passes of the real images through the discriminator
     minutes: PositiveFloat | None = None
     seed: NonNegativeInt = 0
-    # Decay per step of the averaged weights, at most: see `Ema`.
+    # Largest decay per step of the averaged weights: see `Ema`.
     ema: Annotated[
         Annotated[Fraction, Tag("number")] | Annotated[Schedule, Tag("schedule")],
         Discriminator(lambda value: "schedule" if isinstance(value, Mapping | Schedule) else "number"),
     ] = 0.9995
-    start_from: str | None = None  # another run, whose weights it started from
-    freeze_discriminator: NonNegativeInt = 0  # how many of its first layers keep the weights that they start with
-    # Whether few images get augmentations that the variant does not list; those that were chosen stand in the variant.
+    start_from: str | None = None  # the run that provided the initial weights
+    freeze_discriminator: NonNegativeInt = 0  # number of its first layers that keep their initial weights
+    # Whether small data sets get augmentations that the variant does not list; the chosen ones are in the variant.
     augment: Literal["auto"] | None = None
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    deterministic: bool = False  # the plain path, and torch's deterministic algorithms
-    tune: bool = False  # measure a few steps of each way to compute, and take the fastest
+    deterministic: bool = False  # float32 layer by layer, with torch's deterministic algorithms
+    tune: bool = False  # measure a few steps of each way to compute, and use the fastest
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     matmul: Literal["auto", "highest", "high", "medium"] = "auto"
     channels_last: bool | None = None
@@ -347,15 +347,15 @@ class TrainConfig(_Value):
     compiled: bool | None = None
     graphs: bool | None = None
     threads: PositiveInt | None = None
-    processors: PositiveInt | None = None  # how many count as free; None: as many as other programs leave free
+    processors: PositiveInt | None = None  # number of free processors to assume; None: measured
     log_every: PositiveInt = 100  # steps
     checkpoint_every: PositiveInt = 1000  # steps
-    sample_epochs: tuple[PositiveInt, ...] | None = Field(default=None, strict=False)  # None for an even cadence
-    evaluate_every: PositiveInt | None = None  # steps; evaluating takes nothing from a budget of minutes
+    sample_epochs: tuple[PositiveInt, ...] | None = Field(default=None, strict=False)  # None: at even intervals
+    evaluate_every: PositiveInt | None = None  # steps; evaluation time does not count against a budget of minutes
     evaluate_epochs: tuple[PositiveInt, ...] = Field(default=(), strict=False)
     evaluate_seconds: tuple[PositiveFloat, ...] = Field(default=(), strict=False)  # of training
-    target_fid: PositiveFloat | None = None  # at an evaluation, and at a second one on other latents: training ends
-    # rollback: to the last checkpoint, with half the learning rates
+    target_fid: PositiveFloat | None = None  # training ends if an evaluation and a second one on other latents reach it
+    # rollback: return to the last checkpoint, with half the learning rates
     on_divergence: Literal["stop", "rollback"] = "stop"
 
     @property
@@ -368,22 +368,22 @@ class Compute(_Value):
     """How a run computes on its machine: chosen when it starts, recorded, and kept when it is resumed."""
 
     device: Literal["cpu", "cuda", "mps"]
-    precision: Literal["float32", "bfloat16"]  # of the networks' passes; losses and terms: float32
+    precision: Literal["float32", "bfloat16"]  # of the networks' forward passes; losses and terms use float32
     matmul: Literal["highest", "high", "medium"]  # of float32 matrices: torch.set_float32_matmul_precision
     channels_last: bool  # memory format of the networks' weights
-    fused: bool  # whether two layers are computed exactly as one if they can be (zoo/networks/fused.py)
-    compiled: bool  # whether updates go through torch.compile
+    fused: bool  # whether two layers are computed exactly as one if possible (zoo/networks/fused.py)
+    compiled: bool  # whether updates use torch.compile
     graphs: bool  # whether updates are captured in CUDA graphs
     threads: PositiveInt  # of the CPU
-    processors: NonNegativeInt | None = None  # that other programs left free; None if `threads` was asked for
+    processors: NonNegativeInt | None = None  # free processors when the run started; None if `threads` was set
 
 
-# What a user may ask for of a `Compute`, and a recorded one repeats; None and "auto" leave it open.
+# Fields of a `Compute` that a user may set, and that a recorded one repeats; None and "auto" leave the choice open.
 CHOICES = ("precision", "matmul", "channels_last", "fused", "compiled", "graphs", "threads")
 
 
 class RunInfo(_Value):
-    """Where a configuration came from."""
+    """The origin of a configuration."""
 
     schema_version: int = SCHEMA
     ganzoo: str = version("torch-ganzoo")
@@ -391,7 +391,7 @@ class RunInfo(_Value):
 
 
 class RunConfig(_Value):
-    """Everything that a run is a function of."""
+    """All inputs of a run: its result is a function of them."""
 
     run: RunInfo
     variant: Variant
@@ -403,7 +403,7 @@ class RunConfig(_Value):
     @model_validator(mode="before")
     @classmethod
     def _read_former_schemas(cls, values: Any) -> Any:
-        return _migrated(_with_records_apart(values)) if isinstance(values, Mapping) else values
+        return _migrate(_with_records_apart(values)) if isinstance(values, Mapping) else values
 
     @field_validator("variant", mode="after")
     @classmethod
@@ -411,7 +411,7 @@ class RunConfig(_Value):
         return variant.model_copy(update={"defaults": {}, "family": "", "needs": ()})  # `assemble` has applied them
 
     def resolve(self) -> Self:
-        """Check every component's settings and write its defaults out. Raises UsageError with the setting's path."""
+        """Check every component's settings and write out its defaults. Raises UsageError with the setting's path."""
         variant = self.variant
         _check_codes(variant)
         resolved: dict[str, Any] = {
@@ -444,7 +444,7 @@ class RunConfig(_Value):
         return found
 
     def with_horizon(self, steps: int) -> Self:
-        """Return the same with every schedule that has no horizon ending with the budget, at `steps`."""
+        """Return a copy in which every schedule without a horizon ends with the budget, at `steps`."""
 
         def ended(value: Any) -> Any:
             if isinstance(value, Mapping) and "from" in value and "to" in value:
@@ -460,25 +460,25 @@ class RunConfig(_Value):
 
     @property
     def chosen(self) -> Compute:
-        """How the run computes. Raises UsageError before that is chosen."""
+        """The choices of how the run computes. Raises UsageError if they are not made yet."""
         if self.compute is None:
-            raise UsageError("how the run computes is not chosen yet: the configuration is not that of a run")
+            raise UsageError("the configuration does not record how to compute: it is not that of a run")
         return self.compute
 
     def with_data(self, **values: Any) -> Self:
-        """Return the same with other `[data]` values."""
+        """Return a copy with other `[data]` values."""
         return self.model_copy(update={"data": self.data.model_copy(update=values)})
 
     def with_train(self, **values: Any) -> Self:
-        """Return the same with other `[train]` values."""
+        """Return a copy with other `[train]` values."""
         return self.model_copy(update={"train": self.train.model_copy(update=values)})
 
     def with_facts(self, **values: Any) -> Self:
-        """Return the same with other facts about the data."""
+        """Return a copy with other facts about the data."""
         return self.model_copy(update={"facts": self.facts.model_copy(update=values)})
 
     def with_compute(self, **values: Any) -> Self:
-        """Return the same with some choices of how it computes made otherwise."""
+        """Return a copy with other choices of how the run computes."""
         return self.model_copy(update={"compute": self.chosen.model_copy(update=values)})
 
     def to_json(self) -> str:
@@ -486,20 +486,20 @@ class RunConfig(_Value):
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
-        """Raises UsageError with the offending setting's path, or for what a newer ganzoo wrote."""
+        """Parse a configuration. Raises UsageError with the invalid setting's path, or if a newer ganzoo wrote it."""
         _refuse_newer(text)
         try:
             config = cls.model_validate_json(text)
         except ValidationError as error:
             raise _usage_error(error, cls) from None
         except TypeError:  # a component's table without its name
-            raise UsageError("a component needs its name, as in generator = { name = 'dcgan', width = 32 }") from None
+            raise UsageError("a component needs a name, as in generator = { name = 'dcgan', width = 32 }") from None
         if config.run.schema_version == SCHEMA:
             return config
         return config.model_copy(update={"run": config.run.model_copy(update={"schema_version": SCHEMA})})
 
     def to_toml(self) -> str:
-        """TOML has no null: an absent value is the string "none"."""
+        """Return the configuration as TOML, in which None is the string "none"."""
         return tomli_w.dumps(_map_leaves(self.model_dump(mode="json"), lambda leaf: "none" if leaf is None else leaf))
 
     @classmethod
@@ -507,14 +507,14 @@ class RunConfig(_Value):
         return cls.from_json(json.dumps(_parse_toml(text)))
 
 
-MOST_BYTES = 16_000_000  # of a configuration file
-DEEPEST = 50  # parts of a key
+MOST_BYTES = 16_000_000  # maximal size of a configuration file
+DEEPEST = 50  # maximal parts of a key
 _STRING = re.compile(r""""(?:\\.|[^"\\\n])*"|'[^'\n]*'""")
 _DEEP_KEY = re.compile(rf"(?<![\w-])[\w-]+(?:[ \t]*\.[ \t]*[\w-]+){{{DEEPEST}}}")
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The tables of a configuration file, such as a run's own `config.toml`. Raises FileError."""
+    """Return the tables of a configuration file, such as a run's `config.toml`. Raises FileError."""
     try:
         document = _parse_toml(read_limited(path, MOST_BYTES).decode("utf-8"))
     except FileNotFoundError:
@@ -534,14 +534,14 @@ def assemble(
     settings: Sequence[str] = (),
     flags: Mapping[str, Any] | None = None,
 ) -> RunConfig:
-    """One configuration from its layers, each over the one before.
+    """Return one configuration from its layers, each of which overrides the previous one.
 
     They are the variant, a file's tables, parts by role (tables, as in a file's `[variant]`), settings `KEY=VALUE` and
     flags (tables, as in a file).
 
-    Raises UsageError for what is unknown, of the wrong type or out of range, and for two budgets in one layer.
+    Raises UsageError if a value is unknown, of the wrong type or out of range, or if a layer has two budgets.
     """
-    file = _migrated(_without_facts(file or {}))
+    file = _migrate(_without_facts(file or {}))
     name = variant if isinstance(variant, str) else "custom" if variant else _table(file, "run").get("variant")
     if not isinstance(name, str):
         raise UsageError("no variant: name one with --variant (ganzoo list variants)")
@@ -560,14 +560,14 @@ def assemble(
     train = merged.get("train", {})
     if isinstance(train, Mapping) and all(train.get(budget) is None for budget in BUDGETS):
         merged["train"] = {**train, "minutes": DEFAULT_MINUTES}
-    if _budget_of(merged) != _budget_of(file):  # another run than the file's: its schedules end with its own budget
+    if _budget_of(merged) != _budget_of(file):  # a new budget: schedules end with it, not with the file's
         merged = without_horizons(merged)
     config = RunConfig.from_json(json.dumps({**merged, "run": {"variant": name}}, default=str)).resolve()
     return _repeat_choices(config, file, layers[1:])
 
 
 def _repeat_choices(config: RunConfig, file: Mapping[str, Any], above: Sequence[Mapping[str, Any]]) -> RunConfig:
-    """Have a run compute as the file's run did, unless the layers above the file ask for other work or another way."""
+    """Make a run compute as the file's run did, unless layers above the file change the work or the way to compute."""
     recorded, train = _table(file, "compute"), config.train
     asked = {key: value for layer in above for key, value in _table(layer, "train").items() if value is not None}
     other_work = any("variant" in layer or "batch_size" in _table(layer, "data") for layer in above)
@@ -597,7 +597,7 @@ def _budget_of(tables: Mapping[str, Any]) -> list[Any]:
 
 
 def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
-    """`KEY=VALUE` settings as nested tables. VALUE is TOML, else a string; of one key the last wins."""
+    """Return `KEY=VALUE` settings as nested tables. VALUE is TOML, else a string; the last value of a key wins."""
     tables: dict[str, Any] = {}
     for setting in settings:
         key, equals, text = setting.partition("=")
@@ -613,9 +613,9 @@ def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
     return tables
 
 
-@cache  # making a model takes a millisecond, and a configuration has ten
+@cache  # making a model takes a millisecond, and a configuration needs ten
 def settings_of(component: Callable[..., Any]) -> type[BaseModel]:
-    """A component's settings, its keyword-only arguments, as a pydantic model."""
+    """Return a component's settings, which are its keyword-only arguments, as a pydantic model."""
     parameters = inspect.signature(component).parameters.values()
     settings = [parameter for parameter in parameters if parameter.kind is inspect.Parameter.KEYWORD_ONLY]
     function = component.func if isinstance(component, partial) else component
@@ -636,13 +636,13 @@ def _resolve_all(specs: Sequence[Spec], parts: Registry[Callable[..., Any]], pat
 
 
 def _resolve(spec: Spec, parts: Registry[Callable[..., Any]], path: str, *, scheduled: bool = False) -> Spec:
-    """Check a component's settings; a schedule is checked as the two numbers that it leads from and to."""
+    """Check a component's settings and write out its defaults; check the start and the end value of a schedule."""
     model, whose = settings_of(parts[spec.name]), f"{parts.kind} '{spec.name}'"
     schedules = dict(_schedules_in(spec.settings, path))
     if schedules and not scheduled:
         raise UsageError(
-            f"{path}.{min(schedules)}: a schedule may stand for a number in generator_optimizer, "
-            f"discriminator_optimizer, terms or augmentations, or for train.ema; not in the {whose}"
+            f"{path}.{min(schedules)}: a schedule can replace a number in generator_optimizer, "
+            f"discriminator_optimizer, terms or augmentations, or train.ema; not in the {whose}"
         )
     ends = []
     for end in ("start", "end") if schedules else ("start",):
@@ -660,14 +660,14 @@ def _resolve(spec: Spec, parts: Registry[Callable[..., Any]], path: str, *, sche
         complete.model_dump_json()
     except PydanticSerializationError as error:
         raise UsageError(
-            f"{path}: config.toml cannot hold a setting of the {whose} ({error}): expected numbers, texts and lists; "
-            "hand over a function that fills it in"
+            f"{path}: config.toml cannot store a setting of the {whose} ({error}): expected numbers, strings and "
+            "lists; hand over a function that sets it"
         ) from None
     return complete
 
 
 def _schedules_in(value: Any, path: str = "", key: str = "") -> Iterator[tuple[str, Schedule]]:
-    """The schedules among a component's settings, by their keys. Raises UsageError for a table that is not one."""
+    """Yield the schedules in a component's settings, with their keys. Raises UsageError for an invalid schedule."""
     if Schedule.is_table(value):
         try:
             yield key, Schedule.parse(value)
@@ -679,7 +679,7 @@ def _schedules_in(value: Any, path: str = "", key: str = "") -> Iterator[tuple[s
 
 
 def _map_schedules(value: Any, function: Callable[[Schedule], Any]) -> Any:
-    """The value with each schedule in it replaced by what the function makes of it."""
+    """Return the value with the function applied to each schedule in it."""
     if Schedule.is_table(value):
         return function(Schedule.parse(value))
     if isinstance(value, Mapping):
@@ -688,7 +688,7 @@ def _map_schedules(value: Any, function: Callable[[Schedule], Any]) -> Any:
 
 
 def _with_schedules(checked: Any, given: Any) -> Any:
-    """The checked settings with each schedule put back, its defaults written out."""
+    """Return the checked settings with each schedule put back and its defaults written out."""
     if Schedule.is_table(given):
         return Schedule.parse(given).model_dump(mode="json")
     if isinstance(given, Mapping) and isinstance(checked, Mapping):
@@ -701,7 +701,7 @@ def _with_schedules(checked: Any, given: Any) -> Any:
 def reading_of(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return how the images of a record were read, as keywords of `ganzoo.data.load`. Raises UsageError.
 
-    A record without them is of a version that had none.
+    Missing settings, as in records of older versions, get the values that those versions used.
     """
     former = {key: value for settings in DATA_MIGRATIONS.values() for key, value in settings.items()}
     found = {key: record[key] for key in READING if key in record}
@@ -712,12 +712,12 @@ def reading_of(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def flag_of(name: str) -> str:
-    """Return the flag of a setting that says how images are read, such as --image-size."""
+    """Return the flag of a setting for reading images, such as --image-size."""
     return "--range" if name == "value_range" else f"--{name.replace('_', '-')}"
 
 
 def reading_flags(reading: Mapping[str, Any]) -> str:
-    """Return how images are read as flags, each with a space before it; what is as by default is left out."""
+    """Return the settings for reading images as flags, each with a leading space; defaults are left out."""
     words = []
     for name in READING:
         value = reading.get(name)
@@ -728,13 +728,13 @@ def reading_flags(reading: Mapping[str, Any]) -> str:
 
 
 def settings_at(settings: Mapping[str, Any], step: int) -> dict[str, Any]:
-    """Return the settings that follow a schedule, with their values at a step."""
+    """Return the settings that have a schedule, with their values at a step."""
     scheduled = {key: value for key, value in settings.items() if any(_schedules_in(value))}
     return {key: _map_schedules(value, lambda schedule: schedule.at(step)) for key, value in scheduled.items()}
 
 
 def describe_setting(value: object) -> str:
-    """Return a setting as people read it: a schedule in words, a sequence in parentheses, and "none"."""
+    """Return a setting as text for people: a schedule in words, a sequence in parentheses, None as "none"."""
     if isinstance(value, Mapping) and Schedule.is_table(value):
         schedule = Schedule.parse(value)
         steps = "the budget" if schedule.over is None else f"{schedule.over:,} steps"
@@ -745,7 +745,7 @@ def describe_setting(value: object) -> str:
 
 
 def without_horizons(value: Any) -> Any:
-    """Return a configuration's tables with each horizon that came from the budget left open."""
+    """Return a configuration's tables without the horizons that came from the budget."""
     if isinstance(value, Mapping):
         kept = ("over", "from_budget") if Schedule.is_table(value) and value.get("from_budget") else ()
         return {key: without_horizons(item) for key, item in value.items() if key not in kept}
@@ -762,31 +762,31 @@ def _check_shape(schedule: Schedule, path: str) -> None:
 def _check_codes(variant: Variant) -> None:
     names = [code.name for code in variant.codes]
     if len(set(names)) < len(names):
-        raise UsageError(f"codes = {', '.join(names)}: each needs a name of its own")
+        raise UsageError(f"codes = {', '.join(names)}: each needs a different name")
     categorical = [code.name for code in variant.codes if code.kind == "categorical"]
     if len(categorical) > 1:
         raise UsageError(
-            f"codes: {' and '.join(categorical)} are both categorical, and labels ask for one code: make one of them "
-            "uniform, or one code of all their combinations"
+            f"codes: {' and '.join(categorical)} are both categorical, but labels select one code: make one of them "
+            "uniform, or use one code for all their combinations"
         )
     if categorical and variant.conditional:
         raise UsageError(
-            f"codes: '{categorical[0]}' would be asked for as labels, and so are the classes of a conditional variant: "
+            f"codes: '{categorical[0]}' would be passed as labels, as the classes of a conditional variant are: "
             "use uniform codes, or --set conditional=false"
         )
 
 
 def _terms_for_penalties(variant: Any) -> Any:
-    """Schema 1 called the terms penalties."""
+    """Rename `penalties`, the name of the terms in schema 1."""
     if not isinstance(variant, Mapping) or "penalties" not in variant:
         return variant
     if "terms" in variant:
-        raise UsageError("terms and penalties at once: they are one list, and penalties its former name; give terms")
+        raise UsageError("terms and penalties at once: penalties is the old name of terms; use terms")
     return {("terms" if key == "penalties" else key): value for key, value in variant.items()}
 
 
 def _base(variant: str | Variant, *, complete: bool) -> dict[str, Any]:
-    """The lowest layer; a file that is `complete` by itself needs no registered variant (its plug-in may be gone)."""
+    """Return the lowest layer; a `complete` file needs no registered variant (its plug-in may be missing)."""
     if isinstance(variant, str) and complete and variant not in registry.variants:
         return {"variant": {}}
     recipe: Variant = registry.variants[variant]() if isinstance(variant, str) else variant
@@ -800,13 +800,13 @@ def _base(variant: str | Variant, *, complete: bool) -> dict[str, Any]:
 
 
 def _table(document: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    """A table of a document; empty where there is none or something else, which validation refuses later."""
+    """Return a table of a document, or an empty one if it is missing or invalid (validation reports that later)."""
     value = document.get(key)
     return value if isinstance(value, Mapping) else {}
 
 
 def _without_facts(file: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a file's tables less the facts about its data, which are found out again."""
+    """Return a file's tables without the facts about its data, which are determined again."""
     data = file.get("data")
     if not isinstance(data, Mapping):
         return file
@@ -814,18 +814,18 @@ def _without_facts(file: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _with_records_apart(tables: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a configuration's tables with facts and choices in tables of their own, as schemas 1 and 2 had not."""
+    """Return a configuration's tables with facts and choices in separate tables, which schemas 1 and 2 lacked."""
     if _schema_of(tables) > 2:
         return tables
     data, train = _table(tables, "data"), _table(tables, "train")
     facts = {key: data[key] for key in DataFacts.model_fields if key in data}
     chosen = {key: train.get(key) for key in Compute.model_fields if key != "processors"}
-    complete = not any(_is_open(value) for value in chosen.values())  # a run's, and not one that is to be started
+    complete = not any(_is_open(value) for value in chosen.values())  # of a run that was started
     return {**_without_facts(tables), "facts": facts, "compute": chosen if complete else None}
 
 
-def _migrated(tables: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a configuration's tables with the settings that its parts have gained since it was written."""
+def _migrate(tables: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a configuration's tables with the settings that were added to its parts since it was written."""
     schema, variant = _schema_of(tables), dict(_table(tables, "variant"))
     for before, settings in DATA_MIGRATIONS.items():
         if schema < before:
@@ -838,13 +838,13 @@ def _migrated(tables: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _schema_of(tables: Mapping[str, Any]) -> int:
-    """The schema that a configuration was written in; that of one written by hand is the present one."""
+    """Return the schema of a configuration; the current one if it was written by hand."""
     schema = _table(tables, "run").get("schema_version", SCHEMA)
     return schema if isinstance(schema, int) else SCHEMA
 
 
 def _refuse_newer(text: str | bytes) -> None:
-    """Raise UsageError with both versions for a configuration that a newer ganzoo wrote as JSON."""
+    """Raise UsageError with both schemas if a newer ganzoo wrote the configuration."""
     try:
         tables = json.loads(text)
     except (ValueError, RecursionError):
@@ -854,7 +854,7 @@ def _refuse_newer(text: str | bytes) -> None:
 
 
 def _clear_budget(merged: dict[str, Any], layer: Mapping[str, Any]) -> None:
-    """A layer's budget replaces that of the layers below, whichever of the three units either is in."""
+    """Remove the budget of the layers below if `layer` has one, in any of the three units."""
     train = layer.get("train")
     budgets = [key for key in BUDGETS if isinstance(train, Mapping) and train.get(key) is not None]
     if len(budgets) > 1:
@@ -864,7 +864,7 @@ def _clear_budget(merged: dict[str, Any], layer: Mapping[str, Any]) -> None:
 
 
 def _merge(base: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str, Any]:
-    """`layer` over `base`, table by table; a table that names a component replaces the one below it."""
+    """Merge `layer` into `base`, table by table; a table that names a component replaces the one below."""
     merged = dict(base)
     for key, value in layer.items():
         below = merged.get(key)
@@ -881,7 +881,7 @@ def _merge(base: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _merge_items(key: str, below: Sequence[Any], values: Mapping[str, Any]) -> list[Any]:
-    """A list with settings of some of its items changed: `terms.0.weight=0.5`."""
+    """Return a list with changed settings of some items, as in `terms.0.weight=0.5`."""
     items = list(below)
     for index, value in values.items():
         if not index.isdigit() or int(index) >= len(items) or not isinstance(value, Mapping):
@@ -894,13 +894,13 @@ def _merge_items(key: str, below: Sequence[Any], values: Mapping[str, Any]) -> l
 
 _COMPONENTS = [key for key, field in Variant.model_fields.items() if field.annotation in (Spec, Spec | None)]
 _LISTS = [key for key, field in Variant.model_fields.items() if field.annotation == tuple[Spec, ...]]
-_TAGS = ("number", "schedule", "text")  # pydantic puts them between a setting and what is wrong with it
+_TAGS = ("number", "schedule", "text")  # added by pydantic to the location of an error
 
 
 def _parse_toml(text: str) -> dict[str, Any]:
-    """Raises TOMLDecodeError, also for what is nested deeper than any setting: time grows with the square of that."""
+    """Parse TOML. Raises TOMLDecodeError, also for very deep nesting, for which parsing takes quadratic time."""
     if _DEEP_KEY.search(_STRING.sub("quoted", text)):  # a part of a key may be quoted, and a value may have dots
-        raise tomllib.TOMLDecodeError("a key of too many parts")
+        raise tomllib.TOMLDecodeError("a key has too many parts")
     try:
         document: dict[str, Any] = _map_leaves(tomllib.loads(text), lambda leaf: None if leaf == "none" else leaf)
     except RecursionError:
@@ -918,7 +918,7 @@ def _parse_value(text: str) -> Any:
 
 
 def _map_leaves(value: Any, function: Callable[[Any], Any]) -> Any:
-    """Of tables' values, not of lists' items: nothing is absent from a list, and a class may be called "none"."""
+    """Apply a function to the values of tables, not to items of lists: a class in a list may be named "none"."""
     if isinstance(value, dict):
         return {key: _map_leaves(item, function) for key, item in value.items()}
     if isinstance(value, list):
@@ -927,20 +927,20 @@ def _map_leaves(value: Any, function: Callable[[Any], Any]) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Schedules as tables, lists as tuples all the way down: JSON and TOML know only lists, and values are frozen."""
+    """Convert schedules to tables, and lists to tuples at all levels: JSON and TOML have only lists."""
     if isinstance(value, Schedule):
         return value.model_dump(mode="json")
     return tuple(_plain(item) for item in value) if isinstance(value, list | tuple) else value
 
 
 def _usage_error(error: ValidationError, model: type[BaseModel], prefix: str = "", whose: str = "") -> UsageError:
-    """The first of pydantic's errors as one line that begins with the setting's path."""
+    """Return the first of pydantic's errors as one line that begins with the setting's path."""
     first = error.errors()[0]
     location = [str(part) for part in first["loc"] if part not in _TAGS]
     path = ".".join([prefix, *location] if prefix else location).removeprefix("variant.")
     if first["type"] == "extra_forbidden":
         names = _field_names(model, location[:-1])
-        known = f" ({whose or 'there'} takes {', '.join(names)})" if names else ""
+        known = f" ({whose or 'this table'} takes {', '.join(names)})" if names else ""
         return UsageError(f"no setting '{path}'{nearest(location[-1], names)}{known}")
     if first["type"] == "missing":
         return UsageError(f"{path} is missing{f': {whose} needs it' if whose else ''}")
@@ -950,7 +950,7 @@ def _usage_error(error: ValidationError, model: type[BaseModel], prefix: str = "
 
 
 def _field_names(model: type[BaseModel], location: Sequence[str]) -> list[str]:
-    """The settings at a place in nested models."""
+    """Return the names of the settings at a location in nested models."""
     for part in location:
         field = model.model_fields.get(part)
         kind = None if field is None else field.annotation

@@ -1,4 +1,4 @@
-"""The limits that control groups (of a container, a service or a batch job) set to a process. Linux; elsewhere none."""
+"""Limits that control groups (of a container, a service or a batch job) set for a process; on Linux only."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +7,7 @@ ROOT = Path("/sys/fs/cgroup")
 
 
 def read_groups() -> str:
-    """Return the text of /proc/self/cgroup; an empty string where there is none."""
+    """Return the text of /proc/self/cgroup; an empty string if there is no such file."""
     try:
         return Path("/proc/self/cgroup").read_text(encoding="utf-8")
     except OSError:
@@ -15,11 +15,11 @@ def read_groups() -> str:
 
 
 def group_folders(groups: str, root: Path, controller: str) -> Iterator[tuple[int, Path]]:
-    """Yield the version (1 or 2) and the folder of each control group in `groups`, and of those above it.
+    """Yield the version (1 or 2) and the folder of each control group in `groups`, and of its parent groups.
 
-    `groups` is a /proc/self/cgroup, `root` the place where control groups are mounted, `controller` is "memory" or
-    "cpu", which version 1 keeps in a folder of its own. In a container a group's own folder may not be visible, while
-    those above it are.
+    `groups` is the text of /proc/self/cgroup, `root` the mount point of control groups, `controller` is "memory" or
+    "cpu"; version 1 has a separate folder for each. In a container a group's own folder may be invisible while its
+    parents are visible.
     """
     for line in groups.splitlines():
         _, controllers, name = line.split(":", 2)
@@ -37,7 +37,7 @@ def group_folders(groups: str, root: Path, controller: str) -> Iterator[tuple[in
 
 
 def read_numbers(path: Path) -> list[int]:
-    """Return the whole numbers that a group's file begins with; none if it is not there or says "max"."""
+    """Return the integers at the start of a group's file; an empty list if it is missing or contains "max"."""
     try:
         words = path.read_text(encoding="utf-8").split()
     except OSError:

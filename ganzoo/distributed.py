@@ -1,4 +1,4 @@
-"""The documented place of `World` and `joined`, which live in `ganzoo.compute.distributed`."""
+"""The public names `World` and `joined`, which are defined in `ganzoo.compute.distributed`."""
 
 from typing import TYPE_CHECKING
 

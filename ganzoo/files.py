@@ -1,6 +1,6 @@
-"""Files and directories replaced atomically: a reader finds the old one or the whole new one, never a part.
+"""Atomic replacement of files and directories: a reader sees the complete old or the complete new one, never a part.
 
-What the operating system refuses becomes a `MachineError` of one line that names the path and says what to do.
+Errors of the operating system become a `MachineError` with one line that names the path and the remedy.
 """
 
 import contextlib
@@ -22,10 +22,10 @@ StrPath: TypeAlias = str | os.PathLike[str]
 IMAGE_SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm",
 )  # fmt: skip
-HEIC_SUFFIXES = (".heic", ".heif")  # as cameras of phones write; Pillow reads them by a package of its own
-MOST_BYTES = 1_000_000_000  # of a file of JSON
-TEMPORARY_PATTERN = ".ganzoo-*.tmp"  # what is being written, beside what it will be
-ADVICE = "move it away to go on without it, or write it again"  # on a damaged file
+HEIC_SUFFIXES = (".heic", ".heif")  # from phone cameras; Pillow needs an extra package to read them
+MOST_BYTES = 1_000_000_000  # maximal size of a JSON file
+TEMPORARY_PATTERN = ".ganzoo-*.tmp"  # unfinished files and directories, beside their final place
+ADVICE = "move it away to continue without it, or write it again"  # for a damaged file
 
 _ADVICE = {
     errno.ENOSPC: "the disk is full; free some space or choose another place",
@@ -44,13 +44,13 @@ _ADVICE = {
 
 
 def image_suffixes() -> tuple[str, ...]:
-    """Return the suffixes of the images that are read here: HEIC if the extra `heic` is installed."""
+    """Return the suffixes of the image files that can be read; HEIC only if the extra `heic` is installed."""
     return IMAGE_SUFFIXES + (HEIC_SUFFIXES if importlib.util.find_spec("pillow_heif") else ())
 
 
 @contextlib.contextmanager
 def writing(path: StrPath) -> Iterator[None]:
-    """Turn an `OSError` met inside into a `MachineError` that says that `path` cannot be written, and why."""
+    """Turn an `OSError` in the block into a `MachineError` with the message that `path` cannot be written, and why."""
     try:
         yield
     except OSError as error:
@@ -59,9 +59,9 @@ def writing(path: StrPath) -> Iterator[None]:
 
 
 def atomic_write(path: StrPath, data: bytes) -> None:
-    """Replace the file at `path` by `data`, making the directories above it; on failure the old file stays.
+    """Replace the file at `path` by `data` and create its parent directories; on failure the old file stays.
 
-    What is there but is not a file (a pipe, /dev/stdout) is written to, not replaced.
+    A pipe or a device such as /dev/stdout is written to, not replaced.
     """
     with writing(path):
         if _is_special(path):
@@ -74,7 +74,7 @@ def atomic_write(path: StrPath, data: bytes) -> None:
 
 @contextlib.contextmanager
 def atomic_file(path: StrPath) -> Iterator[BinaryIO]:
-    """A new file to fill, which takes the place of `path` where the block ends well and is removed where not."""
+    """Yield a new file that replaces `path` if the block succeeds, and is removed if it fails."""
     with writing(path):
         target = _target(path)
         if target.is_dir():
@@ -94,9 +94,9 @@ def atomic_file(path: StrPath) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def atomic_directory(path: StrPath) -> Iterator[Path]:
-    """A new directory to fill, which takes the place of `path` where the block ends well and is removed where not.
+    """Yield a new directory that replaces `path` if the block succeeds, and is removed if it fails.
 
-    What was at `path` is lost then: the caller has made sure that it may be.
+    The previous content of `path` is deleted: the caller must have checked that this is allowed.
     """
     with writing(path):
         target = _target(path)
@@ -108,13 +108,13 @@ def atomic_directory(path: StrPath) -> Iterator[Path]:
             _sync_tree(temporary)
             _swap(temporary, target)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)  # after the swap there is nothing of that name
+        shutil.rmtree(temporary, ignore_errors=True)  # does not exist any more after the swap
 
 
 @contextlib.contextmanager
 def locked(directory: Path, what: str) -> Iterator[None]:
-    """Keep every other process out of a directory meanwhile. Raises UsageError, which says `what`, where one is in."""
-    import filelock  # only here: sampling does without it
+    """Lock a directory during the block. Raises UsageError with the text `what` if another process has the lock."""
+    import filelock  # imported here because sampling does not need it
 
     lock = filelock.FileLock(directory / ".lock")
     with writing(lock.lock_file):
@@ -125,13 +125,13 @@ def locked(directory: Path, what: str) -> Iterator[None]:
     try:
         yield
     finally:
-        with contextlib.suppress(OSError):  # where an open file cannot be removed it stays, and does no harm
+        with contextlib.suppress(OSError):  # a system may refuse to remove an open file; the file does no harm
             Path(lock.lock_file).unlink()
         lock.release()
 
 
 def check_name(name: object) -> None:
-    """Raise UsageError for a name or path that is not UTF-8: it could not be written down."""
+    """Raise UsageError for a name or path that is not UTF-8: it could not be written to a configuration."""
     try:
         str(name).encode()
     except UnicodeEncodeError:
@@ -139,47 +139,47 @@ def check_name(name: object) -> None:
 
 
 def check_regular(path: Path) -> None:
-    """Raise FileError for a pipe or a device, which may never come to an end. Raises OSError as `stat` does."""
+    """Raise FileError for a pipe or a device, which may never end. Raises OSError as `stat` does."""
     mode = path.stat().st_mode
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        raise FileError(f"{shown(path)} is a pipe or a device: save what it gives in a file, and name that")
+        raise FileError(f"{shown(path)} is a pipe or a device: save its output to a file and use that file")
 
 
 def read_limited(path: Path, most: int) -> bytes:
-    """Return what is in a file of at most `most` bytes. Raises FileError for others; OSError as `open` does."""
+    """Return a file's content of at most `most` bytes. Raises FileError if it is larger, OSError as `open` does."""
     check_regular(path)
     with path.open("rb") as file:
-        content = file.read(min(most, os.fstat(file.fileno()).st_size) + 1)  # which takes that much room at once
-        while len(content) <= most and (more := file.read(1_000_000)):  # of a file that states no size
+        content = file.read(min(most, os.fstat(file.fileno()).st_size) + 1)  # allocates that many bytes at once
+        while len(content) <= most and (more := file.read(1_000_000)):  # the file system may report a size of 0
             content += more
     if len(content) > most:
-        raise FileError(f"{shown(path)} has more than {most:,} bytes, which such a file never has")
+        raise FileError(f"{shown(path)} has more than {most:,} bytes, the most that is allowed for such a file")
     return content
 
 
 def refuse_links(directory: Path) -> None:
-    """Raise FileError if a directory holds anything but files and directories: nothing in it may lead out of it.
+    """Raise FileError if a directory contains anything but files and directories: nothing in it may lead out of it.
 
-    Otherwise whoever made it could have other files read, overwritten or deleted. The directory itself may be reached
-    by a link.
+    Otherwise a hostile directory could make ganzoo read, overwrite or delete other files. The path of the directory
+    itself may be a link.
     """
     for folder, folders, files in os.walk(directory):
         for name in [*folders, *files]:
             path = Path(folder, name)
             try:
                 mode = path.lstat().st_mode
-            except FileNotFoundError:  # of a process that is training it meanwhile
+            except FileNotFoundError:  # another process may be training the run
                 continue
             if stat.S_ISLNK(mode):
-                raise FileError(f"{shown(path)} is a link to {shown(path.readlink())}: put there what it leads to")
+                raise FileError(f"{shown(path)} is a link to {shown(path.readlink())}: replace it by its target")
             if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
                 raise FileError(f"{shown(path)} is neither a file nor a directory: remove it")
 
 
 def read_json(path: Path, keys: Collection[str] = ()) -> dict[str, Any] | None:
-    """The object in a file, with these keys at least; None where there is no such file.
+    """Return the object in a JSON file, which must have these keys; None if there is no such file.
 
-    Raises FileError for one that is damaged.
+    Raises FileError if the file is damaged.
     """
     try:
         content = read_limited(path, MOST_BYTES)
@@ -191,15 +191,15 @@ def read_json(path: Path, keys: Collection[str] = ()) -> dict[str, Any] | None:
 
 
 def parse_json(content: bytes, path: Path, keys: Collection[str] = ()) -> dict[str, Any]:
-    """The object in the content of the file at `path`, with these keys at least. Raises FileError."""
+    """Return the object in the content of the file at `path`, which must have these keys. Raises FileError."""
     try:
         value = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise FileError(f"{path} is damaged ({error}); {ADVICE}") from None
     if not isinstance(value, dict):
-        raise FileError(f"{path} is damaged (it holds no object); {ADVICE}")
+        raise FileError(f"{path} is damaged (it contains no JSON object); {ADVICE}")
     if missing := set(keys) - set(value):
-        raise FileError(f"{path} is damaged or of another version (no '{min(missing)}'); {ADVICE}")
+        raise FileError(f"{path} is damaged or of another version ('{min(missing)}' is missing); {ADVICE}")
     return value
 
 
@@ -209,8 +209,8 @@ def write_json(path: StrPath, value: Any) -> None:
 
 
 def fsync_directory(path: StrPath) -> None:
-    """Make the names in the directory `path` survive a power cut, where the system can."""
-    if os.name == "nt":  # directories cannot be opened there
+    """Make the names in the directory `path` survive a power cut, if the system supports it."""
+    if os.name == "nt":  # Windows cannot open directories
         return
     with contextlib.suppress(OSError):  # some network file systems refuse; the data itself is safe
         descriptor = os.open(path, os.O_RDONLY)
@@ -229,14 +229,14 @@ def _is_special(path: StrPath) -> bool:
 
 
 def _target(path: StrPath) -> Path:
-    """Where `path` leads, so that a symbolic link stays one; the directory above it exists afterwards."""
+    """Return the path with links resolved, so that a symbolic link stays one; create its parent directory."""
     target = Path(os.path.realpath(path))
     target.parent.mkdir(parents=True, exist_ok=True)
     return target
 
 
 def _sibling(target: Path) -> Path:
-    # Beside the target, for a rename stays in one file system; short, for the target's own name may be near the limit.
+    # Beside the target, because a rename must stay in one file system; short, because names have a maximal length.
     return target.with_name(f".ganzoo-{secrets.token_hex(8)}.tmp")
 
 
@@ -249,7 +249,7 @@ def _sync_tree(directory: Path) -> None:
 
 
 def _swap(new: Path, target: Path) -> None:
-    """Put the directory `new` where `target` is; a directory that is not empty can only be renamed away first."""
+    """Replace `target` by the directory `new`; a directory that is not empty must be renamed first."""
     old = _sibling(target)
     replaces = target.exists()
     if replaces:

@@ -1,4 +1,4 @@
-"""Names of a module that are loaded when they are first used."""
+"""Module attributes that are loaded on first use."""
 
 import importlib
 from collections.abc import Callable, Mapping
@@ -6,9 +6,9 @@ from typing import Any
 
 
 def lazy(module: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
-    """Return the `__getattr__` of `module`, which takes each name from the module that `homes` gives for it.
+    """Return the `__getattr__` of `module`, which imports each name from the module that `homes` lists for it.
 
-    A package that is not installed is named in an error that says how to install it.
+    If a package is not installed, the error names it and how to install it.
     """
 
     def load(name: str) -> Any:

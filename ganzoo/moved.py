@@ -1,7 +1,7 @@
-"""The former names of modules: importing `ganzoo.penalties` imports `ganzoo.zoo.terms.gradient`.
+"""Old names of modules: importing `ganzoo.penalties` imports `ganzoo.zoo.terms.gradient`.
 
-The package was flat once, and a module was renamed since. Plug-ins and scripts that import a module by its former name
-get the module itself.
+The package used to be flat, and one module was renamed later. Plug-ins and scripts that import a module by its old name
+get the current module.
 """
 
 import importlib
@@ -33,24 +33,24 @@ MOVED = {
 
 
 class _Finder(MetaPathFinder, Loader):
-    """Finds a module by its former name, also one within a package that has moved."""
+    """Finder and loader of modules by their old names, also of modules within a package that has moved."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        return ModuleSpec(fullname, self) if _present(fullname) else None
+        return ModuleSpec(fullname, self) if _find_current(fullname) else None
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
-        module = importlib.import_module(_present(spec.name) or spec.name)
-        self._own = module.__spec__  # the import system is about to replace it
+        module = importlib.import_module(_find_current(spec.name) or spec.name)
+        self._own = module.__spec__  # the import system will replace it
         return module
 
     def exec_module(self, module: ModuleType) -> None:
         module.__spec__ = self._own
 
 
-def _present(former: str) -> str | None:
-    """The name that a module has now; None for one that never moved."""
+def _find_current(former: str) -> str | None:
+    """Return the current name of a module; None if it never moved."""
     if former in MOVED:
         return MOVED[former]
     package, dot, rest = former.removeprefix("ganzoo.").partition(".")

@@ -1,4 +1,4 @@
-"""All that a third party imports to add a variant, a network, a loss, a term, an objective or any other part.
+"""All names that a plug-in imports to add a variant, a network, a loss, a term, an objective or any other part.
 
     from ganzoo.plugin import Spec, Variant, variants
 
@@ -68,7 +68,7 @@ if TYPE_CHECKING:
     from ganzoo.zoo.terms.base import Term as Term
     from ganzoo.zoo.terms.base import Turn as Turn
 
-_WITH_TORCH = {  # loaded when first used: a variant needs none of them
+_WITH_TORCH = {  # loaded on first use, as a variant needs none of them
     **dict.fromkeys(("Dataset", "Request", "from_arrays"), "ganzoo.data"),
     **dict.fromkeys(("Exported", "Format", "Opened"), "ganzoo.runs.format"),
     **dict.fromkeys(("as_generator", "load_network"), "ganzoo.runs.opening"),

@@ -1,7 +1,7 @@
-"""Records: the JSON that one room writes and another reads, as frozen values with typed fields.
+"""Records: the JSON that one package writes and another reads, as frozen values with typed fields.
 
-Keys that this version does not know, as a newer one may write them, are kept and otherwise ignored. A key that an older
-version did not write has its field's default, and is left out again if the record is written.
+Unknown keys, which a newer version may have written, are kept and otherwise ignored. A key that an older version did
+not write has its field's default, and is left out again if the record is written.
 """
 
 import json
@@ -19,7 +19,7 @@ R = TypeVar("R", bound="Record")
 
 
 class Record(BaseModel):
-    """The base of all records."""
+    """The base class of all records."""
 
     model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True)
 
@@ -29,7 +29,7 @@ class Record(BaseModel):
 
 
 class FlatRecord(Record):
-    """A record of which one field, a dictionary, is not nested in the JSON: its items are keys of the record's own."""
+    """A record with one dictionary field that is not nested in the JSON: its items are keys of the record itself."""
 
     FLAT: ClassVar[str]  # the name of that field
 
@@ -41,7 +41,7 @@ class FlatRecord(Record):
     @validator(mode="before")
     @classmethod
     def _nest(cls, given: Any) -> Any:
-        if not isinstance(given, dict) or cls.FLAT in given:  # no object, or the arguments of a call
+        if not isinstance(given, dict) or cls.FLAT in given:  # not an object, or the arguments of a call
             return given
         items = {key: value for key, value in given.items() if cls.is_item(key, value)}
         return {**{key: value for key, value in given.items() if key not in items}, cls.FLAT: items}
@@ -56,7 +56,7 @@ class FlatRecord(Record):
 def read_record(model: type[R], path: Path) -> R | None:
     """Return the record in the file at `path`; None if there is no such file.
 
-    Raises FileError, which names the file and the field, for one that is damaged or is not such a record.
+    Raises FileError with the file and the field if the file is damaged or is not such a record.
     """
     try:
         content = read_limited(path, MOST_BYTES)
@@ -68,9 +68,9 @@ def read_record(model: type[R], path: Path) -> R | None:
 
 
 def read_lines(model: type[R], path: Path) -> list[R]:
-    """Return the record in each line of the file at `path`, none if there is no such file.
+    """Return the records in the lines of the file at `path`; an empty list if there is no such file.
 
-    A last line that a crash cut short is left out. Raises FileError as `read_record` does.
+    An incomplete last line (after a crash) is left out. Raises FileError as `read_record` does.
     """
     try:
         lines = read_limited(path, MOST_BYTES).splitlines(keepends=True)
@@ -83,7 +83,7 @@ def read_lines(model: type[R], path: Path) -> list[R]:
 
 
 def parse_record(model: type[R], content: bytes, where: str) -> R:
-    """Return the record in the bytes of a file, which messages call `where`. Raises FileError."""
+    """Return the record in the bytes of a file, which messages name `where`. Raises FileError."""
     try:
         return model.model_validate_json(content, strict=True)
     except ValidationError as error:

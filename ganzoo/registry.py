@@ -1,16 +1,17 @@
-"""The registries: how a variant, a network, a loss, a term or any other part is added and found by its name.
+"""Registries, which add and find variants, networks, losses, terms and other parts by name.
 
     @losses.register("hinge")
     class Hinge: ...
 
-    losses["hinge"]          # the class; an unknown name answers with the nearest match
+    losses["hinge"]          # the class; the error for an unknown name suggests the nearest match
 
-A part may have other names too, `@variants.register("rpgan", aliases=("rgan",))`: they are found, and not listed.
+A part may have aliases, `@variants.register("rpgan", aliases=("rgan",))`, which can be used but are not listed.
 
-The built-in parts register when a registry is first looked into; so do plug-ins, the modules that other
-distributions name under the entry-point group `ganzoo.plugins`.
+The built-in parts register when a registry is first used; so do plug-ins, which are modules that other distributions
+declare under the entry-point group `ganzoo.plugins`.
 
-A part need not be registered: `hand_over` gives an object a name that every registry of this process finds it by.
+A part need not be registered: `hand_over` assigns a name to an object, under which every registry of this process
+finds it.
 """
 
 import copy
@@ -34,19 +35,19 @@ from ganzoo.errors import UsageError, shown
 
 T = TypeVar("T")
 PLUGIN_GROUP = "ganzoo.plugins"
-HANDED_OVER = "python:"  # what the names of parts begin with that were handed over as objects
+HANDED_OVER = "python:"  # prefix of the names of parts that were passed as objects
 _lock = threading.RLock()
 
 
 def nearest(word: str, choices: list[str]) -> str:
-    """`; did you mean 'x'?` for the choice nearest to `word`, or an empty string where none is near."""
+    """Return `; did you mean 'x'?` with the choice nearest to `word`, or an empty string if none is near."""
     matches = difflib.get_close_matches(word, choices, n=1, cutoff=0.5)
     return f"; did you mean '{matches[0]}'?" if matches else ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Citation:
-    """What a docstring's first line cites: `(Radford et al. 2016, arXiv:1511.06434)`, or `(own, 2026)`."""
+    """The citation in a docstring's first line: `(Radford et al. 2016, arXiv:1511.06434)`, or `(own, 2026)`."""
 
     authors: str  # "own" for the author's own work
     year: int
@@ -57,19 +58,19 @@ _CITATION = re.compile(r"\((?P<authors>[^()]*?[^(),\s]),? (?P<year>(?:19|20)\d\d
 
 
 def read_citation(line: str) -> Citation | None:
-    """Return the first citation in a line, if there is one."""
+    """Return the first citation in a line; None if there is none."""
     found = _CITATION.search(line)
     return found and Citation(authors=found["authors"], year=int(found["year"]), paper=found["paper"])
 
 
 def import_submodules(package: str, path: Iterable[str]) -> None:
-    """Import every module of a package, so that what they register is registered."""
+    """Import every module of a package, so that their parts are registered."""
     for module in pkgutil.iter_modules(path):
         importlib.import_module(f"{package}.{module.name}")
 
 
 class Registry(Generic[T]):
-    """Names and what they stand for, of one kind; `package` is the module whose import registers the built-in ones."""
+    """Parts of one kind by name; importing the module `package` registers the built-in ones."""
 
     def __init__(self, kind: str, plural: str, package: str) -> None:
         self.kind = kind
@@ -77,14 +78,13 @@ class Registry(Generic[T]):
         self.package = package
         self._loaded = False
         self._entries: dict[str, T] = {}
-        self._aliases: dict[str, str] = {}  # other names, each with the one that is listed
+        self._aliases: dict[str, str] = {}  # the listed name of each alias
 
     def register(self, name: str, aliases: tuple[str, ...] = ()) -> Callable[[T], T]:
-        """Decorate a class or function to register it under `name`; a name that is taken is an error.
+        """Return a decorator that registers a class or function under `name` and each of the `aliases`.
 
-        It is found by each of the `aliases` too.
-
-        Only `__main__` (a notebook, a script) may define a name of its own anew, as when a cell is run twice.
+        Raises UsageError if a name is taken. Only `__main__` (a notebook, a script) may register its own name again,
+        for example when a cell is run twice.
         """
 
         def add(entry: T) -> T:
@@ -105,9 +105,9 @@ class Registry(Generic[T]):
         return self._entries[listed] if listed in self._entries else _handed_over[listed].make
 
     def canonical(self, name: str) -> str:
-        """Return the name that is listed, of this name or alias. Raises UsageError for an unknown one.
+        """Return the listed name for a name or alias. Raises UsageError if it is unknown.
 
-        The name of an object that was handed over is its own, unless the object is registered too.
+        An object that was handed over keeps its name, unless the object is also registered.
         """
         self._load()
         listed = self._aliases.get(name, name)
@@ -122,12 +122,12 @@ class Registry(Generic[T]):
         return listed
 
     def aliases(self, name: str) -> list[str]:
-        """Return the other names of an entry, sorted."""
+        """Return the aliases of an entry, sorted."""
         listed = self.canonical(name)
         return sorted(alias for alias, meant in self._aliases.items() if meant == listed)
 
     def find(self, accepts: Callable[[T], bool]) -> tuple[str, T] | None:
-        """Return the first entry that `accepts`, with its name. Plug-ins are loaded only if no built-in part does."""
+        """Return name and entry of the first part that `accepts`; load plug-ins only if no built-in part matches."""
         for load in (self._load_builtin, self._load):
             load()
             for name, entry in sorted(self._entries.items()):
@@ -143,7 +143,7 @@ class Registry(Generic[T]):
         return iter(self.names())
 
     def names(self) -> list[str]:
-        """All registered names, sorted; without aliases."""
+        """Return all registered names, sorted, without aliases."""
         self._load()
         return sorted(self._entries)
 
@@ -158,22 +158,22 @@ class Registry(Generic[T]):
         return self.description(name).partition("\n")[0]
 
     def citation(self, name: str) -> Citation | None:
-        """What the summary cites: an entry's paper and its year."""
+        """Return the citation in the summary: an entry's paper and its year."""
         return read_citation(self.summary(name))
 
     def declared(self, name: str) -> Any:
-        """Return what has a part's attributes: what is registered, or the very object that was handed over."""
+        """Return the object that has a part's attributes: the registered one, or the one that was handed over."""
         listed = self.canonical(name)
         return self._entries[listed] if listed in self._entries else _handed_over[listed].part
 
     def owner(self, name: str) -> str:
-        """Where the entry was defined: `module.qualname`."""
+        """Return where the entry was defined, as `module.qualname`."""
         return _owner(self.declared(name))
 
     def _load(self) -> None:
         with _lock:
             if not self._loaded:
-                self._loaded = True  # first: what is imported below may look names up
+                self._loaded = True  # first, because the modules imported below may look names up
                 self._load_builtin()
                 _load_plugins()
 
@@ -189,30 +189,29 @@ def _owner(entry: object) -> str:
 # Parts that are handed over as objects
 
 _MAKERS = (type, types.FunctionType, types.BuiltinFunctionType, types.MethodType, functools.partial)
-# Plain values, which are no parts
+# Types of plain values, which cannot be parts
 VALUES = (str, bytes, int, float, complex, list, tuple, set, frozenset, dict, types.NoneType, types.ModuleType)
 _KEYWORDS = {"term": "terms=[{}]", "augmentation": "augmentations=[{}]", "optimizer": "generator_optimizer={}"}
 
 
 @dataclass(frozen=True)
 class _HandedOver:
-    """An object that stands for a part, and what makes the part as a registered entry does."""
+    """An object passed as a part, and the function that makes the part as a registered entry does."""
 
     part: Any
     make: Any
 
 
-_handed_over: dict[str, _HandedOver] = {}  # by their names, of all kinds; of this process alone
+_handed_over: dict[str, _HandedOver] = {}  # by name, of all kinds; only in this process
 
 
 def hand_over(part: object, name: str | None = None) -> str:
-    """Return a name by which every registry finds an object from now on, such as `python:my_nets.MyGenerator`.
+    """Make an object available in every registry, and return its name, such as `python:my_nets.MyGenerator`.
 
     Args:
-        part: a class, function or partial, which makes the part as a registered one does; or the part itself, such as
-            an `nn.Module`, of which a copy is made wherever the part is needed.
-        name: the name that a run has for it, which it takes over from an object that had it; None for one that no
-            other object has.
+        part: a class, function or partial that makes the part as a registered one does; or the part itself, such as
+            an `nn.Module`, which is copied whenever the part is needed.
+        name: the name under which a run refers to it, which replaces an object of the same name; None for a new name.
 
     Raises: UsageError for an object that cannot be a part.
     """
@@ -227,23 +226,23 @@ def hand_over(part: object, name: str | None = None) -> str:
             own = HANDED_OVER + _owner(part) + ("" if hasattr(part, "__qualname__") else "()")
             names = chain([own], (f"{own}-{number}" for number in count(2)))
             name = next(word for word in names if word not in _handed_over or _handed_over[word].part is part)
-        _handed_over[name] = _HandedOver(part, _copying(part) if ready else part)
+        _handed_over[name] = _HandedOver(part, _make_copier(part) if ready else part)
     return name
 
 
 def _has_signature(part: Any) -> bool:
     try:
         inspect.signature(part)
-    except ValueError:  # of int, dict and their like
+    except ValueError:  # raised for int, dict and similar types
         return False
     return True
 
 
-def _copying(part: object) -> Callable[..., Any]:
+def _make_copier(part: object) -> Callable[..., Any]:
     def make(*inputs: Any) -> Any:
         try:
             return copy.deepcopy(part)
-        except Exception as error:  # whatever an object of the user's raises
+        except Exception as error:  # a user's object may raise anything
             raise UsageError(
                 f"a ready {_owner(part)} cannot be copied ({error}): hand over its class, or a function that makes it"
             ) from None
@@ -252,10 +251,10 @@ def _copying(part: object) -> Callable[..., Any]:
 
 
 def _describe_missing(kind: str, name: str) -> str:
-    """Say how a run gets a part again. Its name is only shown: nothing is imported that a run names."""
+    """Return a message on how to pass a part again. The run's name of it is only shown, never imported."""
     place = name.removeprefix(f"{HANDED_OVER}__main__.").removeprefix(HANDED_OVER)
     found = re.fullmatch(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*)(\(\))?(?:-\d+)?", place)
-    example = found[1] + ("(...)" if found[2] else "") if found else "..."  # nothing but an identifier
+    example = found[1] + ("(...)" if found[2] else "") if found else "..."  # only an identifier
     keyword = _KEYWORDS.get(kind, f"{kind}={{}}").format(example)
     return (
         f"the {kind} '{shown(name)}' was handed over in Python, and a run does not contain it: hand it over "
@@ -268,9 +267,9 @@ _plugins_loaded = False
 
 
 def _load_plugins() -> None:
-    """Import every plug-in once; one that fails only warns, so that the others and ganzoo go on.
+    """Import every plug-in once; warn of a plug-in that fails, and continue with the others.
 
-    The built-in parts of every kind come first: a plug-in that takes one of their names is the one to fail.
+    Load all built-in parts first, so that a plug-in that uses one of their names fails, not the built-in part.
     """
     global _plugins_loaded
     if _plugins_loaded:
@@ -282,7 +281,7 @@ def _load_plugins() -> None:
     for entry_point in entry_points:
         try:
             entry_point.load()
-        except Exception as error:  # whatever a third party's module raises
+        except Exception as error:  # third-party code may raise anything
             owner = entry_point.dist.name if entry_point.dist else "an unknown distribution"
             warnings.warn(
                 f"plug-in '{entry_point.name}' of {owner} was not loaded: {type(error).__name__}: {error}", stacklevel=2
@@ -296,7 +295,7 @@ encoders: Registry[Callable[..., Any]] = Registry("encoder", "encoders", "ganzoo
 objectives: Registry[Callable[..., Any]] = Registry("objective", "objectives", "ganzoo.zoo.objectives")
 losses: Registry[Callable[..., Any]] = Registry("loss", "losses", "ganzoo.zoo.losses")
 terms: Registry[Callable[..., Any]] = Registry("term", "terms", "ganzoo.zoo.terms")
-penalties = terms  # their former name
+penalties = terms  # the old name
 augmentations: Registry[Callable[..., Any]] = Registry("augmentation", "augmentations", "ganzoo.zoo.augment")
 schedules: Registry[Callable[..., Any]] = Registry("schedule", "schedules", "ganzoo.zoo.schedules")
 optimizers: Registry[Callable[..., Any]] = Registry("optimizer", "optimizers", "ganzoo.zoo.optimizers")

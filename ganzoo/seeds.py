@@ -1,6 +1,6 @@
-"""Randomness as a function of `(seed, index)`: no state to save, the same numbers whatever came before.
+"""Random numbers as a function of `(seed, index)`: no state to save, the same numbers in any order of calls.
 
-numpy only, so that the torch-free runtime draws the very latents that training does.
+Uses only numpy, so that the torch-free runtime draws the same latents as training.
 """
 
 import zlib
@@ -8,19 +8,19 @@ import zlib
 import numpy as np
 from numpy.typing import NDArray
 
-BLOCK = 256  # latents are drawn a block at a time, each from a stream of its own
+BLOCK = 256  # latents per random stream
 
 
 def derive(seed: int, stream: str, *index: int) -> int:
-    """A 63-bit seed for one purpose (`stream`) and position, independent of every other one."""
+    """Return a 63-bit seed for one purpose (`stream`) and position, independent of all others."""
     return int(_sequence(seed, stream, *index).generate_state(1, np.uint64)[0] >> 1)
 
 
 def latents(seed: int, latent_dim: int, start: int, stop: int, uniform: int = 0) -> NDArray[np.float32]:
     """Return the latents with the indices `start` to `stop`, float32 [stop - start, latent_dim].
 
-    The columns are N(0, 1), but the last `uniform` ones, which are uniform in [-1, 1). A latent depends on `seed` and
-    its own index alone: `latents(s, d, 0, 100)[:10]` equals `latents(s, d, 0, 10)`.
+    The columns are N(0, 1), except the last `uniform` ones, which are uniform in [-1, 1). A latent depends only on
+    `seed` and its own index: `latents(s, d, 0, 100)[:10]` equals `latents(s, d, 0, 10)`.
     """
     first, last = start // BLOCK, -(-stop // BLOCK)
     blocks = [_block(seed, latent_dim - uniform, uniform, block) for block in range(first, last)]

@@ -1,4 +1,4 @@
-"""Standard streams that only report: what cannot be written is dropped, and never ends the work that is reported on."""
+"""Standard streams for reports: text that cannot be written is dropped and never ends the work."""
 
 import io
 import os
@@ -7,7 +7,7 @@ from typing import Any, TextIO
 
 
 class Reports(io.TextIOBase):
-    """A text stream over another one, such as stderr, whose reader may go away or whose disk may be full."""
+    """A text stream over another one, such as stderr, whose reader may disappear or whose disk may be full."""
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream
@@ -15,7 +15,7 @@ class Reports(io.TextIOBase):
     def write(self, text: str) -> int:
         """Write if that is possible; return the number of characters in either case."""
         if self._stream is not None:
-            with suppress(OSError, ValueError):  # ValueError: it was closed
+            with suppress(OSError, ValueError):  # ValueError: the stream was closed
                 self._stream.write(text)
         return len(text)
 
@@ -45,9 +45,9 @@ class Reports(io.TextIOBase):
 
 
 def open_missing_streams() -> None:
-    """Open the null device in place of standard streams that are closed, as after `2>&-`.
+    """Open the null device in place of closed standard streams, as after `2>&-`.
 
-    Without it the next file that is opened takes such a stream's number, and gets what a library prints to it.
+    Otherwise the next file that is opened gets the number of such a stream, and libraries would print into it.
     """
     descriptor = os.open(os.devnull, os.O_RDWR)
     while descriptor <= 2:
@@ -56,7 +56,7 @@ def open_missing_streams() -> None:
 
 
 def silence(stream: Any) -> None:
-    """Let a stream end in the null device, so that what it still holds cannot fail when the process ends."""
+    """Redirect a stream to the null device, so that flushing its buffer cannot fail when the process ends."""
     with suppress(OSError, ValueError, AttributeError):
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, stream.fileno())

@@ -87,7 +87,7 @@ def add_function(made: Any) -> None:
 
 
 HOSTILE: dict[str, tuple[Callable[[Any], object], str]] = {
-    "initialiser": (lambda m: lie_outside(m.graph.initializer[0]), "'W' lies in another file"),
+    "initialiser": (lambda m: lie_outside(m.graph.initializer[0]), "'W' is stored in another file"),
     "location unsaid": (lambda m: m.graph.initializer[0].external_data.add(key="location", value="x"), "another file"),
     "sparse initialiser": (lambda m: m.graph.sparse_initializer.append(outside_sparse()), "another file"),
     "attribute": (lambda m: add_node(m, "Constant", value=outside_tensor()), "another file"),
@@ -104,7 +104,7 @@ HOSTILE: dict[str, tuple[Callable[[Any], object], str]] = {
     "compiled code": (lambda m: add_node(m, "EPContext"), "compiled code"),
     "no input": (
         lambda m: m.graph.ClearField("input"),
-        r"inputs are none where its metadata promises z float \[N, 5\]",
+        r"inputs are none, but its metadata declares z float \[N, 5\]",
     ),
     "input's name": (lambda m: setattr(m.graph.input[0], "name", "noise"), "inputs are noise float"),
     "input's type": (lambda m: setattr(m.graph.input[0].type.tensor_type, "elem_type", 11), "z double"),

@@ -306,7 +306,7 @@ def test_what_is_measured_is_measured_again_only_on_request(
     later = variants.Results(provenance.begin("variants"), 5.0, source)
     assert not later.is_due("gan", 0, **here)
     assert later.is_due("gan", 0, **{**here, "named": True})
-    with pytest.raises(UsageError, match="entries of another minutes"):
+    with pytest.raises(UsageError, match="entries with another value of minutes"):
         variants.Results(record, 6.0, source)
 
 
@@ -374,7 +374,7 @@ def test_what_was_finished_is_kept_where_it_is_stopped(tmp_path: Path, judged: P
     process.send_signal(signal.SIGINT)
     errors = ended(process)
     assert process.returncode == 130, errors
-    assert "the same command goes on" in errors
+    assert "run the same command again to continue" in errors
     assert "Traceback" not in errors
     (first,) = records(result)
     assert first["variant"] == "began"
@@ -439,8 +439,8 @@ def test_a_search_goes_on_with_the_better_half_and_names_what_failed(
     capsys.readouterr()
     import_module("search").main()
     said = capsys.readouterr().out
-    assert "2 ideas, 0 of them to be measured" in said
-    assert "3 ideas, 1 of them to be measured" in said  # what failed is tried again
+    assert "2 ideas, 0 of them to measure" in said
+    assert "3 ideas, 1 of them to measure" in said  # what failed is tried again
     file.write_text(SEARCH.replace("[0.01, 0.02]", "[0.02, 0.01]"))
     with pytest.raises(SystemExit):
         import_module("search").main()

@@ -372,7 +372,7 @@ def test_assembling_leaves_what_it_was_given_alone() -> None:
         ("penalties=[{name='gradient', at='real'}, 'gradient']", "terms.1.at is missing: term 'gradient'"),
         ("penalties=[{name='gradient', at='real', weight=inf}]", "terms.0.weight = inf: must be a finite"),
         ("penalties=[{name='gradeint'}]", "no term 'gradeint'; did you mean 'gradient'?"),
-        ("penalties=[{at='real'}]", "a component needs its name"),
+        ("penalties=[{at='real'}]", "a component needs a name"),
         ("penalties=3", "terms = 3: must be"),
         ("generator=3", "generator = 3: must be"),
         ("generator.name=3", "generator.name = 3: must be a valid string"),

@@ -46,7 +46,7 @@ def test_no_byte_can_be_altered_or_cut(before: bytes, after: bytes, data: st.Dat
 
 @pytest.mark.parametrize("data", [b"", b'"sha256": "0"', 2 * (b'"sha256": "' + BLANK.encode() + b'"')])
 def test_without_one_place_for_the_digest_nothing_is_sealed(data: bytes) -> None:
-    with pytest.raises(UsageError, match="no place for its digest"):
+    with pytest.raises(UsageError, match="no place for the digest"):
         seal(data)
 
 

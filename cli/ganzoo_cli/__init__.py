@@ -1,1 +1,1 @@
-"""The command line, `ganzoo`: a file a command. Heavy imports stay inside the commands, so that --help is quick."""
+"""The command line `ganzoo`, one file per command. Slow imports are inside the commands to keep --help fast."""

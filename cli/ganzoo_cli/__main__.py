@@ -1,4 +1,4 @@
-"""`python -m ganzoo_cli` is the command `ganzoo`."""
+"""Entry point of `python -m ganzoo_cli`, which is the same as the command `ganzoo`."""
 
 from .entry import main
 

@@ -1,4 +1,4 @@
-"""The commands, and what they share: errors as one line and an exit code, a run left out, JSON on stdout."""
+"""The command-line application, and code that all commands share: one-line errors, exit codes, default run, JSON."""
 
 import functools
 import importlib
@@ -36,12 +36,13 @@ COMMANDS = [
     "new",
 ]  # as in --help
 P = ParamSpec("P")
-RunArgument = typer.Argument(show_default="the newest under runs/", metavar="RUN", help="A run's directory.")
+RunArgument = typer.Argument(show_default="the newest run under runs/", metavar="RUN", help="Directory of the run.")
 
 app = typer.Typer(
     name="ganzoo",
-    epilog="Exit codes: 0 done, 1 a bug, 2 usage, 3 a bad file, 4 the environment, 5 diverged, 6 not verified, "
-    "129/130/143 ended by a signal, saved where training was under way.",
+    epilog="Exit codes: 0 success, 1 bug in ganzoo, 2 wrong usage, 3 invalid file, 4 environment (disk, memory, "
+    "network, device, missing package), 5 training diverged, 6 verification failed, 129/130/143 ended by SIGHUP, "
+    "SIGINT or SIGTERM (training saves a checkpoint first).",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -50,8 +51,8 @@ app = typer.Typer(
 
 
 @app.callback(invoke_without_command=True)
-def options(version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False) -> None:
-    """Train interchangeable GAN variants, sample them, export them to ONNX."""
+def options(version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
+    """Train interchangeable GAN variants, draw images from them, and export them to ONNX."""
     if version:
         import ganzoo
 
@@ -60,10 +61,10 @@ def options(version: Annotated[bool, typer.Option("--version", help="Print the v
 
 
 def command(name: str, loads: str | None = None) -> Callable[[Callable[P, None]], Callable[P, None]]:
-    """Register a command whose errors become one line on stderr and the documented exit code.
+    """Register a command that reports each error as one line on stderr and ends with the documented exit code.
 
-    `loads` is a module that takes long to import, as all that import torch: a signal ends the process at once until it
-    is imported, because an exception in the middle of an import may be lost.
+    `loads` names a module that is slow to import, such as one that imports torch. Until it is imported, a signal ends
+    the process immediately, because an exception raised during an import may be lost.
     """
 
     def register(function: Callable[P, None]) -> Callable[P, None]:
@@ -74,8 +75,8 @@ def command(name: str, loads: str | None = None) -> Callable[[Callable[P, None]]
                     importlib.import_module(loads)
                 with heard():
                     function(*args, **kwargs)
-                    sys.stdout.flush()  # a full disk or a closed pipe shows here
-            except BrokenPipeError:  # `ganzoo list | head`: nobody reads on, and that is fine
+                    sys.stdout.flush()  # raises if the disk is full or the pipe is closed
+            except BrokenPipeError:  # `ganzoo list | head`: the reader has closed the pipe, which is not an error
                 silence(sys.stdout)
             except (Exception, KeyboardInterrupt) as error:
                 _fail(error)
@@ -87,7 +88,7 @@ def command(name: str, loads: str | None = None) -> Callable[[Callable[P, None]]
 
 
 def chosen_run(run: str | None, who: str) -> "Run":
-    """Return the run that was named, else the newest one, which is reported; `who` is the command, for a refusal."""
+    """Return the named run, or else the newest one and report it. `who` is the command that error messages name."""
     from ganzoo.runs.resolving import RUNS, resolve
     from ganzoo.runs.run import Run
 
@@ -99,22 +100,22 @@ def chosen_run(run: str | None, who: str) -> "Run":
 
 
 def say(text: str) -> None:
-    """Print a line for people on stderr, as stdout is for data."""
+    """Print a message on stderr; stdout is reserved for data."""
     print(printable(text), file=sys.stderr)
 
 
 def write(text: str = "") -> None:
-    """Print a line on stdout that names of files or classes may be in."""
+    """Print a line on stdout, with unprintable characters (in names of files or classes) replaced."""
     print(printable(text))
 
 
 def print_json(value: Any) -> None:
-    """A JSON document on stdout; paths as strings."""
+    """Print a value on stdout as JSON, with paths as strings."""
     print(json.dumps(value, indent=1, default=str))
 
 
 def _fail(error: BaseException) -> NoReturn:
-    if isinstance(error, EndedByAnother):  # which says it
+    if isinstance(error, EndedByAnother):  # the process that failed first reports the error
         raise typer.Exit(error.exit_code)
     code, message = _explain(error)
     if code == 1:
@@ -143,13 +144,13 @@ def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__
 
 
 def main() -> None:
-    """Run the command that `sys.argv` names; `entry` is where the process begins."""
-    for module in COMMANDS:  # importing registers
+    """Run the command that `sys.argv` names; the process starts in `entry`."""
+    for module in COMMANDS:  # importing a module registers its command
         importlib.import_module(f".{module}", __package__)
     warnings.showwarning = _show_warning
     try:
         app()
-    except OSError as error:  # what typer prints by itself, such as --help, met a full disk
+    except OSError as error:  # typer's own output, such as --help, could not be written: the disk is full
         code, message = _explain(error)
         say(f"ganzoo: {message}")
         sys.exit(code)

@@ -11,18 +11,20 @@ if TYPE_CHECKING:
     from ganzoo.report.benchmark import BenchmarkRecord, ModelResult, Spread
 
 KINDS = ("runtime",)
-WIDTH = 10_000  # characters, of the tables at most: a terminal wraps their lines, but nothing is lost
+WIDTH = 10_000  # maximum width of the tables, in characters: a terminal wraps the lines, but cuts off nothing
 
 
 @command("benchmark", loads="ganzoo.studies.benchmark")
 def benchmark(
-    what: Annotated[str, typer.Argument(metavar="|".join(KINDS), help="What is measured: how fast images are drawn.")],
+    what: Annotated[
+        str, typer.Argument(metavar="|".join(KINDS), help="What to measure: runtime is the speed of drawing images.")
+    ],
     models: Annotated[
         list[str] | None,
         typer.Argument(
             metavar="MODEL",
             show_default="the newest run under runs/",
-            help="A run's directory, to set every form beside torch; or .onnx files or mnist, to set beside the first.",
+            help="Directory of a run: compare its forms with torch. Or .onnx files or mnist: compare with the first.",
         ),
     ] = None,
     forms: Annotated[
@@ -30,32 +32,37 @@ def benchmark(
         typer.Option(
             metavar="NAME,...",
             show_default="every precision, every layout in fp32, and fp32-plain",
-            help="Forms to export a run in, such as fp32,int8,int8-uint8; fp32-plain is fp32 without the rewriting.",
+            help="Forms to export a run in (precision, or precision-layout), such as fp32,int8,int8-uint8; fp32-plain "
+            "is fp32 without the rewriting of the graph.",
         ),
     ] = None,
-    batches: Annotated[str, typer.Option(metavar="N,...", help="Images drawn by one call.")] = "1,8,64,512",
+    batches: Annotated[
+        str, typer.Option(metavar="N,...", help="Batch sizes: number of images per call.")
+    ] = "1,8,64,512",
     threads: Annotated[
-        int | None, typer.Option(metavar="N", show_default="all cores", help="Threads of torch and of onnxruntime.")
+        int | None, typer.Option(metavar="N", show_default="all cores", help="Threads of torch and onnxruntime.")
     ] = None,
-    seconds: Annotated[float, typer.Option(metavar="S", help="How long a turn is.")] = 0.5,
+    seconds: Annotated[float, typer.Option(metavar="S", help="Duration of a turn in seconds.")] = 0.5,
     repeats: Annotated[
-        int, typer.Option(metavar="N", help="Turns at each batch size, and fresh processes for the cold start.")
+        int, typer.Option(metavar="N", help="Number of turns per batch size, and of fresh processes per cold start.")
     ] = 5,
     compile_: Annotated[
-        bool, typer.Option("--compile/--no-compile", help="Whether torch.compile takes part: it needs a C++ compiler.")
+        bool,
+        typer.Option("--compile/--no-compile", help="Whether to include torch.compile, which needs a C++ compiler."),
     ] = True,
     start: Annotated[
-        bool, typer.Option("--start/--no-start", help="Whether the time to the first image is taken.")
+        bool, typer.Option("--start/--no-start", help="Whether to measure the time to the first image.")
     ] = True,
     plot: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Draw images/s by batch size into this PNG file.")
+        str | None, typer.Option(metavar="FILE", help="Plot images/s by batch size and save it as this PNG file.")
     ] = None,
-    out: Annotated[str | None, typer.Option(metavar="FILE", help="Write the JSON into this file too.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
+    out: Annotated[str | None, typer.Option(metavar="FILE", help="Also write the JSON to this file.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Measure latency, images/s, size and cold start of every form of a generator, beside torch on the same weights.
+    """Measure latency, images/s, size and cold start of each form of a generator, and of torch with the same weights.
 
-    One process, the same latents and threads, taking turns; a form that fails is a row.
+    All forms run in one process, in turns, with the same latents and threads. A form that fails is listed with its
+    error.
     """
     from ganzoo.errors import UsageError
     from ganzoo.files import atomic_write, write_json
@@ -91,7 +98,7 @@ def benchmark(
 
 
 def _show(found: "BenchmarkRecord") -> None:
-    """Print two tables per model: what its contestants are, and how fast."""
+    """Print two tables per model: the facts about its contestants, and their speed."""
     from rich.console import Console
 
     console = Console(highlight=False, width=WIDTH)
@@ -100,7 +107,7 @@ def _show(found: "BenchmarkRecord") -> None:
     print(
         f"threads: {conditions.threads} on {conditions.cores} cores; {conditions.repeats} turns of "
         f"{conditions.seconds:g} s; {versions}\n"
-        "/ NAME: how many times faster than NAME, the mean of the turns (the least to the greatest)"
+        "/ NAME: how many times faster than NAME, the mean of all turns (minimum to maximum)"
     )
     for model in found.models:
         print(f"\n{model.model} ({model.variant})")
@@ -112,7 +119,7 @@ def _show(found: "BenchmarkRecord") -> None:
 
 
 def _tabulate_contestants(model: "ModelResult") -> Any:
-    table = _make_table("", "KiB", "nodes", "differs from torch", "first image, s", "by onnxruntime alone, s")
+    table = _make_table("", "KiB", "nodes", "differs from torch", "first image, s", "with onnxruntime only, s")
     for one in model.contestants:
         start = one.start or {}
         first, floor = start.get("file") or start.get("torch"), start.get("floor")
@@ -128,7 +135,7 @@ def _tabulate_contestants(model: "ModelResult") -> Any:
 
 
 def _tabulate_speeds(model: "ModelResult") -> Any:
-    """Return a table of latencies; ratios are means, with the least and the greatest of all repeats."""
+    """Return a table of latencies. Ratios are means over all repeats, with the minimum and the maximum."""
     table = _make_table("", "batch", "p50, ms", "p95, ms", "images/s", *(f"/ {name}" for name in model.references))
     for one in model.contestants:
         for row in one.batches:

@@ -15,67 +15,73 @@ from .train import whole_numbers
 if TYPE_CHECKING:
     from ganzoo.report.records import ComparisonResults, VariantSummary
 
-MIN_WIDTH = 120  # characters, of the table
+MIN_WIDTH = 120  # of the table, in characters
 
 
 @command("compare", loads="ganzoo.studies.comparison")
 @with_options(READING_OPTIONS, after=5)
 def compare(
-    runs: Annotated[list[str] | None, typer.Argument(metavar="RUN...", help="Runs that are trained already.")] = None,
+    runs: Annotated[list[str] | None, typer.Argument(metavar="RUN...", help="Runs that are already trained.")] = None,
     variants: Annotated[
-        str | None, typer.Option(metavar="NAME,...", help="Variants to train, with the same budget and data.")
+        str | None, typer.Option(metavar="NAME,...", help="Variants to train, each with the same budget and data.")
     ] = None,
     seeds: Annotated[int, typer.Option(metavar="N", help="Runs of each variant, with the seeds 0, 1, ...")] = 3,
     dataset: Annotated[
-        str, typer.Option(metavar="SOURCE", help="What they are trained on: see ganzoo list datasets.")
+        str, typer.Option(metavar="SOURCE", help="Training data for all variants: see ganzoo list datasets.")
     ] = "auto",
     data_dir: Annotated[
-        str | None, typer.Option(metavar="DIR", show_default="GANZOO_DATA_DIR, else a cache", help="Where MNIST lies.")
+        str | None,
+        typer.Option(metavar="DIR", show_default="GANZOO_DATA_DIR, else a cache", help="Directory of the MNIST files."),
     ] = None,
-    minutes: Annotated[float | None, typer.Option(metavar="M", show_default="5", help="Budget of a run: time.")] = None,
-    epochs: Annotated[float | None, typer.Option(metavar="N", help="Budget: passes of the real images.")] = None,
-    steps: Annotated[int | None, typer.Option(metavar="N", help="Budget: generator updates.")] = None,
+    minutes: Annotated[
+        float | None, typer.Option(metavar="M", show_default="5", help="Budget of each run: minutes of training.")
+    ] = None,
+    epochs: Annotated[
+        float | None, typer.Option(metavar="N", help="Budget of each run: passes over the real images.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(metavar="N", help="Budget of each run: generator updates.")] = None,
     points: Annotated[
         str | None,
         typer.Option(
             metavar="N,N,...",
             show_default="eight, spread over the budget",
-            help="When runs are judged: seconds of training for --minutes, else epochs.",
+            help="When each run is evaluated: in seconds of training with --minutes, else in epochs.",
         ),
     ] = None,
-    n: Annotated[int, typer.Option(metavar="N", help="How many images are judged.")] = 10_000,
+    n: Annotated[int, typer.Option(metavar="N", help="Number of images to evaluate per run.")] = 10_000,
     figures: Annotated[
-        str | None, typer.Option(metavar="KEY,KEY,...", show_default="all", help="Which figures, such as fid,cas.")
+        str | None, typer.Option(metavar="KEY,KEY,...", show_default="all", help="Metrics to measure, such as fid,cas.")
     ] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting of every run; repeatable.")
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting for every run; repeatable.")
     ] = None,
     jobs: Annotated[
         int | None,
         typer.Option(
             metavar="N",
-            show_default="1; with Ray all that there is room for",
-            help="Runs trained at a time; they share the cores.",
+            show_default="1; with Ray as many as the cluster can run",
+            help="Number of runs trained at the same time; they share the cores.",
         ),
     ] = None,
     executor: Annotated[
         str,
         typer.Option(
             metavar="local|ray",
-            help="Where runs are trained: on this machine, or on the Ray cluster at RAY_ADDRESS, else a Ray of this "
-            "machine. A cluster needs an --out that all its machines share.",
+            help="Train on this machine (local), or with Ray: on the cluster at RAY_ADDRESS, or without RAY_ADDRESS on "
+            "this machine. On a cluster, --out must be a directory that all its machines share.",
         ),
     ] = "local",
     out: Annotated[
-        str, typer.Option(metavar="DIR", help="A new directory, or that of a comparison to go on with.")
+        str, typer.Option(metavar="DIR", help="A new directory, or the directory of a comparison to continue.")
     ] = "comparison",
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
     **options: Any,
 ) -> None:
-    """Train variants, judge them and given runs in one way, and set them side by side.
+    """Train variants, evaluate them and existing runs in the same way, and compare the results.
 
-    It goes on where it was stopped; a run that fails is a row. DIR/index.html shows the table and the curves. Options
-    from --image-size to --folders say how the images of --dataset are read.
+    An interrupted comparison continues from where it stopped. A failed run is listed with its error. DIR/index.html
+    shows the table and the curves. The options from --image-size to --folders control how the images of --dataset are
+    read.
     """
     from ganzoo.report import write_comparison
     from ganzoo.report.records import read_results
@@ -109,7 +115,7 @@ def compare(
 
 
 def _show(results: "ComparisonResults") -> None:
-    """A row a variant, on stdout."""
+    """Print a table with one row per variant on stdout, and the failed runs."""
     from rich.console import Console
     from rich.table import Table
 
@@ -118,8 +124,8 @@ def _show(results: "ComparisonResults") -> None:
 
     if results.judge is not None:
         shown = [key for key in ("fid", "label_accuracy", "cas", "classifier_accuracy") if key in results.floors]
-        heads = {"fid": printable(title_of("fid", results.judge.name)), "label_accuracy": "labels right", "cas": "CAS"}
-        heads |= {"classifier_accuracy": "classifier"}
+        heads = {"fid": printable(title_of("fid", results.judge.name)), "label_accuracy": "label accuracy"}
+        heads |= {"cas": "CAS", "classifier_accuracy": "classifier"}
         table = Table(box=None, pad_edge=False)
         table.add_column("variant", no_wrap=True)
         for heading in [*(heads[key] for key in shown), "images/s", "parameters", "ONNX", "ms for 1", "for 64"]:
@@ -130,7 +136,7 @@ def _show(results: "ComparisonResults") -> None:
                 printable(f"{row.variant} ({row.failed} failed)" if row.failed else row.variant), *_cells(row, shown)
             )
         console = Console(highlight=False, markup=False, emoji=False)
-        console.width = max(console.width, MIN_WIDTH)  # a narrower terminal wraps lines, but loses nothing
+        console.width = max(console.width, MIN_WIDTH)  # a narrower terminal wraps the lines, but cuts off nothing
         console.print(table)
     for run in results.rows:
         if not run.done:
@@ -138,7 +144,7 @@ def _show(results: "ComparisonResults") -> None:
 
 
 def _cells(row: "VariantSummary", keys: Sequence[str]) -> list[str]:
-    """A variant's figures and costs; none if all of its runs failed."""
+    """Return a variant's metrics and costs as text; an empty list if all its runs failed."""
     if not row.runs:
         return []
     means = {key: spread.mean for key, spread in row.spreads.items()}
@@ -152,7 +158,7 @@ def _cells(row: "VariantSummary", keys: Sequence[str]) -> list[str]:
 
 
 def _quality(row: "VariantSummary", key: str) -> str:
-    """A figure's mean, with its deviation where there are several runs."""
+    """Return a metric's mean, with its standard deviation if there are several runs."""
     from ganzoo.evaluation.metrics import FIGURES
 
     if key not in row.spreads:

@@ -18,17 +18,20 @@ if TYPE_CHECKING:
 @with_options(READING_OPTIONS)
 def data(
     source: Annotated[
-        str, typer.Argument(metavar="SOURCE", help="What --dataset takes, such as mnist-5k, folder:PATH or npz:FILE.")
+        str,
+        typer.Argument(
+            metavar="SOURCE", help="The data set, as in --dataset: mnist-5k, folder:PATH, npz:FILE or others."
+        ),
     ],
-    out: Annotated[str | None, typer.Option(metavar="FILE.png", help="Write a contact sheet.")] = None,
-    data_dir: Annotated[str | None, typer.Option(metavar="DIR", help="As for ganzoo train.")] = None,
+    out: Annotated[str | None, typer.Option(metavar="FILE.png", help="Write a contact sheet to this file.")] = None,
+    data_dir: Annotated[str | None, typer.Option(metavar="DIR", help="The same as for ganzoo train.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     **options: Any,
 ) -> None:
-    """Look at a data set without training.
+    """Inspect a data set without training.
 
-    Prints what ganzoo train would report of it, duplicates, constant images, and a warning for each thing that usually
-    is a mistake.
+    Prints what ganzoo train would report about it, the duplicates, the constant images, and a warning for each likely
+    mistake.
     """
     from ganzoo import data
     from ganzoo.config import reading_of
@@ -60,10 +63,12 @@ def data(
 
 
 def _describe(found: "Inspection") -> list[str]:
-    lines = [_count("duplicates", [number for number, _ in found.duplicates], "the same as an earlier one")]
+    lines = [_count("duplicates", [number for number, _ in found.duplicates], "identical to an earlier image")]
     if found.contradictions:
-        lines.append(f"warning: duplicates with another label than the earlier image: {found.contradictions:,}")
-    lines.append(_count("constant images", list(found.constant), "of one value everywhere"))
+        lines.append(
+            f"warning: duplicates whose label differs from that of the earlier image: {found.contradictions:,}"
+        )
+    lines.append(_count("constant images", list(found.constant), "all pixels have the same value"))
     return [*lines, *(f"warning: {text}" for text in found.warnings)]
 
 

@@ -1,4 +1,4 @@
-"""The entry point of the command `ganzoo`, which sees to signals and streams before it imports what is large."""
+"""The entry point of the command `ganzoo`: sets up signals and streams before it imports large modules."""
 
 import os
 import sys

@@ -21,39 +21,46 @@ def evaluate(
         typer.Argument(
             metavar="RUN|FILE|IMAGES",
             show_default="the newest run under runs/",
-            help="A run, an exported file, mnist, which is bundled with ganzoo, an .npz or a folder of images.",
+            help="A run, an exported file, mnist (the generator bundled with ganzoo), or an .npz file or folder of "
+            "images.",
         ),
     ] = None,
     n: Annotated[
-        int, typer.Option(metavar="N", help="How many images; at most as many as the training images.")
+        int, typer.Option(metavar="N", help="Number of images per draw, at most the number of training images.")
     ] = 10_000,
-    seeds: Annotated[int, typer.Option(metavar="N", help="How many draws; of N given images there is only one.")] = 3,
+    seeds: Annotated[
+        int, typer.Option(metavar="N", help="Number of draws. A file or folder of images allows only one.")
+    ] = 3,
     figures: Annotated[
-        str | None, typer.Option(metavar="KEY,KEY,...", show_default="all", help="Which figures, such as fid,cas.")
+        str | None, typer.Option(metavar="KEY,KEY,...", show_default="all", help="Metrics to measure, such as fid,cas.")
     ] = None,
     dataset: Annotated[
         str | None,
         typer.Option(
-            metavar="SOURCE", show_default="what it was trained on, else auto", help="The real images to compare with."
+            metavar="SOURCE", show_default="the training data, else auto", help="The real images to compare with."
         ),
     ] = None,
     data_dir: Annotated[
-        str | None, typer.Option(metavar="DIR", show_default="GANZOO_DATA_DIR, else a cache", help="Where MNIST lies.")
+        str | None,
+        typer.Option(metavar="DIR", show_default="GANZOO_DATA_DIR, else a cache", help="Directory of the MNIST files."),
     ] = None,
-    best: Annotated[bool, typer.Option("--best", help="Of a run, its best checkpoint, not its newest.")] = False,
+    best: Annotated[
+        bool, typer.Option("--best", help="Use the run's best evaluated checkpoint, not the newest.")
+    ] = False,
     fit_judge: Annotated[
-        bool, typer.Option("--fit-judge", help="Train the data set's judge first, and keep it in the cache.")
+        bool, typer.Option("--fit-judge", help="First train the data set's judge, and save it in the cache.")
     ] = False,
     judge: Annotated[
-        str | None, typer.Option(metavar="FILE", help="A judge's file, or where --fit-judge puts it.")
+        str | None, typer.Option(metavar="FILE", help="File of the judge, or the file that --fit-judge writes.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
     **options: Any,
 ) -> None:
-    """Judge a generator: every figure beside its floor, what real images score, and a verdict in words.
+    """Evaluate a generator: print each metric beside the value that real images score, and a verdict in words.
 
-    A run keeps the outcome as evaluation.json. With --fit-judge and --dataset alone, only the judge is trained. Options
-    from --image-size to --folders say how the images of --dataset are read.
+    The result of a run is saved in its evaluation.json. With --fit-judge and --dataset, but without a generator or
+    images, only the judge is trained. The options from --image-size to --folders control how the images of --dataset
+    are read.
     """
     from ganzoo.evaluation.evaluator import evaluate, train_judge
     from ganzoo.evaluation.metrics import FIGURES
@@ -82,7 +89,7 @@ def evaluate(
 
 
 def _show(outcome: "Evaluation") -> None:
-    """A table on stdout, the verdict under it."""
+    """Print the metrics as a table on stdout, and the verdict below it."""
     from rich.console import Console
     from rich.table import Table
 
@@ -92,7 +99,7 @@ def _show(outcome: "Evaluation") -> None:
     judge = outcome.judge
     table = Table(title=None, box=None, pad_edge=False)
     for heading, side in (
-        ("figure", "left"),
+        ("metric", "left"),
         ("generated", "right"),
         ("", "left"),
         ("real", "right"),
@@ -114,8 +121,8 @@ def _show(outcome: "Evaluation") -> None:
         drawn = ", ".join(f"{row['value']} {row['class']} ({100 * row['share']:.0f} %)" for row in outcome.codes)
         write(f"each value of the code '{outcome.subject.code}' mostly draws: {drawn}")
     source = outcome.splits.train.source
-    write(f"{len(outcome.seeds)} x {outcome.n} images against {len(outcome.splits.test)} test images of {source}")
-    write(f"judge: {judge.name}, {100 * judge.accuracy:.2f} % right, SHA-256 {judge.sha256[:16]}")
+    write(f"{len(outcome.seeds)} x {outcome.n} images compared with {len(outcome.splits.test)} test images of {source}")
+    write(f"judge: {judge.name}, test accuracy {100 * judge.accuracy:.2f} %, SHA-256 {judge.sha256[:16]}")
     for note in outcome.notes:
         write(note)
     write(f"verdict: {outcome.verdict.sentence}")

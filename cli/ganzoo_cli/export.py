@@ -22,17 +22,23 @@ def export(
     format_: Annotated[
         str | None, typer.Option("--format", metavar="NAME", help="The format: see ganzoo list formats.")
     ] = None,
-    onnx: Annotated[bool, typer.Option("--onnx", help="Short for --format onnx: one verified .onnx file.")] = False,
+    onnx: Annotated[bool, typer.Option("--onnx", help="Short for --format onnx: a verified .onnx file.")] = False,
     web: Annotated[
         str | None,
         typer.Option(
-            "--web", metavar="DIR", help="Short for --format web -o DIR: a page that draws in the browser, offline."
+            "--web",
+            metavar="DIR",
+            help="Short for --format web -o DIR: a page that draws images in the browser, offline.",
         ),
     ] = None,
     out: Annotated[
         str | None,
         typer.Option(
-            "-o", "--out", metavar="PATH", show_default="RUN/<variant>.onnx or the like", help="The file or directory."
+            "-o",
+            "--out",
+            metavar="PATH",
+            show_default="RUN/<variant>.onnx or .pt2, by the format",
+            help="The file or directory to write.",
         ),
     ] = None,
     precision: Annotated[
@@ -40,12 +46,12 @@ def export(
         typer.Option(
             metavar="NAME",
             show_default=Form().precision,
-            help=f"What the file computes with: {', '.join(PRECISIONS)}.",
+            help=f"Precision of the file: {', '.join(PRECISIONS)}.",
         ),
     ] = None,
     layout: Annotated[
         str | None,
-        typer.Option(metavar="NAME", show_default=Form().layout, help=f"What its images are: {', '.join(LAYOUTS)}."),
+        typer.Option(metavar="NAME", show_default=Form().layout, help=f"Layout of its images: {', '.join(LAYOUTS)}."),
     ] = None,
     opset: Annotated[
         int | None,
@@ -56,7 +62,7 @@ def export(
                 for name, row in PRECISIONS.items()
                 if name == Form().precision or row.opset != Form().opset
             ),
-            help=f"The version of the operators, {OPSETS.start} to {OPSETS.stop - 1}.",
+            help=f"Version of the ONNX operators, {OPSETS.start} to {OPSETS.stop - 1}.",
         ),
     ] = None,
     noise: Annotated[
@@ -64,30 +70,35 @@ def export(
         typer.Option(
             metavar="|".join(NOISES),
             show_default="refuse",
-            help="What becomes of noise that the generator itself draws: one draw of it for all images, or its mean.",
+            help="How to export a generator that draws noise itself: with one draw for all images, or with the mean.",
         ),
     ] = None,
-    weights: Annotated[str, typer.Option(metavar="ema|raw", help="The averaged weights, or the last ones.")] = "ema",
-    best: Annotated[bool, typer.Option("--best", help="The best evaluated checkpoint, not the newest.")] = False,
+    weights: Annotated[
+        str, typer.Option(metavar="ema|raw", help="The averaged weights (ema) or the last ones (raw).")
+    ] = "ema",
+    best: Annotated[bool, typer.Option("--best", help="Use the best evaluated checkpoint, not the newest.")] = False,
     license_: Annotated[
-        str | None, typer.Option("--license", metavar="TEXT", help="Of the weights, for the metadata: CC-BY-4.0.")
+        str | None,
+        typer.Option("--license", metavar="TEXT", help="License of the weights, for the metadata, such as CC-BY-4.0."),
     ] = None,
     ort_web: Annotated[
         str | None,
-        typer.Option(metavar="TGZ", help="With --web, the first time: what npm pack made of onnxruntime-web."),
+        typer.Option(
+            metavar="TGZ", help="Needed the first time that --web is used: the file from npm pack onnxruntime-web."
+        ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Export a run's generator, verified against torch, in a format of ganzoo list formats.
+    """Export a run's generator in one of the formats that ganzoo list formats shows, and verify it against torch.
 
-    --onnx and --web DIR can be given together. If the run has an encoder, it becomes a second .onnx file,
+    --onnx and --web DIR can be combined. If the run has an encoder, it is exported to a second .onnx file,
     <FILE>-encoder.onnx.
     """
     form: dict[str, Any] = {"precision": precision, "layout": layout, "opset": opset}
     given: dict[str, Any] = {
         name: value for name, value in {**form, "noise": noise, "ort_web": ort_web}.items() if value is not None
     }
-    Form(**{name: value for name, value in given.items() if name in form})  # an unknown one is refused first
+    Form(**{name: value for name, value in given.items() if name in form})  # raises UsageError for an unknown name
     jobs = _jobs(format_, onnx, web, out, given)
     chosen = chosen_run(run, "export")
     from ganzoo.exporting import exporter
@@ -110,7 +121,7 @@ def export(
 def _jobs(
     name: str | None, onnx: bool, web: str | None, out: str | None, given: dict[str, Any]
 ) -> list[tuple[str, str | None, dict[str, Any]]]:
-    """The formats that were asked for, each with its path and options. Raises UsageError for what does not fit."""
+    """Return the requested formats, each with its path and options. Raises UsageError if options do not fit."""
     from ganzoo.errors import UsageError
 
     shorthand = onnx or web is not None
@@ -126,11 +137,11 @@ def _jobs(
         check_options(name, formats[name](), given)
         return [(name, out, given)]
     if out is not None and not onnx:
-        raise UsageError(f"-o {out} names the .onnx file: add --onnx")
+        raise UsageError(f"-o {out} is the path of an .onnx file: add --onnx")
     if "ort_web" in given and web is None:
-        raise UsageError(f"--ort-web {given['ort_web']} is for a web page: add --web DIR")
+        raise UsageError(f"--ort-web {given['ort_web']} applies only to a web page: add --web DIR")
     if given.get("layout", Form().layout) != Form().layout and not onnx:
-        raise UsageError(f"--layout {given['layout']} is for the .onnx file: add --onnx (a web page has its own)")
+        raise UsageError(f"--layout {given['layout']} is for an .onnx file: add --onnx (a web page has its own layout)")
     asked = [("onnx", out)] * onnx + [("web", web)] * (web is not None)
     return [
         (name, path, {option: value for option, value in given.items() if option in formats[name]().options})
@@ -139,7 +150,7 @@ def _jobs(
 
 
 def _report(file: "Exported | ExportedEncoder") -> None:
-    """Report what was written, and what to type next."""
+    """Print what was written, and the next command to type."""
     from ganzoo.runs.format import Exported
 
     if isinstance(file, Exported):
@@ -152,12 +163,12 @@ def _report(file: "Exported | ExportedEncoder") -> None:
 
 
 def _describe(exported: "Exported") -> str:
-    """What was written, and how near it is to torch."""
+    """Return a line about the written file and its difference from torch."""
     opset = "" if exported.opset is None else f", opset {exported.opset}"
     text = (
         f"{exported.path}: {exported.precision}, {exported.layout}, {exported.size / 1024:,.0f} KiB, "
         f"{exported.nodes} nodes{opset}, differs from torch by at most {exported.difference:.1e} "
-        f"({exported.grey_levels} grey levels of 255, {exported.mean_grey_levels:.2g} in the mean)"
+        f"({exported.grey_levels} grey levels of 255, {exported.mean_grey_levels:.2g} on average)"
     )
     figure = exported.figure
     return text if figure is None else f"{text}; {figure['name']} {figure['torch']:.2f} -> {figure['file']:.2f}"
@@ -165,6 +176,6 @@ def _describe(exported: "Exported") -> str:
 
 def _describe_encoder(exported: "ExportedEncoder") -> str:
     return (
-        f"{exported.path}: the encoder, fp32, {exported.size / 1024:,.0f} KiB, {exported.nodes} nodes, opset "
-        f"{exported.opset}, its latents differ from torch's by at most {exported.difference:.1e}"
+        f"{exported.path}: encoder, fp32, {exported.size / 1024:,.0f} KiB, {exported.nodes} nodes, opset "
+        f"{exported.opset}, latents differ from torch by at most {exported.difference:.1e}"
     )

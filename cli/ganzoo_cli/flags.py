@@ -1,4 +1,4 @@
-"""Flags that commands have of the options of `ganzoo.train`."""
+"""Command-line flags for the options of `ganzoo.train`."""
 
 import inspect
 from collections.abc import Callable, Iterable
@@ -12,9 +12,9 @@ Command = Callable[..., None]
 
 
 def with_options(names: Iterable[str] | None = None, after: int = 2) -> Callable[[Command], Command]:
-    """Have a command take a flag for options of `ganzoo.train`, as keyword arguments.
+    """Return a decorator that adds flags for options of `ganzoo.train` to a command, as keyword arguments.
 
-    `names` are the options, None for all of them. They come after the first `after` arguments of the command itself.
+    `names` are the options, or None for all. The flags follow the first `after` parameters of the command.
     """
 
     def extend(function: Command) -> Command:
@@ -26,7 +26,7 @@ def with_options(names: Iterable[str] | None = None, after: int = 2) -> Callable
         parameters = [
             value.replace(kind=inspect.Parameter.KEYWORD_ONLY) for value in (*own[:after], *flags, *own[after:])
         ]
-        function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # typer reads it, and
+        function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # typer reads both
         function.__annotations__ = {value.name: value.annotation for value in parameters}
         return function
 
@@ -34,12 +34,12 @@ def with_options(names: Iterable[str] | None = None, after: int = 2) -> Callable
 
 
 def given(options: dict[str, Any]) -> dict[str, Any]:
-    """Return those options that a command line gave."""
+    """Return the options that were set on the command line."""
     return {name: value for name, value in options.items() if value is not None and value is not False}
 
 
 def _flag(name: str, kind: Any, note: Option) -> inspect.Parameter:
-    """Return an option as a parameter that typer understands: what a command line can give are words and numbers."""
+    """Return an option as a parameter for typer, reduced to a type that a command line can express."""
     flag = note.flag or f"--{name.replace('_', '-')}"
     if note.metavar is None:
         given, default = Annotated[bool, typer.Option(flag, help=note.help)], False

@@ -14,23 +14,25 @@ from .app import command, print_json, write
 if TYPE_CHECKING:
     from ganzoo.runtime.onnxfile import Contents
 
-WIDTH = 11  # of the first column
-RECORDED = ("format", "precision", "layout", "weights", "step", "difference")  # by the run
+WIDTH = 11  # of the first column, in characters
+RECORDED = ("format", "precision", "layout", "weights", "step", "difference")  # shown from the run's record
 
 
 @command("info")
 def info(
     file: Annotated[
-        str, typer.Argument(metavar="FILE", help="An exported file, or mnist, which is bundled with ganzoo.")
+        str, typer.Argument(metavar="FILE", help="An exported file, or mnist, the generator bundled with ganzoo.")
     ],
-    foreign: Annotated[bool, typer.Option("--foreign", help="It is a generator that ganzoo did not export.")] = False,
+    foreign: Annotated[
+        bool, typer.Option("--foreign", help="Accept an .onnx generator that ganzoo did not export.")
+    ] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print all of its metadata, and the file's, as JSON.")
+        bool, typer.Option("--json", help="Print all metadata, and facts about the file, as JSON.")
     ] = False,
 ) -> None:
-    """Show what an exported file takes and draws, and where it came from.
+    """Show the inputs, the outputs and the origin of an exported file.
 
-    The file is verified first; it is not run, and no torch is needed.
+    The file is verified first. It is not run, and torch is not needed.
     """
     contents = _inspect(file, foreign)
     if contents is None:
@@ -55,7 +57,7 @@ def info(
 
 
 def _inspect(file: str, foreign: bool) -> "Contents | None":
-    """What a file contains; None if its format leaves that to the run's record."""
+    """Return the contents of a file, or None for a format that only the run's record describes."""
     if foreign:
         from ganzoo.runtime import bundled, onnxfile
 
@@ -67,7 +69,7 @@ def _inspect(file: str, foreign: bool) -> "Contents | None":
 
 
 def _show_record(file: str, as_json: bool) -> None:
-    """Show what the run beside a file recorded of it, for a file that is not opened to be described."""
+    """Show what the run in the file's directory recorded about the file, without opening the file."""
     from ganzoo.runs.vouching import run_beside
 
     facts = _facts(file, Path(file).read_bytes())
@@ -77,7 +79,7 @@ def _show_record(file: str, as_json: bool) -> None:
     if as_json:
         print_json({**record, "file": facts})
         return
-    vouched = "no run beside it recorded it, so ganzoo opens it only with its run (ganzoo verify FILE --run RUN)"
+    vouched = "no run in its directory recorded it, so ganzoo needs its run to open it (ganzoo verify FILE --run RUN)"
     write(f"{file}: {vouched if found is None else f'exported from the run {run and run.path}'}\n")
     rows = {key: str(record[key]) for key in RECORDED if record.get(key) is not None}
     _print_rows({**rows, "file": f"{facts['bytes'] / 1024:,.0f} KiB", "SHA-256": facts["sha256"]})
@@ -94,7 +96,7 @@ def _print_rows(rows: Mapping[str, Any]) -> None:
 
 
 def _rows(contents: "Contents") -> dict[str, Any]:
-    """What there is to say of the generator; what the metadata leaves out is empty, for its keys are optional."""
+    """Return the rows to show. A row is empty if the metadata, whose keys are optional, do not contain it."""
     from ganzoo.errors import shown
     from ganzoo.runtime.forms import LAYOUTS
 
@@ -105,15 +107,14 @@ def _rows(contents: "Contents") -> dict[str, Any]:
     images = f"images of {height} x {width} in {colours}"
     latents = f"latents of {info.latent_dim} numbers"
     if info.uniform_codes:
-        latents += f", of which the last {info.uniform_codes} uniform in [-1, 1]"
+        latents += f", the last {info.uniform_codes} of them uniform in [-1, 1]"
     source = data.get("source")
     encodes = contents.part == "encoder"
     labelled = info.has_classes if encodes else info.conditional
     labels = f", and labels: {_classes(contents)}" if labelled else ""
     return {
-        "takes": (images if encodes else latents) + labels,
-        "draws": "" if encodes else images,
-        "gives": latents if encodes else "",
+        "input": (images if encodes else latents) + labels,
+        "output": latents if encodes else images,
         "layout": "" if encodes else f"{contents.layout}: {LAYOUTS[contents.layout].summary.replace('`', '')}",
         "precision": shown(document.get("precision", "")),
         "weights": _weights(document),
@@ -154,31 +155,32 @@ def _images(data: Mapping[str, Any]) -> str:
 
 
 def _parity(parity: Mapping[str, Any]) -> str:
-    """How far its images are from those of the run, as the export measured it."""
-
+    """Return the difference between the images of the file and of the run, as measured at export."""
     difference, levels = parity.get("difference"), parity.get("grey_levels")
     if not _is_number(difference) or not isinstance(levels, int):
         return _pairs(parity)
     mean, count = parity.get("mean_grey_levels"), parity.get("latents")
-    middle = f" ({mean:.2g} in the mean)" if _is_number(mean) else ""
+    middle = f" ({mean:.2g} on average)" if _is_number(mean) else ""
     tried = f", over {count:,} latents" if isinstance(count, int) else ""
-    return f"at most {difference:.1e} from torch, {levels} grey level{'' if levels == 1 else 's'} of 255{middle}{tried}"
+    of = f"{levels} grey level{'' if levels == 1 else 's'} of 255"
+    return f"differs from torch by at most {difference:.1e}, {of}{middle}{tried}"
 
 
 def _cost(figure: Mapping[str, Any]) -> str:
-    """What fewer bits cost, as the judge saw it."""
+    """Return the metric of the run and of the file, which shows the loss of quality through lower precision."""
     from ganzoo.errors import shown
 
     name, images = figure.get("name"), figure.get("images")
     if not isinstance(name, str) or not isinstance(images, int):
         return ""
     return (
-        f"{shown(name)}, {images:,} images: {_number(figure.get('torch'))} in torch, {_number(figure.get('file'))} here"
+        f"{shown(name)}, {images:,} images: {_number(figure.get('torch'))} in torch, "
+        f"{_number(figure.get('file'))} in this file"
     )
 
 
 def _evaluation(contents: "Contents") -> str:
-    """The figures that `ganzoo evaluate` found of these weights, beside those of real images."""
+    """Return the metrics that `ganzoo evaluate` measured for these weights, beside those of real images."""
     from ganzoo.errors import shown
 
     evaluation = contents.section("evaluation")
@@ -189,7 +191,7 @@ def _evaluation(contents: "Contents") -> str:
 
 
 def _is_number(value: object) -> TypeGuard[float]:
-    """Return whether it can be shown as one: an integer of JSON may be longer than any float."""
+    """Return whether a value can be formatted as a float: an integer in JSON may be larger than any float."""
     return isinstance(value, float) or (isinstance(value, int) and abs(value) < 2**53)
 
 
@@ -208,7 +210,7 @@ def _made_with(contents: "Contents") -> str:
 
 
 def _pairs(values: Mapping[str, Any]) -> str:
-    """The numbers and words of a section in one line; what is nested is left to --json."""
+    """Return the numbers and texts of a section as one line, without nested values, which --json prints."""
     from ganzoo.errors import shown
 
     return shown(
@@ -227,5 +229,5 @@ def _sample(file: str, foreign: bool) -> str:
 
 def _python(file: str, foreign: bool) -> str:
     call = f"load({json.dumps(file, ensure_ascii=False)}{', foreign=True' if foreign else ''}).sample(10, seed=0).shape"
-    home = "ganzoo" if Path(file).is_dir() else "ganzoo.runtime"  # which opens files alone
+    home = "ganzoo" if Path(file).is_dir() else "ganzoo.runtime"  # ganzoo.runtime opens files only
     return f"python -c {shlex.quote(f'from {home} import load; print({call})')}"

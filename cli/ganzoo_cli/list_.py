@@ -21,26 +21,26 @@ KINDS = (
     "datasets",
     "formats",
 )
-FORMER = {"penalties": "terms"}  # names that kinds had before
-NOTHING = "-"  # what was not measured
+FORMER = {"penalties": "terms"}  # previous names of kinds
+NOTHING = "-"  # shown for a value that was not measured
 
 
 @command("list")
 def list_(
     kind: Annotated[str | None, typer.Argument(show_default="all", help=f"One of {', '.join(KINDS)}.")] = None,
-    matrix: Annotated[bool, typer.Option("--matrix", help="Print which parts go with which.")] = False,
+    matrix: Annotated[bool, typer.Option("--matrix", help="Print which parts can be combined.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List what is registered.
+    """List the variants, parts, data sets and formats that are registered.
 
-    By ganzoo and by plug-ins, with the settings that each takes; of variants what was measured.
+    The list includes plug-ins. It shows the settings of each part, and for variants the measured metrics.
     """
     from ganzoo.errors import UsageError
     from ganzoo.registry import REGISTRIES, nearest
 
     if matrix:
         if kind is not None:
-            raise UsageError(f"--matrix is of all parts: leave out '{kind}'")
+            raise UsageError(f"--matrix shows all parts: leave out '{kind}'")
         _print_matrix(as_json)
         return
     kind = FORMER.get(kind or "", kind)
@@ -49,7 +49,7 @@ def list_(
     kinds = KINDS if kind is None else (kind,)
     listing = {kind: [_entry(kind, name) for name in REGISTRIES[kind]] for kind in kinds}
     if as_json:
-        print_json({**listing, **{former: listing[now] for former, now in FORMER.items() if now in listing}})
+        print_json({**listing, **{previous: listing[now] for previous, now in FORMER.items() if now in listing}})
     elif kind == "variants":
         _print_variants(listing["variants"])
     else:
@@ -85,7 +85,7 @@ def _entry(kind: str, name: str) -> dict[str, Any]:
 
 
 def _facts(name: str) -> dict[str, Any]:
-    """What a variant is chosen by."""
+    """Return the facts by which users choose a variant."""
     from ganzoo.registry import variants
     from ganzoo.zoo.measured import read_measured
 
@@ -110,7 +110,7 @@ def _print(entry: dict[str, Any]) -> None:
 
 
 def _print_variants(entries: list[dict[str, Any]]) -> None:
-    """A table to choose from, and how its figures were measured."""
+    """Print a table of the variants, and how their metrics were measured."""
     from ganzoo.zoo.measured import read_measured
 
     entries = sorted(entries, key=lambda entry: (entry["family"] or "~", entry["year"] or 0, entry["name"]))
@@ -133,7 +133,8 @@ def _print_variants(entries: list[dict[str, Any]]) -> None:
     _print_table({**words, **figures}, right=list(figures)[:-1])
     if (found := read_measured()) is not None:
         about = found.about
-        print(f"Measured after {about.minutes:g} minutes on {about.machine}; good: FID-MNIST {about.good:g} or less.")
+        minutes = f"{about.minutes:g} minutes of training on {about.machine}"
+        print(f"Measured after {minutes}; good: FID-MNIST {about.good:g} or less.")
 
 
 def _figures(entries: list[dict[str, Any]], key: str, form: str) -> list[str]:
@@ -142,7 +143,7 @@ def _figures(entries: list[dict[str, Any]], key: str, form: str) -> list[str]:
 
 
 def _print_matrix(as_json: bool) -> None:
-    """A table for each kind of column, whose cells are yes, or the number of a reason below."""
+    """Print a table for each kind of column. Its cells are "yes", or "no" with the number of a reason below."""
     from ganzoo.registry import REGISTRIES
     from ganzoo.zoo.matrix import TABLES, build_pairs
 
@@ -162,7 +163,7 @@ def _print_matrix(as_json: bool) -> None:
 
 
 def _print_table(columns: dict[str, list[str]], right: Sequence[str] = ()) -> None:
-    """Columns by their headings; as wide as they are, for a terminal that is narrower wraps lines but loses nothing."""
+    """Print columns by their headings at full width: a narrower terminal wraps the lines, but cuts off nothing."""
     from rich.console import Console
     from rich.measure import Measurement
     from rich.table import Table

@@ -12,14 +12,16 @@ from .app import command, say
 @command("new")
 def new(
     kind: Annotated[str, typer.Argument(metavar="variant", help="What to make: variant.")],
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Of the variant and of its package, such as my-gan.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Name of the variant and of its package, such as my-gan.")
+    ],
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", show_default="NAME", help="The package's new directory.")
+        Path | None, typer.Option(metavar="DIR", show_default="NAME", help="New directory for the package.")
     ] = None,
 ) -> None:
-    """Write a package with a variant of your own.
+    """Create a Python package with a new variant.
 
-    Ready to install and to test: a recipe, a loss of its own, and the tests that every built-in variant passes.
+    It is ready to install and test, and contains a recipe, a loss, and the tests that every built-in variant passes.
     """
     from ganzoo.errors import UsageError
     from ganzoo.testing.scaffold import write_package

@@ -11,17 +11,17 @@ from .app import chosen_run, command, print_json, say
 def report(
     runs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="RUN...", show_default="the newest under runs/", help="The directories of runs."),
+        typer.Argument(metavar="RUN...", show_default="the newest run under runs/", help="Directories of runs."),
     ] = None,
     out: Annotated[
-        str, typer.Option(metavar="DIR", help="Where the pages go; an earlier report there is replaced.")
+        str, typer.Option(metavar="DIR", help="Directory for the pages; an existing report there is replaced.")
     ] = "report",
-    title: Annotated[str, typer.Option(metavar="TEXT", help="The heading of the page.")] = "ganzoo report",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
+    title: Annotated[str, typer.Option(metavar="TEXT", help="Heading of the page.")] = "ganzoo report",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Show runs on one self-contained page, and as Markdown.
+    """Write a report on runs as one self-contained HTML page, and as Markdown.
 
-    Networks, losses, grids, figures, nearest real images; several runs are compared.
+    It shows networks, losses, image grids, metrics and nearest real images, and compares the runs if there are several.
     """
     from pathlib import Path
 

@@ -10,18 +10,22 @@ from .app import RunArgument, chosen_run, command, print_json, say
 @command("resume", loads="ganzoo.training.trainer")
 def resume(
     run: Annotated[str | None, RunArgument] = None,
-    epochs: Annotated[float | None, typer.Option(metavar="N", help="The run's new total of epochs.")] = None,
-    steps: Annotated[int | None, typer.Option(metavar="N", help="The run's new total of steps.")] = None,
-    minutes: Annotated[float | None, typer.Option(metavar="M", help="This many minutes more.")] = None,
+    epochs: Annotated[float | None, typer.Option(metavar="N", help="New total number of epochs.")] = None,
+    steps: Annotated[int | None, typer.Option(metavar="N", help="New total number of steps.")] = None,
+    minutes: Annotated[float | None, typer.Option(metavar="M", help="Additional minutes of training.")] = None,
     threads: Annotated[
         int | None,
-        typer.Option(metavar="N", show_default="as before", help="CPU threads; another number ends bit-exactness."),
+        typer.Option(
+            metavar="N",
+            show_default="as before",
+            help="CPU threads. With another number than before, results are no longer bit-exact.",
+        ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Go on with a run in place.
+    """Continue a run in place, from its newest checkpoint.
 
-    From its newest checkpoint, for what is left of its budget or for a new one.
+    Training lasts for the rest of the run's budget, or for a new budget.
     """
     from ganzoo.compute.distributed import joined
     from ganzoo.training.trainer import resume

@@ -1,8 +1,9 @@
-"""Signals to the command `ganzoo`: from its first instruction on, one ends the process in a known way.
+"""Signal handling of the command `ganzoo`, active from its first instruction.
 
-Until a command begins its work there is nothing to save or to clear away, and SIGINT, SIGTERM or SIGHUP end the process
-at once, with 130, 143 or 129. While it works (`heard`) the first of them raises `Interrupted`, so that temporary files
-are removed; training notes it and saves (`ganzoo.training.interruption`). A second one ends the process at once.
+Before a command starts its work there is nothing to save or clean up: SIGINT, SIGTERM or SIGHUP ends the process
+immediately, with exit code 130, 143 or 129. During the work (`heard`) the first signal raises `Interrupted`, so that
+temporary files are removed; training instead records the signal and saves a checkpoint
+(`ganzoo.training.interruption`). A second signal ends the process immediately.
 """
 
 import os
@@ -18,7 +19,7 @@ Handler = Callable[[int, FrameType | None], Any]
 
 
 def leave(number: int, frame: FrameType | None) -> None:
-    """End the process at once."""
+    """End the process immediately, with exit code 128 + `number`."""
     os._exit(128 + number)
 
 
@@ -26,13 +27,13 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     from ganzoo.errors import Interrupted
 
     handle(leave)
-    if number == getattr(signal, "SIGHUP", None):  # which a shell and the system both send
+    if number == getattr(signal, "SIGHUP", None):  # may arrive twice: the shell and the system both send it
         signal.signal(number, signal.SIG_IGN)
     raise Interrupted("interrupted", number)
 
 
 def handle(handler: Handler) -> None:
-    """Set what the signals do, except those that are ignored, as SIGHUP is under nohup."""
+    """Set the handler of all signals except ignored ones, such as SIGHUP under nohup."""
     for number in SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, handler)
@@ -40,14 +41,14 @@ def handle(handler: Handler) -> None:
 
 @contextmanager
 def heard() -> Iterator[None]:
-    """Raise `Interrupted` for a signal meanwhile; only the main thread may."""
+    """Raise `Interrupted` on a signal inside the context. In other threads than the main one, do nothing."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    former = {number: signal.getsignal(number) for number in SIGNALS}
+    previous = {number: signal.getsignal(number) for number in SIGNALS}
     handle(_interrupt)
     try:
         yield
     finally:
-        for number, handler in former.items():
+        for number, handler in previous.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: not set by Python

@@ -15,39 +15,47 @@ from .train import whole_numbers
 @with_options(READING_OPTIONS)
 def study(
     dataset: Annotated[
-        str, typer.Option(metavar="SOURCE", help="auto, mnist, mnist-5k, or another labelled set that has a judge.")
+        str,
+        typer.Option(metavar="SOURCE", help="auto, mnist, mnist-5k, or another labelled data set that has a judge."),
     ] = "auto",
     data_dir: Annotated[
-        str | None, typer.Option(metavar="DIR", show_default="GANZOO_DATA_DIR, else a cache", help="Where MNIST lies.")
+        str | None,
+        typer.Option(metavar="DIR", show_default="GANZOO_DATA_DIR, else a cache", help="Directory of the MNIST files."),
     ] = None,
-    variants: Annotated[str, typer.Option(metavar="NAME,...", help="Which variants.")] = "gan,dcgan,wgan-gp,cgan",
+    variants: Annotated[
+        str, typer.Option(metavar="NAME,...", help="Variants to train and compare.")
+    ] = "gan,dcgan,wgan-gp,cgan",
     epochs: Annotated[
         str | None,
-        typer.Option(metavar="N,...", show_default="10,50,100,400", help="The epochs to show; trained to the last."),
+        typer.Option(
+            metavar="N,...",
+            show_default="10,50,100,400",
+            help="Epochs whose images the report shows; the last one ends the training.",
+        ),
     ] = None,
-    minutes: Annotated[float | None, typer.Option(metavar="M", help="Instead: so long for each variant.")] = None,
-    seeds: Annotated[int, typer.Option(metavar="N", help="Runs of each variant.")] = 1,
+    minutes: Annotated[
+        float | None, typer.Option(metavar="M", help="Minutes of training per run, instead of --epochs.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(metavar="N", help="Number of runs per variant.")] = 1,
     synthetic_data: Annotated[
         bool,
-        typer.Option(
-            "--synthetic-data/--no-synthetic-data", help="Whether generated images are tried as training data."
-        ),
+        typer.Option("--synthetic-data/--no-synthetic-data", help="Whether to test generated images as training data."),
     ] = True,
-    former: Annotated[bool | None, typer.Option("--augmentation/--no-augmentation", hidden=True)] = None,
+    previous: Annotated[bool | None, typer.Option("--augmentation/--no-augmentation", hidden=True)] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="One setting of every run; repeatable.")
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting for every run; repeatable.")
     ] = None,
-    jobs: Annotated[int, typer.Option(metavar="N", help="Runs trained at a time.")] = 1,
+    jobs: Annotated[int, typer.Option(metavar="N", help="Number of runs trained at the same time.")] = 1,
     out: Annotated[
-        str, typer.Option(metavar="DIR", help="A new directory, or that of a study to go on with.")
+        str, typer.Option(metavar="DIR", help="A new directory, or the directory of a study to continue.")
     ] = "study",
-    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
     **options: Any,
 ) -> None:
-    """The classic MNIST case study: data, classifier, variants, comparison, synthetic data, in one report.
+    """Run the classic MNIST case study: data, classifier, variants, comparison and synthetic data, in one report.
 
-    It says first how long the training will take, and goes on where it was stopped. The report is DIR/index.html.
-    Options from --image-size to --folders say how the images of --dataset are read.
+    It first reports how long the training will take. An interrupted study continues from where it stopped. The report
+    is DIR/index.html. The options from --image-size to --folders control how the images of --dataset are read.
     """
     from ganzoo.studies.case_study import study
 
@@ -61,7 +69,7 @@ def study(
         epochs=None if epochs is None else tuple(whole_numbers(epochs, "--epochs") or ()),
         minutes=minutes,
         seeds=seeds,
-        **({} if (synthetic_data if former is None else former) else {"synthetic_data_sizes": ()}),
+        **({} if (synthetic_data if previous is None else previous) else {"synthetic_data_sizes": ()}),
         settings=tuple(settings or ()),
         **given(options),
     )

@@ -21,21 +21,21 @@ def train(
         typer.Option(
             metavar="SOURCE",
             show_default="auto",
-            help="mnist, mnist-5k, or a path: a folder, .npz, .zip and others (ganzoo list datasets). auto: mnist if "
-            "it is here or can be fetched, else mnist-5k.",
+            help="mnist, mnist-5k, or the path of a folder, .npz, .zip or another format (ganzoo list datasets). auto: "
+            "mnist if it is on disk or can be downloaded, else mnist-5k.",
         ),
     ] = None,
     out: Annotated[
         str | None,
-        typer.Option(metavar="DIR", show_default="runs/<variant>-<dataset>-<time>", help="The run's new directory."),
+        typer.Option(metavar="DIR", show_default="runs/<variant>-<dataset>-<time>", help="New directory for the run."),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved configuration and stop.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved configuration and exit.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
     **options: Any,
 ) -> None:
-    """Train a variant into a new run directory.
+    """Train a variant and write the results to a new run directory.
 
-    Precedence: variant < --config < --set < the other flags.
+    If a setting is given more than once, the later source wins: variant < --config < --set < the other flags.
     """
     from ganzoo.compute.distributed import joined
     from ganzoo.training.prepare import configure
@@ -60,7 +60,7 @@ def train(
 
 
 def whole_numbers(text: str | None, flag: str) -> list[int] | None:
-    """10,50,100 -> [10, 50, 100]"""
+    """Parse comma-separated integers: "10,50,100" -> [10, 50, 100]. Raises UsageError for other text."""
     from ganzoo.errors import UsageError
 
     if text is None:
@@ -68,11 +68,11 @@ def whole_numbers(text: str | None, flag: str) -> list[int] | None:
     try:
         return [int(part) for part in text.split(",")]
     except ValueError:
-        raise UsageError(f"{flag} {text}: expected whole numbers with commas between, as in 10,50,100") from None
+        raise UsageError(f"{flag} {text}: expected integers separated by commas, as in 10,50,100") from None
 
 
 def _show(config: "RunConfig", as_json: bool) -> None:
-    """The configuration on stdout, what follows from it on stderr; no run is made."""
+    """Print the configuration on stdout and derived numbers on stderr, without creating a run."""
     from ganzoo.training.prepare import PROVISIONAL, prepare
     from ganzoo.zoo.build import build_objective
 
@@ -84,4 +84,4 @@ def _show(config: "RunConfig", as_json: bool) -> None:
         role: sum(value.numel() for value in network.parameters()) for role, network in objective.networks.items()
     }
     say(", ".join(f"{name}: {count:,} parameters" for name, count in parameters.items()))
-    say(f"{training.loader.batches_per_epoch} batches an epoch; dry run: no run was made")
+    say(f"{training.loader.batches_per_epoch} batches per epoch; dry run: no run was created")

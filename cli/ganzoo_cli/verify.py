@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 @command("verify", loads="ganzoo.exporting.parity")
 def verify(
     file: Annotated[
-        str, typer.Argument(metavar="FILE", help="An exported file, or mnist, which is bundled with ganzoo.")
+        str, typer.Argument(metavar="FILE", help="An exported file, or mnist, the generator bundled with ganzoo.")
     ],
     run: Annotated[
-        str | None, typer.Option(metavar="RUN", help="Compare with torch too, by the run that it was exported from.")
+        str | None, typer.Option(metavar="RUN", help="Also compare with torch, on the run that FILE was exported from.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Prove an exported file again: unaltered, within the limits, as its metadata say, drawing what it drew.
+    """Verify that an exported file is unaltered, within the limits, matches its metadata, and draws the same images.
 
-    An .onnx file needs no torch, but for --run. Exit code 3 for a file that is broken or refused, 6 for one
-    that draws other images.
+    Without --run, an .onnx file needs no torch. The exit code is 3 if the file is damaged or rejected, and 6 if it
+    draws other images than at export.
     """
     from ganzoo.exporting import parity
     from ganzoo.runs.opening import open_file
@@ -36,7 +36,7 @@ def verify(
     found = resolve(file, FILES, "ganzoo verify")
     named = None if run is None else chosen_run(run, "verify --run")
     opened = open_file(found, named)
-    original = named or _still_there(opened)
+    original = named or _find_original(opened)
     if isinstance(opened.model, Encoder):
         _verify_encoder(opened.model, opened, file, original, as_json)
         return
@@ -59,25 +59,25 @@ def verify(
     for check in opened.checks:
         say(check)
     if difference is not None:
-        say(f"drawing what it drew when it was exported, within {difference:.1e}")
+        say(f"images: the same as at export, within {difference:.1e}")
     elif original is None:
-        say("drawing: not compared, as it records no pixels and the checkpoint that it was exported from is gone")
+        say("images: not compared, because the file records no pixels and its checkpoint no longer exists")
     if original is not None:
-        found_apart = outcome["parity"]
+        parity_now = outcome["parity"]
         say(
-            f"drawing what {original.path} draws in torch, within {found_apart['difference']:.1e}, "
-            f"{found_apart['grey_levels']} grey levels ({found_apart['mean_grey_levels']:.2g} in the mean)"
+            f"images: the same as {original.path} draws in torch, within {parity_now['difference']:.1e}, "
+            f"{parity_now['grey_levels']} grey levels ({parity_now['mean_grey_levels']:.2g} on average)"
         )
 
 
-def _still_there(opened: "Opened") -> "Run | None":
-    """The run that vouched for a file, while it keeps the checkpoint that the file was exported from."""
+def _find_original(opened: "Opened") -> "Run | None":
+    """Return the run that recorded the file, if the checkpoint that the file was exported from still exists."""
     steps = [] if opened.run is None else [checkpoint.step for checkpoint in opened.run.checkpoints()]
     return opened.run if opened.document.get("step") in steps else None
 
 
 def _verify_encoder(encoder: "Encoder", opened: "Opened", file: str, original: "Run | None", as_json: bool) -> None:
-    """The same of an encoder, by its latents."""
+    """Verify an encoder by its latents, as `verify` does for a generator by its images."""
     from ganzoo.exporting import parity
 
     outcome: dict[str, Any] = {
@@ -95,6 +95,6 @@ def _verify_encoder(encoder: "Encoder", opened: "Opened", file: str, original: "
         return
     for check in opened.checks:
         say(check)
-    say(f"encoding what it encoded when it was exported, within {outcome['difference_from_export']:.1e}")
+    say(f"latents: the same as at export, within {outcome['difference_from_export']:.1e}")
     if original is not None:
-        say(f"encoding what {original.path} encodes in torch, within {outcome['difference']:.1e}")
+        say(f"latents: the same as {original.path} computes in torch, within {outcome['difference']:.1e}")

@@ -1,1 +1,1 @@
-"""Where, how precisely and by how many processes a run is computed."""
+"""Device, precision, threads and processes of a run."""

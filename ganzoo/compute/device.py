@@ -1,4 +1,4 @@
-"""Where and how precisely a run computes, and torch's global settings while it does."""
+"""The device and precision of a run, and torch's global settings during the run."""
 
 import ctypes
 import os
@@ -13,13 +13,13 @@ from ganzoo.errors import MachineError
 
 _WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of glibc's mallopt
-NO_KERNEL = "not implemented for 'BFloat16'"  # what torch says of an operator that it cannot compute in bfloat16
-SELF_TEST_TOLERANCE = 0.05  # bfloat16 keeps 8 bits: a right convolution errs by less than 1 %
+NO_KERNEL = "not implemented for 'BFloat16'"  # torch's message for an operator without bfloat16
+SELF_TEST_TOLERANCE = 0.05  # bfloat16 has 8 bits of precision: the error of a correct convolution is below 1 %
 
 
 @contextmanager
 def float32_by_default() -> Iterator[None]:
-    """Make tensors and weights float32 where no type is named, whatever the process has set; restore it after."""
+    """Set torch's default dtype to float32 during the block, and restore it afterwards."""
     former = torch.get_default_dtype()
     torch.set_default_dtype(torch.float32)
     try:
@@ -29,25 +29,25 @@ def float32_by_default() -> Iterator[None]:
 
 
 def choose_device(name: str) -> torch.device:
-    """The device of that name; "auto" is CUDA, else MPS, else the CPU. Raises MachineError where it is not there."""
+    """Return the device of that name; "auto" is CUDA, else MPS, else the CPU. Raises MachineError if it is missing."""
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         name = next(device for device, there in available.items() if there)
     if not available[name]:
         there = ", ".join(device for device in available if available[device])
-        raise MachineError(f"device '{name}' is not there; this machine has {there} (--device auto takes the first)")
+        raise MachineError(f"device '{name}' is not available; this machine has {there} (--device auto uses the first)")
     return torch.device(name)
 
 
 def device_name(device: torch.device) -> str:
-    """For people: which processor this is."""
+    """Return the name of the processor, for people."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return str(torch.cpu.get_capabilities().get("cpu_name", "cpu")) if device.type == "cpu" else device.type
 
 
 def choose_precision(name: str, device: torch.device) -> str:
-    """ "auto" is bfloat16 where the hardware has it and computes it rightly, else float32."""
+    """Return the precision; "auto" is bfloat16 if the hardware supports it and computes it correctly, else float32."""
     if name != "auto":
         return name
     return "bfloat16" if _has_bfloat16(device) and _bfloat16_is_right(device) else "float32"
@@ -64,7 +64,7 @@ def _has_bfloat16(device: torch.device) -> bool:
 @torch.inference_mode(False)
 @torch.enable_grad()
 def _bfloat16_is_right(device: torch.device) -> bool:
-    """Some builds return wrong bfloat16 convolutions (pytorch#163347): compare one, and its gradient, with float32."""
+    """Compare a bfloat16 convolution and its gradient with float32: some builds are wrong (pytorch#163347)."""
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(4, 16, 14, 14, generator=generator).to(device)
     weight = torch.randn(32, 16, 4, 4, generator=generator).to(device)
@@ -78,15 +78,15 @@ def _bfloat16_is_right(device: torch.device) -> bool:
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """The context of the networks' passes."""
+    """Return the autocast context for forward passes of the networks."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
 
 
 def choose_matmul(name: str, device: torch.device) -> str:
-    """How float32 matrices are multiplied, as torch.set_float32_matmul_precision names it.
+    """Return the precision of float32 matrix products, as named by torch.set_float32_matmul_precision.
 
-    "auto" is TF32 ("high") on CUDA, and oneDNN ("medium") on a CPU; where a processor computes that in bfloat16, it
-    is "highest".
+    "auto" is TF32 ("high") on CUDA, and oneDNN ("medium") on a CPU, or "highest" if the CPU would compute "medium" in
+    bfloat16.
     """
     if device.type == "cpu" and name in ("auto", "medium"):
         return "medium" if _onednn_is_float32() else "highest"
@@ -111,7 +111,7 @@ def _onednn_is_float32() -> bool:
 
 @contextmanager
 def torch_settings(config: RunConfig) -> Iterator[None]:
-    """Set torch as a run needs it: threads, matrix products, gradients on, a generator of its own; restore it after."""
+    """Set torch's global settings for a run (threads, matrix products, gradients, random state); restore them after."""
     compute, exact = config.chosen, config.train.deterministic
     threads, matmul = torch.get_num_threads(), torch.get_float32_matmul_precision()
     deterministic, workspace = torch.get_deterministic_debug_mode(), os.environ.get(_WORKSPACE)
@@ -121,17 +121,17 @@ def torch_settings(config: RunConfig) -> Iterator[None]:
         torch.set_num_threads(compute.threads)
         torch.set_float32_matmul_precision(compute.matmul)
         if exact:
-            os.environ.setdefault(_WORKSPACE, ":4096:8")  # without it cuBLAS refuses
+            os.environ.setdefault(_WORKSPACE, ":4096:8")  # cuBLAS requires it
             torch.use_deterministic_algorithms(True)
         torch.backends.cudnn.benchmark = compute.device == "cuda" and not exact
-        torch.backends.cudnn.allow_tf32 = compute.matmul != "highest"  # of convolutions, as of matrices
+        torch.backends.cudnn.allow_tf32 = compute.matmul != "highest"  # the same for convolutions
         with (
             float32_by_default(),
             torch.random.fork_rng(devices),
             torch.inference_mode(False),
             torch.enable_grad(),
             _compiler(compute.compiled),
-            _freed_memory_kept(),
+            _keep_freed_memory(),
         ):
             yield
     finally:
@@ -144,7 +144,7 @@ def torch_settings(config: RunConfig) -> Iterator[None]:
 
 
 def _compiler(compiled: bool) -> AbstractContextManager[None]:
-    """The compiler's settings: it refuses a function's ninth version, and runs of one process share their functions."""
+    """Raise torch's limit of 8 compiled versions per function, which all runs of a process share."""
     if not compiled:
         return nullcontext()
     import torch._dynamo  # takes a second
@@ -154,11 +154,11 @@ def _compiler(compiled: bool) -> AbstractContextManager[None]:
 
 
 @contextmanager
-def _freed_memory_kept() -> Iterator[None]:
-    """Have glibc keep what is freed meanwhile, for the next step asks for the same again.
+def _keep_freed_memory() -> Iterator[None]:
+    """Make glibc keep freed memory during the block, because the next step allocates the same sizes again.
 
-    Otherwise it returns large blocks to the system, which hands them out page by page, zeroed: a sixth of a step of
-    DCGAN's. What else the process has set there is lost; other C libraries are left alone.
+    Otherwise glibc returns large blocks to the system, which must zero them page by page when they are allocated again:
+    a sixth of a DCGAN step. Other mallopt settings of the process are lost; other C libraries are not changed.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is None:

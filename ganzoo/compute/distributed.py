@@ -1,10 +1,10 @@
-"""One run on several processes, as torchrun starts them: each takes its share of every batch, and all step alike.
+"""One run on several processes, as torchrun starts them: each computes a share of every batch, all take equal steps.
 
     with joined() as world:
         run = ganzoo.train("dcgan", out="run", world=world)
 
-The weights are the same on every process because the seed is, and stay so because every optimiser is given the same
-mean of the gradients. Process 0 alone writes and speaks.
+The initial weights are the same on every process because the seed is. They stay the same because every optimiser gets
+the same mean of the gradients. Only rank 0 writes files and logs.
 """
 
 import importlib
@@ -30,7 +30,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from ganzoo.errors import EndedByAnother, Interrupted, MachineError, UsageError
 
-# How long the others wait for one that is busy, such as with an evaluation; one that has ended is noticed at once.
+# How long processes wait for one that is busy, such as with an evaluation; the end of a process is noticed at once.
 PATIENCE = timedelta(minutes=30)
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 
@@ -39,38 +39,38 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class World:
-    """This process among those that train one run; `World()` is a process alone, for which all of this is nothing."""
+    """The place of this process among the processes of a run; `World()` is a single process."""
 
     rank: int = 0
     size: int = 1
-    local_rank: int = 0  # among those of this machine
-    local_size: int = 1  # how many of them are on this machine
+    local_rank: int = 0  # rank among the processes on this machine
+    local_size: int = 1  # number of processes on this machine
 
     @property
     def leads(self) -> bool:
-        """Return whether this is the process that writes the run and speaks."""
+        """Whether this is the process that writes files and logs."""
         return self.rank == 0
 
     def share(self, batch_size: int) -> slice:
-        """This process's rows of a batch. Raises UsageError where the processes cannot take equal shares."""
+        """Return the rows of a batch for this process. Raises UsageError if the shares cannot be equal."""
         if batch_size % self.size:
             raise UsageError(
-                f"data.batch_size is {batch_size}: expected a multiple of {self.size}, the number of processes, for it "
-                "is the batch of all of them together"
+                f"data.batch_size is {batch_size}: expected a multiple of {self.size}, the number of processes, which "
+                "share each batch"
             )
         count = batch_size // self.size
         return slice(self.rank * count, (self.rank + 1) * count)
 
     def device(self, device: torch.device) -> torch.device:
-        """This process's own: of several GPUs the one with its local rank. Raises UsageError, MachineError."""
+        """Return the device of this process: on CUDA the GPU of its local rank. Raises UsageError, MachineError."""
         if self.size == 1 or device.type == "cpu":
             return device
         if device.type != "cuda":
-            raise UsageError(f"several processes cannot train on '{device.type}' together: --device cpu, or cuda")
+            raise UsageError(f"several processes cannot train on '{device.type}': use --device cpu or cuda")
         if self.local_rank >= torch.cuda.device_count():
             raise MachineError(
-                f"process {self.rank} has no GPU of its own: this machine has {torch.cuda.device_count()}; start as "
-                "many processes (--nproc-per-node), or train on the CPU (--device cpu)"
+                f"process {self.rank} has no GPU: this machine has {torch.cuda.device_count()}; start that many "
+                "processes (--nproc-per-node), or train on the CPU (--device cpu)"
             )
         torch.cuda.set_device(self.local_rank)
         return torch.device("cuda", self.local_rank)
@@ -89,7 +89,7 @@ class World:
         )
 
     def greatest(self, *values: float) -> tuple[float, ...]:
-        """Each value's maximum over the processes, on all of them."""
+        """Return each value's maximum over all processes."""
         if self.size == 1:
             return values
         numbers = torch.tensor(values, dtype=torch.float64)
@@ -98,7 +98,7 @@ class World:
         return tuple(numbers.tolist())
 
     def gather(self, value: T) -> list[T]:
-        """Every process's value, in the order of ranks, on all of them; so it also waits for all."""
+        """Return the values of all processes in the order of ranks, which also waits for all of them."""
         found = [value] * self.size
         if self.size > 1:
             with _together():
@@ -111,10 +111,10 @@ ALONE = World()
 
 @contextmanager
 def joined() -> Iterator[World]:
-    """The world that torchrun started this process in, its group open meanwhile; `World()` where it did not.
+    """Join the process group of torchrun during the block, and yield this process's place; `World()` without torchrun.
 
-    An error that leaves the block on one process ends all of them: that process raises it, the others `EndedByAnother`,
-    at the next thing that they do together. Raises UsageError, MachineError.
+    An error that leaves the block on one process ends all of them: that process raises it, the others raise
+    `EndedByAnother` at their next collective operation. Raises UsageError, MachineError.
     """
     world = _from_environment()
     if world.size == 1:
@@ -125,17 +125,17 @@ def joined() -> Iterator[World]:
     try:
         with warnings.catch_warnings():
             if not world.leads:
-                warnings.simplefilter("ignore")  # process 0 says the same
+                warnings.simplefilter("ignore")  # rank 0 prints the same warnings
             yield world
     except (Exception, KeyboardInterrupt) as error:
-        _on_sigterm(signal.SIG_IGN)  # this process is ending, and may say why
+        _on_sigterm(signal.SIG_IGN)  # this process is ending, and must be able to report why
         exit_code = getattr(error, "exit_code", 130 if isinstance(error, KeyboardInterrupt) else 1)
         rank, exit_code, message = _first_error(store, world.rank, exit_code, str(error))
         if rank != world.rank:
             raise EndedByAnother(f"process {rank} ended the run: {message}", exit_code) from error
         raise
     finally:
-        dist.destroy_process_group()  # after an error this closes the connections, which the others notice
+        dist.destroy_process_group()  # after an error this closes the connections, which the other processes notice
         _on_sigterm(former)
 
 
@@ -153,31 +153,31 @@ def _from_environment() -> World:
 
 
 def _begin(world: World) -> Store:
-    """Open the group: NCCL between GPUs, gloo between CPUs; the store is for what has to be said outside of it."""
+    """Open the process group (NCCL between GPUs, gloo between CPUs), and return a store for messages outside of it."""
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    # Imported before the group is open: what imports it later, as compiling does, would have the group among default
-    # arguments, and its threads would not end with it. One that needs Python at the end of the process aborts it.
+    # Import this module before the group is open. A later import, as in compiling, would keep the group in default
+    # arguments, so its threads would not end with it, and a thread that needs Python at exit aborts the process.
     importlib.import_module("torch.distributed.nn.functional")
     try:
         store, _, _ = next(rendezvous("env://", timeout=PATIENCE))
         dist.init_process_group(backend, store=store, rank=world.rank, world_size=world.size, timeout=PATIENCE)
     except (RuntimeError, ValueError) as error:
         place = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
-        raise MachineError(f"the {world.size} processes could not meet at {place}: {_line(error)}") from error
+        raise MachineError(f"the {world.size} processes could not connect at {place}: {_line(error)}") from error
     return PrefixStore("ganzoo", store)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    """SIGTERM outside of the training loop; torchrun sends it to all others as soon as one process has ended.
+    """Handle SIGTERM outside of the training loop; torchrun sends it to all other processes when one has ended.
 
-    It must not cut short the account of an error that this process is already giving.
+    It is ignored while this process is already reporting an error.
     """
     if sys.exc_info()[0] is None:
         raise Interrupted("interrupted", number)
 
 
 def _on_sigterm(handler: Any) -> Any:
-    """Set what SIGTERM does, and return what it did before; only the main thread may. None leaves it as it is."""
+    """Set the handler of SIGTERM and return the old one; do nothing for None, or outside of the main thread."""
     if handler is None or threading.current_thread() is not threading.main_thread():
         return None
     return signal.signal(signal.SIGTERM, handler)
@@ -185,18 +185,18 @@ def _on_sigterm(handler: Any) -> Any:
 
 @contextmanager
 def _together() -> Iterator[None]:
-    """Around a collective operation, which fails where another process is no longer there."""
+    """Wrap a collective operation, and raise MachineError if another process is gone."""
     try:
         yield
     except RuntimeError as error:
         raise MachineError(
             "another process of this run was killed or cannot be reached: nothing was saved after the last checkpoint, "
-            f"from which ganzoo resume RUN goes on ({_line(error)})"
+            f"from which ganzoo resume RUN continues ({_line(error)})"
         ) from error
 
 
 def _first_error(store: Store, rank: int, exit_code: int, message: str) -> tuple[int, int, str]:
-    """Rank, exit code and message of the error that was told first; where nobody can be asked, of this one."""
+    """Return rank, exit code and message of the first reported error; of this one if the store does not answer."""
     own = (rank, exit_code, message)
     try:
         rank, exit_code, message = json.loads(store.compare_set("error", "", json.dumps(own)))
@@ -206,6 +206,6 @@ def _first_error(store: Store, rank: int, exit_code: int, message: str) -> tuple
 
 
 def _line(error: BaseException) -> str:
-    """What torch says, less the line of its source that says it and the advice that follows."""
+    """Return torch's message without its source location and the advice that follows."""
     first = str(error).strip().splitlines()[0]
     return re.sub(r"^\[[^]]*\] ", "", first).split(". ")[0]

@@ -1,8 +1,7 @@
-"""How many processors this process may use, and how many of them other programs leave free. No torch.
+"""The number of processors that this process may use, and how many of them other programs leave free. No torch.
 
-Two readings of the system's counters, with some time between them, give what other programs used meanwhile: what this
-process itself used is subtracted. A number of free processors is rounded, so that a background program now and then
-does not change it.
+Two readings of the system's counters, some time apart, show the processor time of other programs: that of this process
+is subtracted. The number of free processors is rounded, so that a short background task does not change it.
 """
 
 import os
@@ -13,12 +12,12 @@ from pathlib import Path
 
 from ganzoo.control_groups import ROOT, group_folders, read_groups, read_numbers
 
-SECONDS = 0.25  # between two readings, at least: the system counts in hundredths of a second
+SECONDS = 0.25  # minimal time between two readings: the system counts in hundredths of a second
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """The counters at one moment, in seconds since some start."""
+    """The counters at one moment, in seconds since an arbitrary start."""
 
     time: float
     own: float  # processor time of this process, all threads
@@ -27,7 +26,7 @@ class Reading:
 
 
 def available() -> int:
-    """Return the number of processors that this process may use, by its affinity and its control group's quota."""
+    """Return the number of processors that the affinity and control groups of this process allow."""
     quota, _ = _quota(read_groups(), ROOT)
     return max(1, min(len(_affinity()), int(quota) if quota is not None else len(_affinity())))
 
@@ -47,8 +46,8 @@ def read() -> Reading:
 def free(since: Reading | None = None) -> int:
     """Return how many processors other programs left free since an earlier reading, from 0 to `available()`.
 
-    Without an earlier reading, or with one that is too fresh, it waits for `SECONDS`. All that are available count as
-    free on a system that keeps no such counters.
+    Wait until the earlier reading, by default one taken now, is `SECONDS` old. On a system without such counters, all
+    available processors count as free.
     """
     before = since or read()
     time.sleep(max(0.0, before.time + SECONDS - time.monotonic()))
@@ -77,7 +76,7 @@ def _affinity() -> frozenset[int]:
 
 
 def _used(processors: frozenset[int]) -> float | None:
-    """Return the time that these processors were in use since the system started; what a host took counts too."""
+    """Return the time that these processors were in use since the system started, including time stolen by a host."""
     try:
         lines = Path("/proc/stat").read_text(encoding="ascii").splitlines()
     except OSError:
@@ -92,7 +91,7 @@ def _used(processors: frozenset[int]) -> float | None:
 
 
 def _quota(groups: str, root: Path) -> tuple[float | None, tuple[int, Path] | None]:
-    """Return the smallest quota of processors among the control groups, and its group; None if there is none."""
+    """Return the smallest processor quota of the control groups and its group; `(None, None)` if there is none."""
     found = list(_quotas(groups, root))
     return min(found, key=lambda entry: entry[0]) if found else (None, None)
 

@@ -1,15 +1,15 @@
-"""How a run computes: a rule of its networks, its machine and the processors that are free, not of the clock.
+"""The rule for how a run computes, which depends on its networks, the machine and the free processors, not on timing.
 
-    precision      bfloat16 if the processor has it and computes a convolution correctly in it, and torch has all
-                   operators of the networks in it, else float32
+    precision      bfloat16 if the processor supports it and computes a convolution correctly, and torch has all
+                   operators of the networks in bfloat16, else float32
     channels_last  if there are convolutions
-    fused          always: two layers that are one convolution are computed as one
-    threads        a power of two, by the work of a step, of the processors that other programs leave free and of the
-                   threads that torch may use (OMP_NUM_THREADS, torch.set_num_threads)
+    fused          always: two layers that are equal to one convolution are computed as one
+    threads        a power of two, by the work of a step, limited by the free processors and by the threads that torch
+                   may use (OMP_NUM_THREADS, torch.set_num_threads)
     compiled       never, and no CUDA graphs
 
-Two runs with the same seed, steps and free processors compute the same bits on one machine's CPU. What the
-configuration asks for goes before the rule. `benchmarks/ways.py` measures what the rule loses against `--tune`.
+Two runs with the same seed, steps and free processors compute the same bits on one machine's CPU. Settings of the
+configuration override the rule. `benchmarks/ways.py` compares the speed of the rule with `--tune`.
 """
 
 import math
@@ -26,26 +26,26 @@ from ganzoo.zoo.build import build_objective, example_inputs
 from ganzoo.zoo.networks.common import logits_of
 from ganzoo.zoo.objectives.base import Objective
 
-EXAMPLES = 2  # that the networks are called on: batch norm needs two
-# Floating-point operations of the networks for one batch, forwards: a second thread pays from twice this on.
+EXAMPLES = 2  # images in a test call of the networks: batch norm needs two
+# Floating-point operations of the networks' forward passes for one batch: a second thread pays off from twice this on.
 WORK_PER_THREAD = 12e6
 
 
-@torch.inference_mode(False)  # the networks are differentiated, wherever this is called from
+@torch.inference_mode(False)  # the networks are differentiated, even if the caller is in inference mode
 def choose(config: RunConfig, device: torch.device, processors: int | None, share: int = 1) -> Compute:
     """Return how a run computes.
 
     Args:
-        config: what is asked for, and the facts about the data. Its networks are built and called once.
-        device: where it computes.
-        processors: how many other programs leave free on this machine; None if the configuration asks for threads.
-        share: among how many processes of this run they are divided.
+        config: the settings, and the facts about the data. Its networks are built and called once.
+        device: the device of the run.
+        processors: the number of free processors on this machine; None if the configuration sets the threads.
+        share: the number of processes of this run that share these processors.
     """
     train = config.train
     plain = train.plain
     with torch.random.fork_rng(devices=[]):
         objective = build_objective(config)
-    on_cpu = device.type == "cpu"  # elsewhere threads only prepare work, and networks may need the device
+    on_cpu = device.type == "cpu"  # otherwise threads only prepare work, and networks may need the device
     work = work_of(config, objective) if on_cpu and train.threads is None else math.inf
     threads = train.threads or choose_threads(work, (processors or 1) // share)
     precision = "float32" if plain else choose_precision(train.precision, device)
@@ -65,21 +65,21 @@ def choose(config: RunConfig, device: torch.device, processors: int | None, shar
 
 
 def choose_threads(work: float, processors: int) -> int:
-    """Return the number of threads for a batch's `work`, in floating-point operations, on so many free processors."""
+    """Return the number of threads for a batch's `work` (floating-point operations) and this many free processors."""
     return round_threads(int(min(processors, torch.get_num_threads(), work / WORK_PER_THREAD)))
 
 
 def round_threads(number: int) -> int:
     """Return the greatest power of two up to a number, at least 1.
 
-    So one processor more or less of many does not change the bits of sums.
+    So a small change in the number of free processors does not change the rounding of sums.
     """
     return 1 << max(0, number.bit_length() - 1)
 
 
 @contextmanager
 def free_threads() -> Iterator[None]:
-    """Let torch compute in no more threads than other programs leave processors free; restore their number after."""
+    """Limit torch's threads to the number of free processors during the block; restore their number afterwards."""
     threads = torch.get_num_threads()
     torch.set_num_threads(min(threads, round_threads(max(1, free()))))
     try:
@@ -89,12 +89,12 @@ def free_threads() -> Iterator[None]:
 
 
 def has_convolutions(objective: Objective) -> bool:
-    """Return whether any weight is that of a two-dimensional convolution."""
+    """Return whether there is a two-dimensional convolution."""
     return any(parameter.ndim == 4 for parameter in objective.parameters())
 
 
 def work_of(config: RunConfig, objective: Objective) -> float:
-    """Return the floating-point operations of all networks for one batch, forwards."""
+    """Return the floating-point operations of the forward passes of all networks for one batch."""
     with torch.random.fork_rng(devices=[]), torch.no_grad(), FlopCounterMode(display=False) as counter:
         for role, network in objective.eval().networks.items():
             network(*example_inputs(config, role, EXAMPLES))
@@ -102,7 +102,7 @@ def work_of(config: RunConfig, objective: Objective) -> float:
 
 
 def computes_in_bfloat16(config: RunConfig, objective: Objective) -> bool:
-    """Return False if torch cannot compute an operator of the networks in bfloat16 on a CPU, forwards or backwards."""
+    """Return whether torch can compute the forward and backward passes of the networks in bfloat16 on a CPU."""
     cpu = torch.device("cpu")
     try:
         with torch.random.fork_rng(devices=[]), torch.enable_grad():
@@ -111,25 +111,25 @@ def computes_in_bfloat16(config: RunConfig, objective: Objective) -> bool:
                     answer = network(*example_inputs(config, role, EXAMPLES))
                 values = answer if isinstance(answer, tuple) else [logits_of(answer)]
                 torch.autograd.backward([value.float().sum() for value in values])
-    except Exception as error:  # anything else that fails is reported when it is trained
+    except Exception as error:  # training will report any other error
         return NO_KERNEL not in str(error)
     return True
 
 
 def describe(config: RunConfig, *, repeated: bool = False) -> str:
-    """Return one line that reports how a run computes, and why with so many threads.
+    """Return one line that reports how a run computes, and the reason for its number of threads.
 
-    A `repeated` choice is that of an earlier run, whose free processors are of no interest now.
+    A `repeated` choice is that of an earlier run, so the free processors are not reported.
     """
     compute = config.chosen
     ways = [key for key in ("channels_last", "compiled", "graphs") if getattr(compute, key)]
     line = f"computing in {', '.join([compute.precision, *ways])} with {count_threads(compute.threads)}"
     if repeated:
-        return f"{line}, as the run of the configuration file did"
+        return f"{line}, as in the run of the configuration file"
     if compute.processors is None:
         return line
     if config.train.processors is not None:
-        return f"{line}: {compute.processors} counted as free, as asked for"
+        return f"{line}: the number of free processors is set to {compute.processors}"
     there = available()
     busy = "" if compute.processors >= there else "; other programs use the rest"
     return f"{line}: {compute.processors} of {there} processors are free{busy}"

@@ -1,4 +1,4 @@
-"""Data sets: `load` finds a source by its name, `from_arrays` takes your own arrays, `Loader` makes batches.
+"""Data sets: `load` finds a source by its name, `from_arrays` converts your own arrays, `Loader` makes batches.
 
 dataset = load("mnist")
 dataset = load("folder:photos", image_size=64)
@@ -48,17 +48,17 @@ SPLITS = ("train", "test")
 
 
 class ReadOptions(TypedDict, total=False):
-    """How images are read: the settings of the same names in [data]. What is left out, or None, changes nothing."""
+    """Options for reading images, named as in [data]. An option that is missing or None changes nothing."""
 
-    image_size: int | str | None  # squares of so many pixels, or "80x60": see `fit`
+    image_size: int | str | None  # the side of squares in pixels, or "80x60": see `fit`
     channels: int | None  # 1 for grey, 3 for RGB, 4 for RGBA: see `fit`
     fit: str  # "crop", "pad" or "stretch", the `mode` of `fit`
     background: str  # a colour: see `fit`
-    skip_broken: bool  # whether image files that cannot be read are left aside
-    bits: int | None  # of 16-bit grey values, 1 to 16; None: as many as they need
-    value_range: str | None  # of arrays of floats: "0..1", "-1..1" or "0..255"
-    channels_first: bool  # whether arrays in files are [N, C, H, W] and not [N, H, W, C]
-    folders: str  # "classes": each folder is a class, and train/ and test/ are no split; "auto" if left out
+    skip_broken: bool  # whether to skip image files that cannot be read
+    bits: int | None  # of 16-bit grey values, 1 to 16; None: as many as the greatest value needs
+    value_range: str | None  # for arrays of floats: "0..1", "-1..1" or "0..255"
+    channels_first: bool  # whether arrays in files are [N, C, H, W] instead of [N, H, W, C]
+    folders: str  # "auto" (the default), or "classes": each folder is a class, train/ and test/ too
 
 
 def load(
@@ -70,11 +70,11 @@ def load(
     memory: int | None = None,
     **reading: Unpack[ReadOptions],
 ) -> Dataset:
-    """The data set that `source`, `NAME` or `NAME:ARGUMENT`, stands for (`ganzoo list datasets`).
+    """Load the data set that `source` names: `NAME` or `NAME:ARGUMENT` (`ganzoo list datasets`).
 
-    `data_dir` is where fetched sets are kept (see `data_folder`), `download` whether one may be fetched. Images from a
-    file or a folder that take more than `memory` MB (None: half of what is free) stay on disk (docs/data.md). `reading`
-    says how images are read. Raises a GanzooError.
+    `data_dir` is the folder for fetched sets (see `data_folder`), `download` allows fetching. Images from a file or a
+    folder that need more than `memory` MB (None: half of the free memory) stay on disk (docs/data.md). `reading` are
+    the options for reading images. Raises a GanzooError.
     """
     image_size, channels = reading.get("image_size"), reading.get("channels")
     if split not in SPLITS:
@@ -97,6 +97,6 @@ def load(
 
 
 def data_folder(data_dir: str | os.PathLike[str] | None = None) -> Path:
-    """Where fetched data sets are kept: `data_dir`, else the environment's GANZOO_DATA_DIR, else the user's cache."""
+    """Return the folder for fetched data sets: `data_dir`, else $GANZOO_DATA_DIR, else the user's cache."""
     place = data_dir or os.environ.get("GANZOO_DATA_DIR") or platformdirs.user_cache_dir("ganzoo")
-    return Path(os.path.expanduser(place))  # noqa: PTH111 - Path's refuses the name of a user that does not exist
+    return Path(os.path.expanduser(place))  # noqa: PTH111 - Path's raises for an unknown user

@@ -1,7 +1,7 @@
-"""Packed folders of images: `zip:FILE` and `tar:FILE`, unpacked once into the cache and then read as folders are.
+"""Packed folders of images: `zip:FILE` and `tar:FILE`, unpacked once into the cache and then read like folders.
 
-Everything in an archive is taken for hostile: only regular files with an image's suffix are unpacked, under names that
-stay within, up to MAX_BYTES each and in all what the disk has room for.
+No archive is trusted: only regular files with the suffix of an image are unpacked, under names that stay inside the
+folder, up to MAX_BYTES each and in total no more than the disk has room for.
 """
 
 import errno
@@ -40,21 +40,20 @@ from ganzoo.files import (
 from ganzoo.registry import datasets
 from ganzoo.sealing import read_sealed, write_sealed
 
-MAX_BYTES = 1_000_000_000  # of one image file, unpacked
-MARGIN = 100_000_000  # bytes that are left free
+MAX_BYTES = 1_000_000_000  # of one unpacked image file
+MARGIN = 100_000_000  # bytes of the disk to leave free
 DAMAGE = (
     *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, gzip.BadGzipFile),
     *(EOFError, ValueError, NotImplementedError, IndexError, struct.error),
-)  # what a broken archive makes of its readers
+)  # what the readers raise for a damaged archive
 NOTES = "notes.json"  # beside the folder of images
 
 
 @datasets.register("zip", aliases=("tar",))
 def archive(request: Request) -> Dataset:
-    """`zip:FILE` or `tar:FILE` (also packed by gzip, bzip2 or xz), read as the folder that it holds.
+    """`zip:FILE` or `tar:FILE` (also compressed with gzip, bzip2 or xz), read like the folder in it.
 
-    Folders that hold nothing but one other folder are left out at the top. Raises FileError; MachineError for a disk
-    without room.
+    Top folders that contain only one other folder are skipped. Raises FileError; MachineError if the disk has no room.
     """
     path = requested_path(request, f"{request.name}:FILE", splits=True)
     place, notes = unpack(path)
@@ -62,43 +61,43 @@ def archive(request: Request) -> Dataset:
 
 
 def unpack(path: Path) -> tuple[Path, tuple[str, ...]]:
-    """Return where an archive's images are, and what is to be reported; they are unpacked if that was not done before.
+    """Return the folder of an archive's images, and notes to report; unpack the archive if that was not done before.
 
-    What was unpacked of the archive before it changed is deleted, also while another process reads it. Raises FileError
-    for a damaged archive, MachineError for a disk without room.
+    Files from an earlier version of the archive are deleted, even while another process reads them. Raises FileError
+    for a damaged archive, MachineError if the disk has no room.
     """
     name = cache_key((str(path.resolve()),))
     place = cache_folder("archives") / f"{name}-{cache_key(stamp_of(path.stat()))}"
     with writing(place.parent):
         place.parent.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(place.parent / ".lock"):
-        if (kept := _kept(place)) is None:
-            former = {*place.parent.glob(TEMPORARY_PATTERN), *place.parent.glob(f"{name}-*")} - {place}
+        if (kept := _read_kept(place)) is None:
+            earlier = {*place.parent.glob(TEMPORARY_PATTERN), *place.parent.glob(f"{name}-*")} - {place}
             with atomic_directory(place) as made:
                 kept = {"notes": _unpack(path, made)}
                 write_sealed(made / NOTES, {**kept, "files": _state(made / "images")})
-            for stale in former:  # what was not finished, and the archive before it changed
+            for stale in earlier:  # unfinished ones, and those of earlier versions of the archive
                 shutil.rmtree(stale, ignore_errors=True)
     return _top((place / "images").resolve()), tuple(map(str, kept["notes"]))
 
 
-def _kept(place: Path) -> dict[str, Any] | None:
-    """Return what was kept of unpacked images, if they are as they were then; warn of what was changed."""
+def _read_kept(place: Path) -> dict[str, Any] | None:
+    """Return the record of unpacked images; None if there is none, or (with a warning) if the images were changed."""
     try:
-        if "sha256" not in (read_json(place / NOTES) or {}):  # nothing there, or of a version that sealed nothing
+        if "sha256" not in (read_json(place / NOTES) or {}):  # nothing there, or written by a version without seals
             return None
         kept = read_sealed(place / NOTES, ("notes", "files"))
         whole = kept is not None and kept["files"] == _state(place / "images")
     except (FileError, OSError):
         whole = False
     if not whole:
-        warnings.warn(f"{place} cannot be relied on: the archive is unpacked again", stacklevel=4)
+        warnings.warn(f"{place} is damaged or was changed: unpacking the archive again", stacklevel=4)
         return None
     return kept
 
 
 def _state(images: Path) -> str:
-    """Return a digest of the names, kinds, sizes and times of change of all that lies in a folder."""
+    """Return a digest of the names, types, sizes and modification times of everything in a folder."""
     digest = hashlib.sha256()
     for path in sorted(images.rglob("*")):
         status = path.lstat()
@@ -109,7 +108,7 @@ def _state(images: Path) -> str:
 
 
 def _unpack(path: Path, made: Path) -> list[str]:
-    """Write the images in an archive, and return what is to be reported. Raises FileError for a damaged archive."""
+    """Write the images in an archive, and return notes to report. Raises FileError for a damaged archive."""
     aside: Counter[str] = Counter()
     notes: list[str] = []
     (made / "images").mkdir()
@@ -120,35 +119,35 @@ def _unpack(path: Path, made: Path) -> list[str]:
     except GanzooError:
         raise
     except (*DAMAGE, OSError) as error:
-        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # no damage, which says either
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # not damage
             raise
         raise FileError(f"{path} cannot be read ({first_line(error)}): expected a zip or tar of images") from error
-    except RuntimeError as error:  # of zipfile, for an encrypted one
+    except RuntimeError as error:  # zipfile raises it for an encrypted archive
         raise FileError(f"{path} cannot be unpacked ({error})") from error
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in aside.items())
     return [*([f"not unpacked: {kinds}"] if kinds else []), *notes]
 
 
 def _members(path: Path, aside: Counter[str], notes: list[str]) -> Iterator[tuple[PurePosixPath, int, IO[bytes]]]:
-    """Yield the images in an archive, by their names within; count what is left aside by kind, and add to `notes`."""
+    """Yield the name, size and content of each image in an archive; count skipped members in `aside` by kind."""
     count = 0
     packed = _zip_members(path) if zipfile.is_zipfile(path) else _tar_members(path, notes)
     for name, size, regular, file in packed:
         inner = PurePosixPath(name.replace("\\", "/"))
-        kind = _kind_aside(inner, regular)
+        kind = _skipped_kind(inner, regular)
         if kind is not None:
             aside[kind] += 1
             continue
         if size > MAX_BYTES:
-            raise FileError(f"{path}: {name} has {size / MB:,.0f} MB: at most {MAX_BYTES / MB:,.0f}")
+            raise FileError(f"{path}: {name} has {size / MB:,.0f} MB: expected at most {MAX_BYTES / MB:,.0f}")
         count += 1
         if count > MAX_FILES:
-            raise FileError(f"{path} has more than {MAX_FILES:,} images: expected no more")
+            raise FileError(f"{path} has more than {MAX_FILES:,} images: expected at most that many")
         yield inner, size, file
 
 
-def _kind_aside(name: PurePosixPath, regular: bool) -> str | None:
-    """Return what kind of member is left aside, None for an image."""
+def _skipped_kind(name: PurePosixPath, regular: bool) -> str | None:
+    """Return the kind of a member that is skipped, None for an image."""
     if not regular:
         return "links or devices"
     if name.is_absolute() or ".." in name.parts:
@@ -163,7 +162,7 @@ def _zip_members(path: Path) -> Iterator[tuple[str, int, bool, IO[bytes]]]:
     with zipfile.ZipFile(path) as opened:
         for info in opened.infolist():
             if not info.is_dir():
-                regular = (info.external_attr >> 28) in (0, 8)  # of Unix: no mode, or that of a regular file
+                regular = (info.external_attr >> 28) in (0, 8)  # the file type of Unix: none, or a regular file
                 with opened.open(info) as file:
                     yield info.filename, info.file_size, regular, file
 
@@ -176,12 +175,12 @@ def _tar_members(path: Path, notes: list[str]) -> Iterator[tuple[str, int, bool,
                 yield info.name, info.size, file is not None, file  # type: ignore[misc]  # read only if it is regular
         assert opened.fileobj is not None, "it is open"
         opened.fileobj.seek(opened.offset)
-        if opened.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):  # tarfile takes a cut for the end
-            notes.append(f"{path.name} does not end as a tar does: it may be damaged, or cut short")
+        if opened.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):  # which tarfile does not check
+            notes.append(f"{path.name} has no end-of-archive mark: it may be damaged or truncated")
 
 
 def _write(file: IO[bytes], size: int, place: Path, path: Path) -> None:
-    """Write an unpacked member of the size that the archive states."""
+    """Write an unpacked member. Raises FileError unless it has the size that the archive states."""
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         with place.open("xb") as out:
@@ -201,12 +200,12 @@ def _check_room(size: int, place: Path, path: Path) -> None:
     free = shutil.disk_usage(place).free
     if free < size + MARGIN:
         raise MachineError(
-            f"{path} has to be unpacked into {place.parent}, where {free / MB:,.0f} MB are free: free some"
+            f"{path} must be unpacked into {place.parent}, which has only {free / MB:,.0f} MB free: free some space"
         )
 
 
 def _top(place: Path) -> Path:
-    """Return the first folder from the top that holds more than one other folder."""
+    """Return the first folder, from the top, that contains anything but one other folder."""
     while True:
         entries = list(place.iterdir())
         if len(entries) != 1 or not entries[0].is_dir():

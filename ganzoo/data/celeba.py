@@ -20,11 +20,11 @@ CELEBA = Published(
         SPLITS: "d32c9cbf5e040fd4025c592c306e6668",
         ATTRIBUTES: "75e246fa4810816ffd6ee81facbd244c",
     },
-    folders=("CelebA/Img", "CelebA/Eval", "CelebA/Anno"),  # of its authors' shared drive
+    folders=("CelebA/Img", "CelebA/Eval", "CelebA/Anno"),  # in the authors' shared drive
     hint="; http://mmlab.ie.cuhk.edu.hk/projects/CelebA.html links to them",
 )
 SIZE = 178  # the width of the images, which are 218 high
-UNCHECKED = "read from unpacked images that could not be hashed: only the archive's hash is published"
+UNCHECKED = "unpacked images are used without checking a hash: only the archive's hash is published"
 
 
 @datasets.register("celeba")
@@ -32,9 +32,9 @@ def celeba(request: Request) -> Dataset:
     """162,770 training or 19,962 test faces in colour (Liu et al. 2015), cropped to the middle 178 x 178 and resized.
 
     `celeba:Smiling`, or another of the 40 attributes, has the classes "not Smiling" and "Smiling". The files are never
-    fetched. The images are unpacked once, into the cache; a folder `img_align_celeba` is taken where there is no
-    archive, and `notes` says that it was not hashed. Raises MachineError, naming the files, their hashes and the
-    folder; UsageError for an unknown attribute.
+    fetched. The images are unpacked once, into the cache. If there is no archive, a folder `img_align_celeba` is used,
+    and `notes` reports that it was not hashed. Raises MachineError with the missing files, their hashes and the folder
+    to put them into; UsageError for an unknown attribute.
     """
     texts = (SPLITS,) if request.argument is None else (SPLITS, ATTRIBUTES)
     wanted = replace(CELEBA, files={name: CELEBA.files[name] for name in (IMAGES, *texts)})
@@ -42,7 +42,7 @@ def celeba(request: Request) -> Dataset:
     found, faults = find_files(wanted, places)
     folder = next((path for place in places if (path := place / Path(IMAGES).stem).is_dir()), None)
     notes: tuple[str, ...] = (UNCHECKED,)
-    unpacked = folder is not None and faults.get(IMAGES) == MISSING  # the archive is not needed then
+    unpacked = folder is not None and faults.get(IMAGES) == MISSING  # then the archive is not needed
     lacking = {name: wanted.files[name] for name in faults if not (unpacked and name == IMAGES)}
     if lacking:
         found |= get_files(replace(wanted, files=lacking), request)
@@ -61,7 +61,7 @@ def celeba(request: Request) -> Dataset:
 
 
 def _read_attribute(path: Path, attribute: str, names: list[str]) -> tuple[list[int], tuple[str, ...]]:
-    """Return the labels of images by one attribute, and the names of the two classes. Raises UsageError."""
+    """Return the labels of images for one attribute, and the names of the two classes. Raises UsageError."""
     _, head, *lines = path.read_text().splitlines()
     attributes = head.split()
     if attribute not in attributes:

@@ -1,7 +1,7 @@
 """CIFAR-10 (Krizhevsky 2009): `cifar10`, 50,000 + 10,000 small photographs in colour, of ten classes.
 
-Its batches are pickles, which could run any code. Each is read only once its bytes have the published MD5, and then by
-a reader that admits dictionaries, lists, numbers, strings and numpy's arrays, and refuses everything else.
+Its batches are pickles, which could run any code. A batch is read only if its bytes have the published MD5, and only by
+an unpickler that admits dictionaries, lists, numbers, strings and numpy arrays and refuses everything else.
 """
 
 import gzip
@@ -40,8 +40,8 @@ CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hors
 def cifar10(request: Request) -> Dataset:
     """50,000 training or 10,000 test photographs of ten classes (Krizhevsky 2009), 3 x 32 x 32; fetched if absent.
 
-    The six batches are taken out of `cifar-10-python.tar.gz` (170 MB) where that lies, or is fetched. Raises
-    MachineError as `mnist` does.
+    The six batches are extracted from `cifar-10-python.tar.gz` (170 MB) if that is there or is fetched. Raises
+    MachineError like `mnist`.
     """
     refuse_argument(request)
     found = get_files(CIFAR10, request)
@@ -58,9 +58,9 @@ def cifar10(request: Request) -> Dataset:
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    """Reads a pickle that holds nothing but arrays and Python's plain values."""
+    """Unpickler that admits only arrays and plain Python values."""
 
-    ADMITTED = {  # noqa: RUF012 - by the names of the numpy that wrote the batches
+    ADMITTED = {  # noqa: RUF012 - named as in the numpy that wrote the batches
         ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
         ("numpy", "ndarray"): np.ndarray,
         ("numpy", "dtype"): np.dtype,
@@ -74,14 +74,14 @@ class _ArrayUnpickler(pickle.Unpickler):
 
 
 def _read_batch(path: Path, md5: str) -> dict[str, Any]:
-    """Return a batch: `data` uint8 [n, 3072], and `labels`. Raises FileError for one of other bytes."""
+    """Return a batch: `data` uint8 [n, 3072], and `labels`. Raises FileError if its bytes have another MD5."""
     content = path.read_bytes()
     if path.suffix == ".gz":
         content = gzip.decompress(content)
-    if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:  # of the very bytes that are read
+    if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:  # of the bytes that are unpickled below
         raise FileError(f"{path} was changed while it was in use: start again")
     try:
         batch: dict[str, Any] = _ArrayUnpickler(io.BytesIO(content), encoding="latin1").load()
     except pickle.UnpicklingError as error:
-        raise FileError(f"{path} is not read: {error}, and arrays, lists and plain values are expected") from error
+        raise FileError(f"{path} is not read: {error}; expected only arrays, lists and plain values") from error
     return batch

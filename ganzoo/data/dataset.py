@@ -1,4 +1,4 @@
-"""A data set: its images as one uint8 tensor, the labels beside them; how one is made, and made to fit."""
+"""The data set (images as one uint8 tensor, and labels), and its conversion to a size and number of channels."""
 
 import hashlib
 from collections.abc import Sequence
@@ -14,13 +14,13 @@ from ganzoo.data.mapped import ImageFile, Mapped
 from ganzoo.data.memory import MB
 from ganzoo.errors import UsageError
 
-MAX_CLASSES = 1_000_000  # a label beyond it is a mistake, and would cost a network a row for every class below it
-UNLABELLED = -1  # the label of an image without one, or whose label is hidden
-_CHUNK_PIXELS = 16_000_000  # what is resized at once: float copies of a whole set would take several times its memory
+MAX_CLASSES = 1_000_000  # a greater label is a mistake, and networks would get a row of weights for every class
+UNLABELLED = -1  # the label of an image whose label is missing or hidden
+_CHUNK_PIXELS = 16_000_000  # resized at once: a float copy of a whole set would need several times its memory
 CROPPED, PADDED, STRETCHED = "cropped to the middle", "padded with the background", "stretched"
-TO_GREY, TO_RGB, TO_RGBA = "colours weighed to grey", "grey repeated to RGB", "opaque images given an alpha channel"
-LAID = "transparency laid on the background"
-CHANNELS = (1, 3, 4)  # grey, RGB, and RGB with alpha, which is not premultiplied
+TO_GREY, TO_RGB, TO_RGBA = "colours converted to grey", "grey repeated to RGB", "alpha channel added to opaque images"
+LAID = "transparent pixels blended with the background"
+CHANNELS = (1, 3, 4)  # grey, RGB, and RGBA, whose alpha is not premultiplied
 _LUMA = (19595, 38470, 7471)  # ITU-R 601: 0.299 R + 0.587 G + 0.114 B, in 1/65536
 
 
@@ -28,11 +28,11 @@ _LUMA = (19595, 38470, 7471)  # ITU-R 601: 0.299 R + 0.587 G + 0.114 B, in 1/655
 class Dataset:
     """Images uint8 [N, C, H, W] with C 1, 3 or 4 (RGBA), and labels int64 [N] in [0, num_classes), or None for both.
 
-    The label -1 is that of an image without one.
+    An image without a label has the label -1.
 
-    `source` is the name it can be loaded by again, `note` one line that a user should read, `notes` what loading did to
-    the images or left aside, a few words each. If `mapped` is not None the images are a view of a file, of which only
-    what is indexed is read. Raises UsageError.
+    `source` is the name by which it can be loaded again, `note` one line for the user, and `notes` are short remarks on
+    what loading changed or ignored. If `mapped` is not None, the images are a view of a file, and only indexed images
+    are read. Raises UsageError.
     """
 
     images: Tensor
@@ -47,7 +47,9 @@ class Dataset:
     def __post_init__(self) -> None:
         _check_images(self.images)
         if self.mapped is not None and self.images.shape != self.mapped.file.shape:
-            raise UsageError(f"images are {describe(self.images)}, not those of the file: give mapped=None with others")
+            raise UsageError(
+                f"images are {describe(self.images)}, not those of the file: use mapped=None for other images"
+            )
         if (self.labels is None) != (self.num_classes is None):
             raise UsageError("a data set has labels and num_classes, or neither")
         if self.labels is not None and self.num_classes is not None:
@@ -60,34 +62,34 @@ class Dataset:
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """(C, H, W)."""
+        """Return the shape of an image, (C, H, W)."""
         channels, height, width = self.images.shape[1:]
         return channels, height, width
 
     @cached_property
     def class_counts(self) -> tuple[int, ...] | None:
-        """How many images each class has; None without labels."""
+        """Return the number of images of each class; None without labels."""
         if self.labels is None or self.num_classes is None:
             return None
         return tuple(self.labels[self.labels >= 0].bincount(minlength=self.num_classes).tolist())
 
     @cached_property
     def unlabelled(self) -> int:
-        """How many images have no label, if others have one."""
+        """Return the number of images without a label; 0 if no image has one."""
         return 0 if self.labels is None else int((self.labels < 0).sum())
 
     @cached_property
     def labelled(self) -> "Dataset":
-        """The images that have a label, as a data set in memory; the same object if all have, or none."""
+        """Return the images with a label, as a data set in memory; the same object if all or none have one."""
         if self.labels is None or not self.unlabelled:
             return self
         rows = (self.labels >= 0).nonzero().squeeze(1)
         return replace(self, images=self.images[rows].contiguous(), labels=self.labels[rows], mapped=None)
 
     def with_names(self, names: Sequence[str]) -> "Dataset":
-        """Return the same with the classes numbered and named by `names`, if there are names for all of them.
+        """Return the data set with the class names `names`; unchanged if they do not cover all classes.
 
-        Labels that are numbers keep them; labels that have names already are numbered anew by these.
+        Labels without class names keep their numbers; labels with class names are renumbered in the order of `names`.
         """
         given = tuple(map(str, names))
         if self.num_classes is None or self.labels is None or len(given) < self.num_classes:
@@ -102,7 +104,7 @@ class Dataset:
 
     @cached_property
     def sha256(self) -> str:
-        """Hexadecimal SHA-256 of the images' shape and bytes and the labels' bytes."""
+        """Return the hexadecimal SHA-256 of the images' shape and bytes and the labels' bytes."""
         if self.mapped is not None:
             return self.mapped.sha256
         digest = hashlib.sha256(repr(tuple(self.images.shape)).encode())
@@ -113,14 +115,14 @@ class Dataset:
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What a source function is called with; it returns a Dataset, or raises a GanzooError.
+    """The argument of a source function, which returns a Dataset or raises a GanzooError.
 
         @datasets.register("digits")
         def digits(request: Request) -> Dataset: ...
 
-    `argument` is what follows the colon in `NAME:ARGUMENT`, `data_dir` the folder for what is fetched, `split` "train"
-    or "test", `download` whether the network may be used, and `memory` what images may take, in MB (None: half of what
-    is free). `load` makes the result fit `image_size` and `channels`, so that a source may ignore them. `bits`,
+    `argument` is the text after the colon in `NAME:ARGUMENT`, `data_dir` the folder for fetched files, `split` "train"
+    or "test", `download` whether the network may be used, and `memory` the memory budget for images in MB (None: half
+    of the free memory). `load` converts the result to `image_size` and `channels`, so a source may ignore them. `bits`,
     `value_range`, `channels_first` and `folders` are for sources that read a user's files.
     """
 
@@ -150,10 +152,10 @@ def from_file(
     class_names: tuple[str, ...] | None = None,
     source: str,
 ) -> Dataset:
-    """A data set whose images lie in a file; they stay there if they are more than `memory` MB. Labels are in memory.
+    """Return a data set with images from a file; they stay there if they exceed `memory` MB. Labels are in memory.
 
-    All of a file that is mapped is read, for its hash, the first time that it is met. Raises UsageError for labels that
-    do not fit, FileError for a damaged file.
+    A file whose images stay there is read completely the first time, for its hash. Raises UsageError for labels that do
+    not fit the images, FileError for a damaged file.
     """
     dataset = Dataset(
         images=file.images(), labels=labels, num_classes=num_classes, class_names=class_names, source=source
@@ -164,7 +166,7 @@ def from_file(
     return replace(
         dataset,
         mapped=Mapped(file=file, memory=memory, sha256=file.sha256(_label_bytes(labels))),
-        note=f"{size:,.0f} MB of images, where {memory:,} MB may be taken (data.memory): they stay on disk",
+        note=f"{size:,.0f} MB of images exceed the memory budget of {memory:,} MB (data.memory): they stay on disk",
     )
 
 
@@ -179,13 +181,13 @@ def fit(
     """Return the data set with images of another size and number of channels.
 
     Args:
-        dataset: the images; the same object is returned if nothing changes, else the result is in memory.
-        image_size: of squares, in pixels, or width and height such as "80x60"; None leaves it as it is. Resizing is
+        dataset: the images; the same object is returned if nothing changes, otherwise the result is in memory.
+        image_size: the side of squares in pixels, or width and height such as "80x60"; None keeps the size. Resizing is
             bicubic, with antialiasing.
-        channels: 1 weighs RGB to grey (ITU-R 601), 3 repeats grey, and both lay transparent pixels on the background; 4
-            adds an alpha channel that is opaque. None leaves them as they are.
-        mode: how images of another shape get the size: "crop" to the middle, "pad" with the background, or "stretch".
-        background: a colour by its name or as #rrggbb.
+        channels: 1 converts RGB to grey (ITU-R 601), 3 repeats grey, and both blend transparent pixels with the
+            background; 4 adds an opaque alpha channel. None keeps the channels.
+        mode: how images of another aspect ratio are fitted: "crop" to the middle, "pad" with the background, "stretch".
+        background: a colour, as a name or #rrggbb.
 
     Raises: UsageError.
     """
@@ -193,14 +195,14 @@ def fit(
     images, notes = dataset.images, list(dataset.notes)
     if channels in (1, 3) and images.shape[1] == 4:
         colour = torch.tensor(read_colour(background)).view(1, 3, 1, 1)
-        images = _in_chunks(images, lambda chunk: _laid_on(chunk, colour), (3, *images.shape[2:]))
+        images = _in_chunks(images, lambda chunk: _blend(chunk, colour), (3, *images.shape[2:]))
         notes.append(LAID)
     if channels == 1 and images.shape[1] == 3:
-        images = _in_chunks(images, _grey, (1, *images.shape[2:]))
+        images = _in_chunks(images, _to_grey, (1, *images.shape[2:]))
         notes.append(TO_GREY)
     size = read_size(image_size)
     if size is not None and tuple(images.shape[2:]) != size:
-        images, done = _brought_to(images, size, mode, background)
+        images, done = _fit_to_size(images, size, mode, background)
         notes += done
     if channels in (3, 4) and images.shape[1] == 1:
         images = images.repeat(1, 3, 1, 1)
@@ -211,8 +213,8 @@ def fit(
     return dataset if images is dataset.images else replace(dataset, images=images, mapped=None, notes=tuple(notes))
 
 
-def _brought_to(images: Tensor, size: tuple[int, int], mode: str, background: str) -> tuple[Tensor, list[str]]:
-    """Return images of a size (H, W), and what was done to them."""
+def _fit_to_size(images: Tensor, size: tuple[int, int], mode: str, background: str) -> tuple[Tensor, list[str]]:
+    """Return images of a size (H, W), and notes on what was changed."""
     given = (int(images.shape[2]), int(images.shape[3]))
     inner, action = inner_size(given, size, mode)
     notes = [action] if action else []
@@ -234,7 +236,7 @@ def _brought_to(images: Tensor, size: tuple[int, int], mode: str, background: st
 
 
 def inner_size(given: tuple[int, int], size: tuple[int, int], mode: str) -> tuple[tuple[int, int], str | None]:
-    """Return to what (H, W) an image is resized within `size`, and what else is done to it, if anything."""
+    """Return the (H, W) that an image is resized to within `size`, and a note on cropping, padding or stretching."""
     if given[0] * size[1] == given[1] * size[0]:
         return size, None
     if mode == "crop":
@@ -246,13 +248,13 @@ def inner_size(given: tuple[int, int], size: tuple[int, int], mode: str) -> tupl
 
 
 def crop_of(given: tuple[int, int], size: tuple[int, int]) -> tuple[int, int]:
-    """Return the largest (H, W) within an image that has the shape of `size`."""
+    """Return the largest (H, W) within an image that has the aspect ratio of `size`."""
     scale = min(given[0] / size[0], given[1] / size[1])
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
 def read_size(image_size: int | str | None) -> tuple[int, int] | None:
-    """Return (H, W) of `64` or `80x60`, which is 80 wide. Raises UsageError."""
+    """Return (H, W) of `64` or of `80x60`, which is 80 wide. Raises UsageError."""
     if image_size is None:
         return None
     words = str(image_size).split("x")
@@ -264,7 +266,7 @@ def read_size(image_size: int | str | None) -> tuple[int, int] | None:
 
 
 def read_colour(name: str) -> tuple[int, int, int]:
-    """Return red, green and blue, 0 to 255, of a colour's name or #rrggbb. Raises UsageError."""
+    """Return red, green and blue, 0 to 255, of a colour name or #rrggbb. Raises UsageError."""
     from PIL import ImageColor
 
     try:
@@ -275,12 +277,12 @@ def read_colour(name: str) -> tuple[int, int, int]:
 
 
 def colour_to_grey(colour: tuple[int, int, int]) -> int:
-    """Return the grey of a colour, as RGB is weighed to grey."""
+    """Return the grey value of a colour, with the weights of ITU-R 601."""
     return (sum(value * weight for value, weight in zip(colour, _LUMA, strict=True)) + 0x8000) >> 16
 
 
 def check_size(image_size: int | str | None, channels: int | None) -> None:
-    """Raise UsageError unless `image_size` is a size and `channels` 1, 3 or 4, if they are given."""
+    """Raise UsageError unless `image_size` is a size or None, and `channels` 1, 3, 4 or None."""
     read_size(image_size)
     if channels not in (None, *CHANNELS):
         raise UsageError(f"data.channels is {channels}: expected 1 (grey), 3 (RGB) or 4 (RGBA)")
@@ -301,14 +303,14 @@ def _check_labels(labels: Tensor, count: int, num_classes: int) -> None:
     low, high = int(labels.min()), int(labels.max())
     if low < UNLABELLED or high >= num_classes:
         raise UsageError(
-            f"labels lie in [{low}, {high}]: expected [0, {num_classes - 1}], and {UNLABELLED} for an image without one"
+            f"labels are in [{low}, {high}]: expected [0, {num_classes - 1}], and {UNLABELLED} for an image without one"
         )
     if num_classes > MAX_CLASSES:
-        raise UsageError(f"{num_classes} classes: at most {MAX_CLASSES}; number the classes from 0 up")
+        raise UsageError(f"{num_classes} classes: expected at most {MAX_CLASSES}; number the classes from 0")
 
 
 def describe(array: Any) -> str:
-    """`float32 [10, 28, 28]`, for messages."""
+    """Return an array's type and shape for messages, such as `float32 [10, 28, 28]`."""
     return f"{str(array.dtype).removeprefix('torch.')} {list(array.shape)}"
 
 
@@ -317,36 +319,36 @@ def _label_bytes(labels: Tensor | None) -> bytes:
 
 
 def _resize(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """[N, C, H, W] -> [N, C, *size]."""
+    """Resize images [N, C, H, W] to [N, C, *size]."""
     if tuple(images.shape[2:]) == size:
         return images.contiguous()
 
-    def resized(chunk: Tensor) -> Tensor:
+    def resize(chunk: Tensor) -> Tensor:
         floats = chunk.float()
-        if chunk.shape[1] == 4:  # the colour of what cannot be seen must not bleed into what can
+        if chunk.shape[1] == 4:  # colours of transparent pixels must not bleed into visible ones
             floats[:, :3] *= floats[:, 3:] / 255
         floats = torch.nn.functional.interpolate(floats, size, mode="bicubic", antialias=True)
         if chunk.shape[1] == 4:
             floats[:, :3] *= 255 / floats[:, 3:].clamp(min=1)
         return floats.round_().clamp_(0, 255)  # bicubic overshoots at edges
 
-    return _in_chunks(images, resized, (images.shape[1], *size))
+    return _in_chunks(images, resize, (images.shape[1], *size))
 
 
-def _laid_on(images: Tensor, colour: Tensor) -> Tensor:
-    """[n, 4, H, W] -> [n, 3, H, W], transparent pixels laid on a colour [1, 3, 1, 1], rounded."""
+def _blend(images: Tensor, colour: Tensor) -> Tensor:
+    """Blend images [n, 4, H, W] with a colour [1, 3, 1, 1] to [n, 3, H, W], rounded."""
     alpha = images[:, 3:].int()
     return (images[:, :3].int() * alpha + colour * (255 - alpha) + 127) // 255
 
 
-def _grey(images: Tensor) -> Tensor:
-    """[n, 3, H, W] -> [n, 1, H, W], rounded as Pillow rounds."""
+def _to_grey(images: Tensor) -> Tensor:
+    """Convert images [n, 3, H, W] to [n, 1, H, W], rounded like Pillow."""
     red, green, blue = (images[:, [c]].int() * weight for c, weight in enumerate(_LUMA))
     return (red + green + blue + 0x8000) >> 16
 
 
 def _in_chunks(images: Tensor, function: Any, shape: Sequence[int]) -> Tensor:
-    """uint8 [N, *shape]: `function` of the images, a part at a time."""
+    """Apply `function` to images, a chunk at a time; return uint8 [N, *shape]."""
     result = torch.empty((len(images), *shape), dtype=torch.uint8)
     pixels = max(images[0].numel(), result[0].numel())
     count = max(1, _CHUNK_PIXELS // pixels)

@@ -1,4 +1,4 @@
-"""Image files as pixels. Each is taken for hostile: only common formats are decoded, and only up to MAX_PIXELS."""
+"""Decoding of image files. No file is trusted: only common formats are decoded, and only up to MAX_PIXELS."""
 
 import io
 import os
@@ -34,15 +34,15 @@ from ganzoo.errors import FileError, MachineError, UsageError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # Pillow's names for them
-HEIC = "HEIF"  # likewise, with the extra `heic`
-MAX_PIXELS = 64_000_000  # of one image, checked before it is decoded
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # as named by Pillow
+HEIC = "HEIF"  # likewise; needs the extra `heic`
+MAX_PIXELS = 64_000_000  # per image, checked before it is decoded
 
-_GREY_16 = ("I;16", "I;16L", "I;16B", "I;16N", "I")  # "I" is what Pillow makes of 16-bit PGM, and once of PNG
+_GREY_16 = ("I;16", "I;16L", "I;16B", "I;16N", "I")  # "I" is Pillow's mode for 16-bit PGM, and formerly PNG
 _GREY = ("1", "L", "LA", *_GREY_16)
 _AT_ONCE = 64  # decoded images that wait to be copied
 
-_OPAQUE = {"1": "L", "L": "L", "LA": "L"}  # what is left of a grey image whose pixels all cover what is behind
+_OPAQUE = {"1": "L", "L": "L", "LA": "L"}  # modes without the alpha of opaque grey images
 _ORIENTATION = 0x0112  # the EXIF tag
 
 T = TypeVar("T")
@@ -56,20 +56,20 @@ class _Broken:
 
 @dataclass(frozen=True)
 class Pictures:
-    """Pictures that are to be decoded: files, their bytes, or open ones of Pillow's; `names` are for messages."""
+    """Pictures to decode: files, their bytes, or open Pillow images; `names` are for messages."""
 
     where: str  # such as a folder's path
     items: Sequence[Item]
     names: Sequence[str]
-    advice: str = ""  # at the end of the message on broken ones
+    advice: str = ""  # at the end of the message on broken pictures
 
     def attempts(self, function: Callable[[Item], T], numbers: Sequence[int] | None = None) -> "Iterator[T | _Broken]":
-        """Yield `function` of each picture, or of those with these numbers, in order, from threads; why if it fails."""
+        """Yield `function` of each picture (or of `numbers`) in order, computed in threads; `_Broken` if it fails."""
 
         def attempt(number: int) -> T | _Broken:
             try:
                 return function(self.items[number])
-            except Exception as error:  # whatever a decoder makes of a broken or hostile file
+            except Exception as error:  # a broken or hostile file can make a decoder raise anything
                 return _Broken(f"{self.names[number]} ({error})")
 
         chosen = range(len(self.items)) if numbers is None else numbers
@@ -78,7 +78,7 @@ class Pictures:
                 yield from pool.map(attempt, chosen[start : start + _AT_ONCE])
 
     def each(self, function: Callable[[Item], T], numbers: Sequence[int] | None = None) -> Iterator[T]:
-        """Yield as `attempts` does; at the end raises FileError if it failed for any."""
+        """Yield like `attempts`; raise FileError at the end if `function` failed for any picture."""
         broken: list[str] = []
         for result in self.attempts(function, numbers):
             if isinstance(result, _Broken):
@@ -94,12 +94,12 @@ class Pictures:
 
 
 def target_of(request: Request, channels: int) -> "Target":
-    """Return what pictures are made to be, as a request asks."""
+    """Return the form that a request asks to convert pictures to."""
     return Target(channels, read_size(request.image_size), request.fit, read_colour(request.background))
 
 
 def leave_broken_aside(pictures: Pictures, request: Request) -> tuple[list[int], tuple[str, ...]]:
-    """Return the numbers of the pictures that can be decoded, and a note on the others. Raises FileError for none."""
+    """Return the numbers of decodable pictures, and a note on the others. Raises FileError if there are none."""
     function = partial(decode, target_of(request, 3))
     sound, broken = [], []
     for number, reason in enumerate(pictures.attempts(function)):
@@ -110,19 +110,19 @@ def leave_broken_aside(pictures: Pictures, request: Request) -> tuple[list[int],
     if not sound:
         raise FileError(f"none of the {len(pictures.items)} images in {pictures.where} can be read")
     shown = ", ".join(broken[:3]) + (", ..." if len(broken) > 3 else "")
-    return sound, ((f"{len(broken):,} broken images left aside: {shown}",) if broken else ())
+    return sound, ((f"{len(broken):,} broken images skipped: {shown}",) if broken else ())
 
 
 class Decoding:
-    """The decoding of pictures to one shape, one after the other, and what was done to them.
+    """Decoder of pictures to one shape, one after another, with notes on what was changed.
 
     Attributes:
-        channels: 1 if every picture is grey, else 3, or what was asked for (4 keeps transparency).
-        images: yields uint8 [C, H, W] each; raises UsageError if they differ in size, FileError for broken ones.
+        channels: the requested number (4 keeps transparency), or 1 if every picture is grey, else 3.
+        images: yields each picture, uint8 [C, H, W]; raises UsageError if sizes differ, FileError for broken pictures.
     """
 
     def __init__(self, pictures: Pictures, request: Request, others: Pictures | None = None) -> None:
-        """Look at the headers of all pictures, and of `others`, the other split's, so that both are decoded alike."""
+        """Read the headers of all pictures, and of `others` (the other split), to decode both alike."""
         self._pictures, together = pictures, [pictures, *([others] if others else [])]
         self._done: Counter[str] = Counter()
         self._notes: list[str] = []
@@ -141,14 +141,15 @@ class Decoding:
         self.images = self._decode()
 
     def _choose_bits(self, count: int, greatest: int, asked: int | None) -> int:
-        """Return how many bits the values of 16-bit grey images have, and note it if `count` are decoded."""
+        """Return how many bits the values of 16-bit grey images have; add a note if `count` is not 0."""
         note = f"16-bit grey reduced to 8 bits ({_share(count, len(self._pictures.items))})"
         bits = asked or (16 if greatest > 32767 else max(1, greatest.bit_length()))
         check_bits(bits, greatest)
         if asked is not None:
             note += f", as {asked}-bit values"
         elif bits < 16:
-            note += f", as {bits}-bit values, for the greatest is {greatest:,} (--bits 16: as they are)"
+            note += f", as {bits}-bit values, because the greatest is {greatest:,} "
+            note += "(use --bits 16 for the full 16-bit range)"
         self._notes += [note] if count else []
         return bits
 
@@ -163,47 +164,47 @@ class Decoding:
                 first, other = (f"{width} x {height}" for _, height, width in (shape, pixels.shape))
                 raise UsageError(
                     f"the images in {self._pictures.where} differ in size: {names[0]} is {first}, {names[number]} is "
-                    f"{other}; bring them to one size, as with --image-size 64"
+                    f"{other}; resize them, for example with --image-size 64"
                 )
             self._done.update(decoded.done)
             yield pixels
 
     def collect(self, *first: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return all pictures in memory, uint8 [N, C, H, W], `first` those that were taken from `images` already."""
+        """Return all pictures in memory, uint8 [N, C, H, W]; `first` are those already taken from `images`."""
         result: NDArray[np.uint8] | None = None
         for number, pixels in enumerate(chain(first, self.images)):
             if result is None:
                 channels, height, width = pixels.shape
-                result = _room_for((len(self._pictures.items), channels, height, width))
+                result = _allocate((len(self._pictures.items), channels, height, width))
             result[number] = pixels
         assert result is not None, "there is a picture"
         return result
 
     def describe(self) -> tuple[str, ...]:
-        """Return what was done to the pictures that were decoded so far."""
+        """Return notes on what was changed in the pictures decoded so far."""
         done = (f"{what} ({_share(count, len(self._pictures.items))})" for what, count in self._done.items())
         return (*self._notes, *done)
 
 
 def _share(count: int, of: int) -> str:
-    """Return how many of the images, in words."""
+    """Return a number of images in words."""
     return "all images" if count == of else f"{count:,} image{'s' if count != 1 else ''}"
 
 
-def _room_for(shape: Shape) -> NDArray[np.uint8]:
-    """Return an empty array. Raises MachineError if memory does not suffice."""
+def _allocate(shape: Shape) -> NDArray[np.uint8]:
+    """Return an empty array. Raises MachineError if there is not enough memory."""
     try:
         return np.empty(shape, np.uint8)
     except MemoryError as error:
         raise MachineError(
-            f"no memory for {shape[0]} images of {list(shape[1:])}: --image-size makes them smaller, and with "
-            "--set data.memory=N, in MB, they stay on disk"
+            f"not enough memory for {shape[0]} images of {list(shape[1:])}: make them smaller with --image-size, or "
+            "keep them on disk with --set data.memory=N, in MB"
         ) from error
 
 
 @cache
 def read_formats() -> tuple[str, ...]:
-    """Return Pillow's names of the formats that are decoded here."""
+    """Return Pillow's names of the formats that can be decoded."""
     try:
         from pillow_heif import register_heif_opener
     except ImportError:
@@ -214,11 +215,11 @@ def read_formats() -> tuple[str, ...]:
 
 @contextmanager
 def _open(item: Item) -> "Iterator[Image]":
-    """The picture, of which only the header is read so far."""
+    """Open a picture, of which at first only the header is read."""
     from PIL import Image, UnidentifiedImageError
 
     if isinstance(item, Image.Image):
-        yield item  # is the caller's, and stays open
+        yield item  # the caller closes it
         return
     formats = read_formats()
     try:
@@ -233,14 +234,14 @@ def _open(item: Item) -> "Iterator[Image]":
 
 @dataclass(frozen=True)
 class Kind:
-    """What the header of an image file says of its pixels."""
+    """Properties of an image file's pixels, from its header."""
 
     grey: bool
-    deep: bool  # 16 bits of grey
+    deep: bool  # 16-bit grey
 
 
 def read_kind(item: Item) -> Kind:
-    """Return what a picture's header says, without decoding its pixels."""
+    """Return the properties in a picture's header, without decoding its pixels."""
     with _open(item) as image:
         return Kind(grey=image.mode in _GREY, deep=image.mode in _GREY_16)
 
@@ -253,7 +254,7 @@ def read_greatest(item: Item) -> int:
 
 @dataclass(frozen=True)
 class Decoded:
-    """One image, uint8 [C, H, W], and what was done to make it so."""
+    """One decoded image, uint8 [C, H, W], and notes on what was changed."""
 
     pixels: NDArray[np.uint8]
     done: tuple[str, ...]
@@ -261,35 +262,35 @@ class Decoded:
 
 @dataclass(frozen=True)
 class Target:
-    """What every picture is made to be."""
+    """The form that every picture is converted to."""
 
     channels: int  # 1, 3, or 4 to keep transparency
     size: tuple[int, int] | None  # (H, W)
     mode: str  # "crop", "pad" or "stretch"
     background: tuple[int, int, int]
-    bits: int = 16  # of 16-bit grey; greater values are cut off
+    bits: int = 16  # of 16-bit grey; greater values are clipped
 
 
 def decode(target: Target, item: Item) -> Decoded:
-    """Return one picture as the target says."""
+    """Decode one picture and convert it to the target."""
     from PIL import ImageOps
 
     with _open(item) as image:
         done, grey = list(_describe(image)), image.mode in _GREY
-        plain = _plain(ImageOps.exif_transpose(image), target, done)
+        plain = _to_8_bits(ImageOps.exif_transpose(image), target, done)
     if grey != (target.channels == 1):
         done.append(TO_RGB if grey else TO_GREY)
     if target.channels == 4 and plain.mode != "RGBA":
         done.append(TO_RGBA)
     plain = plain.convert({1: "L", 3: "RGB", 4: "RGBA"}[target.channels])
     if target.size is not None and plain.size != target.size[::-1]:
-        plain = _brought_to(plain, target.size, target, done)
+        plain = _fit_to_size(plain, target.size, target, done)
     pixels = np.asarray(plain)
     return Decoded(pixels[None] if target.channels == 1 else pixels.transpose(2, 0, 1), tuple(done))
 
 
-def _brought_to(image: "Image", size: tuple[int, int], target: Target, done: list[str]) -> "Image":
-    """Return a picture of a size (H, W), and add what was done to `done`."""
+def _fit_to_size(image: "Image", size: tuple[int, int], target: Target, done: list[str]) -> "Image":
+    """Return a picture of a size (H, W), and add notes to `done`."""
     from PIL import Image, ImageOps
 
     given = (image.height, image.width)
@@ -310,7 +311,7 @@ def _brought_to(image: "Image", size: tuple[int, int], target: Target, done: lis
 
 
 def _describe(image: "Image") -> Iterator[str]:
-    """Yield what will be lost or changed of a file that only its header has been read of."""
+    """Yield notes on what decoding will change in an image whose header has been read."""
     if image.mode in ("P", "PA"):
         yield "palettes replaced by their colours"
     if image.mode not in (*_GREY, "P", "PA", "RGB", "RGBA", "RGBX", "F"):
@@ -320,19 +321,19 @@ def _describe(image: "Image") -> Iterator[str]:
     ):  # Pillow keeps the upper half of each value
         yield "16-bit colours reduced to their upper 8 bits"
     if image.getexif().get(_ORIENTATION, 1) != 1:
-        yield "turned as their EXIF orientation says"
+        yield "EXIF orientation applied"
     if getattr(image, "is_animated", False):
-        yield "pictures after the first left aside"
+        yield "animation frames after the first ignored"
 
 
-def _plain(image: "Image", target: Target, done: list[str]) -> "Image":
-    """Return the image with 8 bits for each channel, transparent only if that is kept; add to `done` what was done."""
+def _to_8_bits(image: "Image", target: Target, done: list[str]) -> "Image":
+    """Return the image with 8 bits per channel, and with alpha only if the target keeps it; add notes to `done`."""
     from PIL import Image
 
     if image.mode == "F":
-        raise ValueError("32-bit pixels: expected 8 or 16 bits a channel")
+        raise ValueError("32-bit pixels: expected 8 or 16 bits per channel")
     if image.mode in _GREY_16:  # convert() would clip them
-        done += ["transparency left aside"] if "transparency" in image.info else []
+        done += ["transparency ignored"] if "transparency" in image.info else []
         greatest = 2**target.bits - 1
         values = _deep_values(image).clip(0, greatest).astype(np.uint32)
         return Image.fromarray(((values * 255 + greatest // 2) // greatest).astype(np.uint8))

@@ -1,4 +1,4 @@
-"""What the sources that read a user's files share: the path that was asked for, and the line before a long decoding."""
+"""Helpers for sources that read a user's files: the requested path, and the warning before a long decoding."""
 
 import math
 import warnings
@@ -12,7 +12,7 @@ from ganzoo.files import check_regular
 
 
 def requested_path(request: Request, form: str, *, splits: bool = False) -> Path:
-    """The absolute path, without links, of the request's argument; `splits` if there may be a split "test"."""
+    """Return the absolute path, without links, of the request's argument; `splits` allows the split "test"."""
     if not request.argument:
         raise UsageError(f"{request.name} needs a path: {form}")
     if request.split != "train" and not splits:
@@ -25,12 +25,12 @@ def requested_path(request: Request, form: str, *, splits: bool = False) -> Path
         raise FileError(f"{error}; expected {form}") from None
     except FileNotFoundError:
         raise FileError(f"{request.argument} does not exist: expected {form}") from None
-    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a user that does not exist, a null byte
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, an unknown user, a null byte
         raise FileError(f"{request.argument} cannot be opened ({error}): expected {form}") from error
 
 
 def announce_decoding(source: str, shape: Shape, cache: DecodedImages) -> None:
-    """It can take long."""
+    """Warn of a decoding, which can take long."""
     size = math.prod(shape) / MB
     warnings.warn(
         f"{source} does not fit into memory: {size:,.0f} MB are decoded once, into {cache.path}", stacklevel=3

@@ -1,6 +1,6 @@
-"""Your own images as files: `folder:PATH`.
+"""Your own image files: `folder:PATH`.
 
-`scanning.py` finds the images and their classes, `decoding.py` makes pixels of a file.
+`scanning.py` finds the images and their classes, `decoding.py` decodes a file to pixels.
 """
 
 import hashlib
@@ -24,15 +24,15 @@ from ganzoo.registry import datasets
 
 @datasets.register("folder")
 def folder(request: Request) -> Dataset:
-    """`folder:PATH`, its images flat or in a folder for each class, or a split of such: see `scanning.scan`.
+    """`folder:PATH`, its images flat or in one folder per class, or a split of these: see `scanning.scan`.
 
-    Grey if every image is grey (1, 8 or 16 bits), else RGB, or what `channels` says. Transparent pixels are laid on
-    `background` unless `channels` is 4, EXIF orientation is applied, of an animation the first picture counts. 16-bit
-    grey has `bits` bits; if that is not given, 16, or if its values fill less than half of that range, as many as hold
-    the greatest one. With `image_size` each image is brought to that size as `fit` says, with antialiasing, otherwise
-    all must be of one size. `skip_broken` leaves files that cannot be read aside. What does not fit into memory is
-    decoded into the cache. `notes` reports all of that which was done. Raises FileError or UsageError; MachineError for
-    a cache without room.
+    Images are grey if all of them are (1, 8 or 16 bits), otherwise RGB; `channels` overrides this. Transparent pixels
+    are blended with `background` unless `channels` is 4. EXIF orientation is applied, and only the first frame of an
+    animation is used. 16-bit grey has `bits` bits; by default 16, or, if the values fill less than half of that range,
+    as many as the greatest value needs. With `image_size`, images are resized as `fit` defines, with antialiasing;
+    without it, all must have one size. `skip_broken` skips files that cannot be read. Images that do not fit into
+    memory are decoded into the cache. `notes` reports what was done. Raises FileError or UsageError; MachineError if
+    the cache has no room.
     """
     root = requested_path(request, "folder:PATH", splits=True)
     return read_folder(root, request, f"folder:{root}")
@@ -41,7 +41,7 @@ def folder(request: Request) -> Dataset:
 def read_folder(
     root: Path, request: Request, source: str, notes: tuple[str, ...] = (), found: Scan | None = None
 ) -> Dataset:
-    """Return the images in a folder as the data set `source`, as `folder` has it; if given, those that were `found`."""
+    """Return the images in a folder, or those that were `found`, as the data set `source`, read as in `folder`."""
     found = found or scan(root, request.split, split=request.folders == "auto")
     pictures = _pictures(root, found.paths)
     labels, notes = found.labels, (*notes, *found.notes)
@@ -70,13 +70,13 @@ def read_folder(
 
 
 def _pictures(root: Path, paths: list[Path]) -> Pictures:
-    """Return files as pictures by their names in the folder."""
+    """Return files as pictures, named by their paths in the folder."""
     names = [str(path.relative_to(root)) for path in paths]
-    return Pictures(str(root), paths, names, " (--skip-broken leaves such aside)")
+    return Pictures(str(root), paths, names, " (--skip-broken skips them)")
 
 
 def _state(root: Path, paths: list[Path]) -> tuple[Any, ...]:
-    """What changes where any of the files does: their names, sizes and times of change."""
+    """Return a digest of the names, sizes and modification times of files. Raises FileError."""
     digest = hashlib.sha256()
     for path in paths:
         try:

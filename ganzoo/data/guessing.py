@@ -1,4 +1,4 @@
-"""Which source a bare path is: `photos/` is folder:photos/, `digits.npz` is npz:digits.npz, and so on."""
+"""Sources of bare paths: `photos/` is folder:photos/, `digits.npz` is npz:digits.npz, and so on."""
 
 import os
 import tarfile
@@ -14,25 +14,26 @@ SUFFIXES = {
     **dict.fromkeys((".tar", ".tgz", ".tbz2", ".txz"), "tar"),
     **{f".{name}": name for name in ("npz", "npy", "csv", "parquet")},
 }
-FOREIGN = {  # what people have as well, and what to do with it
-    **dict.fromkeys((".pt", ".pth", ".pkl", ".pickle", ".joblib"), "a pickle, which could run any code: never opened"),
-    **dict.fromkeys((".h5", ".hdf5", ".mat"), "HDF5 or MATLAB's format, which is not read"),
-    **dict.fromkeys((".rar", ".7z"), "an archive of a kind that is not read: unpack it, or pack it as zip"),
+FOREIGN = {  # other common files, and how a message describes them
+    **dict.fromkeys(
+        (".pt", ".pth", ".pkl", ".pickle", ".joblib"), "a pickle, which could run any code and is never opened"
+    ),
+    **dict.fromkeys((".h5", ".hdf5", ".mat"), "an HDF5 or MATLAB file, which is not supported"),
+    **dict.fromkeys((".rar", ".7z"), "an archive in an unsupported format: unpack it, or pack it as zip"),
 }
-IDX = b"\0\0"  # how an IDX file begins
+IDX = b"\0\0"  # the first bytes of an IDX file
 
 
 def name_source(source: str) -> str:
-    """Return a source by the name of its kind, if it is a bare path; anything else as it is.
+    """Return the source that a bare path stands for; anything else is returned unchanged.
 
-    A bare path has a separator or a suffix in it, or something lies there; any other word is the name of a source, and
-    that of a source always is. Raises FileError for a path where nothing lies, or something that cannot be trained on,
-    which is named.
+    A bare path contains a separator or a suffix, or exists. Any other word is the name of a source, and so is each name
+    of a registered source. Raises FileError if the path does not exist or is not a file or folder of images.
     """
     name, colon, _ = source.partition(":")
     if name in datasets or (colon and len(name) > 1):  # a single letter is a drive of Windows
         return source
-    path = Path(os.path.expanduser(source))  # noqa: PTH111 - Path's refuses the name of a user that does not exist
+    path = Path(os.path.expanduser(source))  # noqa: PTH111 - Path's raises for an unknown user
     if not path.exists():
         if not (path.suffix or os.sep in source or "/" in source):
             return source
@@ -52,7 +53,7 @@ def _kind(path: Path) -> str:
             f"{path} is {FOREIGN[suffix]}; save images and labels as arrays: numpy.savez(FILE, images=, labels=)"
         )
     if suffix in IMAGE_SUFFIXES + HEIC_SUFFIXES:
-        raise FileError(f"{path} is a single image: give the folder that holds the images")
+        raise FileError(f"{path} is a single image: give the folder that contains the images")
     if path.is_file():
         with path.open("rb") as file:
             head = file.read(4)
@@ -63,4 +64,4 @@ def _kind(path: Path) -> str:
         if tarfile.is_tarfile(path):
             return "tar"
     kinds = ", ".join(sorted(set(SUFFIXES.values())))
-    raise FileError(f"{path} is not recognised as images: expected a folder, or a file of the kinds {kinds} or idx")
+    raise FileError(f"{path} is not recognised as images: expected a folder, or a file of the formats {kinds} or idx")

@@ -1,4 +1,4 @@
-"""A closer look at a data set than training takes: duplicates, constant images, and what usually is a mistake."""
+"""Inspection of a data set before training: duplicates, constant images, and likely mistakes."""
 
 import hashlib
 from collections.abc import Iterator
@@ -11,24 +11,24 @@ from torch.nn.functional import interpolate
 
 from ganzoo.data.dataset import Dataset
 
-FAR = 10  # labels between the last two that images have, from which on the last one looks like a value for "ignore"
+FAR = 10  # a last label this far above the one before looks like a value for "ignore"
 SHEET_ROWS, SHEET_COLUMNS = 20, 10  # of a contact sheet, at most
 SHEET_PIXELS = 128  # of an image on it, at most
-_AT_ONCE = 1024  # images that are looked at together
+_AT_ONCE = 1024  # images that are inspected at once
 
 
 @dataclass(frozen=True, kw_only=True)
 class Inspection:
-    """What was found: numbers of images, counted from 0, and a sentence for each thing that usually is a mistake."""
+    """Results of an inspection: numbers of images, counted from 0, and a warning for each likely mistake."""
 
-    duplicates: tuple[tuple[int, int], ...]  # an image and the first one that is the same, byte for byte
-    contradictions: int  # how many of them have another label than that first one
+    duplicates: tuple[tuple[int, int], ...]  # an image and the first identical one
+    contradictions: int  # how many of them have another label than the first one
     constant: tuple[int, ...]  # images of one value everywhere
     warnings: tuple[str, ...]
 
 
 def inspect(dataset: Dataset) -> Inspection:
-    """Return what a look at every image and label finds."""
+    """Inspect every image and label of a data set."""
     first: dict[bytes, int] = {}
     duplicates: list[tuple[int, int]] = []
     constant: list[int] = []
@@ -55,7 +55,7 @@ def _warn_of_values(greatest: int) -> Iterator[str]:
     if greatest == 0:
         yield "every pixel is 0"
     elif greatest == 1:
-        yield "no value is above 1: images in [0, 1] have to be multiplied by 255, and masks too"
+        yield "no value is above 1: images in [0, 1], and masks, must be multiplied by 255"
     elif greatest < 128:
         yield f"no value is above {greatest}: the images use less than half of the range from 0 to 255"
 
@@ -65,21 +65,21 @@ def _warn_of_labels(counts: tuple[int, ...] | None) -> Iterator[str]:
         return
     there = [label for label, count in enumerate(counts) if count]
     if there[0] > 0:
-        yield f"labels begin at {there[0]}, not 0: no image has a smaller one, and networks will have classes for them"
+        yield f"labels begin at {there[0]}, not 0: networks will also have classes for smaller labels, without images"
     if len(there) > 1 and there[-1] - there[-2] >= max(FAR, len(there)):
         yield (
-            f"label {there[-1]} is far from the others, which end at {there[-2]}: if it means 'ignore', leave its "
-            f"{counts[there[-1]]:,} images out"
+            f"label {there[-1]} is far from the others, which end at {there[-2]}: if it means 'ignore', remove its "
+            f"{counts[there[-1]]:,} images"
         )
     if len(there) > 1 and sum(counts) == len(there):
-        yield "each class has a single image: folders or labels may stand for images here, not for classes"
+        yield "each class has a single image: the folders or labels may identify images, not classes"
 
 
 def contact_sheet(dataset: Dataset) -> tuple[NDArray[np.uint8], str]:
-    """Return images for a sheet, uint8 [n, H, W, C] in rows of SHEET_COLUMNS, and what they are.
+    """Return images for a contact sheet, uint8 [n, H, W, C] in rows of SHEET_COLUMNS, and a caption.
 
-    A row for each of the first classes, ended by black images if a class has few; without labels, images at equal
-    distances. Images wider or higher than SHEET_PIXELS are shrunk.
+    With labels, there is one row per class for the first SHEET_ROWS classes, filled up with black images; without
+    labels, images at equal distances are chosen. Images wider or higher than SHEET_PIXELS are shrunk.
     """
     if dataset.labels is None:
         count = min(len(dataset), SHEET_ROWS * SHEET_COLUMNS)
@@ -95,11 +95,11 @@ def contact_sheet(dataset: Dataset) -> tuple[NDArray[np.uint8], str]:
     pixels = _pixels(dataset, numbers.reshape(-1).clip(0))
     pixels[numbers.reshape(-1) < 0] = 0
     names = [str(label) if dataset.class_names is None else dataset.class_names[label] for label in there]
-    return pixels, f"a row for each class: {', '.join(names)}"
+    return pixels, f"one row per class: {', '.join(names)}"
 
 
 def _pixels(dataset: Dataset, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """Return images by their numbers, uint8 [n, H, W, C], large ones shrunk to at most SHEET_PIXELS."""
+    """Return the images with the numbers `rows`, uint8 [n, H, W, C], shrunk to at most SHEET_PIXELS."""
     _, height, width = dataset.image_shape
     scale = SHEET_PIXELS / max(height, width)
     if scale >= 1:

@@ -1,4 +1,4 @@
-"""Hidden labels: which images of a labelled set show their labels, if only few of each class are to be learnt from."""
+"""Hidden labels: the choice of images that keep their labels when training uses few labels per class."""
 
 import torch
 from torch import Tensor
@@ -9,10 +9,10 @@ from ganzoo.seeds import derive
 
 
 def choose_labelled(dataset: Dataset, per_class: int, seed: int) -> Tensor:
-    """Return the numbers of `per_class` images of each class, int64 [n], ascending: a function of labels and seed.
+    """Choose `per_class` images of each class from labels and seed; return their numbers int64 [n], ascending.
 
-    With the same seed, fewer images are some of more. Raises UsageError if there are no labels, or fewer images of a
-    class.
+    With the same seed, a smaller choice is part of a larger one. Raises UsageError if there are no labels, or if a
+    class has fewer images.
     """
     labels = dataset.labels
     if labels is None:
@@ -31,6 +31,6 @@ def choose_labelled(dataset: Dataset, per_class: int, seed: int) -> Tensor:
         )
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(derive(seed, "labels")))
     order = order[labels[order] >= 0]
-    order = order[labels[order].argsort(stable=True)]  # by class, in each at random
-    places = torch.arange(len(order)) - (counts.cumsum(0) - counts)[labels[order]]  # of an image within its class
+    order = order[labels[order].argsort(stable=True)]  # by class, in random order within each
+    places = torch.arange(len(order)) - (counts.cumsum(0) - counts)[labels[order]]  # within the class
     return order[places < per_class].sort().values

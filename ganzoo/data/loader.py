@@ -1,8 +1,8 @@
-"""The one loader: the whole set as one uint8 tensor on the training device, and a permutation for each epoch.
+"""The loader: the whole set as one uint8 tensor on the training device, and a permutation per epoch.
 
-A set that does not fit into memory is read in windows, shuffled in two levels (`windows.py`). Either way a batch is a
-function of `(seed, update)` alone, so that a resumed run needs no state of the loader's. Labelled batches are drawn
-beside these, for what learns from labels where few images have one.
+A set that does not fit into memory is read in windows and shuffled in two levels (`windows.py`). In both cases a batch
+depends only on `(seed, update)`, so a resumed run needs no loader state. Labelled batches are drawn separately, for
+terms that learn from labels when few images have one.
 """
 
 import torch
@@ -17,16 +17,16 @@ ALL = slice(None)
 
 
 def normalize(images: Tensor) -> Tensor:
-    """uint8 [0, 255] -> float32 [-1, 1], of the same shape."""
+    """Convert images from uint8 [0, 255] to float32 [-1, 1]."""
     return images.float().div_(127.5).sub_(1)
 
 
 class Loader:
-    """Batches of a data set for update 0, 1, 2, ...; an epoch's last partial batch is dropped.
+    """Batches of a data set for the updates 0, 1, 2, ...; the last partial batch of an epoch is dropped.
 
-    Only the rows of `share` are made of each batch: what one of several processes takes. `labelled` are the
-    numbers int64 [n] of the images whose labels are shown, None for all; the others have the label -1. Raises
-    UsageError where `batch_size` is below 1 or above the number of images.
+    Only the rows `share` of each batch are returned, the part for one of several processes. `labelled` are the numbers
+    int64 [n] of the images that show their labels, None for all; the others have the label -1. Raises UsageError if
+    `batch_size` is below 1 or above the number of images.
     """
 
     def __init__(
@@ -40,7 +40,8 @@ class Loader:
     ) -> None:
         if not 1 <= batch_size <= len(dataset):
             raise UsageError(
-                f"data.batch_size is {batch_size}: expected 1 to {len(dataset)}, as {dataset.source} has images"
+                f"data.batch_size is {batch_size}: expected 1 to {len(dataset)}, the number of images in "
+                f"{dataset.source}"
             )
         self.batch_size = batch_size
         self.share = share
@@ -58,14 +59,14 @@ class Loader:
         self._order = torch.empty(0, dtype=torch.int64)
 
     def batch(self, update: int) -> tuple[Tensor, Tensor | None]:
-        """The images float32 [B, C, H, W] in [-1, 1] and the labels int64 [B], or None, of an update's share."""
+        """Return this share's images float32 [B, C, H, W] in [-1, 1] and labels int64 [B] (or None) of an update."""
         epoch, position = divmod(update, self.batches_per_epoch)
         start = position * self.batch_size
         images, rows = self._take(epoch, start + (self.share.start or 0), start + (self.share.stop or self.batch_size))
         return normalize(images), None if self._labels is None else self._labels[rows]
 
     def labelled_batch(self, update: int) -> tuple[Tensor, Tensor]:
-        """As `batch`, of images that show their labels: as many of these, drawn with replacement."""
+        """Return a batch of the same size, drawn with replacement from the images that show their labels."""
         assert self._labels is not None, "only data with labels have labelled batches"
         # Drawn on the CPU: the same rows whatever the training device.
         generator = torch.Generator().manual_seed(derive(self._seed, "labelled batch", update))
@@ -78,12 +79,12 @@ class Loader:
         return normalize(self._images[rows]), self._labels[rows]
 
     def settle(self) -> None:
-        """Wait until nothing is being read ahead of training, for whoever measures."""
+        """Wait until nothing is being read ahead, before a measurement."""
         if isinstance(self._images, Windows):
             self._images.settle()
 
     def _take(self, epoch: int, start: int, stop: int) -> tuple[Tensor, Tensor]:
-        """The images uint8 [B, C, H, W] at positions of an epoch, and their numbers int64 [B]."""
+        """Return the images uint8 [B, C, H, W] at positions of an epoch, and their numbers int64 [B]."""
         if isinstance(self._images, Windows):
             images, rows = self._images.take(epoch, start, stop)
             return images.to(self.device), rows.to(self.device)

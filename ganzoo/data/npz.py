@@ -1,4 +1,4 @@
-"""Your own images as numpy's files: `npz:FILE` and `npy:FILE`. Nothing in a file is unpickled."""
+"""Your own images in numpy files: `npz:FILE` and `npy:FILE`. Nothing in a file is unpickled."""
 
 import math
 import struct
@@ -23,15 +23,15 @@ from ganzoo.data.memory import MB, allowed_memory
 from ganzoo.errors import FileError, GanzooError, NoSplitError, UsageError, first_line
 from ganzoo.registry import datasets
 
-NAMES = {  # of a split's images and labels in a .npz; the first that is there
+NAMES = {  # of a split's images and labels in a .npz; the first pair found is used
     "train": (("images", "labels"), ("x_train", "y_train"), ("train_images", "train_labels"), ("x", "y"), ("X", "y")),
     "test": (("x_test", "y_test"), ("test_images", "test_labels"), ("x_val", "y_val"), ("val_images", "val_labels")),
 }
 EXPECTED = (
-    "expected a .npz with `images` uint8 [N, H, W] or [N, H, W, C] and, if you like, `labels` integers [N], or x_train "
-    "and y_train"
+    "expected a .npz with `images` uint8 [N, H, W] or [N, H, W, C] and, optionally, `labels` integers [N], or with "
+    "x_train and y_train"
 )
-_UNPACKED_BYTES = 16_000_000  # of images that are unpacked and made to fit at a time
+_UNPACKED_BYTES = 16_000_000  # of images that are unpacked and fitted at once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,42 +41,42 @@ class _Member:
     info: zipfile.ZipInfo
     given: tuple[int, ...]  # [N, H, W], [N, H, W, C] or [N, C, H, W]
     shape: Shape  # (N, C, H, W)
-    header: bytes  # what comes before the images in the member
+    header: bytes  # the bytes before the images in the member
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Names:
-    """What the arrays of a split are called, and the others."""
+    """The names of a split's arrays, and of the other arrays."""
 
     images: str
     labels: str | None
     others: tuple[str, ...]
-    trained: str | None  # of a test split: what the training images are called
+    trained: str | None  # for a test split, the name of the training images
 
 
 @datasets.register("npz")
 def npz(request: Request) -> Dataset:
-    """`npz:FILE` with the arrays `images` and, if there are any, `labels`, or others that are usual: see NAMES.
+    """`npz:FILE` with the arrays `images` and, optionally, `labels`, or with other usual names: see NAMES.
 
-    Images that do not fit into memory are mapped where they lie if the file is uncompressed (`numpy.savez`) and they
-    need no fitting; else they are decoded into the cache. Raises FileError; MachineError for a cache without room.
+    Images that do not fit into memory are mapped in this file if it is uncompressed (`numpy.savez`) and they need no
+    fitting; otherwise they are decoded into the cache. Raises FileError; MachineError if the cache has no room.
     """
     path = requested_path(request, "npz:FILE", splits=True)
     source, memory = f"npz:{path}", allowed_memory(request.memory)
-    stamp = stamp_of(path.stat())  # before it is looked into: one that changes meanwhile is found out
+    stamp = stamp_of(path.stat())  # before reading, to detect changes meanwhile
     with _npz(path) as arrays:
         names = choose_names(arrays.files, request.split, path)
         try:
             labels = arrays[names.labels] if names.labels else None
-            notes = (f"arrays left aside: {', '.join(names.others)}",) if names.others else ()
+            notes = (f"arrays ignored: {', '.join(names.others)}",) if names.others else ()
             member = _large_member(arrays, names.images, request, memory)
             if member is None:
                 bits = request.bits
-                if bits is None and names.trained is not None:  # the test images are read as the others are
+                if bits is None and names.trained is not None:  # read test images like training images
                     bits = needed_bits(arrays[names.trained])
                 dataset = _from_arrays(arrays[names.images], labels, source, replace(request, bits=bits))
             else:
-                file, done = _placed(path, stamp, arrays, member, request)
+                file, done = _locate(path, stamp, arrays, member, request)
                 numbers, num_classes, class_names, more = read_labels(labels)
                 about = {"labels": numbers, "num_classes": num_classes, "class_names": class_names}
                 dataset = replace(from_file(file, memory, **about, source=source), notes=(*more, *done))  # type: ignore[arg-type]
@@ -87,9 +87,9 @@ def npz(request: Request) -> Dataset:
 
 @datasets.register("npy")
 def npy(request: Request) -> Dataset:
-    """`npy:FILE`, one array of images without labels, as numpy.save writes it.
+    """`npy:FILE`, one array of images without labels, as written by numpy.save.
 
-    uint8 images that do not fit into memory are mapped where they lie if they need no fitting. Raises FileError.
+    uint8 images that do not fit into memory are mapped in this file if they need no fitting. Raises FileError.
     """
     path = requested_path(request, "npy:FILE")
     source, memory = f"npy:{path}", allowed_memory(request.memory)
@@ -99,14 +99,14 @@ def npy(request: Request) -> Dataset:
             given, fortran_order, dtype = read_npy_header(file)
             offset = file.tell()
         if dtype.hasobject:
-            raise ValueError("it holds Python objects, which are never unpickled: save numbers")
+            raise ValueError("it contains Python objects, which are never unpickled: save numbers")
         if math.prod(given) * dtype.itemsize + offset > stamp[0]:
-            raise ValueError("it ends before its images do")
+            raise ValueError("it ends before the end of its images")
         size = math.prod(given) * dtype.itemsize / MB
         if size > memory and dtype == np.uint8 and not fortran_order and len(given) in (3, 4):
             check_shape(np.broadcast_to(np.zeros((), dtype), given), request.channels_first)
             shape = _shape_of(given, request.channels_first)
-            if shape == _fitted(shape, request):
+            if shape == _fit_shape(shape, request):
                 last = shape[1] > 1 and not request.channels_first
                 whole = ImageFile(path=path, offset=offset, shape=shape, channels_last=last, stamp=stamp)
                 return from_file(whole, memory, labels=None, num_classes=None, source=source)
@@ -115,12 +115,12 @@ def npy(request: Request) -> Dataset:
         raise FileError(f"{path}: {error}") from error
     except BROKEN as error:
         raise FileError(
-            f"{path} cannot be read ({_reason(error)}): expected an array of images, as numpy.save writes it"
+            f"{path} cannot be read ({_reason(error)}): expected an array of images, as written by numpy.save"
         ) from error
 
 
 def _from_arrays(images: NDArray[Any], labels: NDArray[Any] | None, source: str, request: Request) -> Dataset:
-    """Return a data set of arrays that were just read."""
+    """Convert arrays that were just read to a data set."""
     return from_arrays(
         images,
         labels,
@@ -133,7 +133,7 @@ def _from_arrays(images: NDArray[Any], labels: NDArray[Any] | None, source: str,
 
 
 def choose_names(there: Sequence[str], split: str, path: Path) -> _Names:
-    """Return which arrays of a .npz are a split's. Raises UsageError for no such split, FileError for no images."""
+    """Return the names of a split's arrays in a .npz. Raises NoSplitError, or FileError if there are no images."""
     test = next((pair for pair in NAMES["test"] if pair[0] in there), None)
     pairs = [("arr_0", "")] if list(there) == ["arr_0"] else NAMES["train"]
     train = next((pair for pair in pairs if pair[0] in there), None)
@@ -154,7 +154,7 @@ def choose_names(there: Sequence[str], split: str, path: Path) -> _Names:
 
 @contextmanager
 def _npz(path: Path) -> Iterator[NpzFile]:
-    """The open file; what goes wrong inside is a FileError."""
+    """Open a .npz; errors while reading it become FileErrors."""
     try:
         with path.open("rb") as file:
             arrays = np.load(file, allow_pickle=False)
@@ -167,7 +167,7 @@ def _npz(path: Path) -> Iterator[NpzFile]:
         raise FileError(f"{path} cannot be read ({_reason(error)}): {EXPECTED}") from error
 
 
-# What numpy and zipfile raise of damaged files.
+# What numpy and zipfile raise for damaged files.
 BROKEN = (
     OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, MemoryError, RuntimeError, SyntaxError, TypeError,
     tokenize.TokenError,
@@ -175,9 +175,9 @@ BROKEN = (
 
 
 def _reason(error: BaseException) -> str:
-    """Return what an error says, without numpy's advice to unpickle."""
+    """Return an error's message, without numpy's advice to unpickle."""
     text = first_line(error)
-    return "it holds Python objects or no numbers, and is never unpickled" if "allow_pickle" in text else text
+    return "it contains Python objects or no numbers, and is never unpickled" if "allow_pickle" in text else text
 
 
 def _archive(arrays: NpzFile) -> zipfile.ZipFile:
@@ -186,13 +186,13 @@ def _archive(arrays: NpzFile) -> zipfile.ZipFile:
 
 
 def _large_member(arrays: NpzFile, name: str, request: Request, memory: int) -> _Member | None:
-    """The images, if they take more than `memory` MB as they are or as they are asked for; None where they fit.
+    """Return the images if they exceed `memory` MB, as stored or as requested; None if they fit.
 
-    Raises UsageError or ValueError for large ones that are of another form.
+    Raises UsageError or ValueError for large images that cannot stay on disk.
     """
     try:
         info = _archive(arrays).getinfo(f"{name}.npy")
-    except KeyError:  # no array but bytes
+    except KeyError:  # raw bytes instead of an array
         return None
     with _archive(arrays).open(info) as stream:
         given, fortran_order, dtype = read_npy_header(stream)
@@ -201,17 +201,17 @@ def _large_member(arrays: NpzFile, name: str, request: Request, memory: int) -> 
         header = stream.read(start)
     size = math.prod(given) * dtype.itemsize
     shape = _shape_of(given, request.channels_first) if len(given) in (3, 4) else None
-    fitted = math.prod(_fitted(shape, request)) if shape else 0
+    fitted = math.prod(_fit_shape(shape, request)) if shape else 0
     if dtype.hasobject or max(size, fitted) <= memory * MB:
         return None  # read at once, or refused
     check_shape(np.broadcast_to(np.zeros((), dtype), given), request.channels_first)
     assert shape is not None, "it has three or four dimensions"
     if dtype != np.uint8:
-        raise ValueError(f"its images are {dtype} and do not fit into memory: as uint8 they can stay on disk")
+        raise ValueError(f"its images are {dtype} and do not fit into memory: save uint8, which can stay on disk")
     if fortran_order:
-        raise ValueError("its images are in Fortran's order; numpy.ascontiguousarray(images) brings them into C's")
+        raise ValueError("its images are in Fortran order: save numpy.ascontiguousarray(images) instead")
     if start + size != info.file_size:
-        raise ValueError(f"its images should take {start + size} bytes and take {info.file_size}")
+        raise ValueError(f"its images should take {start + size} bytes, but take {info.file_size}")
     return _Member(info=info, given=given, shape=shape, header=header)
 
 
@@ -223,22 +223,22 @@ def _shape_of(given: tuple[int, ...], channels_first: bool) -> Shape:
     return (count, second, third, fourth) if channels_first else (count, fourth, second, third)
 
 
-def _fitted(shape: Shape, request: Request) -> Shape:
-    """Return (N, C, H, W) of the images as they are asked for."""
+def _fit_shape(shape: Shape, request: Request) -> Shape:
+    """Return (N, C, H, W) of the images as requested."""
     count, channels, height, width = shape
     height, width = read_size(request.image_size) or (height, width)
     return count, request.channels or channels, height, width
 
 
-def _placed(
+def _locate(
     path: Path, stamp: tuple[int, int], arrays: NpzFile, member: _Member, request: Request
 ) -> tuple[ImageFile, tuple[str, ...]]:
-    """The images where they lie, or in the cache if they have to be unpacked or made to fit; what was done to them."""
-    shape = _fitted(member.shape, request)
+    """Return the images in their file, or in the cache if they must be unpacked or fitted, and notes on them."""
+    shape = _fit_shape(member.shape, request)
     if member.info.compress_type == zipfile.ZIP_STORED and shape == member.shape:
         offset = _member_start(path, member.info) + len(member.header)
         if offset + math.prod(shape) > stamp[0]:
-            raise ValueError("it ends before its images do")
+            raise ValueError("it ends before the end of its images")
         whole = ImageFile(
             path=path,
             offset=offset,
@@ -255,22 +255,22 @@ def _placed(
     if found is None:
         announce_decoding(source, shape, cache)
         done: dict[str, None] = {}
-        found = cache.make(shape, _unpacked(_archive(arrays), member, request, done), lambda: list(done))
+        found = cache.make(shape, _unpack(_archive(arrays), member, request, done), lambda: list(done))
     return found, cache.notes()
 
 
 def _member_start(path: Path, info: zipfile.ZipInfo) -> int:
-    """Where a member's bytes begin: after its local header, whose last fields are as long as it says itself."""
+    """Return where a member's bytes begin: after its local header, which states the lengths of its last fields."""
     with path.open("rb") as file:
         file.seek(info.header_offset)
-        name, extra = struct.unpack("<26xHH", file.read(30))  # zipfile has read it and found it sound
+        name, extra = struct.unpack("<26xHH", file.read(30))  # zipfile has read and checked it
     return info.header_offset + 30 + int(name) + int(extra)
 
 
-def _unpacked(
+def _unpack(
     archive: zipfile.ZipFile, member: _Member, request: Request, done: dict[str, None]
 ) -> Iterator[NDArray[np.uint8]]:
-    """The images as they are asked for, [n, C, H, W] at a time; what was done to them is added to `done`."""
+    """Yield the images as requested, [n, C, H, W] at a time; add notes on them to `done`."""
     image_bytes = math.prod(member.given[1:])
     at_once = max(1, _UNPACKED_BYTES // image_bytes)
     with archive.open(member.info) as stream:
@@ -279,7 +279,7 @@ def _unpacked(
             count = min(at_once, member.given[0] - start)
             try:
                 data = stream.read(count * image_bytes)
-            except OSError as error:  # not to be taken for one of the cache that is being written
+            except OSError as error:  # else it would look like an error of the cache file
                 raise FileError(f"{archive.filename} cannot be read: {error.strerror or error}") from error
             pixels = np.frombuffer(data, np.uint8).reshape(count, *member.given[1:])
             images = from_arrays(pixels, channels_first=request.channels_first)
@@ -287,5 +287,5 @@ def _unpacked(
             fitted = fit(images, request.image_size, request.channels, **options)
             done.update(dict.fromkeys(fitted.notes))
             yield fitted.images.numpy()
-        if stream.read(1):  # at the end of a member its checksum is compared
-            raise ValueError("there is more in it than its header says")
+        if stream.read(1):  # reading to the end also checks the checksum
+            raise ValueError("it contains more than its header states")

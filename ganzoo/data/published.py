@@ -1,7 +1,7 @@
-"""Files of data sets that are known by their published hashes: found in the usual folders, else fetched.
+"""Files of data sets with published hashes, found in the usual folders or else fetched.
 
-torchvision names the mirrors and fetches, but checks only what it fetched: a file that was truncated later would never
-heal. So the files are hashed here on every load.
+torchvision knows the mirrors and fetches, but checks only what it fetched: a file that was truncated later would never
+be replaced. So the files are hashed here on every load.
 """
 
 import gzip
@@ -28,67 +28,68 @@ from ganzoo.data.torchvision_compat import load_torchvision
 from ganzoo.errors import MachineError, UsageError
 from ganzoo.files import check_regular
 
-SYSTEM = Path("/usr/share/datasets")  # where Debian's packages put data sets
+SYSTEM = Path("/usr/share/datasets")  # where Debian's packages install data sets
 MISSING = "missing"
-MOST_UNPACKED = 2_000_000_000  # bytes that a file packed by gzip may hold: CelebA's archive has 1.4 GB
+MOST_UNPACKED = 2_000_000_000  # limit for the content of a gzip file, in bytes: CelebA's archive has 1.4 GB
 
-PROBE_SECONDS = 5.0  # until the network counts as absent
-STALL_SECONDS = 15.0  # without a byte, until a mirror is given up
-FETCH_SECONDS = 600.0  # for all files of a set, and for the wait while another process fetches them
+PROBE_SECONDS = 5.0  # without an answer, until the network counts as absent
+STALL_SECONDS = 15.0  # without data, until a mirror is given up
+FETCH_SECONDS = 600.0  # for all files of a set, also when another process fetches them
 
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """The files of a data set by their hashes, and where they are looked for.
+    """The files of a data set, their hashes, and the folders to search.
 
-    A file named `.gz` is hashed as it is. Of any other what it holds is hashed, so that it may be packed by gzip too.
+    A file whose name here ends with `.gz` is hashed as it is. Any other file may be compressed with gzip: its content
+    is hashed.
     """
 
     source: str
-    title: str  # what people and torchvision call it
+    title: str  # its common name, also in torchvision
     files: Mapping[str, str]  # name -> MD5
-    archive: tuple[str, str] | None = None  # the name and MD5 of a packed file that holds them
-    folders: tuple[str, ...] = ()  # that its publisher puts them into
-    hint: str = ""  # at the end of the message that they are missing
+    archive: tuple[str, str] | None = None  # the name and MD5 of an archive that contains them
+    folders: tuple[str, ...] = ()  # that its publisher uses
+    hint: str = ""  # at the end of the message on missing files
 
     def raw(self, data_dir: Path) -> Path:
-        """Return where fetched files are put."""
+        """Return the folder for fetched files."""
         return data_dir / self.title / "raw"
 
     def places(self, data_dir: Path) -> tuple[Path, ...]:
-        """Return the folders in which the files may lie."""
+        """Return the folders in which to look for the files."""
         titled = data_dir / self.title
         places = (titled / "raw", titled, data_dir / self.source, data_dir, SYSTEM / self.source)
         return (*places, *(place / folder for folder in self.folders for place in places))
 
 
 def get_files(family: Published, request: Request) -> dict[str, Path]:
-    """Return where each file of a data set lies; they are fetched if they are not here. Raises MachineError."""
+    """Return the path of each file of a data set; fetch missing ones. Raises MachineError."""
     raw = family.raw(request.data_dir)
     found, faults = find_files(family, family.places(request.data_dir))
     for name, fault in faults.items():
         if fault != MISSING:
-            warnings.warn(f"{name} is {fault}: it has to be replaced", stacklevel=4)
+            warnings.warn(f"{name} is {fault}: it must be replaced", stacklevel=4)
     if faults:
         _fetch(family, family.places(request.data_dir), faults, request.download)
         found, faults = find_files(family, family.places(request.data_dir))
         if faults:
-            raise MachineError(_advice(family, raw, faults, "what was fetched has gone again"))
+            raise MachineError(_advice(family, raw, faults, "the fetched files have disappeared"))
     return found
 
 
 def refuse_argument(request: Request) -> None:
-    """Raise UsageError if the source was given an argument."""
+    """Raise UsageError if the source has an argument."""
     if request.argument is not None:
         raise UsageError(f"{request.name} takes no argument, but was given '{request.argument}'")
 
 
 class _NotFetchedError(Exception):
-    """Why the files could not be had from any mirror."""
+    """The reason why no mirror provided the files."""
 
 
 def find_files(family: Published, places: Sequence[Path]) -> tuple[dict[str, Path], dict[str, str]]:
-    """Return where each file that is as it should be lies, and what is wrong with the others."""
+    """Return the path of each file with the right hash, and what is wrong with the others."""
     found: dict[str, Path] = {}
     faults: dict[str, str] = {}
     own = {places[0], *(place / folder for place in places for folder in family.folders)}
@@ -100,7 +101,7 @@ def find_files(family: Published, places: Sequence[Path]) -> tuple[dict[str, Pat
             if md5 == expected:
                 found[name] = path
                 break
-            # Elsewhere it may be a file of another data set.
+            # In another folder it may be a file of another data set.
             if md5 is not None and path.parent in own:
                 faults[name] = f"truncated or altered (md5 {md5}) in {path.parent}"
         if name in found:
@@ -111,12 +112,12 @@ def find_files(family: Published, places: Sequence[Path]) -> tuple[dict[str, Pat
 
 
 def usual_names(name: str) -> tuple[str, ...]:
-    """Return the names that a file in MNIST's format goes by, such as `train-images.idx3-ubyte`."""
+    """Return the usual names of a file in MNIST's format, such as `train-images.idx3-ubyte`."""
     return tuple(dict.fromkeys((name, name.replace("-idx", ".idx"))))
 
 
 def _hash(path: Path, *, unpack: bool) -> str | None:
-    """Return a file's MD5, or that of what it holds; None if it is absent.
+    """Return the MD5 of a file or, with `unpack`, of its content, or why it was not computed; None if it is absent.
 
     Raises MachineError if it is unreadable, FileError for a pipe or a device.
     """
@@ -128,22 +129,22 @@ def _hash(path: Path, *, unpack: bool) -> str | None:
                 digest.update(chunk)
                 size += len(chunk)
                 if unpack and size > MOST_UNPACKED:
-                    return f"of more than {MOST_UNPACKED:,} bytes"
+                    return f"not computed: more than {MOST_UNPACKED:,} bytes"
             return digest.hexdigest()
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
     except (gzip.BadGzipFile, EOFError, zlib.error):
-        return "of no gzip file"
+        return "not computed: not a gzip file"
     except OSError as error:
         raise MachineError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _fetch(family: Published, places: Sequence[Path], faults: dict[str, str], allowed: bool) -> None:
-    """Put the files at fault into the first of the places; what is there is replaced only by what was checked."""
+    """Fetch the files at fault into the first of the places; only checked files replace existing ones."""
     raw = places[0]
     try:
         archive = _find_archive(family, places)
-        # Asked before the lock is taken: without a network, processes must not wait for one another.
+        # Ask before locking: without a network, processes must not wait for one another.
         mirrors, resources = ([], []) if archive else _ask_mirrors(family, allowed)
         raw.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(raw / ".lock", timeout=FETCH_SECONDS):
@@ -159,12 +160,12 @@ def _fetch(family: Published, places: Sequence[Path], faults: dict[str, str], al
                     path.replace(raw / path.name)
     except _NotFetchedError as error:
         raise MachineError(_advice(family, raw, faults, str(error))) from error
-    except (OSError, NotImplementedError) as error:  # the latter from a file system without locks
+    except (OSError, NotImplementedError) as error:  # NotImplementedError: a file system without locks
         raise MachineError(_advice(family, raw, faults, f"{raw} cannot be written ({error})")) from error
 
 
 def _find_archive(family: Published, places: Sequence[Path]) -> Path | None:
-    """Return where the archive lies that holds the files, if it is as it should be."""
+    """Return the path of the archive with the files, if one with the right hash is there."""
     if family.archive is None:
         return None
     name, expected = family.archive
@@ -178,7 +179,7 @@ def _find_archive(family: Published, places: Sequence[Path]) -> Path | None:
 
 
 def _ask_mirrors(family: Published, allowed: bool) -> tuple[list[str], list[tuple[str, str]]]:
-    """Return torchvision's mirrors, the first that answers in front, and what they have: files, and their MD5s."""
+    """Return torchvision's mirrors, the first to answer in front, and their files with MD5s."""
     if not allowed:
         raise _NotFetchedError("fetching is switched off")
     source: Any = getattr(load_torchvision().datasets, family.title)
@@ -187,12 +188,12 @@ def _ask_mirrors(family: Published, allowed: bool) -> tuple[list[str], list[tupl
     elif hasattr(source, "mirrors"):
         mirrors, resources = source.mirrors, source.resources
     else:
-        raise _NotFetchedError("no mirror has it that a program may ask")
+        raise _NotFetchedError("there is no mirror for automatic downloads")
     return _mirrors_that_answer(mirrors, resources[0][0]), resources
 
 
 def _check_fetched(family: Published, folder: str, faults: dict[str, str]) -> list[Path]:
-    """Return where those of the files at fault lie that were fetched into a folder; raises _NotFetchedError."""
+    """Return the paths of the files at fault in the folder of fetched files. Raises _NotFetchedError."""
     places = [Path(folder), *(Path(folder, name) for name in family.folders)]
     found, still = find_files(family, places)
     for name in faults:
@@ -212,19 +213,19 @@ def _advice(family: Published, raw: Path, faults: dict[str, str], reason: str) -
 
 
 def _mirrors_that_answer(mirrors: list[str], filename: str) -> list[str]:
-    """The mirrors, the first that answers in front; raises _NotFetchedError after PROBE_SECONDS.
+    """Return the mirrors, the first to answer in front. Raises _NotFetchedError after PROBE_SECONDS.
 
-    Asked in threads that are left behind, as a name look-up can hang and takes no timeout.
+    Threads ask them and are not joined, because a name look-up can hang and has no timeout.
     """
     answers: queue.SimpleQueue[tuple[str, Exception | None]] = queue.SimpleQueue()
-    headers = {"User-Agent": "pytorch/vision"}  # as torchvision asks: some mirrors refuse Python's own
+    headers = {"User-Agent": "pytorch/vision"}  # as in torchvision: some mirrors refuse Python's default
 
     def ask(mirror: str) -> None:
         try:
             request = urllib.request.Request(mirror + filename, method="HEAD", headers=headers)
             with urllib.request.urlopen(request, timeout=PROBE_SECONDS):
                 answers.put((mirror, None))
-        except Exception as error:  # each means that the mirror is of no use
+        except Exception as error:  # the mirror cannot be used
             answers.put((mirror, error))
 
     for mirror in mirrors:
@@ -244,7 +245,7 @@ def _mirrors_that_answer(mirrors: list[str], filename: str) -> list[str]:
 
 
 def _download(mirrors: list[str], resources: list[tuple[str, str]], folder: str) -> None:
-    """Fetch and unpack `resources` (file, its MD5) in `folder`; raises _NotFetchedError."""
+    """Fetch `resources` (file, MD5) into `folder` and unpack them there. Raises _NotFetchedError."""
     utils: Any = load_torchvision().datasets.utils
 
     def fetch() -> None:
@@ -260,17 +261,17 @@ def _download(mirrors: list[str], resources: list[tuple[str, str]], folder: str)
                 raise _NotFetchedError("; ".join(failures))
 
     with _socket_timeout(STALL_SECONDS):
-        _within(FETCH_SECONDS, fetch)
+        _call_within(FETCH_SECONDS, fetch)
 
 
-def _within(seconds: float, function: Callable[[], None]) -> None:
-    """Call `function`, but wait no longer than that: it runs in a thread, which is then left behind."""
+def _call_within(seconds: float, function: Callable[[], None]) -> None:
+    """Call `function` in a thread; after `seconds`, stop waiting for it and raise _NotFetchedError."""
     outcome: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()
 
     def call() -> None:
         try:
             function()
-        except Exception as error:  # handed to the caller's thread
+        except Exception as error:  # raised again in the caller's thread
             outcome.put(error)
         else:
             outcome.put(None)
@@ -286,7 +287,7 @@ def _within(seconds: float, function: Callable[[], None]) -> None:
 
 @contextmanager
 def _socket_timeout(seconds: float) -> Iterator[None]:
-    """The limit of every wait for the network inside, as torchvision sets none of its own."""
+    """Limit every wait for the network in the block, because torchvision sets no timeout."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
     try:

@@ -1,4 +1,4 @@
-"""What a data set is, in one or two lines: how many images, of what shape, which classes, and what was done to them."""
+"""Summary of a data set in one or two lines: number and shape of its images, its classes, and notes on loading."""
 
 from collections.abc import Iterator
 
@@ -9,9 +9,9 @@ COLOURS = {1: "grey", 3: "RGB", 4: "RGBA"}
 
 
 def summarise(dataset: Dataset, *remarks: str) -> list[str]:
-    """Return a line on the images and their classes, and one on all that was done or left aside, if anything was.
+    """Return a line on the images and their classes, and a second one if there are notes.
 
-    Each of the `remarks` is put at the end of the second line.
+    The `remarks` are added to the end of the second line.
     """
     channels, height, width = dataset.image_shape
     images = f"{len(dataset):,} image{'s' if len(dataset) != 1 else ''}, {width} x {height} {COLOURS[channels]}"
@@ -43,7 +43,7 @@ def _name(dataset: Dataset, label: int) -> str:
 
 
 def _empty_classes(dataset: Dataset) -> Iterator[str]:
-    """Yield what there is to say of classes that no image has."""
+    """Yield a note on classes that no image has, if there are any."""
     empty = [_name(dataset, label) for label, count in enumerate(dataset.class_counts or ()) if not count]
     if empty:
         shown = ", ".join([*empty[:SHOWN], *(["..."] if len(empty) > SHOWN else [])])

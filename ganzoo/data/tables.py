@@ -1,4 +1,4 @@
-"""Images in tables: `csv:FILE`, a pixel in each column, and `parquet:PATH`, image files as Hugging Face packs them."""
+"""Images in tables: `csv:FILE`, one pixel per column, and `parquet:PATH`, image files as in Hugging Face data sets."""
 
 import json
 import math
@@ -18,7 +18,7 @@ from ganzoo.data.files import requested_path
 from ganzoo.errors import FileError, MachineError, NoSplitError, UsageError
 from ganzoo.registry import datasets
 
-LABELS = ("label", "labels", "class", "target", "y", "fine_label")  # columns of labels, the first that is there
+LABELS = ("label", "labels", "class", "target", "y", "fine_label")  # columns of labels; the first that exists is used
 PICTURES = ("image", "img", "picture", "pixel_values")
 MAX_COLUMNS = 100_000
 TEST = re.compile(r"^(test|val|valid|validation)(?![a-z])", re.IGNORECASE)  # a folder or file of test images
@@ -26,13 +26,13 @@ TEST = re.compile(r"^(test|val|valid|validation)(?![a-z])", re.IGNORECASE)  # a 
 
 @datasets.register("csv")
 def csv(request: Request) -> Dataset:
-    """`csv:FILE`, a line for each square grey image: its pixels row by row, and its label if there are any.
+    """`csv:FILE`, one line per square grey image: its pixels row by row and, optionally, its label.
 
-    The label's column is called `label`, or is the first. A line of names may come first. Values are read as those of
-    arrays. Raises FileError.
+    The column of labels is called `label`, or is the first one. The first line may contain names. Values are converted
+    like those of arrays. Raises FileError.
     """
     path = requested_path(request, "csv:FILE")
-    expected = "expected a line for each image: a label, and as many numbers as a square has pixels"
+    expected = "expected one line per image: a label, and as many numbers as a square has pixels"
     try:
         with path.open(encoding="utf-8") as file:
             first = file.readline(20 * MAX_COLUMNS).rstrip("\r\n").split(",")
@@ -43,9 +43,7 @@ def csv(request: Request) -> Dataset:
         pixels = [number for number in range(len(first)) if number != column]
         side = math.isqrt(len(pixels))
         if side * side != len(pixels) or not side:
-            raise FileError(
-                f"{path} has {len(pixels)} columns beside labels, which is not the square of a side: {expected}"
-            )
+            raise FileError(f"{path} has {len(pixels)} columns beside labels, which is not a square number: {expected}")
         options: dict[str, Any] = {"delimiter": ",", "skiprows": int(headed), "ndmin": 2}
         values = np.loadtxt(path, np.float32, usecols=pixels, **options)
         labels = None if column is None else np.loadtxt(path, str, usecols=[column], **options)[:, 0]
@@ -80,7 +78,7 @@ def _is_number(word: str) -> bool:
 
 
 def _label_column(first: Sequence[str], headed: bool) -> int | None:
-    """Return the number of the column that has labels, by its name, else the first if the others make a square."""
+    """Return the number of the column of labels: by its name, else 0 if the number of columns is not a square."""
     names = [word.lower() for word in first] if headed else []
     named = next((names.index(name) for name in LABELS if name in names), None)
     if named is not None:
@@ -90,11 +88,11 @@ def _label_column(first: Sequence[str], headed: bool) -> int | None:
 
 @datasets.register("parquet")
 def parquet(request: Request) -> Dataset:
-    """`parquet:PATH`, a file or a folder of them, with a column `image` and, if there are any labels, `label`.
+    """`parquet:PATH`, a file or a folder of files, with a column `image` and, optionally, `label`.
 
-    An image is its file's bytes, or a record with them in `bytes`, as Hugging Face's `datasets` writes it; the names of
-    classes are read from what it writes beside. In a folder, files under a name that begins with the word `test` or
-    `val` are the test images. Needs the package pyarrow (MachineError). Raises FileError.
+    An image is the bytes of an image file, or a record with them in `bytes`, as written by Hugging Face's `datasets`,
+    whose class names are read too. In a folder, a file has test images if its name, or that of a folder, begins with
+    the word `test` or `val`. Raises FileError; MachineError without the package pyarrow.
     """
     path = requested_path(request, "parquet:PATH", splits=True)
     try:
@@ -121,13 +119,13 @@ def parquet(request: Request) -> Dataset:
                 labels += table.column(labelled).to_pylist()
                 names = names or _class_names(table.schema.metadata, labelled)
     except (OSError, ValueError, MemoryError, pyarrow.ArrowException) as error:
-        raise FileError(f"{path} cannot be read ({error}): expected parquet with a column of images") from error
+        raise FileError(f"{path} cannot be read ({error}): expected a parquet file with a column of images") from error
     if not items:
         raise FileError(f"{path} has no images")
-    return _decoded(items, labels, names, path, request)
+    return _decode(items, labels, names, path, request)
 
 
-def _decoded(
+def _decode(
     items: list[bytes], labels: list[Any], names: tuple[str, ...] | None, path: Path, request: Request
 ) -> Dataset:
     work = Decoding(Pictures(str(path), items, [f"image {number}" for number in range(len(items))]), request)
@@ -150,7 +148,7 @@ def _decoded(
 
 
 def _choose_files(path: Path, split: str) -> list[Path]:
-    """Return the files of a split. Raises NoSplitError, or FileError without any files."""
+    """Return the files of a split. Raises NoSplitError, or FileError if there are no files."""
     if path.is_file():
         if split != "train":
             raise NoSplitError(f"{path} has no split '{split}': all its images are 'train'")
@@ -159,14 +157,14 @@ def _choose_files(path: Path, split: str) -> list[Path]:
     test = [file for file in files if any(map(TEST.match, file.relative_to(path).parts))]
     chosen = test if split != "train" else [file for file in files if file not in test]
     if not chosen and split != "train":
-        raise NoSplitError(f"{path} has no split '{split}': no file or folder is called test or val")
+        raise NoSplitError(f"{path} has no split '{split}': there is no file or folder called test or val")
     if not chosen:
         raise FileError(f"no .parquet files in {path} to train on")
     return chosen
 
 
 def _choose_columns(there: Sequence[str], file: Path) -> tuple[str, str | None]:
-    """Return the names of the columns of images and of labels."""
+    """Return the names of the columns of images and of labels (None without labels). Raises FileError."""
     image = next((name for name in PICTURES if name in there), None)
     if image is None:
         raise FileError(f"{file} has the columns {', '.join(there[:9])}: expected images in {', '.join(PICTURES)}")
@@ -174,7 +172,7 @@ def _choose_columns(there: Sequence[str], file: Path) -> tuple[str, str | None]:
 
 
 def _class_names(metadata: dict[bytes, bytes] | None, column: str) -> tuple[str, ...] | None:
-    """Return the names of the classes, as Hugging Face's `datasets` keeps them in a file's metadata."""
+    """Return the class names that Hugging Face's `datasets` stores in a file's metadata, if there are any."""
     try:
         features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
         names = features[column]["names"]

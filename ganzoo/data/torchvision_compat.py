@@ -1,7 +1,7 @@
-"""torchvision beside a torch that its compiled operators do not fit, as the CUDA wheel beside a CPU torch.
+"""Import of torchvision when its compiled operators do not fit torch, such as the CUDA wheel with a CPU torch.
 
-There `import torchvision` fails on `operator torchvision::nms does not exist`, although its data sets and transforms
-need no compiled operator. Defining the two operators whose absence is fatal is enough; calling them still fails.
+Then `import torchvision` fails with `operator torchvision::nms does not exist`, although its data sets and transforms
+need no compiled operators. It suffices to define the two operators that the import needs; calling them still fails.
 """
 
 import importlib
@@ -14,26 +14,26 @@ from ganzoo.errors import MachineError
 
 _SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 _lock = threading.Lock()
-_library: Any = None  # kept alive: torch takes the definitions back when their Library object dies
+_library: Any = None  # kept alive: torch removes the definitions when their Library object is deleted
 
 
 def load_torchvision() -> ModuleType:
-    """Import torchvision and return it; where it imports cleanly, nothing else is done.
+    """Import torchvision and return it; define the missing operators only if the import fails without them.
 
-    Raises MachineError where torchvision is not installed or fails for another reason than the missing operators.
+    Raises MachineError if torchvision is not installed, or if the import fails for another reason.
     """
     with _lock:
         try:
             return _import()
         except RuntimeError as error:
             if "torchvision::nms" not in str(error) or _library is not None:
-                raise MachineError(f"torchvision does not work beside the installed torch: {error}") from error
+                raise MachineError(f"torchvision does not work with the installed torch: {error}") from error
         _define_operators()
         _forget_partial_import()
         try:
             return _import()
         except RuntimeError as error:
-            raise MachineError(f"torchvision does not work beside the installed torch: {error}") from error
+            raise MachineError(f"torchvision does not work with the installed torch: {error}") from error
 
 
 def _import() -> ModuleType:
@@ -47,13 +47,13 @@ def _define_operators() -> None:
     global _library
     import torch.library
 
-    # A fragment, as somebody else may have opened the namespace.
+    # A fragment, because the namespace may already be open.
     _library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
     for name in ("nms", "qnms"):
         _library.define(name + _SCHEMA)
 
 
 def _forget_partial_import() -> None:
-    """A failed import drops the package itself from sys.modules, but leaves the submodules it had come to."""
+    """Remove torchvision's submodules from sys.modules: a failed import removes only the package itself."""
     for name in [name for name in sys.modules if name.partition(".")[0] == "torchvision"]:
         del sys.modules[name]

@@ -1,12 +1,12 @@
-"""The order in which training goes through images that stay in a file: random, though read in blocks.
+"""Random order of training images that stay in a file and are read in blocks.
 
-A permutation of all images would cost a read from disk for each. So the set is cut into blocks of consecutive images;
-for every epoch the blocks are shuffled, and so many as make a window are read into memory, in the order of the file,
-and their images shuffled together. While one window is trained on, a thread reads the next.
+A permutation of all images would need one disk read per image. So the set is divided into blocks of consecutive images.
+In every epoch the blocks are shuffled and read into memory one window at a time, in the order of the file, and the
+images of a window are shuffled together. While training uses one window, a thread reads the next.
 
-A window holds at least 64 blocks from all over the file, unless single images are so large that memory does not allow
-it: a set that is sorted by class has all its classes in it, each in about its share. Images of one block are seen near
-one another in every epoch; that is what is given up.
+A window contains at least 64 blocks from all over the file, unless single images are too large for that: so even if a
+set is sorted by class, each window has all classes in about their shares. The cost is that images of one block are
+close to one another in every epoch.
 """
 
 import weakref
@@ -24,12 +24,12 @@ from ganzoo.seeds import derive
 
 BLOCK_BYTES = 256_000  # at most, unless one image is larger
 WINDOW_BLOCKS = 64  # at least
-WINDOWS = 4  # that would fill the memory allowed; two are held at a time
+WINDOWS = 4  # per memory budget; two are in memory at a time
 
 
 @dataclass(frozen=True)
 class _Window:
-    """Images [n, *stored_shape] in the order of the file, their numbers int64 [n], and the order to show them in."""
+    """Images [n, *stored_shape] in the order of the file, their numbers int64 [n], and their order in training."""
 
     images: Tensor
     rows: Tensor
@@ -37,9 +37,9 @@ class _Window:
 
 
 class Windows:
-    """The images of every epoch in the order of `(seed, epoch)`, whichever were asked for before.
+    """The images of every epoch in an order that depends only on seed, epoch and memory budget.
 
-    The order depends on the memory allowed too, as that says how large a window is.
+    The memory budget determines the size of a window.
     """
 
     def __init__(self, mapped: Mapped, seed: int) -> None:
@@ -52,16 +52,16 @@ class Windows:
         self._window = max(1, window_bytes // (self._block * self._file.image_bytes))  # blocks
         self._windows = -(-self._blocks // self._window)
         self._epoch = -1
-        self._starts = np.empty(0, np.int64)  # positions in the epoch: of each window's first image, and of the end
+        self._starts = np.empty(0, np.int64)  # positions in the epoch of each window's first image, and of the end
         self._reads: dict[tuple[int, int], Future[_Window]] = {}  # by epoch and number
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="ganzoo-images")
         self._opened = self._file.open()
         weakref.finalize(self, self._opened.close)
 
     def take(self, epoch: int, start: int, stop: int) -> tuple[Tensor, Tensor]:
-        """The images uint8 [n, C, H, W] at the positions `start` to `stop` of an epoch, and their numbers int64 [n].
+        """Return the images uint8 [n, C, H, W] at positions `start` to `stop` of an epoch, and their numbers int64 [n].
 
-        Raises FileError where the file was changed meanwhile.
+        Raises FileError if the file has changed.
         """
         if epoch != self._epoch:
             self._starts, self._epoch = self._window_starts(epoch), epoch
@@ -76,23 +76,23 @@ class Windows:
         return self._file.arranged(torch.cat(images)), torch.cat(rows)
 
     def read(self, numbers: Tensor) -> Tensor:
-        """The images uint8 [n, C, H, W] of these numbers int64 [n], wherever they lie in the file.
+        """Return the images uint8 [n, C, H, W] with the numbers `numbers`, int64 [n].
 
-        Raises FileError where the file was changed meanwhile.
+        Raises FileError if the file has changed.
         """
         images = np.empty((len(numbers), *self._file.stored_shape), np.uint8)
-        with self._file.open() as file:  # the other one may be in use by the thread that reads windows
+        with self._file.open() as file:  # `_opened` may be in use by the thread that reads windows
             for place, number in enumerate(numbers.tolist()):
                 self._file.fill(file, images[place : place + 1], number)
         return self._file.arranged(torch.from_numpy(images))
 
     def settle(self) -> None:
-        """Wait until what is being read ahead is there."""
+        """Wait until all windows that are being read ahead have been read."""
         for read in self._reads.values():
             read.result()
 
     def _get(self, epoch: int, number: int) -> _Window:
-        """A window, read by now; the next one is read from now on, and all others are forgotten."""
+        """Return a window, start to read the next one, and drop all others."""
         following = (epoch, number + 1) if number + 1 < self._windows else (epoch + 1, 0)
         self._reads = {key: read for key, read in self._reads.items() if key in ((epoch, number), following)}
         for key in ((epoch, number), following):
@@ -125,5 +125,5 @@ class Windows:
 
 
 def _permutation(count: int, seed: int) -> NDArray[np.int64]:
-    """Not torch's: that would start a team of threads for the reader, beside which the training's no longer spins."""
+    """Return a random permutation, without torch, whose extra threads for the reader would slow down training's."""
     return np.random.Generator(np.random.Philox(seed)).permutation(count)

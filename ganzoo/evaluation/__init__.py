@@ -1,1 +1,1 @@
-"""Figures that can be trusted: one pinned judge a data set, every figure beside its floor, a verdict in words."""
+"""Metrics of generators: one pinned judge per data set, each metric beside its floor, and a verdict in words."""

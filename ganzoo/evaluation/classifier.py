@@ -1,7 +1,7 @@
-"""The classifiers: the case study's feed-forward network, the convolutional one that judges generators, class heads.
+"""Classifiers: the case study's feed-forward network, the convolutional one that judges generators, class heads.
 
-The first two offer `features`, the activations before the last layer. `fit` trains either on images uint8 [N, C, H, W]
-as a data set holds them; everything it draws is a function of its seed.
+The first two have `features`, the activations before the last layer. `fit` trains either on images uint8 [N, C, H, W]
+as a data set contains them; all its random numbers depend on its seed alone.
 """
 
 import math
@@ -19,10 +19,10 @@ from ganzoo.errors import UsageError
 from ganzoo.seeds import derive
 from ganzoo.zoo.networks.common import as_output
 
-MIN_SIZE = 16  # pixels: below, the convolutions run out of image
+MIN_SIZE = 16  # pixels: the convolutions would leave too little of smaller images
 FEATURES = 64
 ROTATION, SCALE, SHIFT = 12.0, 0.1, 2.0  # of augmentation, at most: degrees, share of the size, pixels
-_CHUNK = 100  # images that a network reads at a time where nothing is learnt
+_CHUNK = 100  # images per forward pass in evaluation
 
 
 class MLPClassifier(nn.Module):
@@ -41,7 +41,7 @@ class MLPClassifier(nn.Module):
 
 
 class CNNClassifier(nn.Module):
-    """Four convolutions and a layer of 64 features; some 131,000 weights for MNIST."""
+    """Four convolutions and a layer of 64 features; about 131,000 weights for MNIST."""
 
     def __init__(self, image_shape: tuple[int, int, int], num_classes: int) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class CNNClassifier(nn.Module):
             layers += [nn.Conv2d(fan_in, fan_out, 3, stride, bias=False), nn.BatchNorm2d(fan_out), nn.ReLU()]
         self.features = nn.Sequential(
             *layers,
-            nn.AdaptiveAvgPool2d(4),  # 28 x 28 images are 4 x 4 by now; others are brought to it
+            nn.AdaptiveAvgPool2d(4),  # images of 28 x 28 are 4 x 4 here; other sizes are pooled to it
             nn.Flatten(),
             nn.Linear(64 * 4 * 4, FEATURES),
             nn.ReLU(),
@@ -68,9 +68,9 @@ class CNNClassifier(nn.Module):
 
 
 class ClassHead(nn.Module):
-    """The class head of a trained discriminator as a classifier, which sees no label.
+    """The class head of a trained discriminator as a classifier without labels.
 
-    If the discriminator takes labels it is given the first class for each image: the head is not to read them.
+    A conditional discriminator gets the label 0 with each image, so that the head cannot copy the true label.
     """
 
     def __init__(self, discriminator: nn.Module, config: RunConfig) -> None:
@@ -80,7 +80,7 @@ class ClassHead(nn.Module):
         self.facts = config.facts
 
     def knows(self, dataset: Dataset) -> bool:
-        """Return whether it can be asked about these images: of the shape and the classes that it was trained on."""
+        """Return whether the images have the shape and the classes that it was trained on."""
         same_shape = dataset.image_shape == self.facts.image_shape
         names = {dataset.class_names, self.facts.class_names} - {None}
         return same_shape and dataset.num_classes == self.facts.num_classes and len(names) <= 1
@@ -97,7 +97,7 @@ CLASSIFIERS: dict[str, type[MLPClassifier] | type[CNNClassifier]] = {"mlp": MLPC
 
 @dataclass(frozen=True, kw_only=True)
 class Epoch:
-    """One epoch of a classifier's training; the figures on the training set are means while it learnt."""
+    """One epoch of a classifier's training; loss and accuracy on the training set are means over its batches."""
 
     epoch: int
     train_loss: float
@@ -122,14 +122,15 @@ def fit(
 ) -> list[Epoch]:
     """Train `network` in place on images uint8 [N, C, H, W] and labels int64 [N], and return its history.
 
-    AdamW, the learning rate rising to `lr` and falling to 0 (one cycle); `augment` turns, scales and shifts each image
-    a little; `average` is the decay a step of a moving average of the weights that takes their place in the end.
+    The optimizer is AdamW; the learning rate rises to `lr` and falls to 0 (one cycle). `augment` slightly rotates,
+    scales and shifts each image. `average` is the decay per step of a moving average of the weights, which replaces
+    the weights at the end.
     """
     batches = max(1, len(images) // batch_size)
     optimizer = torch.optim.AdamW(network.parameters(), lr, weight_decay=1e-2, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=epochs * batches)
-    mean = None if average is None else _averaged(network, average)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs leave the keyword out
+    mean = None if average is None else _make_average(network, average)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs omit the keyword
     device = next(network.parameters()).device
     precision = autocast(device, choose_precision("auto", device))
     history = []
@@ -169,18 +170,18 @@ def fit(
 
 @torch.no_grad()
 def logits_of(network: nn.Module, images: Tensor) -> Tensor:
-    """float32 [N, K] of images uint8 [N, C, H, W], in evaluation mode."""
+    """Return logits float32 [N, K] of images uint8 [N, C, H, W], in evaluation mode."""
     network.eval()
     return torch.cat([network(normalize(chunk)) for chunk in torch.split(images, _CHUNK)])
 
 
 def evaluate_classifier(network: nn.Module, images: Tensor, labels: Tensor) -> tuple[float, float]:
-    """The mean cross-entropy, in nats, and the accuracy, a share."""
+    """Return the mean cross-entropy in nats, and the accuracy in [0, 1]."""
     logits = logits_of(network, images)
     return cross_entropy(logits, labels).item(), (logits.argmax(1) == labels).float().mean().item()
 
 
-def _averaged(network: Classifier, decay: float) -> "torch.optim.swa_utils.AveragedModel":
+def _make_average(network: Classifier, decay: float) -> "torch.optim.swa_utils.AveragedModel":
     from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
     average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
@@ -190,7 +191,7 @@ def _averaged(network: Classifier, decay: float) -> "torch.optim.swa_utils.Avera
 def _batches(
     images: Tensor, labels: Tensor, batch_size: int, seed: int, augment: bool
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """An epoch's batches, float [B, C, H, W] in [-1, 1] and int64 [B]; the last partial one is dropped."""
+    """Yield an epoch's batches, float [B, C, H, W] in [-1, 1] and int64 [B]; a partial last batch is dropped."""
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(images), generator=generator)
     for start in range(0, max(len(images) - batch_size, 0) + 1, batch_size):
@@ -200,7 +201,7 @@ def _batches(
 
 
 def moved_slightly(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Each image turned, scaled and shifted by amounts of its own; what comes in from outside is black."""
+    """Return images, each rotated, scaled and shifted by random amounts; pixels from outside an image are black."""
     turn, stretch, right, down = torch.rand(4, len(x), generator=generator) * 2 - 1
     angle, factor = turn * math.radians(ROTATION), 1 + SCALE * stretch
     height, width = x.shape[2:]

@@ -1,4 +1,4 @@
-"""Evaluate a generator, or images: every figure over several draws, beside its floor, and a verdict in words."""
+"""Evaluate a generator, or images: each metric over several draws, beside its floor, and a verdict in words."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from ganzoo.runs.run import Run
 
 N, SEEDS = 10_000, 3
-QUICK = ("fid", "entropy", "classes", "confidence", "diversity", "sharpness", "label_accuracy")  # while training
-LABELLED = ("label_accuracy", "cas")  # figures about the labels that images were asked for
-MARGIN = 0.3  # how much better than guessing a fitted judge has to be, as a share of the way to no mistake
+QUICK = ("fid", "entropy", "classes", "confidence", "diversity", "sharpness", "label_accuracy")  # during training
+LABELLED = ("label_accuracy", "cas")  # metrics that compare images with their requested labels
+MARGIN = 0.3  # least accuracy of a fitted judge, as a share of the way from guessing to 1
 REPEAT = "repeat the command with --fit-judge (fit_judge=True)"  # advice
 OF_CLASSES = (
     "entropy",
@@ -48,15 +48,15 @@ OF_CLASSES = (
     "confidence",
     "label_accuracy",
     "cas",
-)  # figures that need a judge of classes
-CLASSIFIED = "classifier_accuracy"  # the figure about the discriminator, and not about images
+)  # metrics that need a judge of classes
+CLASSIFIED = "classifier_accuracy"  # the metric of the discriminator, not of images
 NEIGHBOURHOODS = ("precision", "recall", "density", "coverage")
 CAS_STEPS, CAS_BATCH = 500, 64  # of the classification accuracy score's classifier
 
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """Images uint8 [N, C, H, W] of the reference's shape, the labels they were asked for, and the judge's reading."""
+    """Images uint8 [N, C, H, W] of the reference's shape, their requested labels, and the judge's reading of them."""
 
     images: Tensor
     labels: Tensor | None
@@ -65,13 +65,13 @@ class Samples:
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """What is evaluated: a source of images, for each seed another draw (`fixed` images allow no other draw)."""
+    """A source of images to evaluate, which draws other images for each seed."""
 
     name: str
     draw: Callable[[int, int], tuple[Tensor, Tensor | None]]  # (seed, n) -> uint8 [n, C, H, W], int64 [n] or None
-    conditional: bool  # whether the images were asked for by the classes of the data
-    code: str | None = None  # the latent code that labels ask for, if they are not classes
-    available: int | None = None  # how many images there are, where they are fixed
+    conditional: bool  # whether the images have labels, which are classes of the data
+    code: str | None = None  # the latent code that labels select, if they are not classes
+    available: int | None = None  # number of images, if they are given and not generated
     variant: str | None = None
     step: int | None = None
     run: "Run | None" = None
@@ -80,25 +80,25 @@ class Subject:
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What `ganzoo evaluate` says, and keeps as `evaluation.json` in a run."""
+    """The result of `ganzoo evaluate`, which a run stores as `evaluation.json`."""
 
     subject: Subject
     judge: Judge
     splits: Splits
     n: int
-    asked: int  # how many images were asked for; n is less where there are fewer real ones
+    asked: int  # requested number of images; n is smaller if fewer are available
     seeds: Sequence[int]
-    values: dict[str, list[float]]  # of each figure, by seed
+    values: dict[str, list[float]]  # per metric, by seed
     floors: dict[str, float]
     unavailable: dict[str, str]
     notes: Sequence[str]
-    codes: Sequence[dict[str, Any]] = ()  # for each value of the code: the class that it mostly draws, and its share
+    codes: Sequence[dict[str, Any]] = ()  # per value of the code: its most frequent class, and its share
 
     def mean(self, key: str) -> float:
         return mean_and_deviation(self.values[key])[0]
 
     def deviation(self, key: str) -> float:
-        """The sample standard deviation over the seeds; 0 for one seed."""
+        """Return the sample standard deviation over the seeds; 0 for one seed."""
         return mean_and_deviation(self.values[key])[1]
 
     @cached_property
@@ -106,11 +106,11 @@ class Evaluation:
         return verdict({key: self.mean(key) for key in self.values}, self.floors)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the document that a run keeps."""
+        """Return the JSON document that a run stores."""
         return self.record().to_json()
 
     def record(self) -> EvaluationRecord:
-        """Return what a run keeps of it."""
+        """Return the record that a run stores."""
         train, test = self.splits.train, self.splits.test
         record = EvaluationRecord(
             schema_version=SCHEMA,
@@ -150,39 +150,40 @@ def evaluate(
     say: Callable[[str], None] = lambda text: None,
     **reading: Unpack[ReadOptions],
 ) -> Evaluation:
-    """Judge a run, an exported file, an .npz of images or a folder of them against its data set's test images.
+    """Evaluate a run, an exported file, or an .npz file or folder of images against its data set's test images.
 
-    A run keeps the outcome as `evaluation.json`. No more threads are used than other programs leave processors free.
+    A run stores the result as `evaluation.json`. At most as many threads are used as other programs leave processors
+    free.
 
     Args:
         source: a run or its directory, an exported file, a bundled generator's name, or images: an `.npz` file, a
             folder, `npz:FILE` or `folder:PATH`.
-        dataset: the real images, a source or images in memory (see `ganzoo.data.from_object`); None for those that a
-            generator was trained on, `mnist` or `mnist-5k` for others.
-        n: how many images, at most as many as there are training images, for the floor is measured at the same n.
-        seeds: how many draws; of `n` given images there is only one.
-        figures: which of `FIGURES`.
-        best: of a run, its best checkpoint instead of its newest.
-        fit_judge: train the data set's judge first, unless it is one that ships with ganzoo.
-        judge: the file of a judge, or where `fit_judge` puts it; None for the cache.
-        say: what takes lines on the way, for people.
-        reading: how the images of `dataset` are read; a generator's own size and channels hold for it.
+        dataset: the real images, a source or images in memory (see `ganzoo.data.from_object`); None for those that the
+            generator was trained on, or, for given images, `mnist` or `mnist-5k`.
+        n: the number of images, at most the number of training images, because floors are measured with the same n.
+        seeds: the number of draws; if no more than `n` images are given, there is only one.
+        figures: the metrics, some of `FIGURES`.
+        best: evaluate a run's best checkpoint instead of its newest.
+        fit_judge: train the data set's judge first, unless it ships with ganzoo.
+        judge: the file of a judge, or the file that `fit_judge` writes; None for the cache.
+        say: a function that is called with each line of progress.
+        reading: how the images of `dataset` are read; with a generator, their size and channels are always its own.
 
-    Raises: UsageError where the data have no judge, FileError for what cannot be read.
+    Raises: UsageError if the data set has no judge, FileError for files that cannot be read.
     """
     if strange := set(reading) - set(ReadOptions.__annotations__):
         raise TypeError(f"evaluate() got an unexpected keyword argument '{min(strange)}'")
     unknown = set(figures) - set(FIGURES)
     if unknown or n < 2 or seeds < 1:
         raise UsageError(
-            f"no figure '{min(unknown)}': expected some of {', '.join(FIGURES)}"
+            f"no metric '{min(unknown)}': expected some of {', '.join(FIGURES)}"
             if unknown
             else f"n is {n} and seeds {seeds}: expected at least 2 images and 1 draw"
         )
     with free_threads():
         if reading and not isinstance(dataset, str):
             flag = flag_of(min(reading))
-            raise UsageError(f"{flag} says how the images of --dataset are read: name them with --dataset")
+            raise UsageError(f"{flag} sets how the images of --dataset are read: name them with --dataset")
         subject, splits = _open(source, dataset, data_dir, best, reading)
         if fit_judge:
             chosen = train_judge(splits, say, judge)
@@ -196,9 +197,9 @@ def evaluate(
 
 
 def train_judge(splits: Splits, say: Callable[[str], None], place: str | Path | None = None) -> Judge:
-    """Train the judge of a data set and keep it in the cache, or in `place`; one that ships is taken as it is.
+    """Train the judge of a data set and store it in the cache or in `place`; return a shipped judge unchanged.
 
-    Raises UsageError for one that is too weak to judge.
+    Raises UsageError for a judge that is too weak.
     """
     source = splits.train.source
     if source in PINNED and place is None:
@@ -206,7 +207,7 @@ def train_judge(splits: Splits, say: Callable[[str], None], place: str | Path | 
         return load_judge(source)
     path = judge_path(splits.sha256) if place is None else Path(place)
     if splits.train.labels is None:
-        say(f"{source} has no labels: its judge learns how images are turned, which knows no classes")
+        say(f"{source} has no labels: its judge learns to recognise rotations of images, not classes")
     say(f"training the judge of {source} on {len(splits.train)} images")
     judge = judges.fit_judge(
         PurePath(source.partition(":")[2] or source).stem,
@@ -216,7 +217,7 @@ def train_judge(splits: Splits, say: Callable[[str], None], place: str | Path | 
         margin=MARGIN,
         on_epoch=lambda epoch: say(f"epoch {epoch.epoch}  test accuracy {epoch.test_accuracy:.2%}"),
     )
-    say(f"{path}: {judge.accuracy:.2%} of the test images right, SHA-256 {judge.sha256[:16]}")
+    say(f"{path}: test accuracy {judge.accuracy:.2%}, SHA-256 {judge.sha256[:16]}")
     return judge
 
 
@@ -230,7 +231,7 @@ def evaluate_subject(
     figures: Sequence[str],
     say: Callable[[str], None] = lambda text: None,
 ) -> Evaluation:
-    """`evaluate`, for what is open already."""
+    """Evaluate a subject that is already open, as `evaluate` does."""
     limit = min(len(reference.splits.train), subject.available or n)
     notes = [reference.splits.note] if reference.splits.note else []
     if reference.splits.train.source == "mnist-5k":
@@ -239,11 +240,11 @@ def evaluate_subject(
         )
     if reference.judge.task != CLASSES:
         notes.append(
-            "the judge was fitted without labels, to tell how images are turned: its distances are coarser than a "
-            "classifier's, and nothing is measured of classes"
+            "the judge was fitted without labels, to recognise rotations: its distances are coarser than a "
+            "classifier's, and metrics of classes are not measured"
         )
     if n > limit:
-        notes.append(f"n is {limit}, not {n}: there are no more to compare with")
+        notes.append(f"n is {limit}, not {n}: only {limit} images are available to compare")
     count = min(n, limit)
     if count < 2:
         raise UsageError(f"{subject.name} has {count} image: expected at least 2")
@@ -264,8 +265,10 @@ def evaluate_subject(
     if CLASSIFIED in keys:
         assert subject.classifier is not None
         test = reference.splits.test.labelled
-        values[CLASSIFIED] = [evaluate_classifier(subject.classifier, test.images, _given(test.labels))[1]] * len(draws)
-    say("what as many real images score")
+        values[CLASSIFIED] = [
+            evaluate_classifier(subject.classifier, test.images, _require_labels(test.labels))[1]
+        ] * len(draws)
+    say(f"floors: {count} real images")
     return Evaluation(
         subject=subject,
         judge=reference.judge,
@@ -282,14 +285,14 @@ def evaluate_subject(
 
 
 def _reasons(subject: Subject, reference: Reference) -> dict[str, str]:
-    """Why a figure cannot be measured, for each that cannot."""
+    """Return, for each metric that cannot be measured, the reason."""
     reasons = {}
     if not subject.conditional:
         code = subject.code is not None
-        why = "labels ask for a code, not for a class" if code else "the images were asked for by no label"
+        why = "labels select a code, not a class" if code else "the images have no labels"
         reasons = dict.fromkeys(LABELLED, why)
     if reference.judge.task != CLASSES:
-        reasons |= dict.fromkeys(OF_CLASSES, "the judge was fitted without labels, and knows no classes")
+        reasons |= dict.fromkeys(OF_CLASSES, "the judge was fitted without labels and has no classes")
     elif reference.splits.train.labels is None:
         reasons |= dict.fromkeys(OF_CLASSES, "the real images have no labels")
     if subject.classifier is None:
@@ -300,9 +303,9 @@ def _reasons(subject: Subject, reference: Reference) -> dict[str, str]:
 
 
 def classes_of_codes(samples: Samples, class_names: Sequence[str]) -> list[dict[str, Any]]:
-    """Return, for each value of the code, the class that the judge reads most often in its images, and how often."""
+    """Return, for each value of the code, the class that the judge sees most often in its images, and its share."""
     found = []
-    labels = _given(samples.labels)
+    labels = _require_labels(samples.labels)
     for value in sorted(set(labels.tolist())):
         counts = samples.reading.labels[labels == value].bincount(minlength=len(class_names))
         label = int(counts.argmax())
@@ -311,17 +314,17 @@ def classes_of_codes(samples: Samples, class_names: Sequence[str]) -> list[dict[
 
 
 def read(drawn: tuple[Tensor, Tensor | None], reference: Reference) -> Samples:
-    """Drawn images brought to the shape of the real ones, and read by the judge."""
+    """Return drawn images in the shape of the real ones, with the judge's reading of them."""
     images, labels = drawn
     channels, height, width = reference.splits.train.image_shape
     fitted = data.fit(Dataset(images=images, source="images"), f"{width}x{height}", channels).images
     if fitted.shape[1:] != (channels, height, width):
-        raise UsageError(f"images are {list(fitted.shape[1:])}: expected {[channels, height, width]}, as the real ones")
+        raise UsageError(f"images are {list(fitted.shape[1:])}: expected {[channels, height, width]}, as real images")
     return Samples(fitted, labels, reference.judge.read(fitted))
 
 
 def measure(samples: Samples, reference: Reference, keys: Sequence[str], seed: int = 0) -> dict[str, float]:
-    """The figures of one draw."""
+    """Return the metrics of one draw."""
     reading, test = samples.reading, reference.test
     classes = reference.judge.num_classes
     groups = reading.labels if reference.judge.task == CLASSES else torch.zeros_like(reading.labels)
@@ -338,7 +341,7 @@ def measure(samples: Samples, reference: Reference, keys: Sequence[str], seed: i
         "outliers": lambda: metrics.outliers(samples.images, reading.features, reference.limits),
         "sharpness": lambda: metrics.sharpness(samples.images),
         "memorised": lambda: metrics.memorised(samples.images, reference.splits.seen),
-        "label_accuracy": lambda: reading.labels.eq(_given(samples.labels)).double().mean().item(),
+        "label_accuracy": lambda: reading.labels.eq(_require_labels(samples.labels)).double().mean().item(),
         "cas": lambda: _classification_accuracy(samples, reference.splits.test, seed),
     }
     values = {key: compute[key]() for key in keys if key in compute}
@@ -348,14 +351,13 @@ def measure(samples: Samples, reference: Reference, keys: Sequence[str], seed: i
 
 
 def floors(reference: Reference, n: int, seeds: Sequence[int], keys: Sequence[str]) -> dict[str, float]:
-    """What `n` real training images score against the test images: for each figure the mean over `seeds`."""
-
+    """Return what `n` real training images score against the test images: per metric, the mean over `seeds`."""
     found = [_floors_of_draw(reference, n, seed, keys) for seed in seeds]
     return {key: fmean(draw[key] for draw in found) for key in keys}
 
 
 def _floors_of_draw(reference: Reference, n: int, seed: int, keys: Sequence[str]) -> dict[str, float]:
-    """The floors of one seed; those that were kept are not measured again."""
+    """Return the floors of one seed; floors in the cache are not measured again."""
     names = {key: key if key in ("memorised", CLASSIFIED) else f"{key}/{n}/{seed}" for key in keys}
     missing = [key for key in keys if names[key] not in reference.floors]
     if missing:
@@ -375,36 +377,36 @@ def _measure_floors(reference: Reference, n: int, seed: int, keys: Sequence[str]
     labels = None if splits.train.labels is None else splits.train.labels[rows]
     samples = Samples(splits.train.images[rows], labels, reading)
     measured = measure(samples, reference, [key for key in keys if key not in ("memorised", CLASSIFIED)], seed)
-    if "memorised" in keys:  # training images would all be copies of themselves: test images stand in
+    if "memorised" in keys:  # all training images are copies of themselves: use test images
         measured["memorised"] = metrics.memorised(splits.test.images, splits.train.images)
     if CLASSIFIED in keys:  # the judge classifies the same images
-        labels = _given(splits.test.labels)
+        labels = _require_labels(splits.test.labels)
         known = labels >= 0
         measured[CLASSIFIED] = reference.test.labels[known].eq(labels[known]).double().mean().item()
     return measured
 
 
 def _classification_accuracy(samples: Samples, test: Dataset, seed: int) -> float:
-    """The accuracy on real test images of a `cnn` that has seen nothing but `samples`."""
+    """Return the accuracy on real test images of a `cnn` classifier that was trained on `samples` alone."""
     test = test.labelled
     assert test.num_classes is not None
-    labels = _given(samples.labels)
+    labels = _require_labels(samples.labels)
     batch_size = min(CAS_BATCH, len(samples.images))
     epochs = max(1, round(CAS_STEPS / (len(samples.images) // batch_size)))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "cas"))
         network = CNNClassifier(test.image_shape, test.num_classes)
         fit(network, samples.images, labels, epochs=epochs, seed=seed, batch_size=batch_size)
-    return evaluate_classifier(network, test.images, _given(test.labels))[1]
+    return evaluate_classifier(network, test.images, _require_labels(test.labels))[1]
 
 
-def _given(labels: Tensor | None) -> Tensor:
-    assert labels is not None, "measured only where there are labels"
+def _require_labels(labels: Tensor | None) -> Tensor:
+    assert labels is not None, "these metrics are measured only with labels"
     return labels
 
 
 def as_subject(generator: Generator, name: str, step: int | None = None) -> Subject:
-    """A generator as what is evaluated; a conditional one is asked for all classes in balance."""
+    """Return a generator as a subject of evaluation; a conditional one draws all classes equally often."""
 
     def draw(seed: int, n: int) -> tuple[Tensor, Tensor | None]:
         labels = generator.labels_for(n)
@@ -423,7 +425,7 @@ def _open(
     best: bool,
     reading: ReadOptions,
 ) -> tuple[Subject, Splits]:
-    """What is evaluated, and the real images."""
+    """Return the subject of evaluation, and the real images."""
     from ganzoo.runs.run import Run
 
     found = resolve(source, ("run", "file", "images", "bundled"), "ganzoo evaluate")
@@ -440,10 +442,12 @@ def _open(
 
 
 def _refuse_shape(reading: ReadOptions, name: str) -> None:
-    """Raise UsageError where the real images are asked for in another shape than a generator draws."""
+    """Raise UsageError if the real images are requested in another shape than the generator draws."""
     for key in ("image_size", "channels"):
         if key in reading:
-            raise UsageError(f"{flag_of(key)} is not for {name}: real images are read in the shape that it draws")
+            raise UsageError(
+                f"{flag_of(key)} is not possible with {name}: real images are read in the shape that it draws"
+            )
 
 
 def _open_run(
@@ -459,7 +463,7 @@ def _open_run(
         size, channels = config.image_size, config.channels
         splits = hold_out(data.fit(dataset, size, channels, mode=config.fit, background=config.background))
     elif config.source == "array" and dataset is None:
-        raise UsageError(f"{run.path} was trained on images in memory: give them with dataset=images to evaluate")
+        raise UsageError(f"{run.path} was trained on images in memory: pass them as dataset=images to evaluate")
     else:
         splits = load_splits(
             dataset or config.source,
@@ -474,7 +478,7 @@ def _open_run(
 
 
 def _class_head(run: "Run", config: RunConfig, step: int) -> ClassHead | None:
-    """The class head of a run's discriminator; None if it has none, or sees pairs of an image and a latent."""
+    """Return the class head of a run's discriminator; None if it has none, or if it sees pairs of image and latent."""
     from ganzoo.runs.opening import load_network
 
     try:
@@ -501,7 +505,9 @@ def _open_exported(
     if isinstance(source, Dataset):
         splits = hold_out(source)
     elif source == "array" or (dataset is None and place and not Path(place).exists()):
-        raise UsageError(f"{found.given} was trained on images that are not here ({source}): name them with --dataset")
+        raise UsageError(
+            f"{found.given} was trained on images that were not found ({source}): name them with --dataset"
+        )
     else:
         whole = {**reading_of(trained_on), **reading, "image_size": f"{width}x{height}", "channels": channels}
         splits = load_splits(source, data_dir=data_dir, **whole)
@@ -528,7 +534,7 @@ def _open_images(
 
 
 def _same_classes(images: Dataset, real: Dataset) -> Tensor | None:
-    """The labels of given images, in the numbers of the real classes: by name where both have names."""
+    """Return the labels of given images as numbers of the real classes, matched by name if both have names."""
     if images.labels is None or real.num_classes is None:
         return images.labels
     if images.class_names is None:
@@ -541,6 +547,6 @@ def _same_classes(images: Dataset, real: Dataset) -> Tensor | None:
     if not set(images.class_names) <= set(names):
         raise UsageError(
             f"{images.source} has the classes {', '.join(images.class_names[:10])}: expected some of "
-            f"{', '.join(names[:10])}, as {real.source} has"
+            f"{', '.join(names[:10])}, as in {real.source}"
         )
     return torch.tensor([names.index(name) for name in images.class_names])[images.labels]

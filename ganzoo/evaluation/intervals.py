@@ -1,4 +1,4 @@
-"""Means of a few values, their deviation and confidence intervals: how far a few seeds allow to conclude."""
+"""Means of a few values, their standard deviations and confidence intervals."""
 
 import math
 from collections.abc import Sequence
@@ -13,13 +13,13 @@ CONFIDENCE = 0.95
 
 
 def mean_and_deviation(values: Sequence[float] | NDArray[Any]) -> tuple[float, float]:
-    """Return the mean and the sample standard deviation, which is 0 of a single value."""
+    """Return the mean and the sample standard deviation, which is 0 for a single value."""
     found = [float(value) for value in values]
     return fmean(found), stdev(found) if len(found) > 1 else 0.0
 
 
 def interval(values: Sequence[float] | NDArray[Any]) -> tuple[float, float | None]:
-    """The mean, and half of its 95 % interval by Student's t; None for the half where there is one value."""
+    """Return the mean and half of its 95 % interval by Student's t; the half is None for a single value."""
     mean, deviation = mean_and_deviation(values)
     if len(values) < 2:
         return mean, None
@@ -27,9 +27,9 @@ def interval(values: Sequence[float] | NDArray[Any]) -> tuple[float, float | Non
 
 
 def outcome(mean: float, half: float | None) -> str:
-    """Return what a gain and half of its 95 % interval allow to say: it helps, hurts, or makes no difference.
+    """Return "helps" or "hurts" if the 95 % interval of a gain excludes 0, else "no difference".
 
-    With one value (None) that is always no difference.
+    `half` is half of the interval; with None, for a single value, the outcome is "no difference".
     """
     if half is None or abs(mean) <= half:
         return "no difference"
@@ -38,9 +38,9 @@ def outcome(mean: float, half: float | None) -> str:
 
 @cache
 def student(freedom: int) -> float:
-    """The quantile of Student's t that bounds 95 % of it on both sides.
+    """Return the two-sided 95 % quantile of Student's t.
 
-    With t = sqrt(freedom) tan(angle) its density is proportional to cos(angle)^(freedom - 1).
+    With t = sqrt(freedom) tan(angle), its density is proportional to cos(angle)^(freedom - 1).
     """
     angles = np.linspace(0, np.pi / 2, 200_001)
     middles = (angles[:-1] + angles[1:]) / 2

@@ -1,9 +1,9 @@
-"""The judge: the one pinned classifier in whose features every figure about a data set's generators is measured.
+"""The judge: the pinned classifier of a data set, in whose features all metrics of generators are measured.
 
-MNIST's (for `mnist` and `mnist-5k`) and Fashion-MNIST's ship with the package, and their SHA-256 are written below. Any
-other labelled data set gets its own by `ganzoo evaluate --fit-judge`, kept in the cache and bound to it by hash; a set
-without labels too, which learns how images are turned. A set that is read at two sizes has two judges. Figures of two
-judges have different units: they are never comparable.
+The judges of MNIST (for `mnist` and `mnist-5k`) and Fashion-MNIST ship with the package; their SHA-256 are below. For
+any other data set, `ganzoo evaluate --fit-judge` trains a judge and stores it in the cache, bound to the images by
+their hash; without labels, it learns to recognise rotations. A data set that is read at two sizes has two judges.
+Metrics of different judges have different units and are not comparable.
 """
 
 import hashlib
@@ -40,24 +40,24 @@ from ganzoo.sealing import BLANK, is_sealed, seal
 
 MNIST_SHA256 = "dc7a0e9fdd2faeab2a4ef805aecfb76e8982b9eddf5e77a1d9efb9bc70528861"
 FASHION_MNIST_SHA256 = "af893ebc58d5b71084e93aa7dfcdf5210593b432bd417349d442373223f186a0"
-PINNED = {  # by source: the name of the file that ships, and its hash
+PINNED = {  # by source: the name of the shipped file, and its hash
     "mnist": ("mnist", MNIST_SHA256),
     "mnist-5k": ("mnist", MNIST_SHA256),
-    "stacked-mnist": ("mnist", MNIST_SHA256),  # which reads each channel by itself
+    "stacked-mnist": ("mnist", MNIST_SHA256),  # the judge reads each channel separately
     "fashion-mnist": ("fashion-mnist", FASHION_MNIST_SHA256),
 }
 SCHEMA = 1
 EPOCHS = 20  # of a judge's training
-LEAST_UPDATES = 600  # of it: 20 epochs of a single batch tell nothing apart
+LEAST_UPDATES = 600  # training steps of a judge, at least: 20 epochs of a single batch are too few
 TURNED_IMAGES = 60_000  # that a judge without labels learns from, at most
-CLASSES, TURNS = "classes", "turns"  # what a judge tells apart
+CLASSES, TURNS = "classes", "turns"  # what a judge recognises
 SUFFIX = ".judge.safetensors"
-_CHUNK = 100  # images that the network reads at a time: fixed, for a matrix product rounds differently for another size
+_CHUNK = 100  # images per forward pass: fixed, because matrix products of other sizes round differently
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What the judge sees in N images: `features` float32 [N, D], `probabilities` float32 [N, num_classes]."""
+    """The judge's output for N images: `features` float32 [N, D], `probabilities` float32 [N, num_classes]."""
 
     features: Tensor
     probabilities: Tensor
@@ -69,19 +69,19 @@ class Reading:
 
 
 class ChannelClassifier(nn.Module):
-    """Read each of three channels by a classifier of grey images; K classes become K ** 3, as numbers of base K."""
+    """A classifier of grey images, applied to each of three channels; K classes become K ** 3, numbered in base K."""
 
     def __init__(self, network: Classifier) -> None:
         super().__init__()
         self.network = network
 
     def features(self, images: Tensor) -> Tensor:
-        """[N, 3, H, W] -> [N, 3 * D], those of the channels one after the other."""
+        """Return the channels' features, concatenated: [N, 3, H, W] -> [N, 3 * D]."""
         features: Tensor = self.network.features(images.flatten(0, 1).unsqueeze(1))
         return features.view(len(images), -1)
 
     def head(self, features: Tensor) -> Tensor:
-        """[N, 3 * D] -> logits [N, K ** 3], the sum of the channels' log-probabilities."""
+        """Return logits, the sums of the channels' log-probabilities: [N, 3 * D] -> [N, K ** 3]."""
         first, second, third = self.network.head(features.view(len(features), 3, -1)).log_softmax(2).unbind(1)
         logits: Tensor = first[:, :, None, None] + second[:, None, :, None] + third[:, None, None, :]
         return logits.flatten(1)
@@ -91,14 +91,14 @@ class ChannelClassifier(nn.Module):
 class Judge:
     """A trained `cnn` classifier, the SHA-256 of its weights' file, and what it was trained on."""
 
-    name: str  # names the figures: FID-MNIST
+    name: str  # part of the metrics' titles: FID-MNIST
     network: Classifier | ChannelClassifier
     sha256: str
-    accuracy: float  # on the test images, a share
+    accuracy: float  # on the test images, in [0, 1]
     image_shape: tuple[int, int, int]  # (C, H, W)
     class_names: tuple[str, ...]
     dataset_sha256: str
-    task: str = CLASSES  # TURNS if it was fitted without labels, and knows no classes
+    task: str = CLASSES  # TURNS if it was fitted without labels
 
     @property
     def num_classes(self) -> int:
@@ -106,7 +106,7 @@ class Judge:
 
     @torch.no_grad()
     def read(self, images: Tensor) -> Reading:
-        """Look at images uint8 [N, C, H, W]; those of another size or number of channels are made to fit."""
+        """Return the reading of images uint8 [N, C, H, W]; other sizes and numbers of channels are converted."""
         channels, height, width = self.image_shape
         fitted = data.fit(Dataset(images=images, source="images"), f"{width}x{height}", channels).images
         features, probabilities = [], []
@@ -116,12 +116,12 @@ class Judge:
         return Reading(torch.cat(features), torch.cat(probabilities))
 
     def describe(self) -> JudgeRecord:
-        """Return what a result records of its judge."""
+        """Return the record of the judge that results contain."""
         return JudgeRecord(name=self.name, sha256=self.sha256, accuracy=round(self.accuracy, 5))
 
 
 def to_tensor(images: NDArray[Any]) -> Tensor:
-    """uint8 [N, H, W, C] as a generator samples them -> uint8 [N, C, H, W] as a judge reads them."""
+    """Return a generator's images uint8 [N, H, W, C] in the layout of a judge: uint8 [N, C, H, W]."""
     return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
 
 
@@ -137,10 +137,10 @@ def load_judge(
     """Return the judge of a data set's source, such as `mnist` or `npz:FILE`, or the one in the file `place`.
 
     `sha256` is the hash of all images of the data set, as they are read. If no judge was trained on these images, a
-    judge that an earlier version kept for the source is returned.
+    judge that an earlier version stored for the source is returned.
 
-    Raises UsageError, with `advice` on how to train a judge, if there is none, and FileError for a damaged one. By
-    default this is the command that trains one on images read as `reading` says.
+    Raises UsageError, with `advice` on how to train a judge, if there is none, and FileError if it is damaged. The
+    default advice is the command that trains a judge on images read with the options `reading`.
     """
     advice = advice or fitting(source, data_dir, reading)
     if place is not None:
@@ -155,14 +155,14 @@ def load_judge(
 
 
 def fitting(source: str, data_dir: str | Path | None = None, reading: Mapping[str, Any] | None = None) -> str:
-    """Return the advice to type the command that trains the judge of a source, on images read as `reading` says."""
+    """Return the advice to type the command that trains a source's judge on images read with the options `reading`."""
     place = "" if data_dir is None else f" --data-dir {shlex.quote(str(data_dir))}"
     flags = place + reading_flags(reading or {})
     return f"type: ganzoo evaluate --fit-judge --dataset {shlex.quote(source)}{flags}"
 
 
 def _by_channel(judge: Judge) -> Judge:
-    """Return the judge of images whose three channels are such images as `judge` knows."""
+    """Return a judge of three-channel images that applies `judge` to each channel."""
     assert not isinstance(judge.network, ChannelClassifier), "it reads grey images"
     return replace(
         judge,
@@ -181,7 +181,7 @@ def judge_path(sha256: str) -> Path:
 
 
 def _former_paths(source: str, data_dir: str | Path | None) -> list[Path]:
-    """Return where earlier versions kept the judge of a source: next to the data, or in the cache."""
+    """Return where earlier versions stored the judge of a source: next to the data, or in the cache."""
     name, _, argument = source.partition(":")
     key = f"{name}-{hashlib.sha256(source.encode()).hexdigest()[:12]}{SUFFIX}"
     beside = data.data_folder(data_dir) / key
@@ -205,23 +205,23 @@ def fit_judge(
 ) -> Judge:
     """Train a judge on a data set, write it to `path` and return it.
 
-    It tells the classes apart, or if there are no labels how images are turned (see `turn`).
+    It learns to recognise the classes or, without labels, rotations of images (see `turn`).
 
     Args:
-        name: what its figures are called by, as in FID-MNIST.
-        train, test: what it learns from, and what its accuracy is measured on.
-        path: the file that it is written to.
-        epochs: passes of the images; None for EPOCHS, or as many as LEAST_UPDATES take, of few images.
-        margin: what is expected of its accuracy, as a share of the way from guessing to 1; None for nothing.
-        seed: of its weights and batches.
-        on_epoch: is called after the last epoch, and on the way about EPOCHS times.
+        name: part of its metrics' titles, as in FID-MNIST.
+        train, test: the images that it is trained on, and those that its accuracy is measured on.
+        path: the file to write.
+        epochs: passes over the images; None for EPOCHS, or for few images as many as LEAST_UPDATES steps need.
+        margin: its least accuracy, as a share of the way from guessing to 1; None for no limit.
+        seed: the random seed of its weights and batches.
+        on_epoch: a function that is called about EPOCHS times, the last time after the last epoch.
 
-    Raises: UsageError for one that is too weak to judge; nothing is written then.
+    Raises: UsageError if it is too weak; nothing is written then.
     """
     labelled = train.labels is not None and test.labels is not None
     learnt, tested = (part.labelled if labelled else turn(part) for part in (train, test))
-    assert learnt.num_classes is not None, "it has classes or turns"
-    assert tested.labels is not None, "and so has the test"
+    assert learnt.num_classes is not None, "training images have classes or rotations"
+    assert tested.labels is not None, "test images have labels"
     if epochs is None:
         epochs = max(EPOCHS, math.ceil(LEAST_UPDATES / (len(learnt) // _batch_size(learnt))))
     network = _train(learnt, tested, epochs, seed, on_epoch)
@@ -255,9 +255,9 @@ def _train(
     learnt: Dataset, tested: Dataset, epochs: int, seed: int, on_epoch: Callable[[Epoch], None]
 ) -> CNNClassifier:
     """Train a classifier, and report about EPOCHS of its epochs and the last one."""
-    assert learnt.labels is not None, "there is something to learn"
-    assert tested.labels is not None, "and to test"
-    assert learnt.num_classes is not None, "of so many classes"
+    assert learnt.labels is not None, "training images have labels"
+    assert tested.labels is not None, "test images have labels"
+    assert learnt.num_classes is not None, "training images have classes"
     batch_size, spacing = _batch_size(learnt), math.ceil(epochs / EPOCHS)
 
     def report(epoch: Epoch) -> None:
@@ -283,21 +283,21 @@ def _train(
 
 
 def _check_accuracy(accuracy: float, tested: Dataset, margin: float) -> None:
-    """Raise UsageError for an accuracy that is hardly better than naming the most frequent class."""
+    """Raise UsageError if the accuracy is hardly better than always answering the most frequent class."""
     chance = max(tested.class_counts or (0,)) / len(tested)
     expected = chance + margin * (1 - chance)
     if accuracy < expected:
         raise UsageError(
-            f"the judge of {tested.source} is too weak: it has {accuracy:.1%} of the test images right, where guessing "
-            f"has {chance:.1%}; expected at least {expected:.1%}: it takes more images, or labels that show in them"
+            f"the judge of {tested.source} is too weak: its test accuracy is {accuracy:.1%}, that of guessing "
+            f"{chance:.1%}; expected at least {expected:.1%}: use more images, or labels that the images show"
         )
 
 
 def turn(dataset: Dataset) -> Dataset:
-    """Return each image as it is and turned, labelled by how (Gidaris et al. 2018, arXiv:1803.07728).
+    """Return rotations of each image, labelled by the angle (Gidaris et al. 2018, arXiv:1803.07728).
 
-    By 0, 90, 180 and 270 degrees if images are square, else by 0 and 180. Whoever tells these apart has learnt what the
-    images show, without a label.
+    The angles are 0, 90, 180 and 270 degrees for square images, else 0 and 180. A network that recognises them has
+    learnt what the images show, without labels.
     """
     quarters = (0, 1, 2, 3) if dataset.image_shape[1] == dataset.image_shape[2] else (0, 2)
     most = max(1, TURNED_IMAGES // len(quarters))
@@ -316,9 +316,9 @@ MOST_BYTES = 1_000_000_000  # of a judge's file
 
 @float32_by_default()
 def read_judge(path: Path, pinned: str | None = None, *, advice: str | None = None) -> Judge:
-    """The judge in the file at `path`, whose SHA-256 is `pinned`, or written into it when it was trained.
+    """Return the judge in the file at `path`, whose SHA-256 must be `pinned`, or the one that the file contains.
 
-    Raises FileError, with `advice` on how to train it again, for one that is damaged; also for one of a newer version.
+    Raises FileError if it is damaged, with `advice` on how to train it again, and if it is of a newer version.
     """
     advice = advice or f"type: ganzoo evaluate --fit-judge --dataset SOURCE --judge {shlex.quote(str(path))}"
     try:
@@ -333,7 +333,7 @@ def _pinned_judge(name: str, sha256: str) -> Judge:
 
 
 class _Written(Record):
-    """What a judge's file says of it."""
+    """The record in a judge's file."""
 
     name: str
     classifier: str
@@ -347,7 +347,7 @@ class _Written(Record):
 def _judge(content: bytes, path: Path, pinned: str | None, advice: str) -> Judge:
     sha256 = hashlib.sha256(content).hexdigest()
     damaged = FileError(
-        f"{path} is not the judge that this version of ganzoo pins: install it again"
+        f"{path} is not the judge of this version of ganzoo: install ganzoo again"
         if pinned
         else f"{path} is damaged; to train the judge again, {advice}"
     )
@@ -377,7 +377,7 @@ def _judge(content: bytes, path: Path, pinned: str | None, advice: str) -> Judge
 
 
 def _network(record: _Written, tensors: Mapping[str, Tensor]) -> Classifier:
-    """Return the network of a judge's file. Raises ValueError for tensors of other shapes, before it takes memory."""
+    """Return the network of a judge's file. Raises ValueError for tensors of other shapes, before using memory."""
 
     def make() -> Classifier:
         return CLASSIFIERS[record.classifier](record.image_shape, len(record.class_names))
@@ -386,14 +386,14 @@ def _network(record: _Written, tensors: Mapping[str, Tensor]) -> Classifier:
         shapes = {name: value.shape for name, value in make().state_dict().items()}
     if shapes != {name: value.shape for name, value in tensors.items()}:
         raise ValueError("its tensors do not fit its network")
-    with torch.random.fork_rng(devices=[]):  # the first weights are replaced at once
+    with torch.random.fork_rng(devices=[]):  # the initial weights are replaced below
         network = make()
     network.load_state_dict(tensors)
     return network
 
 
 def _metadata(content: bytes) -> dict[str, str]:
-    """The strings in a safetensors file's header: eight bytes of length, then JSON."""
+    """Return the metadata in a safetensors file's header: eight bytes of length, then JSON."""
     length = int.from_bytes(content[:8], "little")
     metadata: dict[str, str] = json.loads(content[8 : 8 + length])["__metadata__"]
     return metadata

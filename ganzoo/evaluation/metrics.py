@@ -1,7 +1,7 @@
-"""The figures that describe a generator: what each is called and means, and the arithmetic behind it.
+"""The metrics that describe a generator: their titles, meanings and computations.
 
-Everything here is a function of tensors: features float [N, D] and probabilities float [N, K] as a judge reads them,
-images uint8 [N, C, H, W], labels int64 [N]. Where torchmetrics has a metric, it does the work.
+All functions take tensors: features float [N, D] and probabilities float [N, K] that a judge returns, images uint8
+[N, C, H, W], labels int64 [N]. The Fréchet distance is computed by torchmetrics.
 """
 
 from dataclasses import dataclass
@@ -13,19 +13,19 @@ from torch import Tensor, nn
 from ganzoo.data.torchvision_compat import load_torchvision
 
 NEIGHBOURS = 5  # k of precision, recall, density and coverage (Naeem et al. 2020)
-COVERED = 0.1  # a class is covered where it has at least this part of its share among real images
-COPY_RATIO = 1 / 3  # a copy is this much nearer to one training image than to the next (Yoon et al. 2023)
-MEMORY_IMAGES = 2000  # at most: how many images are compared with the whole training set, pixel by pixel
-PAIR_IMAGES = 500  # at most, a class: how many images are compared with each other
-RARE = 0.001  # what this part of the real images exceeds is the limit of what they are like
-FAR, ROUGH, FLAT = 1.5, 1.25, 0.5  # an outlier passes such a limit by this factor
-ROUNDING = 1e-3  # a squared distance below it, of pixels in [0, 1], is rounding: the images are one
+COVERED = 0.1  # a class is covered if it has at least this part of its share among real images
+COPY_RATIO = 1 / 3  # distance of a copy to the nearest training image over that to the next (Yoon et al. 2023)
+MEMORY_IMAGES = 2000  # at most: images that are compared with the whole training set, pixel by pixel
+PAIR_IMAGES = 500  # at most, per class: images that are compared with each other
+RARE = 0.001  # this part of the real images is beyond the limits of real images
+FAR, ROUGH, FLAT = 1.5, 1.25, 0.5  # an outlier is beyond such a limit by this factor
+ROUNDING = 1e-3  # a smaller squared distance, of pixels in [0, 1], is rounding: the images are the same
 _ROWS = 500  # of a matrix of distances, computed at a time
 
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """What a figure is called, which way is better ("real": like real images), how it is printed, what it means."""
+    """A metric: its title, which direction is better ("real": like real images), its number format, its meaning."""
 
     title: str
     better: Literal["lower", "higher", "real"]
@@ -35,11 +35,11 @@ class Figure:
 
     @property
     def direction(self) -> str:
-        """Which way is better, as people read it."""
+        """Which direction is better, for display."""
         return "like real" if self.better == "real" else self.better
 
     def show(self, value: float) -> str:
-        """The value as people read it."""
+        """Return the value for display."""
         return f"{100 * value:.{self.decimals}f} %" if self.percent else f"{value:.{self.decimals}f}"
 
 
@@ -62,7 +62,7 @@ FIGURES: dict[str, Figure] = {
         title="class entropy",
         better="real",
         decimals=3,
-        meaning="entropy, in nats, of the classes that the judge sees: 0 for one, ln 10 = 2.303 for ten in balance",
+        meaning="entropy, in nats, of the classes that the judge sees: 0 for one, ln 10 = 2.303 for ten balanced ones",
     ),
     "classes": Figure(
         title="classes covered",
@@ -74,7 +74,7 @@ FIGURES: dict[str, Figure] = {
         title="modes",
         better="higher",
         decimals=1,
-        meaning="classes of which there is at least one image (Metz et al. 2017, arXiv:1611.02163, section 3.3)",
+        meaning="classes with at least one image (Metz et al. 2017, arXiv:1611.02163, section 3.3)",
     ),
     "mode_kl": Figure(
         title="mode KL",
@@ -87,75 +87,76 @@ FIGURES: dict[str, Figure] = {
         title="confidence",
         better="real",
         decimals=3,
-        meaning="mean probability that the judge gives its likeliest class",
+        meaning="mean probability of the class that the judge considers likeliest",
     ),
     "precision": Figure(
         title="precision",
         better="higher",
         decimals=3,
-        meaning="share of generated images within reach of a real one, by k nearest neighbours "
+        meaning="share of generated images in the neighbourhood of a real one, by k nearest neighbours "
         "(Kynkäänniemi et al. 2019, arXiv:1904.06991)",
     ),
     "recall": Figure(
         title="recall",
         better="higher",
         decimals=3,
-        meaning="share of real images within reach of a generated one (the same paper)",
+        meaning="share of real images in the neighbourhood of a generated one (the same paper)",
     ),
     "density": Figure(
         title="density",
         better="higher",
         decimals=3,
-        meaning="how many real neighbourhoods a generated image lies in, over k: precision that outliers do not "
-        "inflate (Naeem et al. 2020, arXiv:2002.09797)",
+        meaning="number of real neighbourhoods that contain a generated image, divided by k: a precision that "
+        "outliers do not inflate (Naeem et al. 2020, arXiv:2002.09797)",
     ),
     "coverage": Figure(
         title="coverage",
         better="higher",
         decimals=3,
-        meaning="share of real neighbourhoods that hold a generated image (the same paper)",
+        meaning="share of real neighbourhoods that contain a generated image (the same paper)",
     ),
     "outliers": Figure(
         title="outliers",
         better="lower",
         decimals=2,
         percent=True,
-        meaning="share of images unlike any real one: much farther from the nearest, in features, than real images lie "
-        "apart, or much rougher, or much flatter than they are; noise and blanks are such",
+        meaning="share of images unlike any real one, such as noise and blank images: in features much farther from "
+        "the nearest real image than real images are from each other, or much rougher or flatter",
     ),
     "diversity": Figure(
         title="diversity in a class",
         better="real",
         decimals=2,
-        meaning="mean distance, in features, between two images that the judge puts in one class, over the classes",
+        meaning="mean distance, in features, between two images that the judge assigns to one class, averaged over the "
+        "classes",
     ),
     "sharpness": Figure(
         title="sharpness",
         better="real",
         decimals=3,
-        meaning="root mean square of an image's Laplacian over its contrast: blur lowers it, noise raises it",
+        meaning="root mean square of an image's Laplacian, divided by its contrast: blur lowers it, noise raises it",
     ),
     "memorised": Figure(
         title="memorised",
         better="real",
         decimals=2,
         percent=True,
-        meaning="share of images at most a third as far, in pixels, from their nearest training image as from the next "
-        "(the test of Yoon et al. 2023)",
+        meaning="share of images whose distance, in pixels, to the nearest training image is at most a third of that "
+        "to the second nearest (the test of Yoon et al. 2023)",
     ),
     "label_accuracy": Figure(
         title="label accuracy",
         better="higher",
         decimals=2,
         percent=True,
-        meaning="share of images in which the judge sees the label that was asked for",
+        meaning="share of images in which the judge sees the requested label",
     ),
     "cas": Figure(
         title="classification accuracy score",
         better="higher",
         decimals=2,
         percent=True,
-        meaning="accuracy on real test images of a classifier trained on generated images alone "
+        meaning="accuracy on real test images of a classifier trained only on generated images "
         "(Ravuri & Vinyals 2019, arXiv:1905.10887)",
     ),
     "classifier_accuracy": Figure(
@@ -163,20 +164,20 @@ FIGURES: dict[str, Figure] = {
         better="higher",
         decimals=2,
         percent=True,
-        meaning="share of real test images that the class head of the run's discriminator puts into the right class, "
-        "beside the share that the judge does",
+        meaning="accuracy on real test images of the class head of the run's discriminator; the floor is the accuracy "
+        "of the judge",
     ),
 }
 
 
 def title_of(key: str, judge_name: str) -> str:
-    """A figure's name: distances bear their judge's, `FID-MNIST`, so that nobody takes them for Inception's."""
+    """Return a metric's title; distances include the judge's name, `FID-MNIST`, as they are not Inception's."""
     title = FIGURES[key].title
     return f"{title}-{judge_name}" if key in ("fid", "kid") else title
 
 
 class _Given(nn.Module):
-    """The feature network of metrics that are handed features instead of images."""
+    """The feature network of metrics that get features instead of images."""
 
     def __init__(self, num_features: int) -> None:
         super().__init__()
@@ -186,12 +187,12 @@ class _Given(nn.Module):
         return features
 
 
-# Of a run on several processes one evaluates while the others wait: torchmetrics must not wait for them.
+# With several processes, one evaluates while the others wait: torchmetrics must not wait for them.
 _ALONE: dict[str, Any] = {"sync_on_compute": False}
 
 
 def frechet_distance(real: Tensor, fake: Tensor) -> float:
-    """Fréchet distance between Gaussians fitted to two sets of features [N, D] and [M, D], by torchmetrics."""
+    """Return the Fréchet distance between Gaussians fitted to features [N, D] and [M, D], by torchmetrics."""
     load_torchvision()  # before torchmetrics, which imports it
     from torchmetrics.image.fid import FrechetInceptionDistance
 
@@ -203,7 +204,7 @@ def frechet_distance(real: Tensor, fake: Tensor) -> float:
 
 
 def kernel_distance(real: Tensor, fake: Tensor) -> float:
-    """KID of two sets of features [N, D] and [M, D]: the unbiased estimate over all pairs."""
+    """Return the KID of two sets of features [N, D] and [M, D]: the unbiased estimate over all pairs."""
     x, y = real.double(), fake.double()
     return _mean_within(x) + _mean_within(y) - 2 * _kernel_sum(x, y) / (len(x) * len(y))
 
@@ -223,29 +224,29 @@ def _mean_within(x: Tensor) -> float:
 
 
 def class_shares(labels: Tensor, num_classes: int) -> Tensor:
-    """float64 [K]: the part of the images in each class."""
+    """Return the share of the images in each class, float64 [K]."""
     return torch.bincount(labels, minlength=num_classes).double() / len(labels)
 
 
 def class_entropy(shares: Tensor) -> float:
-    """In nats."""
+    """Return the entropy of the classes' shares, in nats."""
     return float(torch.special.entr(shares).sum())
 
 
 def mode_divergence(shares: Tensor, real_shares: Tensor) -> float:
-    """KL(shares, real shares), in nats, among the images of classes that real images have; 0 if there are none."""
+    """Return KL(shares, real shares), in nats, over the classes that real images have; 0 without such images."""
     known = (shares > 0) & (real_shares > 0)
     drawn = shares[known] / shares[known].sum()
     return max(0.0, float((drawn * (drawn / real_shares[known]).log()).sum()))
 
 
 def classes_lost(shares: Tensor, real_shares: Tensor) -> list[int]:
-    """The classes with less than a tenth of their share among real images."""
+    """Return the classes with less than a tenth of their share among real images."""
     return torch.nonzero((shares < COVERED * real_shares) & (real_shares > 0)).flatten().tolist()
 
 
 def neighbour_figures(real: Tensor, fake: Tensor, k: int = NEIGHBOURS) -> dict[str, float]:
-    """Precision, recall, density and coverage of features [N, D] and [M, D], by k nearest neighbours."""
+    """Return precision, recall, density and coverage of features [N, D] and [M, D], by k nearest neighbours."""
     k = min(k, len(real) - 1, len(fake) - 1)
     real_radii, fake_radii = _radii(real, k), _radii(fake, k)
     inside_real = torch.zeros(len(fake), dtype=torch.long)  # how many real neighbourhoods each fake lies in
@@ -266,7 +267,7 @@ def neighbour_figures(real: Tensor, fake: Tensor, k: int = NEIGHBOURS) -> dict[s
 
 
 def _radii(features: Tensor, k: int) -> Tensor:
-    """[N]: the distance of each to its k-th nearest other one."""
+    """Return [N]: the distance of each row to its k-th nearest other row."""
     parts = [
         torch.cdist(chunk, features).topk(k + 1, largest=False).values[:, -1] for chunk in torch.split(features, _ROWS)
     ]
@@ -274,7 +275,7 @@ def _radii(features: Tensor, k: int) -> Tensor:
 
 
 def diversity(features: Tensor, labels: Tensor) -> float:
-    """The mean distance between two images of a class, over the classes that have two."""
+    """Return the mean distance between two images of a class, averaged over the classes with at least two."""
     means = []
     for label in torch.unique(labels):
         members = features[labels == label][:PAIR_IMAGES]
@@ -284,12 +285,12 @@ def diversity(features: Tensor, labels: Tensor) -> float:
 
 
 def sharpness(images: Tensor) -> float:
-    """Return the mean over images of their roughness."""
+    """Return the mean roughness of the images."""
     return float(roughness(images).mean())
 
 
 def roughness(images: Tensor) -> Tensor:
-    """Return [N]: each image's Laplacian, its root mean square over the image's contrast; 0 for a flat image."""
+    """Return [N]: the root mean square of each image's Laplacian, divided by its contrast; 0 for a flat image."""
     x = images.float().mean(1)  # [N, H, W]
     laplacian = x[:, :-2, 1:-1] + x[:, 2:, 1:-1] + x[:, 1:-1, :-2] + x[:, 1:-1, 2:] - 4 * x[:, 1:-1, 1:-1]
     spread = contrast(images)
@@ -304,16 +305,16 @@ def contrast(images: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Limits:
-    """Features of real images, and how far apart, how rough and how flat nearly all of those are."""
+    """Features of real images, and the limits of nearly all of them: distance, roughness and contrast."""
 
     features: Tensor  # [N, D]
-    distance: float  # in features, to the nearest other
+    distance: float  # in features, to the nearest other image
     roughness: float
     contrast: float
 
     @classmethod
     def of(cls, images: Tensor, features: Tensor) -> "Limits":
-        """Measure real images uint8 [N, C, H, W] with their features [N, D], at least two."""
+        """Return the limits of at least two real images uint8 [N, C, H, W] with features [N, D]."""
         return cls(
             features,
             distance=_quantile(_radii(features, 1), 1 - RARE),
@@ -336,7 +337,7 @@ def outliers(images: Tensor, features: Tensor, real: Limits) -> float:
 
 
 def nearest(images: Tensor, others: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """For uint8 images [N, ...], the `count` nearest of `others`, in pixels: distances and rows, [N, count] each."""
+    """Return distances and rows, [N, count], of the nearest `others`, in pixels, to uint8 images [N, ...]."""
     flat = others.flatten(1).float() / 255
     norms = flat.square().sum(1)
     distances, rows = [], []
@@ -351,7 +352,7 @@ def nearest(images: Tensor, others: Tensor, count: int) -> tuple[Tensor, Tensor]
 
 
 def memorised(images: Tensor, train: Tensor) -> float:
-    """The share of images that lie at most a third as far from their nearest training image as from the next."""
+    """Return the share of images at most a third as far from the nearest training image as from the next."""
     rows = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:MEMORY_IMAGES]
     (first, second), _ = (part.T for part in nearest(images[rows], train, 2))
     return float((first <= COPY_RATIO * second).double().mean())

@@ -1,4 +1,4 @@
-"""Evaluation on the way: while a run trains, a line in its `evaluations.jsonl` whenever one is due."""
+"""Evaluation during training: each adds a line to the run's `evaluations.jsonl`."""
 
 from collections.abc import Sequence
 
@@ -12,14 +12,14 @@ from ganzoo.evaluation.verdict import DIVERSITY
 from ganzoo.runs.records import EvaluationLine
 from ganzoo.runtime.generator import Generator
 
-SHOWN = 5  # classes that a warning names
+SHOWN = 5  # classes that a warning lists, at most
 
 
 class Monitor:
-    """Judges a generator in training, on the same latents each time."""
+    """The evaluation of a generator in training, on the same latents each time."""
 
     def __init__(self, dataset: Dataset, config: RunConfig) -> None:
-        """Raises UsageError where the data have no judge."""
+        """Load the judge and measure the floors. Raises UsageError if the data set has no judge."""
         settings = config.data
         judge = load_judge(dataset.source, settings.data_dir, sha256=dataset.sha256, reading=settings.reading)
         splits = with_test(dataset, data_dir=settings.data_dir, **settings.reading)
@@ -33,7 +33,7 @@ class Monitor:
     def evaluate(
         self, generator: Generator, *, step: int, epoch: float, seconds: float, elapsed: float | None
     ) -> EvaluationLine:
-        """Return the figures, their floors, and the classes that the generator no longer draws, by name."""
+        """Return the metrics, their floors, and the names of the classes that the generator no longer draws."""
         samples = read(as_subject(generator, "").draw(0, self.n), self.reference)
         return EvaluationLine(
             step=step,
@@ -48,7 +48,7 @@ class Monitor:
         )
 
     def confirm(self, generator: Generator, draw: int) -> float:
-        """Return the FID on other latents, those of a `draw` from 1 up."""
+        """Return the FID on other latents, those of the draw number `draw`, 1 or more."""
         samples = read(as_subject(generator, "").draw(draw, self.n), self.reference)
         return measure(samples, self.reference, ["fid"])["fid"]
 
@@ -61,7 +61,7 @@ class Monitor:
 
 
 def describe(line: EvaluationLine) -> str:
-    """Return an evaluation as a line for people."""
+    """Return an evaluation as one line of text."""
     parts = [
         f"{title_of(key, line.judge.name)} {FIGURES[key].show(line.figures[key])}"
         f" (real {FIGURES[key].show(line.floors[key])})"
@@ -74,11 +74,11 @@ def describe(line: EvaluationLine) -> str:
 
 
 def warning(line: EvaluationLine, former: Sequence[EvaluationLine]) -> str | None:
-    """Return what to say of a collapse, unless it was there at the evaluation before."""
+    """Return a warning of a collapse that the previous evaluation did not have, or None."""
     before = former[-1:]
     if set(line.classes_lost) - {name for other in before for name in other.classes_lost}:
         more = f" and {len(line.classes_lost) - SHOWN} others" if len(line.classes_lost) > SHOWN else ""
-        what = f"the generator draws next to nothing of class {', '.join(line.classes_lost[:SHOWN])}{more}"
+        what = f"the generator draws almost no images of class {', '.join(line.classes_lost[:SHOWN])}{more}"
     elif _is_alike(line) and not any(map(_is_alike, before)):
         what = "the images of a class are nearly all alike"
     else:

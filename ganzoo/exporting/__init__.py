@@ -1,1 +1,1 @@
-"""A run as a file that draws without torch, proven to draw the same."""
+"""Export of a run to files that draw without torch, each verified against the run."""

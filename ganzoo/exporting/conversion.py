@@ -1,7 +1,7 @@
-"""How a lean fp32 graph becomes what the rows of `ganzoo.runtime.forms` name. No torch.
+"""Conversion of a lean fp32 graph to the precisions and layouts of `ganzoo.runtime.forms`. No torch.
 
-`as_it_is`, `half`, `half_weights` and `eight_bits` take a model and inputs to calibrate with, and give the model that
-computes so; what that costs is measured by the exporter. `lay_out` has a model give its images in a layout.
+`as_it_is`, `half`, `half_weights` and `eight_bits` take a model and inputs to calibrate with, and return the model in
+that precision; the exporter measures the cost. `lay_out` makes a model output its images in a layout.
 """
 
 import contextlib
@@ -22,35 +22,35 @@ from onnx import helper, numpy_helper
 from ganzoo.errors import VerificationError, first_line
 from ganzoo.runtime.forms import ImageShape, Layout
 
-Feeds: TypeAlias = Iterable[dict[str, NDArray[Any]]]  # a session's inputs, a batch each
+Feeds: TypeAlias = Iterable[dict[str, NDArray[Any]]]  # a session's inputs, batch by batch
 
 PRODUCTS = ("Gemm", "MatMul", "Conv", "ConvTranspose")
-NORMS = ("LayerNormalization", "InstanceNormalization", "GroupNormalization")  # not in 8 bits: their scales are few
-FEW = 16  # of fewer values half the size is nothing, and some tell shapes, such as the scales of Resize
-LEVELS = 127  # of a weight's sign and 7 bits
+NORMS = ("LayerNormalization", "InstanceNormalization", "GroupNormalization")  # not in 8 bits: they have few scales
+FEW = 16  # fewer values stay float32: half the size saves nothing, and some define shapes, as in Resize
+LEVELS = 127  # of a weight with a sign and 7 bits
 
 
 def as_it_is(model: onnx.ModelProto, feeds: Feeds) -> onnx.ModelProto:
-    """float32."""
+    """Return the model unchanged, in float32."""
     return model
 
 
 def half(model: onnx.ModelProto, feeds: Feeds) -> onnx.ModelProto:
-    """Weights and arithmetic in float16; latents and images stay float32."""
+    """Return the model with weights and arithmetic in float16; latents and images stay float32."""
     from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
     from onnxscript import ir
     from onnxscript.ir.passes.common import TopologicalSortPass
 
-    del model.graph.value_info[:]  # of the graph before it was rewritten; types are inferred again
-    # onnxruntime crashes on x86 at some that are float16 (onnxruntime#28392). They have no weights.
+    del model.graph.value_info[:]  # outdated after the rewrite; types are inferred again
+    # onnxruntime crashes on x86 at some float16 transpositions (onnxruntime#28392). They have no weights.
     blocked = [*DEFAULT_OP_BLOCK_LIST, "Transpose"]
     with quiet():
         halved = convert_float_to_float16(model, keep_io_types=True, op_block_list=blocked)  # type: ignore[no-untyped-call]
-    return ir.to_proto(TopologicalSortPass()(ir.from_proto(halved)).model)  # the casts of z were put last
+    return ir.to_proto(TopologicalSortPass()(ir.from_proto(halved)).model)  # the converter put the casts of z last
 
 
 def half_weights(model: onnx.ModelProto, feeds: Feeds) -> onnx.ModelProto:
-    """Weights in float16, each with a cast that runtimes fold when they open the file; arithmetic in float32."""
+    """Return the model with float16 weights, which runtimes cast when they open the file, and float32 arithmetic."""
     graph = model.graph
     for tensor in reversed(list(graph.initializer)):
         if tensor.data_type != onnx.TensorProto.FLOAT or math.prod(tensor.dims) < FEW:
@@ -62,10 +62,11 @@ def half_weights(model: onnx.ModelProto, feeds: Feeds) -> onnx.ModelProto:
 
 
 def eight_bits(model: onnx.ModelProto, feeds: Feeds) -> onnx.ModelProto:
-    """Weights and activations in 8 bits, of the ranges seen on `feeds`; what takes the latents has 8-bit weights alone.
+    """Return the model with 8-bit weights and activations, their ranges calibrated on `feeds`.
 
-    Latents in 8 bits would be other latents, and each image another. Activations' products leave a bit free
-    (`reduce_range`): processors without VNNI add two of them in 16 bits, and would overflow.
+    Layers that take the latents have only their weights in 8 bits: 8-bit latents would be other latents, with other
+    images. Products of activations leave a bit free (`reduce_range`), because processors without VNNI add two of them
+    in 16 bits, and would overflow.
     """
     from onnxruntime.quantization.calibrate import CalibrationDataReader
     from onnxruntime.quantization.quant_utils import QuantType
@@ -78,11 +79,11 @@ def eight_bits(model: onnx.ModelProto, feeds: Feeds) -> onnx.ModelProto:
             self.batches = iter(feeds)
 
         def get_next(self) -> dict[str, NDArray[Any]]:
-            return next(self.batches, None)  # type: ignore[arg-type]  # None ends it
+            return next(self.batches, None)  # type: ignore[arg-type]  # None ends the calibration
 
     model = pack(model)
     for index, node in enumerate(model.graph.node):
-        node.name = f"{node.op_type}_{index}"  # nodes are excluded by their names
+        node.name = f"{node.op_type}_{index}"  # nodes are excluded by name
     before = list(_up_to_the_first_products(model.graph))
     norms = [node for node in model.graph.node if node.op_type in NORMS]
     with tempfile.TemporaryDirectory() as directory, quiet():
@@ -98,9 +99,9 @@ def eight_bits(model: onnx.ModelProto, feeds: Feeds) -> onnx.ModelProto:
                 reduce_range=True,
                 nodes_to_exclude=[node.name for node in before + norms],
             )
-        except Exception as error:  # of any class, such as ValueError for an operator that it does not know well
+        except Exception as error:  # of any class, such as ValueError for an unsupported operator
             raise VerificationError(
-                f"onnxruntime cannot compute this graph in 8 bits ({first_line(error)}): take --precision fp32 or fp16"
+                f"onnxruntime cannot compute this graph in 8 bits ({first_line(error)}): use --precision fp32 or fp16"
             ) from error
         quantized = onnx.load(path)
     names = {node.name for node in before if node.op_type in PRODUCTS}
@@ -109,7 +110,7 @@ def eight_bits(model: onnx.ModelProto, feeds: Feeds) -> onnx.ModelProto:
 
 
 def lay_out(model: onnx.ModelProto, layout: Layout, image: ImageShape) -> None:
-    """Have a graph whose output is `images` float32 [N, C, H, W] in [-1, 1] give them in `layout`."""
+    """Change a graph with the output `images` float32 [N, C, H, W] in [-1, 1] to output them in `layout`."""
     if layout.floats:
         return
     graph = model.graph
@@ -121,7 +122,7 @@ def lay_out(model: onnx.ModelProto, layout: Layout, image: ImageShape) -> None:
         helper.make_node("Mul", ["images.floats", "images.half"], ["images.scaled"]),
         helper.make_node("Add", ["images.scaled", "images.half"], ["images.levels"]),
         helper.make_node("Clip", ["images.levels", "images.black", "images.white"], ["images.clipped"]),
-        helper.make_node("Round", ["images.clipped"], ["images.rounded"]),  # halves to even, as numpy does
+        helper.make_node("Round", ["images.clipped"], ["images.rounded"]),  # rounds halves to even, as numpy does
         helper.make_node("Cast", ["images.rounded"], ["images.pixels"], to=onnx.TensorProto.UINT8),
     ]
     if layout.rgb and image[0] == 1:
@@ -137,7 +138,7 @@ def lay_out(model: onnx.ModelProto, layout: Layout, image: ImageShape) -> None:
 
 
 def _up_to_the_first_products(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    """The nodes that the inputs reach before they are multiplied with weights, and those that multiply them."""
+    """Yield the nodes between the inputs and their first products with weights, including these products."""
     reached = {value.name for value in graph.input}
     for node in graph.node:
         if reached.intersection(node.input):
@@ -147,7 +148,7 @@ def _up_to_the_first_products(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto
 
 
 def _quantize_weights(graph: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> None:
-    """Store these nodes' weights in 8 bits, with a scale an output; they are float32 again before they are used."""
+    """Store these nodes' weights in 8 bits, with one scale per output; they are converted to float32 before use."""
     initializers = {tensor.name: tensor for tensor in graph.initializer}
     for node in nodes:
         tensor = initializers.get(node.input[1])
@@ -169,11 +170,11 @@ def _quantize_weights(graph: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> No
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Keep from the terminal what exporters and quantisers report of themselves: what matters is checked on the file.
+    """Suppress what exporters and quantisers print: what matters is checked on the file.
 
-    They log and print their traces, and recommend steps that are not needed here.
+    They log, print their traces, and recommend steps that are not needed here.
     """
-    former = logging.root.manager.disable
+    previous = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
         with (
@@ -184,4 +185,4 @@ def quiet() -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     finally:
-        logging.disable(former)
+        logging.disable(previous)

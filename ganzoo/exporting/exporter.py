@@ -1,9 +1,9 @@
-"""A run's generator as a file, in a format of the table; and as verified .onnx files, with its encoder.
+"""Export of a run's generator in any registered format, and of generators and encoders as verified .onnx files.
 
 An .onnx file has a layout and a precision of `ganzoo.runtime.forms`.
-Its inputs are `z` float32 [batch, latent_dim] and, where conditional, `labels` int64 [batch]; its output is `images`.
-Before the file gets its name it is checked by onnx, loaded as anybody would load it, compared with torch on the trained
-weights, and sealed with its own SHA-256. The same run gives the same bytes.
+Its inputs are `z` float32 [batch, latent_dim] and, if conditional, `labels` int64 [batch]; its output is `images`.
+Before the file is written under its name, it is checked by onnx, loaded by `ganzoo.runtime`, compared with torch on the
+trained weights, and sealed with its own SHA-256. The same run gives the same bytes.
 """
 
 import contextlib
@@ -62,55 +62,56 @@ from ganzoo.zoo.networks.fused import fuse
 OPSET = Form().opset
 CALIBRATION_LATENTS = 1024
 FIGURE_IMAGES = 5000
-GROUPED = re.compile(r"target=torch\.ops\.aten\._?conv.*, %\w+\), kwargs")  # whose last argument, groups, is computed
+GROUPED = re.compile(r"target=torch\.ops\.aten\._?conv.*, %\w+\), kwargs")  # the last argument, groups, is computed
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rendered:
-    """The bytes of a verified file, and what is told of them."""
+    """The bytes of a verified file, and facts about them."""
 
     data: bytes
     nodes: int
     step: int
     weights: str
     parity: Difference
-    figure: dict[str, Any] | None  # the Fréchet distances of torch's images and the file's, where both were judged
+    figure: dict[str, Any] | None  # Fréchet distances of torch's and the file's images; None if not measured
 
 
 def export(
     run: str | Path | Run,
     path: str | Path | None = None,
     *,
-    format: str = "onnx",  # noqa: A002  # as the command calls it
+    format: str = "onnx",  # noqa: A002  # named as the option of the command
     precision: str | None = None,
     layout: str | None = None,
     opset: int | None = None,
     noise: str | None = None,
     weights: str = "ema",
     best: bool = False,
-    license: str | None = None,  # noqa: A002  # as the metadata call it
+    license: str | None = None,  # noqa: A002  # named as in the metadata
     ort_web: str | Path | None = None,
 ) -> Exported:
-    """Export the newest (or `best`, see `Run.best_checkpoint`) checkpoint of a run; `path` is by default in the run.
+    """Export the newest (or `best`, see `Run.best_checkpoint`) checkpoint of a run; by default `path` is in the run.
 
-    The run keeps a record of it (`Run.record_export`). None is a format's default; what it does not take is refused.
+    The run records the export (`Run.record_export`). None means the format's default; an option that the format does
+    not have raises UsageError.
 
     Args:
         run: a run or its directory.
-        path: the file or directory; an older one is replaced.
+        path: the file or directory to write; an existing one is replaced.
         format: a name of `ganzoo list formats`.
-        precision: what the file computes with, one of `ganzoo.runtime.forms.PRECISIONS`.
-        layout: what its images are, one of `ganzoo.runtime.forms.LAYOUTS`.
-        opset: the version of the standard operators, by default 18, and 21 in int8.
-        noise: what becomes of noise that the generator draws in its forward: `constant`, one draw of it for all images,
-            or `none`, its mean. Such a generator is refused without it; for others it changes nothing.
-        weights: `ema`, the averaged ones, or `raw`, the last ones.
-        best: the best evaluated checkpoint instead of the newest.
-        license: under which the weights are given to others, for the metadata.
-        ort_web: for a web page, the .tgz that `npm pack` makes of onnxruntime-web, which is needed the first time.
+        precision: the arithmetic of the file, one of `ganzoo.runtime.forms.PRECISIONS`.
+        layout: data type and axis order of its images, one of `ganzoo.runtime.forms.LAYOUTS`.
+        opset: the version of the standard operators, by default 18, and 21 for int8.
+        noise: how to fix noise that the generator draws in its forward: `constant` uses one draw for all images,
+            `none` uses the mean. Required for such a generator, without effect on others.
+        weights: `ema` for the averaged weights, `raw` for the last ones.
+        best: export the best evaluated checkpoint instead of the newest.
+        license: the license of the weights, for the metadata.
+        ort_web: for a web page, the .tgz that `npm pack` makes of onnxruntime-web; needed the first time.
 
-    Raises FileError for a run that cannot be read, VerificationError for a file that does not draw what the run draws
-    (nothing is written then), UsageError for an unknown format or form, MachineError for a path that cannot be written.
+    Raises FileError if the run cannot be read, VerificationError if the file does not draw what the run draws (nothing
+    is written then), UsageError for an unknown format or form, MachineError if the path cannot be written.
     """
     row = formats[format]()
     given = {"precision": precision, "layout": layout, "opset": opset, "noise": noise, "ort_web": ort_web}
@@ -138,7 +139,7 @@ def export_web(
     license: str | None = None,  # noqa: A002
     ort_web: str | Path | None = None,
 ) -> Exported:
-    """Export a run as a page that draws in the browser, offline: `export` in the format `web`, with its errors."""
+    """Export a run as a web page that draws offline: `export` with the format `web`. Errors are those of `export`."""
     return export(
         run,
         directory,
@@ -163,12 +164,12 @@ def write_onnx(
     license: str | None = None,  # noqa: A002
     **options: Any,
 ) -> Exported:
-    """Write one .onnx file; `options` are those of a `Form`."""
+    """Write one .onnx file; `options` are the arguments of `Form`."""
     form = Form(**options)
     target = path or run.path / f"{file_name(run.config)}{form.suffix}.onnx"
     rendered = render(run, form, noise=noise, weights=weights, best=best, license=license)
     atomic_write(target, rendered.data)
-    return _exported(rendered, form, target)
+    return _describe_export(rendered, form, target)
 
 
 def write_web(
@@ -185,7 +186,7 @@ def write_web(
     """Write a page that draws in the browser; see `ganzoo.exporting.web.write`."""
     form = Form(layout="uint8", **options)
     rendered = render(run, form, noise=noise, weights=weights, best=best, license=license)
-    return _exported(rendered, form, write_page(directory, rendered.data, ort_web=ort_web))
+    return _describe_export(rendered, form, write_page(directory, rendered.data, ort_web=ort_web))
 
 
 @float32_by_default()
@@ -199,10 +200,10 @@ def export_encoder(
     best: bool = False,
     license: str | None = None,  # noqa: A002
 ) -> ExportedEncoder:
-    """Export a run's encoder as one verified .onnx file: `images` float32 [batch, C, H, W] in, `z` out.
+    """Export a run's encoder to one verified .onnx file with input `images` float32 [batch, C, H, W] and output `z`.
 
     `path` is by default `<variant>-encoder.onnx` in the run; other arguments and errors are those of `export`.
-    `ganzoo.load_encoder` opens it, with torch and without.
+    `ganzoo.load_encoder` opens the file, with or without torch.
     """
     run = run if isinstance(run, Run) else Run.open(run)
     network, config, step = load_network(run, best=best, weights=weights, role="encoder")
@@ -213,11 +214,11 @@ def export_encoder(
     inputs = {"images": torch.zeros(2, *info.image_shape)}
     if info.has_classes:
         inputs["labels"] = torch.arange(2) % (info.num_classes or 1)
-    model = _translated(network, inputs, "z", opset, whose)
+    model = _translate_network(network, inputs, "z", opset, whose)
     about = {**describe(run, config, step, weights, license, noise), "part": "encoder"}
     data = _complete(model, Form(opset=opset), info, about)
-    _tried_out(model, data)
-    with _refused("encoder"):
+    _try_out(model, data)
+    with _convert_errors("encoder"):
         file = runtime.load_encoder(data)
     difference = compare_encoders(file, original, config.train.seed)
     count, batches = proof_size(info)
@@ -237,7 +238,7 @@ def export_encoder(
     )
 
 
-def _exported(rendered: Rendered, form: Form, path: Path) -> Exported:
+def _describe_export(rendered: Rendered, form: Form, path: Path) -> Exported:
     parity = rendered.parity
     return Exported(
         path=path,
@@ -266,22 +267,22 @@ def render(
     judged: bool = True,
     rewrite: bool = True,
 ) -> Rendered:
-    """Return the bytes that `export` writes, with what is known of them. Arguments and errors are those of `export`.
+    """Return the bytes that `export` writes, and facts about them. Arguments and errors are those of `export`.
 
     Args:
-        judged: whether a judge is asked what fewer bits cost.
-        rewrite: whether the graph is rewritten (`ganzoo.exporting.lean`). The benchmark compares it with one that is
-            not, which is verified alike.
+        judged: whether a judge measures the cost of a lower precision.
+        rewrite: whether the graph is rewritten (`ganzoo.exporting.lean`). The benchmark compares it with a graph that
+            is not rewritten, and is verified in the same way.
     """
     network, config, step = load_network(run, best=best, weights=weights)
     channels = image_shape(config)[0]
     if LAYOUTS[form.layout].rgb and channels > 3:
         raise UsageError(
-            f"layout '{form.layout}' is for grey and RGB images, and these have {channels} channels: export another "
+            f"layout '{form.layout}' is for grey and RGB images, but these have {channels} channels: export another "
             "layout, such as uint8"
         )
     network = fix_noise(network, config, "generator", noise, _name(config))
-    fuse(network, False)  # layers as they are defined: what is computed as one is decided in the graph
+    fuse(network, False)  # layers as they are defined: the graph's rewrites decide what is fused
     original = as_generator(network, config, torch.device("cpu"))
     exact = translate(network, config, form.opset)
     exact = lean(exact) if rewrite else exact
@@ -290,13 +291,13 @@ def render(
     model = getattr(conversion, PRECISIONS[form.precision].convert)(model, _calibration(original.info))
     conversion.lay_out(model, LAYOUTS[form.layout], original.info.image_shape)
     plain, about = Form(opset=form.opset), describe(run, config, step, weights, license, noise)
-    file, empty = _opened(exact, _complete(exact, plain, original.info, about))
+    file, empty = _open_file(exact, _complete(exact, plain, original.info, about))
     parity = prove(file, original, PRECISIONS["fp32"], config.train.seed)
-    if form != plain:  # what was translated is right; now what was made of it
-        file, empty = _opened(model, _complete(model, form, original.info, about))
+    if form != plain:  # the translation is verified; now verify what it was converted to
+        file, empty = _open_file(model, _complete(model, form, original.info, about))
         parity = prove(file, original, PRECISIONS[form.precision], config.train.seed)
     count, batches = proof_size(original.info)
-    figure = _figure(config, original, file) if judged and form.precision != "fp32" else None
+    figure = _compare_distances(config, original, file) if judged and form.precision != "fp32" else None
     proof = {
         "parity": {"batches": list(batches), "latents": count, "empty": empty, **dataclasses.asdict(parity)},
         "probe": probe(file),
@@ -315,19 +316,19 @@ def render(
 
 
 def translate(network: nn.Module, config: RunConfig, opset: int) -> onnx.ModelProto:
-    """Return a generator as an ONNX model, with a batch of any size."""
+    """Return a generator as an ONNX model with a free batch size."""
     info = generator_info(config)
-    inputs = {"z": torch.from_numpy(info.latents(0, 0, 2))}  # 2: a size of 1 would be taken for a constant
+    inputs = {"z": torch.from_numpy(info.latents(0, 0, 2))}  # 2: torch would treat a size of 1 as a constant
     if info.num_classes is not None:
         inputs["labels"] = torch.arange(2) % info.num_classes
-    return _translated(network, inputs, "images", opset, _name(config))
+    return _translate_network(network, inputs, "images", opset, _name(config))
 
 
 def _name(config: RunConfig) -> str:
     return f"generator '{config.variant.generator.name}'"
 
 
-def _translated(
+def _translate_network(
     network: nn.Module, inputs: dict[str, torch.Tensor], output: str, opset: int, whose: str
 ) -> onnx.ModelProto:
     batch = torch.export.Dim("batch", min=1)
@@ -348,20 +349,20 @@ def _translated(
         reason = first_line(error.__cause__ or error)
         if GROUPED.search(reason):
             raise VerificationError(
-                f"{whose} cannot be translated: it has a convolution in as many groups as there are images, and in "
-                "ONNX that number is fixed; scale the activations in place of the weights, conv(x * style, weight) * "
-                "demodulation, which draws the same, or take --format pt2"
+                f"{whose} cannot be translated: it has a convolution with one group per image, and ONNX needs a fixed "
+                "number of groups; scale the activations instead of the weights, conv(x * style, weight) * "
+                "demodulation, which draws the same, or use --format pt2"
             ) from error
         raise VerificationError(
-            f"{whose} cannot be translated: {reason}; its forward must be torch operations alone, the same ones "
-            "whatever the values and the batch size"
+            f"{whose} cannot be translated: {reason}; its forward must use only torch operations, and the same "
+            "ones for all values and batch sizes"
         ) from error
     assert program is not None
     model: onnx.ModelProto = program.model_proto
     forget(program.exported_program)
     if any(value.type.tensor_type.shape.dim[0].HasField("dim_value") for value in model.graph.input):
         raise VerificationError(
-            f"{whose} cannot be translated: its forward takes the batch size for a constant, as len(x) and "
+            f"{whose} cannot be translated: its forward makes the batch size a constant, as len(x) and "
             "int(x.shape[0]) do; write x.shape[0], or -1 in a view"
         )
     _drop_allowzero(model.graph)
@@ -369,7 +370,7 @@ def _translated(
 
 
 def _drop_allowzero(graph: onnx.GraphProto) -> None:
-    """Remove an attribute of Reshape where it means nothing, as no size is 0: onnx2torch reads no graph that has it."""
+    """Remove an attribute of Reshape if it has no effect, as no size is 0: onnx2torch reads no graph that has it."""
     shapes = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer if len(tensor.dims) == 1}
     for node in graph.node:
         if node.op_type == "Reshape" and node.input[1] in shapes and shapes[node.input[1]].all():
@@ -377,7 +378,7 @@ def _drop_allowzero(graph: onnx.GraphProto) -> None:
 
 
 def _complete(model: onnx.ModelProto, form: Form, info: GeneratorInfo, about: dict[str, Any]) -> bytes:
-    """The bytes of a checked model with its metadata, sealed with their SHA-256."""
+    """Return the bytes of a checked model with its metadata, sealed with their SHA-256."""
     complete = onnx.ModelProto()
     complete.CopyFrom(model)
     strip(complete, about.get("part", "generator"))
@@ -390,17 +391,17 @@ def _complete(model: onnx.ModelProto, form: Form, info: GeneratorInfo, about: di
 
 
 def strip(model: onnx.ModelProto, part: str = "generator") -> None:
-    """Nodes carry stack traces with absolute paths of the machine that exported them: leave nothing but the graph."""
+    """Remove all but the graph: nodes contain stack traces with absolute paths of the machine that exported them."""
     graph = model.graph
     for item in (model, graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
         item.doc_string = ""
         del item.metadata_props[:]
-    del graph.value_info[:]  # shapes that inference finds again
+    del graph.value_info[:]  # shapes that inference computes again
     graph.name, model.producer_name, model.producer_version = part, "ganzoo", version("torch-ganzoo")
 
 
 def _calibration(info: GeneratorInfo) -> Iterator[dict[str, NDArray[Any]]]:
-    """Latents of the generator's own, with every label in turn, but not those that it is then judged on."""
+    """Yield the generator's latents, with every label in turn, but not those that it is then verified on."""
     seed = derive(0, "calibration")
     size = chunk_size(info.image_shape)
     for start in range(0, min(CALIBRATION_LATENTS, proof_size(info)[0] + size), size):
@@ -409,7 +410,7 @@ def _calibration(info: GeneratorInfo) -> Iterator[dict[str, NDArray[Any]]]:
         yield {"z": z, **labels}
 
 
-# What the file tells
+# The metadata
 
 
 def describe(
@@ -420,7 +421,7 @@ def describe(
     license: str | None,  # noqa: A002
     noise: str | None,
 ) -> dict[str, Any]:
-    """Return what the metadata record, except what running the file finds out; of a path only the last part."""
+    """Return the metadata, except what running the file finds out; of a path only the last part is recorded."""
     source, colon, argument = config.data.source.partition(":")
     public = config.with_data(source=source + colon + PurePath(argument).name, data_dir=None).with_facts(
         note=None, notes=()
@@ -437,7 +438,7 @@ def describe(
             "source": public.data.source,
             "sha256": public.facts.sha256,
             "images": public.facts.images,
-            "folders": public.data.folders,  # which former versions did not record, as they read all in one way
+            "folders": public.data.folders,  # older versions read all folders in one way, and did not record it
             **public.data.model_dump(include={*READING} - {"image_size", "channels"}, exclude_defaults=True),
         },
         "versions": {"ganzoo": version("torch-ganzoo"), "torch": torch.__version__, "onnx": onnx.__version__},
@@ -447,7 +448,7 @@ def describe(
 
 
 def _latents(config: RunConfig) -> dict[str, Any]:
-    """How z is distributed: each column of its own where codes are among them."""
+    """Return the distribution of z: one for all columns, or if there are codes, one per column."""
     variant = config.variant
     told = {"distribution": "standard normal", "dtype": "float32"}
     if not variant.codes:
@@ -459,7 +460,7 @@ def _latents(config: RunConfig) -> dict[str, Any]:
 
 
 def _evaluation(run: Run, step: int, weights: str) -> dict[str, Any] | None:
-    """What `ganzoo evaluate` found of these very weights, in short."""
+    """Return a summary of what `ganzoo evaluate` measured of these weights; None if it did not."""
     found = run.read_evaluation()
     if found is None or found.step != step or weights != "ema":
         return None
@@ -472,25 +473,25 @@ def _evaluation(run: Run, step: int, weights: str) -> dict[str, Any] | None:
     }
 
 
-# The proof
+# The verification
 
 
-def _opened(model: onnx.ModelProto, data: bytes) -> tuple[Generator, bool]:
-    """Return the file as anybody would open it, and True if its graph draws an empty batch too."""
-    empty = _tried_out(model, data)
-    with _refused("generator"):
+def _open_file(model: onnx.ModelProto, data: bytes) -> tuple[Generator, bool]:
+    """Return the file as `ganzoo.runtime` opens it, and True if its graph draws an empty batch too."""
+    empty = _try_out(model, data)
+    with _convert_errors("generator"):
         file = runtime.load(data)
     return file, draws_nothing(file) if empty is None else empty
 
 
-def _tried_out(model: onnx.ModelProto, data: bytes) -> bool | None:
-    """Return what `trial.try_out` finds of a graph that may crash onnxruntime; None if it is not needed."""
+def _try_out(model: onnx.ModelProto, data: bytes) -> bool | None:
+    """Return the result of `trial.try_out` for a graph that may crash onnxruntime; None if a trial is not needed."""
     return None if trial.is_harmless(model) else trial.try_out(data)
 
 
 @contextlib.contextmanager
-def _refused(part: str) -> Iterator[None]:
-    """Have an error of the runtime be one of the export, without the runtime's advice."""
+def _convert_errors(part: str) -> Iterator[None]:
+    """Turn an error of the runtime into one of the export, without the runtime's advice."""
     try:
         yield
     except FileError as error:
@@ -500,9 +501,9 @@ def _refused(part: str) -> Iterator[None]:
 
 @float32_by_default()
 def prove_again(file: Generator, document: Mapping[str, Any], run: str | Path | Run) -> Difference:
-    """Compare an exported file, opened, with the run that it was made from once more, by what its metadata say.
+    """Compare an opened file again with the run that it was exported from; its metadata name the weights.
 
-    Raises ModelError for metadata that do not tell, FileError where the run has no checkpoint of the file's step,
+    Raises ModelError if the metadata do not, FileError if the run has no checkpoint of the file's step,
     VerificationError as `export` does.
     """
     network, config = _weights_of(document, run, "generator")
@@ -511,13 +512,13 @@ def prove_again(file: Generator, document: Mapping[str, Any], run: str | Path | 
     _check_same(file.info, original.info, run)
     proven = document.get("parity")
     if isinstance(proven, dict) and proven.get("empty") is True and not draws_nothing(file):
-        raise VerificationError("the file draws no empty batch here, as its metadata say that it does")
+        raise VerificationError("the file draws no empty batch here, but its metadata record that it does")
     return prove(file, original, precision_of(document), config.train.seed)
 
 
 @float32_by_default()
 def prove_encoder_again(file: Encoder, document: Mapping[str, Any], run: str | Path | Run) -> float:
-    """Return how far an encoder's file is from the run that it was made from. Errors are those of `prove_again`."""
+    """Return the greatest difference of an encoder file's latents from its run's. Errors are those of `prove_again`."""
     network, config = _weights_of(document, run, "encoder")
     original = as_encoder(network, config, torch.device("cpu"))
     _check_same(file.info, original.info, run)
@@ -525,10 +526,10 @@ def prove_encoder_again(file: Encoder, document: Mapping[str, Any], run: str | P
 
 
 def _weights_of(document: Mapping[str, Any], run: str | Path | Run, role: str) -> tuple[nn.Module, RunConfig]:
-    """The network of the weights that a file's metadata name."""
+    """Return the network with the weights that a file's metadata name, and its configuration."""
     step, weights = document.get("step"), document.get("weights", "ema")
     if not isinstance(step, int) or weights not in WEIGHTS:
-        raise ModelError("the file's metadata do not tell which weights of its run it has: export it again")
+        raise ModelError("the file's metadata do not record which weights of its run it has: export it again")
     run = run if isinstance(run, Run) else Run.open(run)
     network, config, _ = load_network(run, weights=weights, step=step, role=role)
     return fix_noise(network, config, role, document.get("noise"), f"the {role}"), config
@@ -537,11 +538,11 @@ def _weights_of(document: Mapping[str, Any], run: str | Path | Run, role: str) -
 def _check_same(file: GeneratorInfo, original: GeneratorInfo, run: str | Path | Run) -> None:
     if original != file:
         where = run.path if isinstance(run, Run) else run
-        raise FileError(f"the file was not exported from {where}: they take or draw different things")
+        raise FileError(f"the file was not exported from {where}: their inputs or images are different")
 
 
-def _figure(config: RunConfig, original: Generator, file: Generator) -> dict[str, Any] | None:
-    """The Fréchet distance of torch's images and of the file's, where the data and a judge of them are at hand."""
+def _compare_distances(config: RunConfig, original: Generator, file: Generator) -> dict[str, Any] | None:
+    """Return the Fréchet distances of torch's and the file's images; None without the data or their judge."""
     from ganzoo import data
     from ganzoo.evaluation.evaluator import as_subject
     from ganzoo.evaluation.judge import load_judge

@@ -1,19 +1,19 @@
-"""Rewrite exported graphs for onnxruntime, which draws some networks faster from another graph of the same images.
+"""Rewrites of exported graphs to graphs of the same images that onnxruntime computes faster.
 
 `_merge_upsampling` is for the network `resize-conv`: copies of pixels and a convolution become one transposed
-convolution of fewer operations.
+convolution with fewer operations.
 
-`_pack_at_the_end` and `_shuffle_later` are for `dcgan` of a width up to 16, which the variants `dcgan` and `wgan-gp`
-have, and for `resize-conv` of a width up to 16: the last transposed convolution becomes a convolution whose channels
-are shuffled into pixels, and the shuffle follows after all the rest.
+`_pack_at_the_end` and `_shuffle_later` are for `dcgan` with a width up to 16, which the variants `dcgan` and `wgan-gp`
+use, and for `resize-conv` with a width up to 16: the last transposed convolution becomes a convolution whose channels
+are shuffled into pixels, and the shuffle is moved to the end.
 
-`_pack`, with `_shuffle_later`, is for both networks in int8, of any width: every transposed convolution is packed, for
-onnxruntime has none of 8 bits.
+`_pack`, with `_shuffle_later`, is for both networks in int8, with any width: every transposed convolution is packed,
+because onnxruntime has no 8-bit transposed convolution.
 
-The shuffle is DepthToSpace in the mode CRD, which torch's pixel_shuffle is too: ncnn and onnx2torch read no other.
+The shuffle is DepthToSpace in the mode CRD, like torch's pixel_shuffle: ncnn and onnx2torch read no other mode.
 
-Every rewrite is exact but for rounding, and applies to the networks of plug-ins too. A graph that no rule applies to,
-such as a perceptron's, stays as it is. A file may grow by it: what is gained is time, which
+Every rewrite is exact except for rounding, and applies to the networks of plug-ins too. If no rule applies to a graph,
+such as a perceptron's, it stays unchanged. A rewritten file may be larger, but it is faster, as
 `ganzoo benchmark runtime RUN --forms fp32,fp32-plain` measures.
 """
 
@@ -26,12 +26,12 @@ from numpy.typing import NDArray
 from onnxscript import ir
 from onnxscript.ir.passes.common import RemoveUnusedNodesPass
 
-LANES = 16  # channels that onnxruntime's convolutions compute together: fewer take as long
-NARROW = 32  # channels into a transposed convolution that onnxruntime computes slower than the packed one
+LANES = 16  # channels that onnxruntime's convolutions compute together: fewer channels take as long
+NARROW = 32  # input channels up to which onnxruntime's transposed convolution is slower than the packed one
 POINTWISE = ("Relu", "LeakyRelu", "Tanh", "Sigmoid", "Clip", "Elu", "Selu", "Softplus")
 
 Array = NDArray[Any]
-Rule = Callable[[ir.Node], "list[ir.Node] | None"]  # the nodes that stand for one, the last giving its output; or None
+Rule = Callable[[ir.Node], "list[ir.Node] | None"]  # the nodes that replace one, the last with its output; or None
 
 
 def lean(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -48,7 +48,7 @@ def _rewrite(model: onnx.ModelProto, rules: Sequence[Rule]) -> onnx.ModelProto:
     graph = (model_ir := ir.from_proto(model)).graph
     rewritten = False
     for rule in rules:
-        for node in tuple(graph):  # in order: what a rule has made of one node is seen by the next
+        for node in tuple(graph):  # in order, so that the next node sees what a rule made of this one
             nodes = rule(node)
             if nodes is not None:
                 ir.convenience.replace_nodes_and_values(graph, node, [node], nodes, node.outputs, nodes[-1].outputs)
@@ -60,7 +60,7 @@ def _rewrite(model: onnx.ModelProto, rules: Sequence[Rule]) -> onnx.ModelProto:
 
 
 def _merge_upsampling(node: ir.Node) -> list[ir.Node] | None:
-    """conv(nearest neighbours times s) -> one transposed convolution, its kernel summed over every s x s pixels."""
+    """Turn conv(nearest neighbours times s) into one transposed convolution, its kernel summed over s x s pixels."""
     before = _sole_producer(node)
     if before is None or before.op_type != "Resize" or not _is_plain_conv(node):
         return None
@@ -79,7 +79,7 @@ def _merge_upsampling(node: ir.Node) -> list[ir.Node] | None:
 
 
 def _nearest_scale(node: ir.Node) -> int | None:
-    """Return by how much a Resize enlarges height and width if it copies every pixel that often, else None."""
+    """Return the factor by which a Resize enlarges height and width if it only copies pixels, otherwise None."""
     if len(node.inputs) < 3 or node.inputs[2] is None or not _are_constant([node.inputs[2]]):
         return None
     if node.attributes.get_string("mode", "nearest") != "nearest" or node.attributes.get_int("antialias") == 1:
@@ -94,7 +94,7 @@ def _nearest_scale(node: ir.Node) -> int | None:
 
 
 def _pack(node: ir.Node) -> list[ir.Node] | None:
-    """A transposed convolution of stride s -> a convolution of s x s times the channels, shuffled into pixels."""
+    """Turn a transposed convolution of stride s into a convolution to s x s times the channels and a shuffle."""
     if node.op_type != "ConvTranspose" or not _are_constant(node.inputs[1:]) or _array(node.inputs[1]).ndim != 4:
         return None
     get = node.attributes.get_ints
@@ -113,9 +113,9 @@ def _pack(node: ir.Node) -> list[ir.Node] | None:
 
 
 def _pack_at_the_end(node: ir.Node) -> list[ir.Node] | None:
-    """Do as `_pack` if that is faster: with few channels, and a shuffle that can be left to the end.
+    """Apply `_pack` if that is faster: with few channels, and a shuffle that can be moved to the end.
 
-    onnxruntime computes transposed convolutions image by image, and narrow ones at a third of the rate of convolutions.
+    onnxruntime computes transposed convolutions image by image, and narrow ones at a third of a convolution's speed.
     """
     if node.op_type != "ConvTranspose" or not _are_constant(node.inputs[1:]):
         return None
@@ -136,7 +136,7 @@ def _ends_in_few_channels(node: ir.Node) -> bool:
 
 
 def _shuffle_later(node: ir.Node) -> list[ir.Node] | None:
-    """f(shuffle(x)) -> shuffle(f(x)), for what is computed a value at a time and for convolutions to few channels."""
+    """Turn f(shuffle(x)) into shuffle(f(x)), for pointwise operators and for convolutions to few channels."""
     before = _sole_producer(node)
     if before is None or before.op_type != "DepthToSpace" or before.attributes.get_string("mode", "DCR") != "CRD":
         return None
@@ -157,7 +157,7 @@ def _shuffle_later(node: ir.Node) -> list[ir.Node] | None:
 
 
 def _pack_transposed_kernel(kernel: Array, stride: int, pad: int) -> tuple[Array, int]:
-    """[in, out, k, k] of a transposed convolution -> [out * s * s, in, K, K] of a convolution, and its padding.
+    """Turn [in, out, k, k] of a transposed convolution into a convolution's [out * s * s, in, K, K] and its padding.
 
     Pixel `s * i + a` of the output is the sum over `d` of x[i + d] times the kernel at `a + pad - s * d`.
     """
@@ -175,9 +175,9 @@ def _pack_transposed_kernel(kernel: Array, stride: int, pad: int) -> tuple[Array
 
 
 def _pack_kernel(kernel: Array, block: int) -> tuple[Array, int]:
-    """[out, in, k, k] of a convolution after a shuffle -> [out * b * b, in * b * b, K, K] of one before it.
+    """Turn [out, in, k, k] of a convolution after a shuffle into [out * b * b, in * b * b, K, K] of one before it.
 
-    Pixel `b * i + a` of its input is in cell `i`; a kernel's row `t` reaches the cell `(a + t - pad) // b` further.
+    Pixel `b * i + a` of its input is in cell `i`; a kernel's row `t` reads the cell `i + (a + t - pad) // b`.
     """
     fan_out, fan_in, size, _ = kernel.shape
     pad = size // 2
@@ -191,11 +191,11 @@ def _pack_kernel(kernel: Array, block: int) -> tuple[Array, int]:
     return packed_kernel.reshape(block**2 * fan_out, block**2 * fan_in, cells, cells), reach
 
 
-# What a node is
+# Properties of nodes
 
 
 def _is_plain_conv(node: ir.Node) -> bool:
-    """Return True for a convolution of stride 1 with constant weights, not grouped, dilated or padded by itself."""
+    """Return True for a convolution of stride 1 with constant weights and no groups, dilation or automatic padding."""
     get = node.attributes.get_ints
     return (
         node.op_type == "Conv"
@@ -208,7 +208,7 @@ def _is_plain_conv(node: ir.Node) -> bool:
 
 
 def _can_be_packed(node: ir.Node) -> bool:
-    """Return whether it is such a convolution, with an odd square kernel, and leaves height and width as they are."""
+    """Return whether it is a plain convolution with an odd square kernel that keeps height and width."""
     if not _is_plain_conv(node):
         return False
     rows, columns = _array(node.inputs[1]).shape[2:]
@@ -216,7 +216,7 @@ def _can_be_packed(node: ir.Node) -> bool:
 
 
 def _sole_producer(node: ir.Node) -> ir.Node | None:
-    """Return the node that makes the first input of this one and of no other."""
+    """Return the node whose output is the first input of this node, and is used nowhere else."""
     value = node.inputs[0] if node.inputs else None
     return None if value is None or len(value.uses()) != 1 or value.is_graph_output() else value.producer()
 
@@ -237,7 +237,7 @@ def _array(value: ir.Value | None) -> Array:
 
 
 def _constant(node: ir.Node, name: str, array: Array) -> ir.Value:
-    """Add a constant to the graph, named for the output of the node that it replaces a part of."""
+    """Add a constant to the graph, named after the output of `node`, of which it replaces a part."""
     graph, name = node.graph, f"{node.outputs[0].name}.{name}"
     assert graph is not None
     while name in graph.initializers:
@@ -249,5 +249,5 @@ def _constant(node: ir.Node, name: str, array: Array) -> ir.Value:
 
 
 def _copy_onto(x: ir.Value | None, node: ir.Node) -> ir.Node:
-    """Return the same node with another first input."""
+    """Return a copy of a node with another first input."""
     return ir.Node("", node.op_type, [x, *node.inputs[1:]], attributes=node.attributes.values())

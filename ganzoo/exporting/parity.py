@@ -1,7 +1,7 @@
-"""Return whether an exported file draws what it should: beside torch, and beside itself on another machine. No torch.
+"""Comparison of an exported file with torch, and with itself on another machine. No torch.
 
-`compare` holds a file against the generator that it was made from. `probe` records some pixels in the file's metadata,
-and `check_probe` finds them again wherever the file has been taken.
+`compare` compares a file with the generator that it was made from. `probe` records some pixels in the file's metadata,
+and `check_probe` compares them again on any machine.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,17 +18,17 @@ from ganzoo.runtime.generator import SMALL, Generator, GeneratorInfo, chunk_size
 from ganzoo.runtime.pixels import to_uint8
 from ganzoo.seeds import derive
 
-BATCHES = (1, 2, 7, 64)  # the first batches, of small images; the last of them each after them, and a rest
-LATENTS = 1000  # each label is among them
-PROOF_PIXELS = LATENTS * SMALL  # of all images that a proof draws: fewer of large ones
-ENCODER_DIFFERENCE = 1e-4  # of latents, in shares of the largest value or of 1
+BATCHES = (1, 2, 7, 64)  # the first batches, of small images; then the last size is repeated, and a rest
+LATENTS = 1000  # include each label
+PROOF_PIXELS = LATENTS * SMALL  # of all images that a proof draws: fewer large images
+ENCODER_DIFFERENCE = 1e-4  # of latents, relative to the largest value or to 1
 PROBES = 16  # latents, and pixels of each image
 
 
 def compare(file: Generator, original: Generator, seed: int) -> Difference:
-    """Return how far the file's images are from the original's, over latents of all labels and batches of all sizes.
+    """Return how far the file's images differ from the original's, over all labels and several batch sizes.
 
-    Raises FileError for a file that cannot draw.
+    Raises FileError if the file cannot draw.
     """
     batches = list(_batches(original.info, seed))
     rows = [_compare_batch(file, original, *batch) for batch in batches]
@@ -44,7 +44,7 @@ def compare(file: Generator, original: Generator, seed: int) -> Difference:
 
 
 def prove(file: Generator, original: Generator, precision: Precision = PRECISIONS["fp32"], seed: int = 0) -> Difference:
-    """Return how far the file's images are from the run's. Raises VerificationError beyond what is allowed."""
+    """Return how far the file's images differ from the run's. Raises VerificationError if they differ too much."""
     try:
         found = compare(file, original, seed)
     except FileError as error:
@@ -54,23 +54,23 @@ def prove(file: Generator, original: Generator, precision: Precision = PRECISION
 
 
 def check(found: Difference, precision: Precision, *, floats: bool = True) -> None:
-    """Raises VerificationError for a difference beyond what is allowed; without `floats`, of bytes alone."""
+    """Raise VerificationError if the difference is larger than allowed; without `floats`, only bytes are compared."""
     near = found.grey_levels <= precision.greatest and found.mean_grey_levels <= precision.mean
     finer = [name for name, other in PRECISIONS.items() if other.greatest < precision.greatest]
-    if not (near and (found.difference <= precision.difference or not floats)):  # also where it is not a number
+    if not (near and (found.difference <= precision.difference or not floats)):  # also if it is NaN
         raise VerificationError(
             f"the exported generator differs from the run's by {found.difference:.1e} (at most "
             f"{precision.difference:.0e} expected), {found.grey_levels} grey levels (at most {precision.greatest}) and "
-            f"{found.mean_grey_levels:.2f} in the mean (at most {precision.mean:g}), most at {found.where}"
-            + (f": take --precision {' or '.join(reversed(finer))}" if finer else "")
+            f"{found.mean_grey_levels:.2f} on average (at most {precision.mean:g}), most at {found.where}"
+            + (f": use --precision {' or '.join(reversed(finer))}" if finer else "")
         )
 
 
 def compare_encoders(file: Encoder, original: Encoder, seed: int) -> float:
-    """Return how far the file's latents are from the original's, at most, over batches of all sizes.
+    """Return the greatest difference of the file's latents from the original's, over several batch sizes.
 
-    The images are noise of every brightness, with all labels. Raises VerificationError beyond `ENCODER_DIFFERENCE` of
-    the largest value.
+    The images are noise of every brightness, with all labels. Raises VerificationError if the difference is larger than
+    `ENCODER_DIFFERENCE` times the largest value or 1.
     """
     info, greatest, start = file.info, 0.0, 0
     stop, first = proof_size(info)
@@ -93,7 +93,7 @@ def compare_encoders(file: Encoder, original: Encoder, seed: int) -> float:
 
 
 def draws_nothing(file: Generator) -> bool:
-    """Return True if what is run draws an empty batch too: some graphs cannot, and `Generator` never asks them to."""
+    """Return True if the graph itself draws an empty batch: some cannot, and `Generator` never passes one to it."""
     info = file.info
     labels = np.empty(0, np.int64) if info.conditional else None
     try:
@@ -104,27 +104,28 @@ def draws_nothing(file: Generator) -> bool:
 
 
 def probe(file: Generator) -> dict[str, Any]:
-    """Some values of some images in [-1, 1], for the metadata."""
-    values = _probed(file)
+    """Return some values of some images in [-1, 1], for the metadata."""
+    values = _draw_probe(file)
     return {"seed": 0, "pixels": _pixels(values.shape[1]).tolist(), "values": _rows(values).tolist()}
 
 
 def probe_encoder(file: Encoder) -> dict[str, Any]:
     """Return some values of the latents of some images of noise, for the metadata."""
-    values = _probed_encoder(file)
+    values = _encode_probe(file)
     return {"seed": 0, "columns": _pixels(values.shape[1]).tolist(), "values": _rows(values).tolist()}
 
 
 def check_encoder_probe(file: Encoder, document: Mapping[str, Any]) -> float:
     """Return by how much the latents differ from those recorded in the file's metadata.
 
-    Raises VerificationError for more than `ENCODER_DIFFERENCE` of the largest, ModelError without a record.
+    Raises VerificationError for more than `ENCODER_DIFFERENCE` times the largest value or 1, ModelError if none are
+    recorded.
     """
     try:
         expected = np.array(document["probe"]["values"], np.float64)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ModelError("the file's metadata record no latents that can be compared: export it again") from error
-    found = _rows(_probed_encoder(file))
+    found = _rows(_encode_probe(file))
     difference = float(np.abs(found - expected).max()) if found.shape == expected.shape else float("inf")
     allowed = ENCODER_DIFFERENCE * max(1.0, float(np.abs(found).max()))
     if not difference <= allowed:
@@ -135,16 +136,16 @@ def check_encoder_probe(file: Encoder, document: Mapping[str, Any]) -> float:
     return difference
 
 
-def _probed_encoder(file: Encoder) -> NDArray[np.float32]:
+def _encode_probe(file: Encoder) -> NDArray[np.float32]:
     images = np.random.default_rng(0).uniform(-1, 1, (PROBES, *file.info.image_shape)).astype(np.float32)
     labels = np.arange(PROBES) % (file.info.num_classes or 1) if file.info.has_classes else None
     return file.encode(images, labels)
 
 
 def check_probe(file: Generator, document: Mapping[str, Any]) -> float | None:
-    """By how much the images differ from those recorded in the file's metadata; None where nothing is recorded.
+    """Return by how much the images differ from those recorded in the file's metadata; None if none are recorded.
 
-    Raises VerificationError for more than is allowed, ModelError for a record that is none.
+    Raises VerificationError for more than is allowed, ModelError for an invalid record.
     """
     if document.get("probe") is None:
         return None
@@ -153,7 +154,7 @@ def check_probe(file: Generator, document: Mapping[str, Any]) -> float | None:
         expected = np.array(document["probe"]["values"], np.float64)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ModelError("the file's metadata record no pixels that can be compared: export it again") from error
-    found = _rows(_probed(file))
+    found = _rows(_draw_probe(file))
     difference = float(np.abs(found - expected).max()) if found.shape == expected.shape else float("inf")
     allowed = precision.repeat + (0 if file.layout.floats else 1 / 127.5)
     if not difference <= allowed:
@@ -165,22 +166,22 @@ def check_probe(file: Generator, document: Mapping[str, Any]) -> float | None:
 
 
 def precision_of(document: Mapping[str, Any]) -> Precision:
-    """The row of the precision that a file's metadata name. Raises ModelError for one that there is not."""
+    """Return the precision that a file's metadata name. Raises ModelError if it does not exist."""
     name = document.get("precision", "fp32")
     if not isinstance(name, str) or name not in PRECISIONS:
-        raise ModelError(f"the file's metadata name no precision of {', '.join(PRECISIONS)}: export it again")
+        raise ModelError(f"the file's metadata do not name a precision ({', '.join(PRECISIONS)}): export it again")
     return PRECISIONS[name]
 
 
 def proof_size(info: GeneratorInfo) -> tuple[int, tuple[int, ...]]:
-    """Return how many latents a proof draws, and the sizes of its first batches: less of large images."""
+    """Return the number of latents of a proof, and the sizes of its first batches: smaller for large images."""
     chunk, pixels = chunk_size(info.image_shape), info.image_shape[1] * info.image_shape[2]
     count = min(LATENTS, PROOF_PIXELS // pixels) if pixels > SMALL else LATENTS
     return max(count, info.num_classes or 0, PROBES), tuple(size for size in BATCHES if size <= max(2, chunk))
 
 
 def _batches(info: GeneratorInfo, seed: int) -> Iterator[tuple[int, NDArray[np.float32], NDArray[np.int64] | None]]:
-    """The index of the first latent, the latents, the labels."""
+    """Yield the index of the first latent, the latents and the labels of each batch."""
     (stop, first), start = proof_size(info), 0
     sizes = iter(first)
     while start < stop:
@@ -203,11 +204,11 @@ def _compare_batch(
         grey_levels=int(levels.max()),
         mean_grey_levels=float(levels.mean()),
         where=f"latent {start + image}{label}, channel {channel}, row {row}, column {column}: "
-        f"{ours[image, channel, row, column]:.6f} for {theirs[image, channel, row, column]:.6f}",
+        f"{ours[image, channel, row, column]:.6f} instead of {theirs[image, channel, row, column]:.6f}",
     )
 
 
-def _probed(file: Generator) -> NDArray[np.float32]:
+def _draw_probe(file: Generator) -> NDArray[np.float32]:
     z, labels = file.info.latents(0, 0, PROBES), file.labels_for(PROBES)
     return file.generate(z, labels).reshape(PROBES, -1)
 

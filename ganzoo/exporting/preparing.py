@@ -1,8 +1,8 @@
-"""A network as it is exported: its parametrisations computed, and the noise that it draws itself fixed.
+"""Preparation of a network for export: parametrisations are computed, and noise that it draws itself is fixed.
 
 StyleGAN's generator adds noise to its features (Karras et al. 2019, https://arxiv.org/abs/1812.04948), pix2pix's keeps
-its dropout (Isola et al. 2017, https://arxiv.org/abs/1611.07004). `z` and `labels` alone settle what a file makes, so
-such noise is fixed: `constant` takes one draw of it for all images, `none` its mean.
+its dropout (Isola et al. 2017, https://arxiv.org/abs/1611.07004). The images of a file depend only on `z` and `labels`,
+so such noise is fixed: `constant` uses one draw of it for all images, `none` uses its mean.
 """
 
 import copy
@@ -21,10 +21,10 @@ from ganzoo.runtime.forms import NOISES
 from ganzoo.seeds import derive
 from ganzoo.zoo.build import example_inputs
 
-BATCHES = (2, 3)  # whose draws are compared: a size that differs is the batch's
+BATCHES = (2, 3)  # batch sizes whose draws are compared: a size that differs is the batch size
 
 Sample = Callable[[Sequence[int], torch.Generator], Tensor]
-Fix = Callable[[Sequence[int], Sample, float], Tensor]  # a draw's shape, what draws it, and its mean
+Fix = Callable[[Sequence[int], Sample, float], Tensor]  # a draw's shape, the function that samples it, and its mean
 
 
 def fold(network: nn.Module) -> nn.Module:
@@ -45,8 +45,8 @@ def fold(network: nn.Module) -> nn.Module:
 def fix_noise(network: nn.Module, config: RunConfig, role: str, noise: str | None, whose: str) -> nn.Module:
     """Return `network`, or if it draws noise in its forward, one that computes the same with that noise fixed.
 
-    Raises VerificationError if it draws noise and `noise` is None, or if it draws what cannot be fixed; UsageError for
-    a `noise` that is none of `NOISES`.
+    Raises VerificationError if it draws noise and `noise` is None, or if it draws noise that cannot be fixed;
+    UsageError if `noise` is not one of `NOISES`.
     """
     if noise is not None and noise not in NOISES:
         raise UsageError(f"no noise '{noise}'{nearest(noise, list(NOISES))} (one of {', '.join(NOISES)})")
@@ -54,7 +54,7 @@ def fix_noise(network: nn.Module, config: RunConfig, role: str, noise: str | Non
         return network
     if noise is None:
         raise VerificationError(
-            f"{whose} draws noise of its own in its forward, so that a seed would not settle its images: add --noise "
+            f"{whose} draws random noise in its forward, so a seed would not determine its images: add --noise "
             "constant (one draw of that noise, the same for all images) or --noise none (its mean)"
         )
     seed = derive(config.train.seed, "noise")
@@ -65,10 +65,10 @@ class FixedNoise(nn.Module):
     """A network whose draws are the same every time, and for every image of a batch.
 
     Args:
-        examples: inputs of the batch sizes `BATCHES`, by which is found out what it draws.
+        examples: inputs of the batch sizes `BATCHES`, used to find out what the network draws.
         noise: one of `NOISES`.
-        seed: of the draws that are `constant`.
-        whose: its name in messages.
+        seed: the seed of `constant` draws.
+        whose: the name of the network in messages.
     """
 
     def __init__(
@@ -76,11 +76,11 @@ class FixedNoise(nn.Module):
     ) -> None:
         super().__init__()
         self.network = network
-        first, second = (_recorded(network, inputs, whose) for inputs in examples)
-        shapes = [_shared(a, b) for (a, *_), (b, *_) in zip(first, second, strict=False)]
+        first, second = (_record_draws(network, inputs, whose) for inputs in examples)
+        shapes = [_find_shared_shape(a, b) for (a, *_), (b, *_) in zip(first, second, strict=False)]
         if len(first) != len(second) or None in shapes:
             raise VerificationError(
-                f"{whose} draws noise of a size that is neither fixed nor the batch's, which --noise cannot fix"
+                f"{whose} draws noise of a size that is neither fixed nor the batch size, which --noise cannot fix"
             )
         self.count = len(shapes)
         generator = torch.Generator().manual_seed(seed)
@@ -96,7 +96,7 @@ class FixedNoise(nn.Module):
 
 
 class _Fixed(TorchFunctionMode):
-    """Has `fix` answer for all functions that draw, and that are known here."""
+    """A mode in which `fix` replaces the results of the random functions in `_DRAWN`."""
 
     def __init__(self, fix: Fix) -> None:
         super().__init__()
@@ -108,17 +108,17 @@ class _Fixed(TorchFunctionMode):
 
 
 def _draws(network: nn.Module, inputs: Sequence[Tensor | None]) -> bool:
-    """Return True if a forward takes random numbers of torch's generator."""
+    """Return True if a forward uses random numbers of torch's generator."""
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         before = torch.get_rng_state()
         network(*inputs)
         return not torch.equal(before, torch.get_rng_state())
 
 
-def _recorded(
+def _record_draws(
     network: nn.Module, inputs: Sequence[Tensor | None], whose: str
 ) -> list[tuple[tuple[int, ...], Sample, float]]:
-    """Return what a forward draws, in order. Raises VerificationError for draws that are not known here."""
+    """Return the draws of a forward, in order. Raises VerificationError for functions that are not in `_DRAWN`."""
     found = []
 
     def record(shape: Sequence[int], sample: Sample, mean: float) -> Tensor:
@@ -129,21 +129,21 @@ def _recorded(
         others = _draws(network, inputs)
     if others:
         raise VerificationError(
-            f"{whose} draws noise that --noise cannot fix: it can fix that of torch.randn and torch.rand, with their "
-            "variants, of torch.normal and of dropout"
+            f"{whose} draws noise that --noise cannot fix: it can fix torch.randn and torch.rand with their variants, "
+            "torch.normal and dropout"
         )
     return found
 
 
-def _shared(first: tuple[int, ...], second: tuple[int, ...]) -> list[int] | None:
-    """Return the shape of a draw for all images: 1 for the size of the batch. None if it has other sizes that vary."""
+def _find_shared_shape(first: tuple[int, ...], second: tuple[int, ...]) -> list[int] | None:
+    """Return the shape of a draw for all images, with 1 for the batch size; None if other sizes vary."""
     varying = [pair for pair in zip(first, second, strict=False) if pair[0] != pair[1]]
     if len(first) != len(second) or any(pair != BATCHES for pair in varying):
         return None
     return [size if size == other else 1 for size, other in zip(first, second, strict=True)]
 
 
-# What draws
+# Random functions
 
 
 def _normal(shape: Sequence[int], generator: torch.Generator) -> Tensor:
@@ -154,7 +154,7 @@ def _uniform(shape: Sequence[int], generator: torch.Generator) -> Tensor:
     return torch.rand(shape, generator=generator)
 
 
-def _sized(sample: Sample, mean: float) -> Callable[..., Tensor]:
+def _make_sized(sample: Sample, mean: float) -> Callable[..., Tensor]:
     def draw(fix: Fix, *size: Any, **options: Any) -> Tensor:
         shape = options.get("size", size[0] if size and not isinstance(size[0], int | torch.SymInt) else size)
         return fix(shape, sample, mean).to(options.get("dtype") or torch.get_default_dtype())
@@ -162,7 +162,7 @@ def _sized(sample: Sample, mean: float) -> Callable[..., Tensor]:
     return draw
 
 
-def _like(sample: Sample, mean: float) -> Callable[..., Tensor]:
+def _make_like(sample: Sample, mean: float) -> Callable[..., Tensor]:
     def draw(fix: Fix, x: Tensor, **options: Any) -> Tensor:
         return fix(x.shape, sample, mean).to(options.get("dtype") or x.dtype)
 
@@ -192,10 +192,10 @@ def _dropout(fix: Fix, x: Tensor, p: float = 0.5, training: bool = True, inplace
 
 
 _DRAWN: dict[str, Callable[..., Tensor]] = {
-    "randn": _sized(_normal, 0.0),
-    "rand": _sized(_uniform, 0.5),
-    "randn_like": _like(_normal, 0.0),
-    "rand_like": _like(_uniform, 0.5),
+    "randn": _make_sized(_normal, 0.0),
+    "rand": _make_sized(_uniform, 0.5),
+    "randn_like": _make_like(_normal, 0.0),
+    "rand_like": _make_like(_uniform, 0.5),
     "normal": _torch_normal,
     "normal_": _normal_in_place,
     "uniform_": _uniform_in_place,

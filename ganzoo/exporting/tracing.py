@@ -1,4 +1,4 @@
-"""What torch keeps of a network that it traced, and how to have it forget that."""
+"""Memory that torch keeps of a traced network, and how to free it."""
 
 import linecache
 from contextlib import suppress
@@ -7,11 +7,11 @@ from torch.export import ExportedProgram
 
 
 def forget(program: ExportedProgram | None) -> None:
-    """Free what only the trace needed, some 400 KB; the program itself is of no more use afterwards.
+    """Free what only the trace needed, some 400 KB; the program cannot be used afterwards.
 
-    The symbols of its sizes and their cache hold each other through C++, where Python's garbage collector does not
-    look; torch keeps the last hundreds of them in caches of functions too, and the source of each graph for ever. All
-    of this is torch's own affair: in a version that has other names for it, nothing is freed.
+    The symbols of its sizes and their cache refer to each other through C++, which Python's garbage collector cannot
+    see; torch also keeps the last hundreds of them in caches of functions, and the source of each graph forever. All
+    of this is internal to torch: in a version with other names for it, nothing is freed.
     """
     if program is None:
         return

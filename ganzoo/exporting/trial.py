@@ -1,8 +1,8 @@
-"""A file tried out in a process of its own, for some graphs crash onnxruntime, and the process with it. No torch.
+"""Trial of a file in a separate process, because some graphs crash onnxruntime and its process. No torch.
 
 Known to crash it (1.32): the empty batch of a recurrent network, and one that an 8-bit product is broadcast over;
-float16 transpositions on x86 (onnxruntime#28392). Graphs of `HARMLESS` operators alone, such as those of dcgan and the
-perceptrons, are not tried out: it takes a third of a second.
+float16 transpositions on x86 (onnxruntime#28392). Graphs of only `HARMLESS` operators, such as those of dcgan and the
+perceptrons, are not tried out, as that takes a third of a second.
 """
 
 import os
@@ -21,9 +21,9 @@ from ganzoo.runtime.encoder import Encoder
 HARMLESS = {"Add", "Cast", "Clip", "Concat", "Conv", "ConvTranspose", "DepthToSpace", "DequantizeLinear", "Gather"}
 HARMLESS |= {"Gemm", "LeakyRelu", "Mul", "QuantizeLinear", "Relu", "Reshape", "Round", "Slice", "Tanh", "Transpose"}
 BATCHES = (1, 2)
-DRAWN, EMPTY = "drawn", "empty"  # what the other process writes when it has drawn those batches, and an empty one
+DRAWN, EMPTY = "drawn", "empty"  # what the other process writes after it drew those batches, and an empty one
 REFUSED = "refused"  # what it writes if the file is refused without a crash
-SECONDS = 300.0  # after which it is taken to hang; of the built-in generators none needs one
+SECONDS = 300.0  # until it counts as hanging; no built-in generator needs even one
 
 
 def is_harmless(model: onnx.ModelProto) -> bool:
@@ -34,10 +34,11 @@ def is_harmless(model: onnx.ModelProto) -> bool:
 
 
 def try_out(data: bytes) -> bool:
-    """Open the file in `data` in another process and run it; return True if it can be given an empty batch too.
+    """Open the file in `data` in another process and run it; return True if it draws an empty batch too.
 
-    A file that is refused there without a crash is left to whoever opens it next. Raises VerificationError if
-    onnxruntime crashes or hangs before the empty batch; MachineError if the process fails for another reason.
+    A file that is refused there without a crash is not an error here: whoever opens it next refuses it. Raises
+    VerificationError if onnxruntime crashes or hangs before the empty batch; MachineError if the process fails for
+    another reason.
     """
     stages, end = _run(data)
     if not {DRAWN, REFUSED} & set(stages):
@@ -49,32 +50,32 @@ def try_out(data: bytes) -> bool:
 
 
 def _run(data: bytes) -> tuple[list[str], str]:
-    """Return which stages another process came to with the file, and how it ended."""
+    """Return the stages that another process completed with the file, and how it ended."""
     try:
         done = subprocess.run(
             [sys.executable, "-m", __name__],
             input=data,
-            capture_output=True,  # what onnxruntime's own code writes is for nobody
+            capture_output=True,  # hides what onnxruntime's own code prints
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
             timeout=SECONDS,
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        return (error.stdout or b"").decode().split(), f"is not done after {SECONDS:g} s"
+        return (error.stdout or b"").decode().split(), f"has not finished after {SECONDS:g} s"
     except OSError as error:
-        raise _failed(str(error)) from error
+        raise _make_error(str(error)) from error
     end = signal.Signals(-done.returncode).name if done.returncode < 0 else f"exit code {done.returncode}"
-    if done.returncode == 1:  # of an exception in Python
-        raise _failed(f"{end}\n{done.stderr.decode(errors='replace')}".strip().splitlines()[-1])
-    if end == "SIGKILL":  # nobody's own doing
-        raise _failed("SIGKILL, probably for want of memory")
+    if done.returncode == 1:  # an exception in Python
+        raise _make_error(f"{end}\n{done.stderr.decode(errors='replace')}".strip().splitlines()[-1])
+    if end == "SIGKILL":  # the process does not send it to itself
+        raise _make_error("SIGKILL, probably because memory ran out")
     return done.stdout.decode().split(), f"crashes ({end})"
 
 
-def _failed(reason: str) -> MachineError:
+def _make_error(reason: str) -> MachineError:
     return MachineError(
         f"could not try out the exported file in another process ({reason}); nothing was written: free some memory, or "
-        "see to what it names, and export again"
+        "fix the cause that it names, and export again"
     )
 
 

@@ -1,4 +1,4 @@
-"""Reports: one self-contained HTML page, and the same as Markdown with its pictures, drawn from the files of runs."""
+"""Reports: one self-contained HTML page, and the same as Markdown with its pictures, made from the files of runs."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""What a network is made of, found out by running it: each layer's output and weights."""
+"""The layers of a network, found by running it: the output and the weights of each."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True, kw_only=True)
 class Layer:
-    """One layer, in the order of the pass; `shape` is its output's, without the batch."""
+    """One layer, in the order of the forward pass; `shape` is the shape of its output, without the batch."""
 
     name: str
     shape: tuple[int, ...] | None
@@ -19,7 +19,7 @@ class Layer:
 
 @torch.no_grad()
 def layers_of(network: nn.Module, *inputs: Tensor | None) -> list[Layer]:
-    """The layers that a pass of `inputs` meets, and one line for weights outside any of them."""
+    """Return the layers that a forward pass of `inputs` uses, and an entry for weights outside of layers."""
     met: dict[nn.Module, Layer] = {}
 
     def note(layer: nn.Module, _: Any, output: Any) -> None:
@@ -38,6 +38,6 @@ def layers_of(network: nn.Module, *inputs: Tensor | None) -> list[Layer]:
 
 
 def _count(modules: Sequence[nn.Module]) -> int:
-    """Their weights, each once."""
+    """Return the number of weights, each counted once."""
     parameters = {parameter for module in modules for parameter in module.parameters()}
     return sum(parameter.numel() for parameter in parameters)

@@ -1,6 +1,6 @@
-"""The record of a benchmark of the runtime: what `ganzoo benchmark` measured, as frozen values and as JSON. No torch.
+"""The record of a benchmark of the runtime by `ganzoo benchmark`, as frozen values and as JSON. Does not import torch.
 
-A key is left out of the JSON if it does not apply, such as a file's size to torch.
+A key that does not apply is left out of the JSON, such as the size of a file for torch.
 """
 
 from typing import Any, Literal
@@ -32,7 +32,7 @@ class BatchResult(Latency):
     batch: int
     way: str  # how torch computed, or ""
     ready_s: float  # until the first batch was drawn
-    times_faster_than: dict[str, Spread]  # than each reference, turn by turn
+    times_faster_than: dict[str, Spread]  # by reference; ratios of the same turn
 
 
 class Start(Record):
@@ -54,13 +54,13 @@ class FileFacts(Record):
 
 
 class ContestantResult(FileFacts):
-    """One that drew, in torch (without facts of a file) or by onnxruntime."""
+    """A contestant, in torch (without facts of a file) or in onnxruntime."""
 
     name: str
     kind: Literal["file", "torch"]
     start: dict[str, Start] | None  # by kind, see `ganzoo.studies.stopwatch.first_image`
     error: str | None  # why it failed, in one line
-    batches: tuple[BatchResult, ...]  # up to the one at which it failed
+    batches: tuple[BatchResult, ...]  # until it failed
 
 
 class ModelResult(Record):
@@ -68,18 +68,18 @@ class ModelResult(Record):
 
     model: str
     variant: str
-    references: tuple[str, ...]  # the contestants that the others are set beside
+    references: tuple[str, ...]  # the contestants that others are compared with
     contestants: tuple[ContestantResult, ...]
 
 
 class ConditionsRecord(Record):
-    """What all contestants met."""
+    """The conditions of all contestants."""
 
     threads: int
     cores: int
-    busy: float | None  # the share of the machine that others used; None if it is not known
+    busy: float | None  # the share of the machine that other programs used; None if unknown
     batches: tuple[int, ...]
-    seconds: float  # of a turn
+    seconds: float  # per turn
     repeats: int
     waiting: str
     python: str

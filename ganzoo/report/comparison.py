@@ -1,4 +1,4 @@
-"""The comparison of variants, drawn from the results that `ganzoo compare` wrote or from runs in the same form."""
+"""The comparison of variants, made from the results of `ganzoo compare` or from runs in the same form."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -14,12 +14,12 @@ from ganzoo.report.figures import DENSITY, Panel, Series, Style, panels, read_pi
 from ganzoo.report.records import ComparisonResults, ComparisonRow
 from ganzoo.report.variant import AXES, Axis, attempt, shown
 
-Done: TypeAlias = dict[str, list[ComparisonRow]]  # a variant's rows, those of runs that came to their end
+Done: TypeAlias = dict[str, list[ComparisonRow]]  # by variant, the rows of finished runs
 CURVES = {"fid": "(lower is better)", "label_accuracy": ""}
 
 
 def comparison_section(results: ComparisonResults, base: Path) -> Section:
-    """Variants side by side; the rows' runs are found from `base`, the directory of the results."""
+    """Return a comparison of variants; the rows' runs are relative to `base`, the directory of the results."""
     done = {
         variant: [row for row in results.rows if row.variant == variant and row.done] for variant in looks_of(results)
     }
@@ -38,7 +38,7 @@ def comparison_section(results: ComparisonResults, base: Path) -> Section:
 
 
 def looks_of(results: ComparisonResults) -> dict[str, Style]:
-    """A variant's colour and dashes, the same everywhere."""
+    """Return each variant's colour and dashes, the same in all plots."""
     return styles(row.variant for row in results.rows if row.variant)
 
 
@@ -47,14 +47,14 @@ def _plan(results: ComparisonResults, done: Sequence[ComparisonRow]) -> list[Blo
     if plan is not None and plan.variants:
         parts.append(f"{len(plan.variants)} variants, {plan.seeds} seeds each, on {plan.dataset}")
         budgets = {"minutes of training": plan.minutes, "epochs": plan.epochs, "steps": plan.steps}
-        parts += [f"{amount:g} {unit} a run" for unit, amount in budgets.items() if amount]
+        parts += [f"{amount:g} {unit} per run" for unit, amount in budgets.items() if amount]
     numbers = sorted({row.n for row in done if row.n})
-    parts += [f"{' or '.join(map(integer, numbers))} images for each figure"] if numbers else []
+    parts += [f"{' or '.join(map(integer, numbers))} images for each metric"] if numbers else []
     return [Text("; ".join(parts) + ".")] if parts else []
 
 
 def _overview(results: ComparisonResults, done: Done) -> Table:
-    """Quality beside cost: a row a variant, real images, a row a run that failed."""
+    """Return a table of quality and cost: one row per variant, one for real images, one per failed run."""
     rows = [row for own in done.values() for row in own]
     quality = [key for key in CURVES if any(key in row.figures for row in rows)]
     batches = sorted({size for row in rows for size in row.latency_ms}, key=lambda size: (len(size), size))
@@ -77,10 +77,10 @@ def _overview(results: ComparisonResults, done: Done) -> Table:
         real = ["real images (floor)", "—", *(shown(key, results.floors.get(key)) for key in quality)]
         table.append([*real, *["—"] * (len(header) - len(real))])
     table += [[row.name, row.status, row.error or "—"] for row in results.rows if not row.done]
-    latency = " ms for N: what the exported file takes to draw N images on the machine that compared them."
+    latency = " ms for N: the exported file's time to draw N images, on the machine that ran the comparison."
     caption = (
-        "Mean ± standard deviation over the seeds, where there are several. Images/s: real images through the "
-        f"discriminator in training. Parameters: the generator's.{latency if batches else ''}"
+        "Mean ± standard deviation over the seeds, if there are several. Images/s: real images per second "
+        f"through the discriminator in training. Parameters: those of the generator.{latency if batches else ''}"
     )
     return Table(header=header, rows=table, caption=caption)
 
@@ -95,7 +95,7 @@ def _costs(rows: Sequence[ComparisonRow], batches: Sequence[str]) -> list[str]:
 
 
 def _figure(rows: Sequence[ComparisonRow], key: str) -> str:
-    """A figure's mean and deviation over a variant's runs."""
+    """Return a metric's mean and deviation over a variant's runs."""
     values = [row.figures[key] for row in rows if key in row.figures]
     if not values:
         return shown(key, None)
@@ -104,7 +104,7 @@ def _figure(rows: Sequence[ComparisonRow], key: str) -> str:
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
-    """The mean of those that are known."""
+    """Return the mean of the known values, None if there are none."""
     known = [value for value in values if value is not None]
     return mean_and_deviation(known)[0] if known else None
 
@@ -135,7 +135,7 @@ def _curves(results: ComparisonResults, done: Done) -> list[Block]:
                 name=f"comparison-{key}",
                 data=panels(wanted, height=4.2),
                 alt=f"{title} of each variant by seconds and by epoch, the floor as a dashed line",
-                caption="Means over the seeds; the bands are one standard deviation to either side.",
+                caption="Means over the seeds; the bands are ± one standard deviation.",
                 density=DENSITY,
             )
         )
@@ -143,7 +143,7 @@ def _curves(results: ComparisonResults, done: Done) -> list[Block]:
 
 
 def _series(variant: str, rows: Sequence[ComparisonRow], style: Style, x: Axis, key: str) -> list[Series]:
-    """The mean curve over the seeds with the spread; each seed's own where they have no stretch in common."""
+    """Return the mean curve over the seeds with the spread; a curve per seed if their ranges do not overlap."""
     points = [[(getattr(point, x), point.figures[key]) for point in row.curve if key in point.figures] for row in rows]
     curves = [np.array(own, float) for own in points if own]
     places = _common(curves)
@@ -158,7 +158,7 @@ def _series(variant: str, rows: Sequence[ComparisonRow], style: Style, x: Axis, 
 
 
 def _common(curves: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    """The places of any curve's points that lie within all curves."""
+    """Return the x values of all curves' points that are within the range of every curve."""
     if not curves:
         return np.empty(0)
     first, last = max(curve[0, 0] for curve in curves), min(curve[-1, 0] for curve in curves)
@@ -168,7 +168,7 @@ def _common(curves: Sequence[NDArray[Any]]) -> NDArray[Any]:
 
 
 def _pictures(done: Done, base: Path) -> list[Block]:
-    """What the first run of each variant draws in the end."""
+    """Return the images that the first run of each variant draws at the end of training."""
     pictures = []
     for variant, own in done.items():
         path = base / own[0].run / "samples" / "final.png" if own else None
@@ -180,15 +180,15 @@ def _pictures(done: Done, base: Path) -> list[Block]:
 
 
 def _all_figures(results: ComparisonResults, done: Done) -> list[Block]:
-    """Every figure, with a column for each variant."""
+    """Return a table of all metrics, with a column per variant."""
     rows = []
     for key, figure in FIGURES.items():
         cells = [_figure(own, key) for own in done.values()]
         if set(cells) - {"—"}:
             floor = shown(key, results.floors.get(key))
             rows.append([title_of(key, _judge(results)), *cells, floor, figure.direction])
-    caption = "All figures, mean ± standard deviation over the seeds."
-    return [Table(header=["Figure", *done, "Floor", "Better"], rows=rows, caption=caption)] if rows else []
+    caption = "All metrics, mean ± standard deviation over the seeds."
+    return [Table(header=["Metric", *done, "Floor", "Better"], rows=rows, caption=caption)] if rows else []
 
 
 def _verdicts(done: Sequence[ComparisonRow]) -> list[Block]:

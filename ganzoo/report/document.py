@@ -1,6 +1,6 @@
 """A small document: sections of text, tables and pictures, written as one self-contained HTML page and as Markdown.
 
-All text is plain and escaped for either format, so that what comes from files can be passed on as it is.
+All text is plain, and escaped for both formats, so that text from files can be passed unchanged.
 """
 
 import base64
@@ -20,12 +20,12 @@ from ganzoo.markdown import plain as plain
 FIGURES = "figures"  # the folder of the Markdown's pictures, beside it
 _NUMBER = re.compile(r"[-+]?\d[\d,.]*( ± \d[\d,.]*)?( %)?|—")
 _RIGHT, _LONG = ' class="n"', ' class="long"'
-LONG = 40  # letters in a table's cell, beyond which it is broken into lines
+LONG = 40  # characters in a table's cell, beyond which it is wrapped
 
 
 @dataclass(frozen=True)
 class Text:
-    """A paragraph; a `note` is set apart, for what a reader must not miss."""
+    """A paragraph; a `note` is highlighted, for what a reader must not miss."""
 
     text: str
     note: bool = False
@@ -40,14 +40,14 @@ class Items:
 
 @dataclass(frozen=True)
 class Code:
-    """What to type, line by line."""
+    """Commands to type, one per line."""
 
     text: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """The last cell of a row that is shorter than the header reaches to the end of the table."""
+    """A table; in a row that is shorter than the header, the last cell spans the remaining columns."""
 
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -56,7 +56,7 @@ class Table:
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """A PNG or GIF. `name` becomes its file's; `density` is how many of its pixels make one of the page's."""
+    """A PNG or GIF. `name` becomes that of its file; `density` is the number of its pixels per pixel of the page."""
 
     name: str
     data: bytes
@@ -77,14 +77,14 @@ class Picture:
 
 @dataclass(frozen=True)
 class Row:
-    """Pictures, or tables, side by side where there is room."""
+    """Pictures or tables, side by side if there is room."""
 
     cells: "Sequence[Picture | Table]"
 
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and what stands below it, other sections among it."""
+    """A heading and the blocks below it, which may be sections."""
 
     title: str
     blocks: "Sequence[Block]"
@@ -95,45 +95,45 @@ Block: TypeAlias = Text | Items | Code | Table | Picture | Row | Section
 
 @dataclass(frozen=True)
 class Document:
-    """The whole: `lead` stands before the contents."""
+    """A document; `lead` is the paragraph before the table of contents."""
 
     title: str
     lead: str
     sections: Sequence[Section]
 
     def to_html(self) -> str:
-        """A page that needs nothing but itself: no script, no network, pictures inside."""
+        """Return a self-contained page: no scripts, no network, embedded pictures."""
         return _Html().page(self)
 
     def to_markdown(self) -> tuple[str, dict[str, bytes]]:
-        """The text, and the pictures that it shows, by their path beside it."""
+        """Return the text, and the pictures that it shows, by their relative path."""
         writer = _Markdown()
         return writer.page(self), writer.files
 
 
 def slug(text: str) -> str:
-    """Lower-case letters, digits and hyphens, for anchors and file names."""
+    """Return a text in lower-case letters, digits and hyphens, for anchors and file names."""
     ascii_text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
     return re.sub(r"[^a-z0-9]+", "-", ascii_text.lower()).strip("-")[:80] or "part"
 
 
 def integer(value: float | None) -> str:
-    """65536 -> 65,536; a dash for what is not known."""
+    """Return a number with separators, 65536 -> 65,536; a dash for None."""
     return "—" if value is None else f"{value:,.0f}"
 
 
 def percent(share: float) -> str:
-    """0.9957 -> 99.57 %"""
+    """Return a share in percent, 0.9957 -> 99.57 %."""
     return f"{100 * share:.2f} %"
 
 
 def is_number(cell: str) -> bool:
-    """Return whether a cell is to be set flush right."""
+    """Return whether a cell is a number, which is aligned right."""
     return _NUMBER.fullmatch(cell) is not None
 
 
 def _unique(name: str, taken: Container[str]) -> str:
-    """`name`, else the first of `name-2`, `name-3`, ... that is free."""
+    """Return `name`, else the first of `name-2`, `name-3`, ... that is not taken."""
     number, candidate = 1, name
     while candidate in taken:
         number += 1
@@ -176,7 +176,7 @@ class _Html:
     def section(self, section: Section, level: int) -> str:
         title = plain(section.title)
         heading = f"<h{level}>{html.escape(title)}</h{level}>"
-        if level <= 3:  # what the contents list
+        if level <= 3:  # headings in the table of contents
             anchor = _unique(slug(title), self.anchors)
             self.anchors[anchor] = title
             heading = f'<h{level} id="{anchor}">{html.escape(title)}</h{level}>'
@@ -281,9 +281,9 @@ class _Markdown:
 
 
 def _numeric_columns(table: Table) -> list[bool]:
-    """Which columns hold nothing but numbers; the first names its row."""
+    """Return which columns contain only numbers, except the first, which names the rows."""
     width = len(table.header)
-    whole = [row if len(row) == width else row[:-1] for row in table.rows]  # less what reaches over several columns
+    whole = [row if len(row) == width else row[:-1] for row in table.rows]  # without cells that span several columns
     columns = [[row[index] for row in whole if index < len(row)] for index in range(width)]
     return [index > 0 and bool(column) and all(map(is_number, column)) for index, column in enumerate(columns)]
 

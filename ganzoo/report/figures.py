@@ -1,6 +1,6 @@
-"""The figures: curves, bars and matrices by matplotlib, grids and animations by Pillow; each as the bytes of its file.
+"""Plots: curves, bars and matrices by matplotlib, grids and animations by Pillow; each as the bytes of its file.
 
-Nothing here is global: no pyplot, no settings of matplotlib are touched.
+No global state is used: no pyplot, and matplotlib's settings are not changed.
 """
 
 import io
@@ -23,18 +23,18 @@ from ganzoo.errors import FileError, first_line
 from ganzoo.files import ADVICE, read_limited
 from ganzoo.runtime.images import grid
 
-DENSITY = 2  # pixels of a figure's file for one of the page's
-WIDTH = 9.6  # inches, of 100 of the page's pixels each
+DENSITY = 2  # pixels of a plot's file per pixel of the page
+WIDTH = 9.6  # inches, each 100 pixels of the page
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe and Ito 2008
 STYLES: tuple[Any, ...] = ("-", "--", ":", "-.", (0, (3, 1, 1, 1, 1, 1)))
 INK, SOFT, LINE = "#1d2329", "#5b6570", "#d9dee3"
-PALETTE = 64  # colours of a figure's file
+PALETTE = 64  # colours of a plot's file
 FRAMES = 40  # of an animation, at most
 PICTURE_BYTES = 100_000_000  # of a picture that training drew, at most
-GIF_BYTES = 1_400_000  # of an animation, at most, where fewer frames can help
+GIF_BYTES = 1_400_000  # of an animation, at most, if fewer frames can achieve it
 GIF_COLOURS = 32
-GIF_WIDTH = 420  # pixels, at most, where the pictures can be made smaller
-LABEL = 28  # letters of a name, at most
+GIF_WIDTH = 420  # pixels, at most; wider pictures are reduced
+LABEL = 28  # characters of a name, at most
 PAPER = 255
 
 Array = NDArray[np.uint8]
@@ -43,14 +43,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Style:
-    """How a series looks, everywhere on a page."""
+    """The look of a series, the same everywhere on a page."""
 
     colour: str
     line: Any = "-"
 
 
 def styles(names: Iterable[str]) -> dict[str, Style]:
-    """Colours that the colour-blind can tell apart; beyond seven names, other dashes."""
+    """Return colours that colour-blind readers can distinguish; beyond seven names, also other dashes."""
     return {
         name: Style(colour=COLOURS[i % len(COLOURS)], line=STYLES[i // len(COLOURS) % len(STYLES)])
         for i, name in enumerate(dict.fromkeys(names))
@@ -84,16 +84,16 @@ class Panel:
 
 
 def panels(wanted: Sequence[Panel], *, height: float = 3.3) -> bytes:
-    """The panels side by side, one legend for all below them."""
+    """Return a PNG of the panels side by side, with one legend below them."""
     figure = Figure(figsize=(WIDTH if len(wanted) > 1 else WIDTH * 0.7, height), layout="constrained")
     axes = figure.subplots(1, len(wanted), squeeze=False)[0]
     for axis, panel in zip(axes, wanted, strict=True):
         _draw(axis, panel)
-    entries: dict[str, Any] = {}  # what panels share is said once
+    entries: dict[str, Any] = {}  # entries that panels share appear once
     for axis in axes:
         handles, labels = axis.get_legend_handles_labels()
         entries |= dict(zip(labels, handles, strict=True))
-    columns = max(1, min(6 if len(wanted) > 1 else 3, len(entries)))  # what the width has room for
+    columns = max(1, min(6 if len(wanted) > 1 else 3, len(entries)))  # as many as the width has room for
     place = figure.legend(
         entries.values(), entries, loc="outside lower center", ncols=columns, fontsize=8.5, handlelength=3
     )
@@ -121,12 +121,12 @@ def _draw(axis: Axes, panel: Panel) -> None:
 
 
 def _label(text: str) -> str:
-    """What is drawn of a text from a file: not its formulas, and not all of it where it is long."""
+    """Return a label from a text of a file: formulas are not interpreted, and long texts are shortened."""
     return (text if len(text) <= LABEL else f"{text[: LABEL - 1]}…").replace("$", r"\$")
 
 
 def _turn(names: Sequence[str]) -> float:
-    """Degrees: long names stand upright, so that they do not run into each other."""
+    """Return the rotation of names in degrees: long names are vertical, so that they do not overlap."""
     return 0 if max(map(len, names), default=0) <= 4 else 90
 
 
@@ -138,7 +138,7 @@ def _scales(axis: Axes, panel: Panel) -> None:
         axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=20))
         axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axis.yaxis.set_minor_locator(NullLocator())
-        if values:  # a band that reaches below zero is cut at the axis
+        if values:  # a band that extends below zero is cut at the axis
             axis.set_ylim(min(values) / 1.4, max(values) * 1.4)
     if panel.log_x:
         axis.set_xscale("log")
@@ -158,7 +158,7 @@ def _tidy(axis: Axes) -> None:
 
 
 def bars(counts: Mapping[str, Sequence[int]], names: Sequence[str]) -> bytes:
-    """How many images of each class, a group of bars a class and a bar a split."""
+    """Return a PNG of the number of images: one group of bars per class, one bar per split."""
     figure = Figure(figsize=(WIDTH, 2.4), layout="constrained")
     axis = figure.subplots()
     places, width = np.arange(len(names)), 0.8 / len(counts)
@@ -173,7 +173,7 @@ def bars(counts: Mapping[str, Sequence[int]], names: Sequence[str]) -> bytes:
 
 
 def labelled_grid(images: Array, columns: int, names: Sequence[str]) -> bytes:
-    """Images uint8 [N, H, W, C] in rows of `columns`, each column under its name."""
+    """Return a PNG of images uint8 [N, H, W, C] in rows of `columns`, each column under its name."""
     picture = grid(images, columns=columns)
     height, width = picture.shape[:2]
     figure = Figure(figsize=(WIDTH * 0.6, WIDTH * 0.6 * height / width + 0.3), layout="constrained")
@@ -193,7 +193,7 @@ def labelled_grid(images: Array, columns: int, names: Sequence[str]) -> bytes:
 
 
 def confusion(matrix: NDArray[Any], names: Sequence[str]) -> bytes:
-    """Counts, a row a true class, shaded by their share of the row."""
+    """Return a PNG of counts, one row per true class, shaded by their share of the row."""
     side = min(WIDTH, 2 + 0.42 * len(names))
     figure = Figure(figsize=(side, side * 0.92), layout="constrained")
     axis = figure.subplots()
@@ -205,15 +205,15 @@ def confusion(matrix: NDArray[Any], names: Sequence[str]) -> bytes:
             axis.text(column, row, f"{count}", ha="center", va="center", fontsize=8, color=colour)
     axis.set_xticks(range(len(names)), map(_label, names), rotation=_turn(names))
     axis.set_yticks(range(len(names)), map(_label, names))
-    axis.set_xlabel("answer", fontsize=9, color=SOFT)
-    axis.set_ylabel("truth", fontsize=9, color=SOFT)
+    axis.set_xlabel("predicted class", fontsize=9, color=SOFT)
+    axis.set_ylabel("true class", fontsize=9, color=SOFT)
     axis.tick_params(length=0, labelsize=8.5, colors=INK)
     axis.spines[:].set_visible(False)
     return _png(figure)
 
 
 def beside(drawn: Array, neighbours: Array, columns: int = 2) -> Array:
-    """Each drawn image [N, H, W, C], a gap, then its neighbours [N, K, H, W, C]; `columns` such rows side by side."""
+    """Return each drawn image [N, H, W, C] beside its neighbours [N, K, H, W, C], in `columns` columns of rows."""
     count, _, height, width, channels = neighbours.shape
     gap = width // 3
     strip = np.full((count, height + 2, (neighbours.shape[1] + 1) * (width + 2) + gap, channels), PAPER, np.uint8)
@@ -231,26 +231,26 @@ def beside(drawn: Array, neighbours: Array, columns: int = 2) -> Array:
 
 
 def enlarged(picture: Array, width: int) -> bytes:
-    """A PNG of [H, W, C], every pixel repeated so that it is about `width` wide and no wider."""
+    """Return a PNG of [H, W, C], enlarged by a whole factor to at most about `width` pixels."""
     factor = max(1, width // picture.shape[1])
-    return _encoded(Image.fromarray(_squeezed(picture).repeat(factor, 0).repeat(factor, 1)))
+    return _encode(Image.fromarray(_squeeze(picture).repeat(factor, 0).repeat(factor, 1)))
 
 
 def read_picture(path: Path) -> bytes:
-    """Return the bytes of a picture that training drew. Raises FileError for one that is damaged, or no PNG."""
+    """Return the bytes of a picture that training drew. Raises FileError if it is damaged or not a PNG."""
     try:
         content = read_limited(path, PICTURE_BYTES)
         with Image.open(io.BytesIO(content), formats=("PNG",)) as picture:
             if picture.width * picture.height > MAX_PIXELS:
                 raise ValueError(f"{picture.width} x {picture.height} pixels")
             picture.load()
-    except Exception as error:  # whatever a decoder makes of a broken or hostile file
+    except Exception as error:  # whatever a decoder raises for a damaged or hostile file
         raise FileError(f"{path} is not a picture that training drew ({first_line(error)}); {ADVICE}") from error
     return content
 
 
 def animation(pictures: Sequence[tuple[int, Path]]) -> bytes:
-    """A looping GIF of pictures by epoch, each with its epoch below; later ones further apart."""
+    """Return a looping GIF of pictures by epoch, each with its epoch below; later ones are further apart."""
     count = min(FRAMES, len(pictures))
     while True:
         data = _gif([_frame(path, f"epoch {epoch}") for epoch, path in spaced(pictures, count)])
@@ -260,7 +260,7 @@ def animation(pictures: Sequence[tuple[int, Path]]) -> bytes:
 
 
 def spaced(items: Sequence[T], count: int) -> list[T]:
-    """At most `count` of the items, the first and the last among them, ever further apart."""
+    """Return at most `count` items, including the first and the last, with growing distances."""
     if len(items) <= count:
         return list(items)
     return [items[max(i, round(place) - 1)] for i, place in enumerate(np.geomspace(1, len(items), count))]
@@ -269,7 +269,7 @@ def spaced(items: Sequence[T], count: int) -> list[T]:
 def _frame(path: Path, caption: str) -> Image.Image:
     with Image.open(io.BytesIO(read_picture(path))) as opened:
         picture: Image.Image = opened
-        if picture.mode == "RGBA":  # a film has no transparency
+        if picture.mode == "RGBA":  # an animation has no transparency
             picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
         picture = picture.convert("RGB" if picture.mode not in ("1", "L", "I", "I;16") else "L")
     if picture.width > GIF_WIDTH:
@@ -290,21 +290,21 @@ def _gif(frames: list[Image.Image]) -> bytes:
     return buffer.getvalue()
 
 
-def _squeezed(picture: Array) -> Array:
+def _squeeze(picture: Array) -> Array:
     return picture[..., 0] if picture.shape[-1] == 1 else picture
 
 
 def _png(figure: Figure) -> bytes:
-    """Few colours do for a drawing, and make a small file."""
+    """Return a plot as a PNG with few colours, which make a small file."""
     canvas = FigureCanvasAgg(figure)
     figure.set_dpi(100 * DENSITY)
     canvas.draw()  # type: ignore[no-untyped-call]
     pixels = np.asarray(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
     image = Image.fromarray(pixels[..., :3])
-    return _encoded(image.quantize(PALETTE, dither=Image.Dither.NONE))
+    return _encode(image.quantize(PALETTE, dither=Image.Dither.NONE))
 
 
-def _encoded(image: Image.Image) -> bytes:
+def _encode(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""The pages: which sections there are, and the files that they become."""
+"""The pages of reports: their sections, and the files that they are written to."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -35,10 +35,10 @@ R = TypeVar("R", bound=Record)
 
 _SHOWN = re.compile(rf"\]\({FOLDER}/([a-z0-9-]+\.(?:png|gif))\)")
 TITLE = "ganzoo report"
-LEAD = "Every figure here is drawn from the files of the runs."
+LEAD = "All plots and numbers here are made from the files of the runs."
 FLOOR = (
-    "The floor beside a figure is what real images themselves score: as many training images as were generated, "
-    "against the test images. A generator at the floor cannot be told from real images by that figure, and differences "
+    "The floor of a metric is what real images score: as many training images as were generated, compared with the "
+    "test images. At the floor, the metric cannot distinguish a generator's images from real ones, and differences "
     "below it are noise."
 )
 
@@ -51,16 +51,16 @@ def write_report(
     study: Path | None = None,
     title: str = TITLE,
 ) -> Path:
-    """Write `index.html`, `report.md` and `figures/` into `out`, and return the path of the first.
+    """Write `index.html`, `report.md` and `figures/` into `out`, and return the path of `index.html`.
 
     Args:
-        out: a directory, made where it is missing; of what is in it only an earlier report is replaced.
-        runs: the runs that get a section each; none for the first run of each variant in the comparison.
-        comparison: a directory that `ganzoo compare` made; without one, several runs are compared as they are.
-        study: a directory that `ganzoo study` made, with its own parts and maybe a comparison.
+        out: a directory, created if it is missing; only the files of an earlier report in it are replaced.
+        runs: the runs to describe in a section each; if empty, the first run of each variant in the comparison.
+        comparison: a directory of `ganzoo compare`; without one, several runs are compared as they are.
+        study: a directory of `ganzoo study`, with its own parts and perhaps a comparison.
         title: the heading of the page.
 
-    Raises: FileError for a run or a file that is missing or damaged, MachineError where `out` cannot be written.
+    Raises: FileError for a run or a file that is missing or damaged, MachineError if `out` cannot be written.
     """
     out, base = Path(out), comparison
     if base is None and study is not None and (study / "comparison" / RESULTS).is_file():
@@ -74,7 +74,7 @@ def write_report(
     sections = [
         *_data(told, study, material),
         *_study_part(study, "classifier.json", "The classifier", ClassifierRecord, classifier_section),
-        _measured_by(_judges(told, compared)),
+        _describe_quality(_judges(told, compared)),
         _variants(told, compared, study, material),
     ]
     if results is not None:
@@ -88,15 +88,15 @@ def write_report(
 
 
 def write_comparison(out: str | Path) -> Path:
-    """Write `index.html`, `comparison.md` and `figures/` beside a comparison's `results.json`; return the first."""
+    """Write `index.html`, `comparison.md` and `figures/` beside a comparison's `results.json`; return the page."""
     out = Path(out)
     results = read_results(out)
-    sections = [comparison_section(results, out), _measured_by(_judges([], results))]
+    sections = [comparison_section(results, out), _describe_quality(_judges([], results))]
     return _save(out, Document("Comparison of variants", LEAD, sections), "comparison.md")
 
 
 def _first_runs(results: ComparisonResults, base: Path) -> list[Path]:
-    """The first run of each variant that came to its end and is still there."""
+    """Return the first finished run of each variant that still exists."""
     first: dict[str, Path] = {}
     for row in results.rows:
         if row.done and row.variant and (base / row.run).is_dir():
@@ -105,14 +105,14 @@ def _first_runs(results: ComparisonResults, base: Path) -> list[Path]:
 
 
 def _judges(told: Sequence[Story], results: ComparisonResults | None = None) -> list[JudgeRecord]:
-    """Each judge once."""
+    """Return each judge once."""
     found = [judge for story in told for judge in story.judges]
     found += [results.judge] if results and results.judge else []
     return list({judge.sha256: judge for judge in found}.values())
 
 
 def _data(told: Sequence[Story], study: Path | None, material: Material) -> list[Section]:
-    """From the study's `data.json`, else from the images of each data set that runs were trained on."""
+    """Return sections from the study's `data.json`, else from each data set that runs were trained on."""
     facts = None if study is None else read_record(StudiedData, study / "data.json")
     if facts is not None:
         config = told[0].config if told else None
@@ -133,29 +133,31 @@ def _data_set(data: DataConfig, sha256: str | None, facts: StudiedData | None, m
 def _study_part(
     study: Path | None, name: str, title: str, model: type[R], make: Callable[[R], Section]
 ) -> list[Section]:
-    """A section from a file of the study, or one that says that the file is missing; none where there is no study."""
+    """Return a section from a file of the study, or one that reports the missing file; none without a study."""
     if study is None:
         return []
     record = read_record(model, study / name)
     return [Section(title, [Text(f"Left out: the study has no {name}.")]) if record is None else make(record)]
 
 
-def _measured_by(judges: Sequence[JudgeRecord]) -> Section:
-    """The judge, said once, and what the figures mean."""
+def _describe_quality(judges: Sequence[JudgeRecord]) -> Section:
+    """Return the section on the judges and the meaning of the metrics."""
     if not judges:
-        return Section("How quality is measured", [Text("Nothing here was evaluated yet (ganzoo evaluate RUN).")])
+        return Section("How quality is measured", [Text("No run has been evaluated yet (ganzoo evaluate RUN).")])
     blocks: list[Block] = [
         Text(
-            f"The judge {judge.name} is one fixed classifier in whose features distances are measured; it is right "
-            f"on {percent(judge.accuracy)} of the test images. SHA-256 of its weights: {judge.sha256}."
+            f"The judge {judge.name} is a fixed classifier; distances are measured in its features. Its test accuracy "
+            f"is {percent(judge.accuracy)}. SHA-256 of its weights: {judge.sha256}."
         )
         for judge in judges
     ]
     if len(judges) > 1:
-        blocks.append(Text("Figures by different judges have different units and cannot be compared.", note=True))
-    blocks.append(Text(f"{FLOOR} Distances by this judge are no Inception distances: never set one beside the other."))
+        blocks.append(Text("Metrics of different judges have different units and cannot be compared.", note=True))
+    blocks.append(
+        Text(f"{FLOOR} Distances by this judge are not Inception distances, and cannot be compared with them.")
+    )
     rows = [[figure.title, figure.direction, figure.meaning] for figure in FIGURES.values()]
-    return Section("How quality is measured", [*blocks, Table(header=["Figure", "Better", "Meaning"], rows=rows)])
+    return Section("How quality is measured", [*blocks, Table(header=["Metric", "Better", "Meaning"], rows=rows)])
 
 
 def _variants(told: Sequence[Story], compared: ComparisonResults, study: Path | None, material: Material) -> Section:
@@ -167,12 +169,12 @@ def _variants(told: Sequence[Story], compared: ComparisonResults, study: Path | 
         style = looks.get(story.label) or looks.get(story.variant) or Style(colour=COLOURS[0])
         sections.append(variant_section(story, material, style, epochs))
     if not sections:
-        return Section("The variants", [Text("No run came to its end.")])
+        return Section("The variants", [Text("No run has finished.")])
     return Section("The variants" if len(sections) > 1 else "The variant", sections)
 
 
 def _unplanned(told: Sequence[Story], compared: ComparisonResults) -> Section:
-    """Runs that nobody planned to compare are compared only where they were judged alike."""
+    """Return a comparison of runs without a common plan, if they have the same judge."""
     if len(_judges(told)) > 1:
         return Section("Comparison", [Text("Left out: the runs were evaluated by different judges.")])
     return comparison_section(compared, Path())
@@ -190,20 +192,20 @@ def _environment(told: Sequence[Story]) -> Section:
         rows.append([story.label, *(str(cell or "—") for cell in found)])
     commands = "\n".join(to_repeat(story.run.path, story.config.data.source) for story in told)
     return Section(
-        "How to make it again",
+        "How to repeat the runs",
         [
             Text(
-                "Each run again from its start, into a directory of its own. On one machine's CPU it is the same bit "
-                "for bit, unless its budget is a time."
+                "These commands repeat each run from its start, in a new directory. On the CPU of the same machine the "
+                "results are the same bit for bit, unless the budget is a time."
             ),
             Code(commands),
-            Table(header=header, rows=rows, caption="Where the runs were trained."),
+            Table(header=header, rows=rows, caption="The machines and versions that the runs were trained with."),
         ],
     )
 
 
 def _save(out: Path, document: Document, markdown: str) -> Path:
-    """Every file is replaced by itself, pictures first; an earlier report's pictures that are not in this one go."""
+    """Replace each file, pictures first, and remove an earlier report's pictures that are not in this one."""
     page = document.to_html()
     text, figures = document.to_markdown()
     former = _pictures_in(out / markdown)
@@ -220,7 +222,7 @@ def _names(figures: Mapping[str, bytes]) -> set[str]:
 
 
 def _pictures_in(markdown: Path) -> set[str]:
-    """The pictures that an earlier report shows."""
+    """Return the names of the pictures that an earlier report shows."""
     with suppress(OSError, UnicodeDecodeError):
         return set(_SHOWN.findall(markdown.read_text(encoding="utf-8")))
     return set()

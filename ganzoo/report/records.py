@@ -1,4 +1,4 @@
-"""The records of a comparison and of a case study, which `ganzoo.studies` writes and the reports are drawn from."""
+"""The records of a comparison and of a case study, which `ganzoo.studies` writes and reports read."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,15 +16,15 @@ from ganzoo.runs.records import EvaluatedData, EvaluationLine, JudgeRecord, Verd
 
 SCHEMA: Literal[1] = 1
 RESULTS = "results.json"
-# All figures in the plans of former versions, which listed them where none were named: a directory that was begun with
-# these is gone on with. Later ones are not added.
+# All metrics in the plans of earlier versions, which listed them if none were given: a directory with such a plan can
+# be continued. Later metrics are not added.
 FIGURE_KEYS = (
     "fid", "kid", "label_accuracy", "cas", "precision", "recall", "density", "coverage", "classes", "entropy",
     "confidence", "diversity", "sharpness", "memorised",
 )  # fmt: skip
-COSTS = ("images_per_s", "generator_parameters", "onnx_bytes")  # of a run, beside its latencies
+COSTS = ("images_per_s", "generator_parameters", "onnx_bytes")  # of a run, besides its latencies
 LATENCY = "latency_ms_"  # and a batch size
-ARMS = ("real_only", "with_generated", "moved_only")  # what a classifier of the study of synthetic data learns from
+ARMS = ("real_only", "with_generated", "moved_only")  # training data of a classifier in the study of synthetic data
 
 
 class Spread(Record):
@@ -55,7 +55,7 @@ class ComparisonPlan(Record):
     minutes: float | None = None
     epochs: float | None = None
     steps: int | None = None
-    points: tuple[float, ...] = ()  # seconds of training where the budget is minutes, else epochs: when runs are judged
+    points: tuple[float, ...] = ()  # when runs are evaluated: seconds of training if the budget is minutes, else epochs
     sample_epochs: tuple[int, ...] | None = None
     settings: tuple[str, ...] = ()
     n: int = Field(default=N, ge=2)
@@ -64,7 +64,7 @@ class ComparisonPlan(Record):
 
 
 class CurvePoint(FlatRecord):
-    """The figures of a run at a point of its training."""
+    """The metrics of a run at a point of its training."""
 
     FLAT: ClassVar[str] = "figures"
 
@@ -79,15 +79,15 @@ class CurvePoint(FlatRecord):
 
 
 def curve_point(line: EvaluationLine) -> CurvePoint:
-    """Return an evaluation on the way as a point of a curve."""
+    """Return an evaluation during training as a point of a curve."""
     return CurvePoint(step=line.step, epoch=line.epoch, seconds=line.seconds, figures=line.figures)
 
 
 class ComparisonRow(Record):
-    """A run of a comparison. One that failed has an error, and none of the fields below it."""
+    """A run of a comparison. A failed run has an error, and none of the fields below it."""
 
     name: str
-    run: str  # its directory, from that of the comparison
+    run: str  # its directory, relative to that of the comparison
     variant: str | None  # None for a run that could not be read
     seed: int | None
     status: Literal["done", "failed"]
@@ -107,7 +107,7 @@ class ComparisonRow(Record):
     onnx_bytes: int | None = None
     latency_ms: dict[str, float] = Field(default_factory=dict)  # by batch size
     curve: tuple[CurvePoint, ...] = ()
-    curve_floors: dict[str, float] = Field(default_factory=dict)  # of as many images as are judged on the way
+    curve_floors: dict[str, float] = Field(default_factory=dict)  # for the number of images evaluated during training
 
     @property
     def done(self) -> bool:
@@ -120,7 +120,7 @@ class VariantSummary(FlatRecord):
     FLAT: ClassVar[str] = "spreads"
 
     variant: str
-    runs: int  # that are done
+    runs: int  # finished ones
     failed: int
     spreads: dict[str, Spread] = Field(default_factory=dict)
 
@@ -130,7 +130,7 @@ class VariantSummary(FlatRecord):
 
 
 class ComparisonResults(Record):
-    """A comparison's `results.json`; also several runs that nobody planned to compare, in that form."""
+    """A comparison's `results.json`; also several runs without a common plan, in that form."""
 
     schema_version: Literal[1] = Field(SCHEMA, alias="schema")
     plan: ComparisonPlan | None = None
@@ -145,7 +145,7 @@ class ComparisonResults(Record):
 def read_results(directory: Path) -> ComparisonResults:
     """Return the results of the comparison in `directory`.
 
-    Raises FileError if there are none, if they are damaged, or if the directory holds a link.
+    Raises FileError if there are none, if they are damaged, or if the directory contains a link.
     """
     refuse_links(directory)
     results = read_record(ComparisonResults, directory / RESULTS)
@@ -158,7 +158,7 @@ def read_results(directory: Path) -> ComparisonResults:
 
 
 class StudyPlan(Record):
-    """What of a study's `plan.json` its report shows."""
+    """The part of a study's `plan.json` that its report shows."""
 
     epochs: tuple[int, ...] | None = None  # after which the grids of its runs are shown
 
@@ -196,12 +196,12 @@ class ClassifierRecord(Record):
     layers: tuple[tuple[str, str, int], ...]  # name, shape, parameters
     history: tuple[ClassifierEpoch, ...] = Field(min_length=1)
     test_accuracy: float | None = None
-    confusion: tuple[tuple[int, ...], ...]  # a row for each true class, a column for each answer
+    confusion: tuple[tuple[int, ...], ...]  # one row per true class, one column per predicted class
     class_names: tuple[str, ...]
 
 
 class SyntheticDataRow(Record):
-    """The accuracies of the classifiers for one number of real images and one seed; None where there is none."""
+    """The accuracies of the classifiers for one number of real images and one seed; None if there is none."""
 
     per_class: int  # real images
     seed: int
@@ -240,7 +240,7 @@ class SyntheticDataSummary(Record):
 
 
 def synthetic_data_in(study: Path) -> str:
-    """Return the name that a study's `synthetic_data.json` has in a directory: an older study's has its former one."""
+    """Return the name of a study's `synthetic_data.json`, which is another one in older studies."""
     name, former = "synthetic_data.json", "augmentation.json"
     return former if (study / former).exists() and not (study / name).exists() else name
 
@@ -250,7 +250,7 @@ class SyntheticDataRecord(Record):
 
     schema_version: Literal[1] = Field(SCHEMA, alias="schema")
     variant: str  # the generator's
-    settings: dict[str, Any] = Field(default_factory=dict)  # what a reader should know, beside the recipe
+    settings: dict[str, Any] = Field(default_factory=dict)  # to be shown besides the recipe
     recipe: dict[str, Any] = Field(default_factory=dict)  # of the generator
     classifier: str
     data_sha256: str | None = None
@@ -259,5 +259,5 @@ class SyntheticDataRecord(Record):
     summary: tuple[SyntheticDataSummary, ...] = ()
 
 
-# Their former names
+# Their previous names
 AugmentationRow, AugmentationSummary, AugmentationRecord = SyntheticDataRow, SyntheticDataSummary, SyntheticDataRecord

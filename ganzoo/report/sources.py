@@ -1,4 +1,4 @@
-"""What a report is drawn from: the files of runs, comparisons and studies, and the data sets that they name."""
+"""The sources of a report: the files of runs, comparisons and studies, and the data sets that they name."""
 
 import statistics
 from collections import Counter
@@ -24,10 +24,10 @@ from ganzoo.zoo.build import build_networks
 
 @dataclass(frozen=True)
 class Story:
-    """A run as a report tells it."""
+    """A run in a report."""
 
     run: Run
-    label: str  # its variant, or its own name where the variant's would not tell it from others
+    label: str  # its variant, with its own name if other runs have the same variant
 
     @cached_property
     def config(self) -> RunConfig:
@@ -39,13 +39,13 @@ class Story:
 
     @cached_property
     def networks(self) -> dict[str, nn.Module]:
-        """The networks by role, untrained. Raises UsageError if what they are made of is not installed (any more)."""
+        """The networks by role, untrained. Raises UsageError if one of their parts is not installed."""
         with torch.random.fork_rng(devices=[]):
             networks = build_networks(self.config)
         return {name: network.eval() for name, network in networks.items()}
 
     def parameters(self, player: str) -> int | None:
-        """How many weights a network has, where it can be built."""
+        """Return the number of weights of a network, None if it cannot be built."""
         try:
             return sum(parameter.numel() for parameter in self.networks[player].parameters())
         except UsageError:
@@ -57,7 +57,7 @@ class Story:
 
     @cached_property
     def points(self) -> list[EvaluationLine]:
-        """Evaluations on the way, oldest first."""
+        """Evaluations during training, oldest first."""
         return self.run.read_evaluations()
 
     @cached_property
@@ -67,40 +67,40 @@ class Story:
 
     @property
     def judges(self) -> list[JudgeRecord]:
-        """Every judge that its figures are by."""
+        """The judges of all its evaluations."""
         on_the_way = [point.judge for point in self.points]
         return on_the_way if self.evaluation is None else [*on_the_way, self.evaluation.judge]
 
     @cached_property
     def step(self) -> int:
-        """The newest that is known of."""
+        """The newest known step."""
         checkpoints = [checkpoint.step for checkpoint in self.run.checkpoints()]
         return max([*checkpoints, *(line.step for line in self.metrics[-1:])], default=0)
 
     def epoch(self, step: int) -> float:
-        """How many passes of the real images `step` generator updates are."""
+        """Return the number of passes over the real images in `step` generator updates."""
         batches = max(1, (self.config.facts.images or 0) // self.config.data.batch_size)
         return step * self.config.variant.critic_steps / batches
 
     def pictures(self) -> list[tuple[int, Path]]:
-        """The grids drawn while it trained, by epoch."""
+        """Return the grids drawn during training, by epoch."""
         found = [(path.stem.removeprefix("epoch-"), path) for path in self.run.samples.glob("epoch-*.png")]
         return sorted((int(epoch), path) for epoch, path in found if epoch.isdecimal())
 
     @property
     def figures(self) -> dict[str, FigureRecord]:
-        """The figures of the newest full evaluation."""
+        """The metrics of the newest full evaluation."""
         return {} if self.evaluation is None else self.evaluation.figures
 
     @property
     def floors(self) -> dict[str, float]:
-        """What real images score, by figure."""
+        """What real images score, by metric."""
         on_the_way = self.points[-1].floors if self.points else {}
         return on_the_way | {key: figure.floor for key, figure in self.figures.items()}
 
 
 def stories(runs: Sequence[Path]) -> list[Story]:
-    """Runs under their variants' names; runs of one name are told apart by their own. Raises FileError for no run."""
+    """Return runs, labelled by variant, and by name if several share it. Raises FileError for other paths."""
     opened = [Run.open(path) for path in runs]
     variants = Counter(run.config.run.variant for run in opened)
     places = Counter(run.path.resolve().name for run in opened)
@@ -113,7 +113,7 @@ def stories(runs: Sequence[Path]) -> list[Story]:
 
 
 def results_of(told: Sequence[Story]) -> ComparisonResults:
-    """Runs in the form of a comparison's results: those that differ in nothing but the seed are one variant."""
+    """Return runs in the form of a comparison's results: those that differ only in the seed are one variant."""
     recipes: dict[str, set[str]] = {}
     for story in told:
         recipes.setdefault(story.variant, set()).add(recipe(story.config))
@@ -142,23 +142,23 @@ def _row(story: Story, variant: str) -> ComparisonRow:
 
 
 class Material:
-    """Data sets, and what judges read in them: each loaded once for a whole report."""
+    """Data sets and their judges' readings, each loaded once for a whole report."""
 
     def __init__(self) -> None:
         self._kept: dict[tuple[Any, ...], Any] = {}
 
     def splits(self, data: DataConfig, sha256: str | None) -> Splits:
-        """A run's images. Raises a GanzooError where they cannot be had, or are no longer those that it was given."""
+        """Return a run's images. Raises a GanzooError if they cannot be loaded, or have changed since its training."""
         splits: Splits = self._once("splits", data, lambda: _load(data))
         if sha256 not in (None, splits.sha256):
             raise FileError(f"{data.source} is no longer what the run was trained on (another SHA-256)")
         return splits
 
     def nearest(self, images: Tensor, config: RunConfig, count: int) -> tuple[Tensor, str]:
-        """For images uint8 [N, C, H, W] the nearest of a run's training images [N, count, C, H, W], and by what."""
+        """Return the training images [N, count, C, H, W] nearest to `images` uint8 [N, C, H, W], and the measure."""
         data = config.data
         splits = self.splits(data, config.facts.sha256)
-        parts = ("train",) if splits.note is None else ("train", "test")  # what was held out was trained on too
+        parts = ("train",) if splits.note is None else ("train", "test")  # held-out images were trained on too
         real = torch.cat([getattr(splits, part).images for part in parts])
         reference: Reference | None = self._once("reference", data, lambda: _reference(data, splits))
         if reference is None:
@@ -183,5 +183,5 @@ def _load(data: DataConfig) -> Splits:
 def _reference(data: DataConfig, splits: Splits) -> Reference | None:
     try:
         return Reference(load_judge(data.source, data.data_dir, sha256=splits.sha256), splits)
-    except GanzooError:  # none was fitted for these images
+    except GanzooError:  # no judge was fitted for these images
         return None

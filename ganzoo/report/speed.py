@@ -1,4 +1,4 @@
-"""The plot of a benchmark: images a second by batch size, a panel for each model."""
+"""The plot of a benchmark: images per second by batch size, one panel per model."""
 
 from collections.abc import Sequence
 
@@ -9,13 +9,13 @@ HEIGHT = 4.6  # inches
 
 
 def plot(found: BenchmarkRecord) -> bytes:
-    """Draw what `ganzoo.studies.benchmark.benchmark_runtime` found, as a PNG.
+    """Return a PNG of the results of `ganzoo.studies.benchmark.benchmark_runtime`.
 
-    Torch is black, a form has its precision's colour and dashes for its further name; files that were given have a
-    colour each.
+    Torch is black; a form has the colour of its precision and the dashes of its further name; each given file has its
+    own colour.
     """
     runs = [model for model in found.models if any(one.kind == "torch" for one in model.contestants)]
-    looks = _looks([one for model in runs for one in model.contestants])  # alike in all panels: one legend
+    looks = _looks([one for model in runs for one in model.contestants])  # the same in all panels: one legend
     return panels([_panel(model, looks if model in runs else None) for model in found.models], height=HEIGHT)
 
 
@@ -31,7 +31,7 @@ def _panel(model: ModelResult, looks: dict[str, Style] | None) -> Panel:
         for one in model.contestants
         if one.batches
     ]
-    return Panel(title=f"{model.variant}: images/s", x="images a call", series=series, log=True, log_x=True)
+    return Panel(title=f"{model.variant}: images/s", x="images per call", series=series, log=True, log_x=True)
 
 
 def _looks(contestants: Sequence[ContestantResult]) -> dict[str, Style]:

@@ -1,4 +1,4 @@
-"""The sections that only a study has: the data, the classifier, and what synthetic images are good for."""
+"""The sections that only a study has: the data, the classifier, and synthetic images as training data."""
 
 from collections.abc import Sequence
 from typing import TypeAlias
@@ -32,18 +32,18 @@ from ganzoo.report.records import (
 from ganzoo.runtime.images import grid
 
 SHOWN = 6  # real images of each class, and rows of images without classes
-MAX_CLASSES = 12  # that are shown by name
-MOVED = ", and from the same few real images alone, but turned, scaled and shifted a little, anew at each step"
+MAX_CLASSES = 12  # that are shown by name, at most
+MOVED = ", and on the same few real images alone, slightly rotated, scaled and shifted, differently at each step"
 MIXED = "with_generated"
-LEARNT_FROM = {  # what a classifier learns from
+LEARNT_FROM = {  # training data of a classifier
     "real_only": "real images only",
     MIXED: "real and generated images",
-    "moved_only": "real images only, moved",  # turned, scaled and shifted a little
+    "moved_only": "real images only, moved",  # slightly rotated, scaled and shifted
 }
 
 
 def facts_of(splits: Splits) -> StudiedData:
-    """A data set's facts, as a study keeps them."""
+    """Return a data set's facts, as a study stores them."""
     train, test = splits.train, splits.test
     classes = train.num_classes or 0
     return StudiedData(
@@ -65,7 +65,7 @@ def _counts(labels: torch.Tensor | None, classes: int) -> tuple[int, ...]:
 
 
 def data_section(facts: StudiedData, splits: Splits | None) -> Section:
-    """Real images with their labels, and how many there are of each class."""
+    """Return the section with real images, their labels, and the number of images per class."""
     shape = " x ".join(map(str, facts.image_shape))
     blocks: list[Block] = [
         Text(
@@ -75,7 +75,7 @@ def data_section(facts: StudiedData, splits: Splits | None) -> Section:
         )
     ]
     if splits is None:
-        blocks.append(Text("The images themselves are not here any more, so none are shown."))
+        blocks.append(Text("The images are no longer available, so none are shown."))
     else:
         blocks += [*([Text(facts.note)] if facts.note else []), _real(splits, facts)]
     names, counts = facts.class_names, {"train": facts.train_counts, "test": facts.test_counts}
@@ -108,7 +108,7 @@ def _real(splits: Splits, facts: StudiedData) -> Picture:
 
 
 def classifier_section(record: ClassifierRecord) -> Section:
-    """The feed-forward classifier: its layers, how it learnt, what it confuses."""
+    """Return the section on the feed-forward classifier: its layers, its training, its confusion matrix."""
     history, matrix, names = record.history, np.array(record.confusion), record.class_names
     last = history[-1]
     layers = [[name, shape, integer(parameters)] for name, shape, parameters in record.layers]
@@ -133,7 +133,7 @@ def classifier_section(record: ClassifierRecord) -> Section:
                 name="classifier-confusion",
                 data=confusion(matrix, names),
                 alt="Confusion matrix of the classifier on the test images",
-                caption=f"Confusion matrix: a row a true class, a column an answer; {test_error}.",
+                caption=f"Confusion matrix: one row per true class, one column per predicted class; {test_error}.",
                 density=DENSITY,
             ),
         ],
@@ -155,21 +155,21 @@ def _history(history: Sequence[ClassifierEpoch], what: str) -> Panel:
 
 
 def synthetic_data_section(record: SyntheticDataRecord) -> Section:
-    """Accuracy with and without generated images, from few real images to many; said plainly where it fell."""
+    """Return the section on accuracy with and without generated images, by number of real images."""
     arms = [arm for arm in LEARNT_FROM if any(row.accuracy(arm) is not None for row in record.rows)]
     sizes = sorted({row.per_class for row in record.rows})
     found = {size: _accuracies(record.rows, size, arms) for size in sizes}
     settings = "; ".join(f"{key.replace('_', ' ')} {value}" for key, value in record.settings.items())
     blocks: list[Block] = [
         Text(
-            f"A classifier ({record.classifier}) learns from a few real images of each class: from those alone, "
-            f"and from those and images drawn by a generator ({record.variant}) that was trained on just the same "
-            f"few{MOVED if 'moved_only' in arms else ''}. It is tested on the real test images."
+            f"A classifier ({record.classifier}) is trained on a few real images of each class: on these alone, and "
+            f"on these and images of a generator ({record.variant}) that was trained on the same few "
+            f"images{MOVED if 'moved_only' in arms else ''}. It is tested on the real test images."
         ),
         Picture(
             name="synthetic-data",
             data=panels([_effect_panel(found, arms)], height=4.0),
-            alt="Accuracy by number of real images a class, with and without generated images, with error bars",
+            alt="Accuracy by number of real images per class, with and without generated images, with error bars",
             caption="Means over the seeds; the bars are 95 % intervals of the mean (Student's t).",
             density=DENSITY,
         ),
@@ -179,25 +179,25 @@ def synthetic_data_section(record: SyntheticDataRecord) -> Section:
     for arm in arms:
         if arm != MIXED:
             pairs = {size: _pairs(accuracies, arms, arm) for size, accuracies in found.items()}
-            blocks.append(Text(f"Generated images against {LEARNT_FROM[arm]}:"))
+            blocks.append(Text(f"Generated images compared with {LEARNT_FROM[arm]}:"))
             blocks.append(Items([effect_sentence(size, pair, LEARNT_FROM[arm]) for size, pair in pairs.items()]))
     return Section("Synthetic images as training data", blocks)
 
 
-augmentation_section = synthetic_data_section  # its former name
+augmentation_section = synthetic_data_section  # its previous name
 
 
 Accuracies: TypeAlias = NDArray[np.float64]  # [seeds, arms]
 
 
 def _accuracies(rows: Sequence[SyntheticDataRow], size: int, arms: Sequence[str]) -> Accuracies:
-    """Of the seeds that have all arms."""
+    """Return the accuracies of the seeds that have all arms."""
     own = [[row.accuracy(arm) for arm in arms] for row in rows if row.per_class == size]
     return np.array([values for values in own if None not in values], float).reshape(-1, len(arms))
 
 
 def _pairs(accuracies: Accuracies, arms: Sequence[str], arm: str) -> Accuracies:
-    """[seeds, 2]: an arm without generated images, and the one with them."""
+    """Return [seeds, 2]: the accuracies of an arm without generated images, and of the one with them."""
     return accuracies[:, [arms.index(arm), arms.index(MIXED)]]
 
 
@@ -209,14 +209,16 @@ def _effect_panel(found: dict[int, Accuracies], arms: Sequence[str]) -> Panel:
         series.append(
             Series(
                 label=LEARNT_FROM[arm],
-                x=[size * (1 + 0.03 * column) for size in sizes],  # a little aside, so that bars do not hide each other
+                x=[size * (1 + 0.03 * column) for size in sizes],  # shifted a little, so that bars do not overlap
                 y=[mean for mean, _ in intervals],
                 spread=[half or 0.0 for _, half in intervals],
                 style=Style(colour=COLOURS[list(LEARNT_FROM).index(arm)]),
                 bars=True,
             )
         )
-    return Panel(title="Accuracy on real test images", x="real images a class", series=series, log_x=True, percent=True)
+    return Panel(
+        title="Accuracy on real test images", x="real images per class", series=series, log_x=True, percent=True
+    )
 
 
 def _effect_table(found: dict[int, Accuracies], arms: Sequence[str]) -> Table:
@@ -231,19 +233,19 @@ def _effect_table(found: dict[int, Accuracies], arms: Sequence[str]) -> Table:
         rows.append([integer(size), *cells, integer(len(accuracies))])
     return Table(
         header=[
-            "Real images a class",
+            "Real images per class",
             *(LEARNT_FROM[arm] for arm in arms),
-            *(f"gain on {LEARNT_FROM[arm]}" for arm in others),
+            *(f"gain over {LEARNT_FROM[arm]}" for arm in others),
             "Seeds",
         ],
         rows=rows,
-        caption="Accuracy, mean ± half of the 95 % interval; what is gained, in points, is taken seed by seed.",
+        caption="Accuracy, mean ± half of the 95 % interval; gains are in percentage points, paired by seed.",
     )
 
 
 def effect_sentence(size: int, pairs: Accuracies, others: str = "real images only") -> str:
-    """Return whether generated images helped, in words that the interval of the difference, seed by seed, allows."""
-    start = f"With {integer(size)} real images a class"
+    """Return a sentence on whether generated images helped, by the 95 % interval of differences paired by seed."""
+    start = f"With {integer(size)} real images per class"
     if not len(pairs):
         return f"{start} there is no result."
     without, mixed = pairs.mean(0)

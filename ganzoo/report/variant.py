@@ -1,4 +1,4 @@
-"""A run's section: what its networks are, how training went, what it draws."""
+"""A run's section: its networks, its training, its images."""
 
 import shlex
 from collections.abc import Callable, Sequence
@@ -35,8 +35,8 @@ from ganzoo.runtime.generator import generate_images, great_circle
 from ganzoo.runtime.images import grid
 from ganzoo.zoo.build import BUILDERS, example_inputs
 
-GRIDS = 4  # shown of a run's pictures where no epochs are asked for, besides the last
-POINTS = 600  # of a loss curve: more would draw as a smear
+GRIDS = 4  # pictures of a run to show if no epochs are given, besides the last
+POINTS = 600  # of a loss curve: more would not be readable
 STEPS = 10  # images of an interpolation
 PATHS = 6  # interpolations of an unconditional generator
 CLASSES = 10  # at most, of a conditional one
@@ -46,7 +46,7 @@ AXES: dict[Axis, str] = {"epoch": "epochs", "seconds": "seconds of training"}
 
 
 def variant_section(story: Story, material: Material, style: Style, epochs: Sequence[int] = ()) -> Section:
-    """All about one run; `epochs` are those after which its grids are shown, if there are such."""
+    """Return the section on one run; `epochs` are those whose grids are shown, if they exist."""
     name = slug(story.label)
     return Section(
         story.label,
@@ -56,7 +56,7 @@ def variant_section(story: Story, material: Material, style: Style, epochs: Sequ
             Section("Architecture", attempt(lambda: _architecture(story))),
             Section("Losses", _losses(story, style, name)),
             Section("Distance by epoch", _distances(story, style, name)),
-            Section("The same latents as training goes on", attempt(lambda: _grids(story, epochs, name))),
+            Section("The same latents during training", attempt(lambda: _grids(story, epochs, name))),
             Section("Between two latents", attempt(lambda: _interpolations(story, name))),
             Section("Nearest real images", attempt(lambda: _neighbours(story, material, name))),
         ],
@@ -64,7 +64,7 @@ def variant_section(story: Story, material: Material, style: Style, epochs: Sequ
 
 
 def attempt(make: Callable[[], list[Block]]) -> list[Block]:
-    """The blocks, or a line that says why they cannot be had."""
+    """Return the blocks, or a line with the reason why they are left out."""
     try:
         return make()
     except GanzooError as error:
@@ -111,7 +111,7 @@ def _figures(story: Story) -> list[Block]:
         place, in_memory = story.run.path, story.config.data.source == "array"
         command = f"ganzoo evaluate {shlex.quote(str(place))}"
         command = f"ganzoo.evaluate({str(place)!r}, dataset=IMAGES)" if in_memory else command
-        return [Text(f"Not evaluated at the end yet: {command} does it.")]
+        return [Text(f"Not evaluated after training yet: {command} evaluates it.")]
     rows = []
     for key, figure in FIGURES.items():
         if key in evaluation.figures:
@@ -126,12 +126,12 @@ def _figures(story: Story) -> list[Block]:
         f"what real images score. {' '.join(f'{note}.' for note in evaluation.notes)}"
     )
     left_out = [f"{FIGURES[key].title} ({why})" for key, why in evaluation.unavailable.items() if key in FIGURES]
-    blocks: list[Block] = [Table(header=["Figure", "Generated", "Floor", "Better"], rows=rows, caption=caption)]
+    blocks: list[Block] = [Table(header=["Metric", "Generated", "Floor", "Better"], rows=rows, caption=caption)]
     return [*blocks, Text(f"Not measured: {'; '.join(left_out)}.")] if left_out else blocks
 
 
 def shown(key: str, value: float | None, spread: float | None = None) -> str:
-    """A figure as people read it, with its deviation."""
+    """Return a metric for display, with its deviation."""
     if value is None:
         return "—"
     if spread is None:
@@ -146,7 +146,7 @@ def _architecture(story: Story) -> list[Block]:
 
 
 def _layers(role: str, network: nn.Module, inputs: Sequence[Tensor | None]) -> Table:
-    layers = layers_of(network, *inputs)  # 2 samples: batch norm would not take a single one
+    layers = layers_of(network, *inputs)  # 2 samples: batch norm fails with a single one
     rows = [[layer.name, _shape(layer.shape), integer(layer.parameters)] for layer in layers]
     total = sum(layer.parameters for layer in layers)
     numbers = [f"{_shape(tuple(x.shape[1:]))} numbers" for x in inputs if x is not None and x.ndim > 1]
@@ -154,7 +154,7 @@ def _layers(role: str, network: nn.Module, inputs: Sequence[Tensor | None]) -> T
     return Table(
         header=["Layer", "Output", "Parameters"],
         rows=[*rows, ["Total", "", integer(total)]],
-        caption=f"The {role}: {taken} in, {integer(total)} parameters.",
+        caption=f"The {role}: input of {taken}, {integer(total)} parameters.",
     )
 
 
@@ -168,13 +168,13 @@ def _losses(story: Story, style: Style, name: str) -> list[Block]:
         return [Text("The run is shorter than its log interval: there are no losses.")]
     wanted = [_loss_panel(lines, player, key, style) for player, key in (("Discriminator", "d"), ("Generator", "g"))]
     each = max(1, -(-len(lines) // POINTS))
-    caption = f"Means of {each} log lines a point." if each > 1 else ""
+    caption = f"Each point is the mean of {each} log lines." if each > 1 else ""
     alt = f"Losses of {story.label}'s discriminator and generator against epochs"
     return [Picture(name=f"{name}-losses", data=panels(wanted), alt=alt, caption=caption, density=DENSITY)]
 
 
 def _loss_panel(lines: Sequence[LogLine], player: str, prefix: str, style: Style) -> Panel:
-    """The whole loss, and its terms where it has several."""
+    """Return a panel of the whole loss, and of its terms if it has several."""
     keys = list(dict.fromkeys(key for line in lines for key in line.losses if key.startswith(f"{prefix}_")))
     terms = [key for key in keys if key != f"{prefix}_loss"]
     looks = {f"{prefix}_loss": (style, 1.8)}
@@ -202,7 +202,7 @@ def _thin(values: Sequence[float]) -> NDArray[Any]:
 def _distances(story: Story, style: Style, name: str) -> list[Block]:
     points = [point for point in story.points if "fid" in point.figures]
     if not points:
-        return [Text("The run was not evaluated while it trained (--evaluate-every): there is no curve.")]
+        return [Text("The run was not evaluated during training (--evaluate-every): there is no curve.")]
     title = title_of("fid", points[-1].judge.name)
     floor = points[-1].floors.get("fid")
     wanted = []
@@ -215,7 +215,7 @@ def _distances(story: Story, style: Style, name: str) -> list[Block]:
     lost = [f"step {integer(point.step)}: {', '.join(point.classes_lost)}" for point in points if point.classes_lost]
     alt = f"{title} of {story.label} by epoch and by seconds, the floor as a dashed line"
     blocks: list[Block] = [Picture(name=f"{name}-distance", data=panels(wanted), alt=alt, density=DENSITY)]
-    return [*blocks, Text(f"Classes lost on the way, at {'; '.join(lost)}.")] if lost else blocks
+    return [*blocks, Text(f"Classes lost during training, at {'; '.join(lost)}.")] if lost else blocks
 
 
 def _curve(points: Sequence[EvaluationLine], x: Axis, key: str, label: str, style: Style) -> Series:
@@ -252,7 +252,9 @@ def _grids(story: Story, epochs: Sequence[int], name: str) -> list[Block]:
     blocks: list[Block] = [*([Text(rows)] if rows else []), Row(shown_)]
     if len(pictures) > 1:
         alt = f"Animation of {story.label}'s images from epoch {pictures[0][0]} to epoch {pictures[-1][0]}"
-        blocks.append(Picture(name=f"{name}-training", data=animation(pictures), alt=alt, caption="The training."))
+        blocks.append(
+            Picture(name=f"{name}-training", data=animation(pictures), alt=alt, caption="The images during training.")
+        )
     return blocks
 
 
@@ -262,7 +264,7 @@ def _interpolations(story: Story, name: str) -> list[Block]:
     rows = PATHS if classes is None else min(classes, CLASSES)
     ends = generator.info.latents(0, 0, 2 * rows).reshape(rows, 2, -1)
     if classes is not None:
-        ends = np.broadcast_to(ends[:1], ends.shape)  # the same way for every class
+        ends = np.broadcast_to(ends[:1], ends.shape)  # the same path for every class
     codes = generator.info.uniform_codes
     paths = np.stack([great_circle(first, last, STEPS, codes) for first, last in ends])
     labels = None if classes is None else np.arange(rows).repeat(STEPS)
@@ -273,7 +275,7 @@ def _interpolations(story: Story, name: str) -> list[Block]:
         Picture(
             name=f"{name}-interpolations",
             data=enlarged(grid(images, columns=STEPS), width=640),
-            alt=f"Images of {story.label} on the way from one latent to another",
+            alt=f"Images of {story.label}, interpolated between two latents",
             caption=f"Spherical interpolation: one row per {what}.",
         )
     ]
@@ -288,7 +290,7 @@ def _neighbours(story: Story, material: Material, name: str) -> list[Block]:
             name=f"{name}-neighbours",
             data=enlarged(picture, width=900),
             alt=f"Images of {story.label}, each beside the training images nearest to it",
-            caption=f"{len(drawn)} generated images, each with its {nearest.shape[1]} nearest training images to the "
-            f"right of it, by {measure}.",
+            caption=f"{len(drawn)} generated images, each with its {nearest.shape[1]} nearest training images on the "
+            f"right, by {measure}.",
         )
     ]

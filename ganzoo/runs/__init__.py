@@ -1,1 +1,1 @@
-"""What training leaves on disk, and what opens it."""
+"""Runs on disk: their files, and functions that open them."""

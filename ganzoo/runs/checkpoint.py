@@ -1,11 +1,11 @@
 """Checkpoints: tensors in safetensors, the rest in JSON, written atomically, hashed, and never pickled.
 
     checkpoints/step-00001000/
-      generator.safetensors, ema.safetensors, ...   one file a part
+      generator.safetensors, ema.safetensors, ...   one file per part
       state.json                                    step, seconds, logs, the run's configuration
       manifest.json                                 schema version and the SHA-256 of every other file
 
-A directory that bears a checkpoint's name is whole: it is written under a temporary name, synced, then renamed.
+A directory with the name of a checkpoint is complete: it is written under a temporary name, synced, then renamed.
 """
 
 import hashlib
@@ -27,8 +27,8 @@ from ganzoo.files import TEMPORARY_PATTERN, atomic_directory, writing
 from ganzoo.records import parse_record
 from ganzoo.runs.records import CheckpointState
 
-SCHEMA = 3  # 1 named the parameters of an optimiser within their network; 2 had a configuration of schema 2
-KEEP = 2
+SCHEMA = 3  # 1 had optimiser parameter names relative to their network; 2 had a configuration of schema 2
+KEEP = 2  # newest checkpoints to keep
 
 Tensors = Mapping[str, Tensor]
 
@@ -45,7 +45,7 @@ class Checkpoint:
 
     @property
     def final(self) -> bool:
-        """Return whether it was saved at the end of a budget; False for one too damaged to tell."""
+        """Whether it was saved at the end of a budget; False if it is too damaged to read."""
         try:
             return bool(self.state()["final"])
         except (FileError, KeyError):
@@ -53,40 +53,40 @@ class Checkpoint:
 
     @property
     def distance(self) -> float | None:
-        """The Fréchet distance measured when it was saved; None where none was, or it is too damaged to tell."""
+        """The FID measured when it was saved; None if there was no evaluation, or it is too damaged to read."""
         try:
             return self.state().get("fid")
         except FileError:
             return None
 
     def state(self) -> dict[str, Any]:
-        """All that is not tensors. Raises FileError for a file that is missing, damaged or of a newer schema."""
-        record = parse_record(CheckpointState, self._verified("state.json"), str(self.path / "state.json"))
+        """Return everything except the tensors. Raises FileError if a file is missing, damaged or of a newer schema."""
+        record = parse_record(CheckpointState, self._read_verified("state.json"), str(self.path / "state.json"))
         if record.step != self.step:
             raise FileError(
-                f"{self.path} holds step {record.step}, and its name says step {self.step}: rename it to "
+                f"{self.path} contains step {record.step}, but its name is that of step {self.step}: rename it to "
                 f"{name_of(record.step)}, or delete it"
             )
         return record.model_dump(mode="json")
 
     def tensors(self, part: str) -> dict[str, Tensor]:
-        """One part's tensors, on the CPU. Raises FileError likewise."""
+        """Return the tensors of a part, on the CPU. Raises FileError as `state` does."""
         try:
-            return safetensors.torch.load(self._verified(f"{part}.safetensors"))
+            return safetensors.torch.load(self._read_verified(f"{part}.safetensors"))
         except SafetensorError as error:
-            raise self._damaged(f"{part}.safetensors", str(error)) from None
+            raise self._damage_error(f"{part}.safetensors", str(error)) from None
 
     def config(self) -> RunConfig:
-        """What it was trained with. Raises FileError likewise, and for parts that have changed their settings since."""
+        """Return its configuration. Raises FileError as `state` does, and if parts have other settings now."""
         try:
             return RunConfig.from_json(json.dumps(self.state()["config"])).resolve()
         except UsageError as error:
-            raise FileError(f"{self.path} cannot be used with what is installed: {error}") from None
+            raise FileError(f"{self.path} cannot be used with the installed ganzoo and plug-ins: {error}") from None
 
     def load(self, part: str, network: nn.Module, prefix: str = "") -> None:
-        """Put one part's tensors, those whose names begin with `prefix`, into `network`.
+        """Load the tensors of a part whose names begin with `prefix` into `network`.
 
-        Raises FileError likewise, and for a network that has changed since.
+        Raises FileError as `state` does, and if the network has changed since the checkpoint was saved.
         """
         tensors = {
             name.removeprefix(prefix): value for name, value in self.tensors(part).items() if name.startswith(prefix)
@@ -96,17 +96,17 @@ class Checkpoint:
         except RuntimeError as error:
             reason = str(error).splitlines()[-1].strip()
             raise FileError(
-                f"{self.path} does not fit the networks that are installed: {part}: {reason}; they have changed since"
+                f"{self.path} does not fit the installed networks, which have changed since: {part}: {reason}"
             ) from None
 
-    def _verified(self, name: str) -> bytes:
+    def _read_verified(self, name: str) -> bytes:
         digest = self._digests().get(name)
         try:
             data = (self.path / name).read_bytes()
         except OSError as error:
-            raise self._damaged(name, error.strerror or str(error)) from None
+            raise self._damage_error(name, error.strerror or str(error)) from None
         if hashlib.sha256(data).hexdigest() != digest:
-            raise self._damaged(name, "its SHA-256 is not the one recorded when it was written")
+            raise self._damage_error(name, "its SHA-256 differs from the recorded one")
         return data
 
     def _digests(self) -> dict[str, str]:
@@ -114,23 +114,25 @@ class Checkpoint:
             manifest = json.loads((self.path / "manifest.json").read_bytes())
             schema, digests = int(manifest["schema"]), dict(manifest["sha256"])
         except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-            raise self._damaged("manifest.json", str(error)) from None
+            raise self._damage_error("manifest.json", str(error)) from None
         if schema > SCHEMA:
             raise FileError(
                 f"{self.path} has checkpoint schema {schema}, this ganzoo reads up to {SCHEMA}: upgrade ganzoo"
             )
         return digests
 
-    def _damaged(self, name: str, why: str) -> FileError:
+    def _damage_error(self, name: str, why: str) -> FileError:
         others = [other for other in list_checkpoints(self.path.parent) if other.path != self.path]
         advice = (
-            f"delete {self.path} to go on from {others[-1].path.name}" if others else "the run has no other checkpoint"
+            f"delete {self.path} to continue from {others[-1].path.name}"
+            if others
+            else "the run has no other checkpoint"
         )
         return FileError(f"{self.path / name} is damaged ({why}); {advice}")
 
 
 def average_part(role: str) -> str:
-    """Return the part that holds the averaged weights of the network of this role."""
+    """Return the part with the averaged weights of the network of this role."""
     return "ema" if role == "generator" else f"ema_{role}"
 
 
@@ -140,24 +142,26 @@ def name_of(step: int) -> str:
 
 
 def list_checkpoints(directory: Path) -> list[Checkpoint]:
-    """The checkpoints in a directory, oldest first; half-written ones are not among them."""
+    """Return the checkpoints in a directory, oldest first, without incomplete ones."""
     found = [path for path in directory.glob("step-*") if path.name.removeprefix("step-").isdecimal()]
     return sorted((Checkpoint(path) for path in found), key=lambda checkpoint: checkpoint.step)
 
 
 def best_of(checkpoints: Sequence[Checkpoint]) -> Checkpoint | None:
-    """The one with the least distance, of those that were evaluated."""
+    """Return the checkpoint with the smallest FID; None if none was evaluated."""
     evaluated = {distance: checkpoint for checkpoint in checkpoints if (distance := checkpoint.distance) is not None}
     return evaluated[min(evaluated)] if evaluated else None
 
 
 def save(directory: Path, step: int, parts: Mapping[str, Tensors], state: Mapping[str, Any]) -> Checkpoint:
-    """Write a checkpoint; on any failure what was there before is untouched.
+    """Write a checkpoint; on any failure, existing files are unchanged.
 
-    Raises DivergedError for a tensor that is not finite, MachineError for a disk that is full or not writable.
+    Raises DivergedError if a tensor is not finite, MachineError if the disk is full or not writable.
     """
     _check_finite(step, parts)
-    files = {f"{part}.safetensors": safetensors.torch.save(_contiguous(tensors)) for part, tensors in parts.items()}
+    files = {
+        f"{part}.safetensors": safetensors.torch.save(_copy_contiguous(tensors)) for part, tensors in parts.items()
+    }
     files["state.json"] = _json(state)
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
     files["manifest.json"] = _json({"schema": SCHEMA, "sha256": digests})
@@ -169,7 +173,7 @@ def save(directory: Path, step: int, parts: Mapping[str, Tensors], state: Mappin
 
 
 def prune(directory: Path) -> None:
-    """Remove all but the newest two checkpoints, the newest final one and the best."""
+    """Remove all checkpoints except the newest two, the newest final one and the best."""
     checkpoints = list_checkpoints(directory)
     finals = [checkpoint for checkpoint in checkpoints if checkpoint.final]
     kept = {*checkpoints[-KEEP:], *finals[-1:], best_of(checkpoints)}
@@ -179,13 +183,13 @@ def prune(directory: Path) -> None:
 
 
 def restore(directory: Path) -> None:
-    """Put back a whole checkpoint that a process left under a temporary name, killed while it replaced another one."""
+    """Rename a complete checkpoint that still has a temporary name, because a process was killed before renaming it."""
     for stray in directory.glob(TEMPORARY_PATTERN):
         made = Checkpoint(stray)
         with suppress(FileError):
-            state = parse_record(CheckpointState, made._verified("state.json"), str(stray))
+            state = parse_record(CheckpointState, made._read_verified("state.json"), str(stray))
             for name in made._digests():
-                made._verified(name)
+                made._read_verified(name)
             target = directory / name_of(state.step)
             if not target.exists():
                 stray.rename(target)
@@ -198,8 +202,8 @@ def _check_finite(step: int, parts: Mapping[str, Tensors]) -> None:
                 raise DivergedError(f"step {step}, {part}: {name} is not finite; nothing was saved")
 
 
-def _contiguous(tensors: Tensors) -> dict[str, Tensor]:
-    """safetensors takes neither channels_last tensors nor two that share memory."""
+def _copy_contiguous(tensors: Tensors) -> dict[str, Tensor]:
+    """Return contiguous copies: safetensors accepts neither channels_last tensors nor two that share memory."""
     return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
 
 

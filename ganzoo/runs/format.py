@@ -1,6 +1,6 @@
-"""What a format of exported files is, and what opening such a file gives. No torch.
+"""The interface of formats of exported files, and the result of opening such a file. No torch.
 
-The table of formats is the registry `ganzoo.registry.formats`; ganzoo's own are in `ganzoo/exporting/formats/`.
+The registry of formats is `ganzoo.registry.formats`; the built-in ones are in `ganzoo/exporting/formats/`.
 """
 
 import dataclasses
@@ -15,27 +15,27 @@ from ganzoo.runtime.encoder import Encoder
 from ganzoo.runtime.forms import Form
 from ganzoo.runtime.generator import Generator
 
-if TYPE_CHECKING:  # a format is recognised, and most are loaded, without what training needs
+if TYPE_CHECKING:  # formats are recognised, and most are loaded, without the packages that training needs
     from ganzoo.runs.run import Run
     from ganzoo.runtime.onnxfile import Contents
 
-# Options that some formats take, with their defaults; an opset of None is the precision's own.
+# Options of some formats, with their defaults; an opset of None is chosen by the precision.
 OPTIONS: Mapping[str, Any] = {**dataclasses.asdict(Form()), "opset": None, "noise": None, "ort_web": None}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Difference:
-    """How far a file's images are from those it should draw."""
+    """The difference between a file's images and the expected ones."""
 
-    difference: float  # the greatest of images in [-1, 1]
-    grey_levels: int  # the greatest of images as uint8
+    difference: float  # maximum over images in [-1, 1]
+    grey_levels: int  # maximum over uint8 images
     mean_grey_levels: float
-    where: str  # the greatest is
+    where: str  # the place of the maximum
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Exported:
-    """What was written, and where."""
+    """An exported file: its path and properties."""
 
     path: Path
     size: int  # bytes
@@ -43,10 +43,10 @@ class Exported:
     nodes: int  # of the graph
     precision: str
     layout: str
-    opset: int | None  # None if the format has no versions of operators
+    opset: int | None  # None if the format has no operator versions
     weights: str
     step: int
-    difference: float  # from torch's images in [-1, 1], at most
+    difference: float  # maximum, from torch's images in [-1, 1]
     grey_levels: int
     mean_grey_levels: float
     figure: dict[str, Any] | None = None
@@ -56,7 +56,7 @@ class Exported:
     def of_bytes(
         cls, path: Path, data: bytes, proof: Difference, *, step: int, weights: str = "ema", nodes: int = 0
     ) -> "Exported":
-        """Return what there is to say of a file that holds `data` and draws float32 images, proven by `proof`."""
+        """Return the properties of a file that contains `data` and draws float32 images, as `proof` shows."""
         form = Form()
         return cls(
             path=path,
@@ -74,13 +74,13 @@ class Exported:
         )
 
     def record(self) -> dict[str, Any]:
-        """Return what the run keeps of an export: JSON values, without the directory that the file was written to."""
+        """Return the run's record of an export: JSON values, without the directory of the file."""
         return {**dataclasses.asdict(self), "path": self.path.name}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ExportedEncoder:
-    """The encoder's file: what was written, and where."""
+    """An exported encoder file: its path and properties."""
 
     path: Path
     size: int  # bytes
@@ -88,7 +88,7 @@ class ExportedEncoder:
     opset: int
     weights: str
     step: int
-    difference: float  # of a latent's values, at most
+    difference: float  # maximum over a latent's values
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -97,23 +97,23 @@ class Opened:
 
     model: Generator | Encoder
     sha256: str  # of the file's bytes
-    document: Mapping[str, Any]  # its metadata: `step`, `weights`, `precision`, `parity`, as far as they are known
-    trained_on: Mapping[str, Any]  # the settings of the data that it was trained on
-    run: "Run | None" = None  # that vouched for it, if its format needs one
-    checks: tuple[str, ...] = ()  # what was found true of it while it was opened, each a line for people
+    document: Mapping[str, Any]  # its metadata: `step`, `weights`, `precision`, `parity`, as far as known
+    trained_on: Mapping[str, Any]  # the data settings of its training
+    run: "Run | None" = None  # the run that vouched for it, if its format needs one
+    checks: tuple[str, ...] = ()  # checks that it passed when it was opened, each as a line for people
 
 
 class Format(ABC):
-    """A kind of file that a run's generator is exported as. A subclass is registered with `@formats.register(name)`.
+    """A format of exported generators. Register a subclass with `@formats.register(name)`.
 
-    The first line of the docstring is its summary in `ganzoo list formats`. It is made without arguments, and its
-    module imports nothing heavy: torch and the like are imported by the methods that need them.
+    The first line of the subclass's docstring is its summary in `ganzoo list formats`. It is created without arguments,
+    and its module must be cheap to import: import torch and similar packages in the methods that need them.
     """
 
     suffix: ClassVar[str] = ""  # of its files, such as ".onnx"; empty for a directory
-    options: ClassVar[tuple[str, ...]] = ()  # which of `OPTIONS` it takes
+    options: ClassVar[tuple[str, ...]] = ()  # its options, from `OPTIONS`
     next: ClassVar[str] = "ganzoo sample {path} --out images.png, ganzoo info {path}, ganzoo verify {path}"  # commands
-    vouched: ClassVar[bool] = False  # True if its files are opened only with a run that recorded their SHA-256
+    vouched: ClassVar[bool] = False  # whether a file is opened only with a run that recorded its SHA-256
 
     @abstractmethod
     def write(
@@ -123,42 +123,42 @@ class Format(ABC):
         *,
         weights: str = "ema",
         best: bool = False,
-        license: str | None = None,  # noqa: A002  # as the metadata call it
+        license: str | None = None,  # noqa: A002  # its name in the metadata
         **options: Any,
     ) -> Exported:
-        """Export a checkpoint of a run to `path`, by default a place in the run, and return what was written.
+        """Export a checkpoint of a run to `path`, by default within the run, and return what was written.
 
-        Write nothing and raise VerificationError if it does not draw what the run draws
+        Write nothing and raise VerificationError if its images differ from those of the run
         (`ganzoo.exporting.parity.prove`). `options` are those that the format declares.
         """
 
     @abstractmethod
     def recognises(self, path: Path) -> bool:
-        """Return True if the file or directory is one of this format, by its content or its suffix. Runs nothing."""
+        """Return whether a file or directory has this format, by its content or its suffix, without running it."""
 
     @abstractmethod
     def load(self, path: Path, run: "Run | None" = None) -> Opened:
-        """Open a file that the format recognises. `run` is the run that it was exported from, if the caller knows it.
+        """Open a file that the format recognises. `run` is the run that it was exported from, if known.
 
-        Raises FileError for a file that is damaged, refused, or not to be trusted.
+        Raises FileError if the file is damaged, refused or not trusted.
         """
 
     def inspect(self, path: Path) -> "Contents | None":
-        """Return what a file contains, verified and not run; None if the format's files do not describe themselves."""
+        """Return the verified contents of a file, without running it; None if the format has no such description."""
         return None
 
     def write_encoder(self, run: "Run", path: Path, **options: Any) -> ExportedEncoder | None:
-        """Export the run's encoder beside the generator's file `path`; None if the format takes generators alone."""
+        """Export the run's encoder beside the generator's file `path`; None if the format only supports generators."""
         return None
 
 
 def check_options(name: str, row: Format | type[Format], given: Mapping[str, Any]) -> None:
-    """Raise UsageError for an option that the format does not take, by its name."""
+    """Raise UsageError for an option that the format does not have."""
     for option in given:
         if option not in row.options:
             takes = ", ".join(f"--{_flag(taken)}" for taken in row.options) or "none of them"
             raise UsageError(
-                f"--{_flag(option)} is not an option of the format '{name}', which takes {takes}: leave it out, or "
+                f"--{_flag(option)} is not an option of the format '{name}', which has {takes}: leave it out, or "
                 "choose another format (ganzoo list formats)"
             )
 

@@ -1,4 +1,4 @@
-"""A trained generator or encoder behind one interface: a run through torch, an exported file by its format."""
+"""Trained generators and encoders with one interface: from a run through torch, or from an exported file."""
 
 import warnings
 from collections.abc import Callable, Mapping
@@ -15,7 +15,7 @@ from ganzoo.runtime.encoder import Encoder
 from ganzoo.runtime.generator import Forward, Generator, GeneratorInfo, generate_images
 from ganzoo.runtime.images import grid
 
-if TYPE_CHECKING:  # torch only where a run is sampled
+if TYPE_CHECKING:  # torch is imported only for runs
     import torch
 
     from ganzoo.config import RunConfig
@@ -23,10 +23,10 @@ if TYPE_CHECKING:  # torch only where a run is sampled
     from ganzoo.runs.run import Run
     from ganzoo.zoo.handing_over import VariantParts
 
-WEIGHTS = ("ema", "raw")  # the averaged weights, and the last ones
+WEIGHTS = ("ema", "raw")  # the averaged weights, and those of the last step
 PREVIEW_COLUMNS = 10
 PREVIEW_ROWS = 32  # at most
-LARGE = 2**26  # bytes of a network whose shapes are compared with its checkpoint first
+LARGE = 2**26  # bytes; the shapes of larger networks are compared with the checkpoint before they are built
 
 
 def load(
@@ -38,12 +38,12 @@ def load(
 ) -> Generator:
     """Return the generator of a run's newest (or `best`, see `Run.best_checkpoint`) checkpoint, or of an exported file.
 
-    A word such as `mnist` names a generator that is bundled with ganzoo (`./mnist` names a path). `run` is the run that
-    a file was exported from: a .pt2 file that lies elsewhere is opened only with it. `parts` are those again that were
-    handed over to `ganzoo.train` as objects, such as `generator=MyGenerator`; this process keeps them.
+    A word such as `mnist` names a generator that is bundled with ganzoo (`./mnist` is a path). `run` is the run that a
+    file was exported from: a .pt2 file outside of its run is opened only with it. `parts` are the parts that were
+    passed to `ganzoo.train` as objects, such as `generator=MyGenerator`; this process keeps them.
 
-    Raises FileError, also for a run that needs a part that this process does not have; UsageError for a part that the
-    run does not need.
+    Raises FileError, also if the run needs a part that this process does not have; UsageError for a part that the run
+    does not need.
     """
     source = resolve(path, MODELS, "ganzoo.load")
     if source.kind != "run":
@@ -56,7 +56,7 @@ def load(
 
 
 def load_encoder(path: "str | Path | Run", *, best: bool = False, **parts: "Unpack[VariantParts]") -> Encoder:
-    """Return the encoder of a run's newest (or `best`) checkpoint, or of an .onnx file that holds one.
+    """Return the encoder of a run's newest (or `best`) checkpoint, or of an exported .onnx file.
 
     `parts` are those of `load`. Raises UsageError for a run of a variant without an encoder, FileError.
     """
@@ -65,7 +65,7 @@ def load_encoder(path: "str | Path | Run", *, best: bool = False, **parts: "Unpa
         _refuse_parts(source, parts)
         opened = open_file(source)
         if not isinstance(opened.model, Encoder):
-            raise ModelError(f"{source.given} holds a generator, and no encoder: open it with ganzoo.load")
+            raise ModelError(f"{source.given} contains a generator, not an encoder: open it with ganzoo.load")
         return opened.model
     import torch
 
@@ -74,7 +74,7 @@ def load_encoder(path: "str | Path | Run", *, best: bool = False, **parts: "Unpa
 
 
 def _open_run(source: Source, parts: Mapping[str, Any]) -> "Run":
-    """Open a run, and take the parts that it needs again."""
+    """Open a run, and register the parts that it needs."""
     from ganzoo.runs.run import Run
     from ganzoo.zoo.handing_over import take_again
 
@@ -89,7 +89,7 @@ def _refuse_parts(source: Source, parts: Mapping[str, Any]) -> None:
 
 
 def open_file(source: Source, run: "str | Path | Run | None" = None) -> Opened:
-    """Open an exported or bundled file by its format. `run` is the one that it was exported from, if it is known.
+    """Open an exported or bundled file by its format. `run` is the run that it was exported from, if known.
 
     Raises FileError.
     """
@@ -101,14 +101,14 @@ def open_file(source: Source, run: "str | Path | Run | None" = None) -> Opened:
 
 
 def open_generator(source: Source, run: "str | Path | Run | None" = None) -> Generator:
-    """As `open_file`, the generator alone. Raises ModelError for a file that holds an encoder."""
+    """Open a file as `open_file` does, and return its generator. Raises ModelError if the file contains an encoder."""
     return generator_of(open_file(source, run), source.given)
 
 
 def generator_of(opened: Opened, given: str) -> Generator:
-    """Return the generator of an opened file. Raises ModelError for a file that holds an encoder."""
+    """Return the generator of an opened file. Raises ModelError if the file contains an encoder."""
     if not isinstance(opened.model, Generator):
-        raise ModelError(f"{given} holds an encoder, which draws nothing: open it with ganzoo.load_encoder")
+        raise ModelError(f"{given} contains an encoder, not a generator: open it with ganzoo.load_encoder")
     return opened.model
 
 
@@ -116,9 +116,9 @@ def load_network(
     run: "Run", *, best: bool = False, weights: str = "ema", step: int | None = None, role: str = "generator"
 ) -> "tuple[torch.nn.Module, RunConfig, int]":
     """Return the generator (or the network of another role) of a run's newest checkpoint, in eval mode, with its
-    configuration and step; or of its best one, or of that of a given step.
+    configuration and step; or of its `best` checkpoint, or of the checkpoint of a `step`.
 
-    `weights` are the averaged ones (`ema`) or the last ones (`raw`); anything else is a UsageError.
+    `weights` are the averaged ones (`ema`) or those of the last step (`raw`). Raises UsageError for anything else.
     """
     import torch
 
@@ -136,23 +136,23 @@ def load_network(
     part, prefix = (average_part(role), "") if weights == "ema" else ("objective", f"{role}.")
     _check_size(checkpoint, config, role, part, prefix)
     try:
-        with torch.random.fork_rng(devices=[]):  # the first weights are replaced at once: leave the user's own alone
+        with torch.random.fork_rng(devices=[]):  # the initial weights are discarded: keep the user's random state
             network = BUILDERS[role](config)
     except (RuntimeError, TypeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
         raise MachineError(
-            f"memory does not suffice for the networks of {run.path}: train narrower ones, or take a larger machine"
+            f"not enough memory for the networks of {run.path}: train narrower ones, or use a machine with more memory"
         ) from error
     checkpoint.load(part, network, prefix)
-    fuse(network, config.compute is None or config.compute.fused)  # early runs recorded nothing, and were fused
+    fuse(network, config.compute is None or config.compute.fused)  # early runs were fused without a record of it
     if role == "encoder" and encoder_columns(config) > config.variant.z_dim:
         network = Latents(network, config.variant.z_dim)
     return network.eval().requires_grad_(False), config, int(checkpoint.state()["step"])
 
 
 def _check_size(checkpoint: "Checkpoint", config: "RunConfig", role: str, part: str, prefix: str) -> None:
-    """Raise FileError if a large network does not have the shapes in the checkpoint, before it takes up memory."""
+    """Raise FileError if the shapes of a large network differ from the checkpoint, before allocating its memory."""
     import torch
 
     from ganzoo.zoo.build import BUILDERS
@@ -163,19 +163,19 @@ def _check_size(checkpoint: "Checkpoint", config: "RunConfig", role: str, part: 
     except Exception:  # a user's network may need real tensors
         return
     if sum(value.nbytes for value in outline.state_dict().values()) > LARGE:
-        with warnings.catch_warnings(action="ignore"):  # that nothing is copied
+        with warnings.catch_warnings(action="ignore"):  # torch warns that meta tensors are not copied
             checkpoint.load(part, outline, prefix)
 
 
 def as_generator(
     network: "Callable[..., torch.Tensor]", config: "RunConfig", device: "torch.device | str" = "cpu"
 ) -> Generator:
-    """Return a torch network, in eval mode, or what is called like one, as a `Generator`."""
+    """Return a torch network in eval mode, or a callable like it, as a `Generator`."""
     return Generator(info=generator_info(config), forward=_forward(network, device))
 
 
 def as_encoder(network: "torch.nn.Module", config: "RunConfig", device: "torch.device") -> Encoder:
-    """Return a torch network, in eval mode, as an `Encoder`."""
+    """Return a torch network in eval mode as an `Encoder`."""
     return Encoder(info=generator_info(config), forward=_forward(network, device))
 
 
@@ -192,7 +192,7 @@ def _forward(network: "Callable[..., torch.Tensor]", device: "torch.device | str
 
 
 def generator_info(config: "RunConfig") -> GeneratorInfo:
-    """Return what a user of the generator has to know, from a resolved configuration."""
+    """Return the description of the generator from a resolved configuration."""
     from ganzoo.zoo.build import generator_labels, image_shape, num_classes
 
     code = config.variant.categorical_code
@@ -208,7 +208,7 @@ def generator_info(config: "RunConfig") -> GeneratorInfo:
 
 
 def preview(generator: Generator, seed: int) -> NDArray[np.uint8]:
-    """A grid [H, W, C] on fixed latents: one row per class and one column per latent if it takes labels."""
+    """Return a sample grid [H, W, C] on fixed latents; with labels, one row per class and one column per latent."""
     classes = generator.info.num_classes
     if classes is None:
         return grid(generator.sample(PREVIEW_COLUMNS**2, seed=seed), columns=PREVIEW_COLUMNS)

@@ -1,4 +1,4 @@
-"""The records of a run: its log lines, its evaluations on the way, and the full evaluation."""
+"""The records of a run: its log lines, the evaluations during training, and the full evaluation."""
 
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -6,45 +6,45 @@ from pydantic import Field, NonNegativeInt
 
 from ganzoo.records import FlatRecord, Record
 
-SCHEMA: Literal[1] = 1  # of an evaluation
+SCHEMA: Literal[1] = 1  # of an evaluation record
 
 
 class JudgeRecord(Record):
-    """Which judge figures are by."""
+    """The judge that computed metrics."""
 
     name: str
     sha256: str
-    accuracy: float  # on real test images, a share
+    accuracy: float  # on real test images, from 0 to 1
 
 
 class VerdictRecord(Record):
-    """A verdict in one word, and in a sentence that begins with it."""
+    """A verdict as one word, and as a sentence that begins with it."""
 
     word: str
     sentence: str
 
 
 class LogSums(Record):
-    """The sums of the loss terms since the last log line, and how many steps are in each."""
+    """The sums of the loss terms since the last log line, and the number of updates in each."""
 
     sums: dict[Annotated[str, Field(pattern="^[dg]_")], float]
     counts: dict[Literal["d", "g"], NonNegativeInt]
 
 
 class Vouched(Record):
-    """What a file of lines began with when a checkpoint was saved."""
+    """The size and hash of a file of lines when a checkpoint was saved."""
 
     bytes: NonNegativeInt
     sha256: str
 
 
 class CheckpointState(Record):
-    """All of a checkpoint that is not tensors; `config` is read by `ganzoo.config`."""
+    """Everything in a checkpoint except the tensors; `ganzoo.config` parses `config`."""
 
     step: int = Field(ge=0)
     seconds: float = Field(default=0.0, ge=0, allow_inf_nan=False)  # of training
     processes: int = Field(default=1, ge=1)
-    final: bool = False  # whether it was saved at the end of a budget, after all that belongs there
+    final: bool = False  # whether it was saved at the end of a budget, after the final image and evaluation
     fid: float | None = None  # if it was evaluated at this step
     logs: LogSums | None = None
     lines: dict[str, Vouched] = Field(default_factory=dict)  # of `metrics.jsonl` and `evaluations.jsonl`
@@ -52,7 +52,7 @@ class CheckpointState(Record):
 
 
 class LogLine(FlatRecord):
-    """A line of `metrics.jsonl`: the means of the loss terms since the line before."""
+    """A line of `metrics.jsonl`: the means of the loss terms since the previous line."""
 
     FLAT: ClassVar[str] = "losses"
 
@@ -70,12 +70,12 @@ class LogLine(FlatRecord):
 
 
 class EvaluationLine(Record):
-    """A line of `evaluations.jsonl`: the figures of the generator while it is trained."""
+    """A line of `evaluations.jsonl`: the metrics of the generator during training."""
 
     step: int
     epoch: float
     seconds: float  # of training
-    elapsed: float | None = None  # seconds since the data were first touched, without evaluations; None once resumed
+    elapsed: float | None = None  # seconds since loading of the data began, without evaluations; None after resuming
     n: int | None = None  # images
     judge: JudgeRecord
     figures: dict[str, float]
@@ -85,34 +85,34 @@ class EvaluationLine(Record):
 
 
 class Rollback(Record):
-    """A line of `rollbacks.jsonl`: a run diverged, and went back to train on with half the learning rates."""
+    """A line of `rollbacks.jsonl`: a run diverged, and continued from a checkpoint with half the learning rates."""
 
-    step: int  # how many steps had been taken
+    step: int  # the number of steps before the rollback
     reason: str
-    to: int  # the step of the checkpoint that it went on from; 0 for its start
+    to: int  # the step of the checkpoint that it continued from; 0 for its start
     learning_rates: dict[
         Literal["generator", "discriminator"], float | dict[str, Any]
-    ]  # from there on; a schedule's table
+    ]  # after the rollback; a number or a schedule's table
 
 
 class ExportRecord(Record):
-    """What a run keeps of a file that was exported from it."""
+    """The run's record of a file that was exported from it."""
 
     format: str
     path: str  # the file's name, without the directory
-    sha256: str  # of what was written
+    sha256: str  # of the written bytes
     step: int
     weights: str
-    difference: float  # from torch's images in [-1, 1], at most
-    signature: str | None = None  # of the SHA-256, by the user's key, if the format's files are opened only with it
+    difference: float  # maximum, from torch's images in [-1, 1]
+    signature: str | None = None  # of the SHA-256 by the user's key, if opening files of the format requires it
 
 
 class EnvironmentRecord(Record):
-    """A run's `env.json`: what it was started with."""
+    """A run's `env.json`: the environment in which it was started."""
 
     python: str | None = None
     device: str | None = None
-    packages: dict[str, str | None] = Field(default_factory=dict)  # their versions
+    packages: dict[str, str | None] = Field(default_factory=dict)  # versions by name
     git_revision: str | None = None
     started: str | None = None
 
@@ -126,7 +126,7 @@ class EvaluatedData(Record):
 
 
 class FigureRecord(Record):
-    """A figure: its value in each draw, their mean and deviation, and what real images score."""
+    """A metric: its value in each draw, their mean and deviation, and the value of real images."""
 
     values: tuple[float, ...]
     mean: float
@@ -135,7 +135,7 @@ class FigureRecord(Record):
 
 
 class CodeRecord(Record):
-    """The class that a value of a latent code mostly draws, and the share of its images that are of it."""
+    """The most frequent class for a value of a latent code, and its share of the images."""
 
     value: int
     class_name: str = Field(alias="class")
@@ -143,7 +143,7 @@ class CodeRecord(Record):
 
 
 class EvaluationRecord(Record):
-    """The outcome of `ganzoo evaluate`, which a run keeps as `evaluation.json`."""
+    """The result of `ganzoo evaluate`, which is stored in a run as `evaluation.json`."""
 
     schema_version: Literal[1] = Field(SCHEMA, alias="schema")
     source: str | None = None
@@ -151,7 +151,7 @@ class EvaluationRecord(Record):
     step: int | None
     judge: JudgeRecord
     data: EvaluatedData
-    n: int  # images of a draw
+    n: int  # images per draw
     asked: int
     seeds: tuple[int, ...]
     figures: dict[str, FigureRecord]

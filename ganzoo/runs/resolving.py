@@ -1,7 +1,7 @@
-"""What a command was given: a run, an exported file, images, or the name of a bundled generator. No torch.
+"""Recognition of a command's argument: a run, an exported file, images, or the name of a bundled generator. No torch.
 
-Each command names the kinds that it takes, and every refusal has one form: what was given, what it was recognised as,
-what the command takes, and what to do.
+Each command lists the kinds that it takes, and all error messages have one form: the argument, what it was recognised
+as, what the command takes, and what to do.
 """
 
 import os
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 Kind: TypeAlias = Literal["run", "file", "images", "bundled"]
 RUNS: tuple[Kind, ...] = ("run",)
-MODELS: tuple[Kind, ...] = ("run", "file", "bundled")  # what draws
+MODELS: tuple[Kind, ...] = ("run", "file", "bundled")
 FILES: tuple[Kind, ...] = ("file", "bundled")
-IMAGE_SOURCES = ("npz", "folder")  # the data sources of a user's own images
-LOOKED_AT = 10_000  # entries of a directory, at most, to find an image among them
+IMAGE_SOURCES = ("npz", "folder")  # the data sources of a user's images
+LOOKED_AT = 10_000  # maximal number of directory entries that are searched for an image
 
 _TAKEN: dict[Kind, str] = {
-    "run": "a run (a directory that 'ganzoo train' made)",
+    "run": "a run (a directory that 'ganzoo train' created)",
     "file": "an exported file",
     "images": "images (an .npz file, a folder of images, npz:FILE or folder:PATH)",
     "bundled": "the name of a bundled generator",
@@ -53,34 +53,35 @@ _NO_RUN = "is not a run (it has no config.toml)"
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """What a string or path was recognised as."""
+    """A recognised string or path."""
 
     kind: Kind
     given: str
     path: Path
-    format: str | None = None  # of an exported file: its name in the table of formats
-    row: "Format | None" = None  # and its row
+    format: str | None = None  # of an exported file: the registered name of its format
+    row: "Format | None" = None  # of an exported file: its format
     images: str | None = None  # of images: the data source, such as `npz:digits.npz`
 
     @property
     def file_format(self) -> "Format":
-        """The row of an exported or bundled file."""
+        """The format of an exported or bundled file."""
         assert self.row is not None, "only of a file"
         return self.row
 
 
 def resolve(given: "StrPath | Run", takes: Collection[Kind], who: str, formats: Sequence[str] = ()) -> Source:
-    """Return what was given, if it is of one of the kinds that `who`, a command or a function, takes.
+    """Return the recognised argument if it is of a kind that the command or function `who` takes.
 
-    A bare word such as `mnist` is a bundled generator if those are taken, whatever lies here; `./mnist` is a path.
+    A bare word such as `mnist` is a bundled generator if those are in `takes`, even if a file has that name; `./mnist`
+    is a path.
 
     Args:
-        given: a path, `npz:FILE`, `folder:PATH`, the name of a bundled generator, or a run that is open.
-        takes: the kinds that can be used.
-        who: is named in the message, such as `ganzoo sample`.
-        formats: which formats of exported files can be used; all of them if none is named.
+        given: a path, `npz:FILE`, `folder:PATH`, the name of a bundled generator, or an open run.
+        takes: the accepted kinds.
+        who: the name of the caller in the message, such as `ganzoo sample`.
+        formats: the accepted formats of exported files; empty for all.
 
-    Raises FileError (ModelError if exported files are taken) for anything else.
+    Raises FileError (ModelError if exported files are in `takes`) for anything else.
     """
     if not isinstance(given, str | os.PathLike):
         source: Source | None = Source(kind="run", given=str(given.path), path=given.path)
@@ -107,23 +108,23 @@ def _recognise(given: StrPath, takes: Collection[Kind]) -> Source | None:
         return Source(kind="images", given=text, path=Path(argument), images=text)
     if bundled.is_name(given) and ("bundled" in takes or not os.path.lexists(text)):
         return _file("bundled", text, bundled.DIRECTORY / f"{text}.onnx")
-    if os.path.isfile(path / "config.toml"):  # noqa: PTH113  # which, unlike Path's, raises for no path at all
+    if os.path.isfile(path / "config.toml"):  # noqa: PTH113  # unlike Path.is_file, it never raises
         return Source(kind="run", given=text, path=path)
-    if not (os.path.isfile(path) or os.path.isdir(path)):  # noqa: PTH112, PTH113  # a pipe would never end
+    if not (os.path.isfile(path) or os.path.isdir(path)):  # noqa: PTH112, PTH113  # reading a pipe may never end
         return None
     return _file("file", text, path) or _images(text, path)
 
 
 def _file(kind: Kind, given: str, path: Path) -> Source | None:
-    """A file or directory that a format recognises."""
-    from ganzoo.registry import formats  # only here: a refusal of a name needs none
+    """Return the source if a format recognises the file or directory, else None."""
+    from ganzoo.registry import formats  # imported here because most error messages do not need it
 
     found = formats.find(lambda row: row().recognises(path))
     return None if found is None else Source(kind=kind, given=given, path=path, format=found[0], row=found[1]())
 
 
 def _images(given: str, path: Path) -> Source | None:
-    """An .npz file by its suffix or content, or a directory with an image in it or below."""
+    """Return the source if it is an .npz file, by suffix or content, or a directory tree with an image, else None."""
     kind = "folder" if path.is_dir() else "npz"
     found = _holds_images(path) if kind == "folder" else path.suffix == ".npz" or _holds_arrays(path)
     return Source(kind="images", given=given, path=path, images=f"{kind}:{given}") if found else None
@@ -146,7 +147,7 @@ def _holds_arrays(path: Path) -> bool:
 
 
 def zip_names(path: Path) -> list[str]:
-    """Return the names in a zip archive; none of what is not one, or cannot be read."""
+    """Return the names in a zip archive; an empty list if it is not one or cannot be read."""
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.namelist()
@@ -161,7 +162,7 @@ def _describe_unknown(given: StrPath, takes: Collection[Kind]) -> str:
         return f"does not exist, and is not a bundled generator{bundled.nearest_name(given)}"
     if os.path.isdir(given):  # noqa: PTH112
         return f"{_NO_RUN}, nor an exported page or a folder of images"
-    return "is a file that is not recognised: neither as a format of exported files, nor as an .npz of images"
+    return "is a file that is not recognised: it is neither in a format of exported files nor an .npz file of images"
 
 
 def _advise_unknown(given: StrPath) -> str:
@@ -169,7 +170,7 @@ def _advise_unknown(given: StrPath) -> str:
         return "check the path"
     if os.path.isdir(given):  # noqa: PTH112
         return "name the directory of a run, or the file in it"
-    return "check that it is the file that you meant, or make it again with ganzoo export RUN --onnx"
+    return "check that it is the right file, or export it again with ganzoo export RUN --onnx"
 
 
 def _refusal(
@@ -180,4 +181,4 @@ def _refusal(
     taken = " or ".join([", ".join(kinds[:-1]), kinds[-1]] if len(kinds) > 1 else kinds)
     error = ModelError if "file" in takes else FileError
     message = f"{os.fspath(given)} {what}; {who} takes {taken}: {advice}"
-    return error(message.replace("\n", "?"))  # as a name may hold anything, and a message is one line
+    return error(message.replace("\n", "?"))  # a name may contain newlines, but a message is one line

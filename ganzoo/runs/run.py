@@ -1,15 +1,15 @@
-"""A run: the directory that training makes and everything else reads.
+"""A run: the directory that training creates and all other commands read.
 
 runs/dcgan-mnist-20260131-142501/
-  config.toml      everything the run is a function of, resolved
+  config.toml      all inputs of the run, resolved
   env.json         versions, device, git revision
-  metrics.jsonl    one line each log interval
-  evaluations.jsonl, evaluation.json   the figures on the way, and those of the last `ganzoo evaluate`
-  rollbacks.jsonl  where training diverged and went back, if it did
-  exports/         what was exported from it, a file each, named for the SHA-256 of what was written
-  samples/         pictures on fixed latents
+  metrics.jsonl    one line per log interval
+  evaluations.jsonl, evaluation.json   the metrics during training, and those of the last `ganzoo evaluate`
+  rollbacks.jsonl  rollbacks after training diverged, if there were any
+  exports/         a record of each exported file, named by the file's SHA-256
+  samples/         sample images on fixed latents
   checkpoints/     see checkpoint.py
-  README.md        what the run is and what to type next
+  README.md        a description of the run, and commands to type next
 """
 
 import hashlib
@@ -50,19 +50,19 @@ class Run:
 
     @classmethod
     def open(cls, path: str | Path) -> "Run":
-        """Raises FileError for a directory that is not a run, or holds a link."""
+        """Open an existing run. Raises FileError if the directory is not a run or contains a link."""
         path = Path(path)
         check_name(path)
         if not (path / "config.toml").is_file():
             no_directory = "is a file, not a run" if path.exists() else "does not exist"
             what = "is not a run: it has no config.toml" if path.is_dir() else no_directory
-            raise FileError(f"{path} {what}; a run is a directory that 'ganzoo train' made")
+            raise FileError(f"{path} {what}; a run is a directory that 'ganzoo train' created")
         refuse_links(path)
         return cls(path)
 
     @classmethod
     def newest(cls, directory: Path = RUNS) -> "Run":
-        """The run that was written to last. Raises FileError where there is none."""
+        """Return the run that was written to last. Raises FileError if there is none."""
         found = [config.parent for config in directory.glob("*/config.toml")]
         if not found:
             raise FileError(
@@ -72,7 +72,7 @@ class Run:
 
     @classmethod
     def create(cls, config: RunConfig, out: str | Path | None, device_name: str) -> "Run":
-        """Make the directory, which must not exist yet. Raises UsageError, MachineError."""
+        """Create the directory of a new run, which must not exist yet. Raises UsageError, MachineError."""
         path = _make_directory(config, None if out is None else Path(out))
         run = cls(path)
         with writing(path):
@@ -92,7 +92,7 @@ class Run:
 
     @property
     def config(self) -> RunConfig:
-        """The resolved configuration. Raises FileError where the file is damaged."""
+        """The resolved configuration. Raises FileError if the file is damaged."""
         try:
             return RunConfig.from_json(json.dumps(read_toml(self.path / "config.toml"), default=str))
         except UsageError as error:
@@ -103,7 +103,7 @@ class Run:
         atomic_write(self.path / "config.toml", config.to_toml().encode())
 
     def environment(self) -> dict[str, Any]:
-        """What `env.json` says; empty where it is missing or damaged."""
+        """Return the content of `env.json`; an empty dictionary if it is missing or damaged."""
         try:
             record = read_record(EnvironmentRecord, self.path / "env.json")
         except FileError:
@@ -112,65 +112,65 @@ class Run:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Keep every other process from training this run meanwhile. Raises UsageError where one does already."""
+        """Lock the run against training by other processes. Raises UsageError if another process is training it."""
         with locked(self.path, "is being trained"):
             yield
 
     def check_present(self) -> None:
-        """Raise MachineError if the run's directory was removed or renamed: nothing is to be written beside it anew."""
+        """Raise MachineError if the run's directory was removed or renamed, so that it is not created again."""
         if not (self.path / "config.toml").is_file():
             raise MachineError(
-                f"cannot write {self.path}: the run's directory was removed or renamed; where it is now, it goes on "
-                "from its last checkpoint"
+                f"cannot write {self.path}: the run's directory was removed or renamed; if it was renamed, resume it "
+                "there from its last checkpoint"
             )
 
     def sweep(self) -> None:
-        """Remove what a process that was killed while it wrote left behind; the run must be locked."""
+        """Remove temporary files of processes that were killed while writing; the run must be locked."""
         for folder in (self.path, self.samples, self.checkpoints_directory):
             for stray in folder.glob(TEMPORARY_PATTERN):
                 with suppress(OSError):
                     shutil.rmtree(stray) if stray.is_dir() else stray.unlink()
 
     def checkpoints(self) -> list[Checkpoint]:
-        """Oldest first."""
+        """Return the checkpoints, oldest first."""
         return list_checkpoints(self.checkpoints_directory)
 
     def latest_checkpoint(self) -> Checkpoint:
-        """Raises FileError for a run that was stopped before it saved one."""
+        """Return the newest checkpoint. Raises FileError if the run has none yet."""
         checkpoints = self.checkpoints()
         if not checkpoints:
             raise FileError(
-                f"{self.path} has no checkpoint yet: training has not saved one, or stopped before its first"
+                f"{self.path} has no checkpoint yet: training has not saved one, or was stopped before the first one"
             )
         return checkpoints[-1]
 
     def checkpoint_at(self, step: int) -> Checkpoint:
-        """The one of that step. Raises FileError where there is none."""
+        """Return the checkpoint of a step. Raises FileError if there is none."""
         found = [checkpoint for checkpoint in self.checkpoints() if checkpoint.step == step]
         if not found:
             steps = ", ".join(str(checkpoint.step) for checkpoint in self.checkpoints()) or "none"
-            raise FileError(f"{self.path} has no checkpoint of step {step} (it has those of the steps {steps})")
+            raise FileError(f"{self.path} has no checkpoint of step {step} (its checkpoints have the steps {steps})")
         return found[0]
 
     def best_checkpoint(self) -> Checkpoint:
-        """The checkpoint with the least distance of those that were evaluated. Raises FileError without one."""
+        """Return the checkpoint with the smallest FID. Raises FileError if none was evaluated."""
         best = best_of(self.checkpoints())
         if best is None:
             raise FileError(
-                f"{self.path} was not evaluated while it trained (--evaluate-every): it has no best checkpoint"
+                f"{self.path} was not evaluated during training (--evaluate-every): it has no best checkpoint"
             )
         return best
 
     def metrics(self) -> list[dict[str, Any]]:
-        """Return the log lines as JSON, oldest first; a last line that a crash cut short is left out."""
+        """Return the log lines as JSON, oldest first; an incomplete last line (after a crash) is left out."""
         return [line.to_json() for line in self.read_metrics()]
 
     def evaluations(self) -> list[dict[str, Any]]:
-        """Return the evaluations on the way as JSON, oldest first."""
+        """Return the evaluations during training as JSON, oldest first."""
         return [line.to_json() for line in self.read_evaluations()]
 
     def evaluation(self) -> dict[str, Any] | None:
-        """Return what `ganzoo evaluate` last found as JSON, if anything. Raises FileError if the file is damaged."""
+        """Return the last result of `ganzoo evaluate` as JSON, or None. Raises FileError if the file is damaged."""
         record = self.read_evaluation()
         return None if record is None else record.to_json()
 
@@ -180,19 +180,19 @@ class Run:
         return read_lines(LogLine, self.path / METRICS)
 
     def read_evaluations(self) -> list[EvaluationLine]:
-        """Return the evaluations on the way, oldest first. Raises FileError if the file is damaged or was changed."""
+        """Return the evaluations during training, oldest first. Raises FileError if the file is damaged or changed."""
         self._check_lines(EVALUATIONS)
         return read_lines(EvaluationLine, self.path / EVALUATIONS)
 
     def read_evaluation(self) -> EvaluationRecord | None:
-        """Return the last full evaluation, if there was one. Raises FileError if the file is damaged."""
+        """Return the last full evaluation, or None. Raises FileError if the file is damaged."""
         return read_record(EvaluationRecord, self.path / EVALUATION)
 
     def write_evaluation(self, record: EvaluationRecord) -> None:
         write_json(self.path / EVALUATION, record.to_json())
 
     def record_export(self, record: ExportRecord) -> None:
-        """Keep what was exported, under its `sha256`. ganzoo opens a file that could run code only by such a record."""
+        """Store the record of an export by its `sha256`; ganzoo opens files that could run code only with a record."""
         write_json(self._record_path(record.sha256), record.to_json())
 
     def find_export(self, sha256: str) -> ExportRecord | None:
@@ -212,7 +212,7 @@ class Run:
         self._append(EVALUATIONS, line)
 
     def read_rollbacks(self) -> list[Rollback]:
-        """Return how the run went back where it diverged, oldest first. Raises FileError if the file is damaged."""
+        """Return the rollbacks of the run, oldest first. Raises FileError if the file is damaged or was changed."""
         self._check_lines(ROLLBACKS)
         return read_lines(Rollback, self.path / ROLLBACKS)
 
@@ -220,7 +220,7 @@ class Run:
         self._append(ROLLBACKS, line)
 
     def unfinished_rollback(self) -> Rollback | None:
-        """Return the last rollback if the newest checkpoint was saved before it, and so lacks its learning rates."""
+        """Return the last rollback if the newest checkpoint is older and so lacks its learning rates, else None."""
         lines = self.read_rollbacks()
         if not lines:
             return None
@@ -228,7 +228,7 @@ class Run:
         return lines[-1] if len(lines) > (self.path / ROLLBACKS).read_bytes()[:seen].count(b"\n") else None
 
     def cut_lines(self, step: int) -> None:
-        """Forget the lines after `step`: they are about to be written again."""
+        """Remove the lines after `step`, which training will write again."""
         files: dict[str, Sequence[LogLine | EvaluationLine | Rollback]] = {
             METRICS: self.read_metrics(),
             EVALUATIONS: self.read_evaluations(),
@@ -237,17 +237,17 @@ class Run:
         for name, lines in files.items():
             if (self.path / name).exists():
                 written = (self.path / name).read_bytes().splitlines(keepends=True)
-                pairs = zip(written, lines, strict=False)  # the last line may have been cut short
+                pairs = zip(written, lines, strict=False)  # the last line may be incomplete
                 kept = [text for text, line in pairs if isinstance(line, Rollback) or line.step <= step]
                 atomic_write(self.path / name, b"".join(kept))
 
     def vouch_for_lines(self) -> dict[str, dict[str, Any]]:
-        """Return the size and the SHA-256 of the files of lines, for a checkpoint to keep, once they are synced."""
+        """Sync the files of lines to disk, and return their sizes and SHA-256 for a checkpoint."""
         contents = {}
         for path in (self.path / METRICS, self.path / EVALUATIONS, self.path / ROLLBACKS):
             if path.exists():
                 with writing(path), path.open("rb+") as file:
-                    os.fsync(file.fileno())  # else a power cut could leave less than what is vouched for
+                    os.fsync(file.fileno())  # or a power cut could leave less than the checkpoint records
                     contents[path.name] = file.read()
         return {
             name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
@@ -255,15 +255,15 @@ class Run:
         }
 
     def lines_missing(self) -> bool:
-        """Return whether a file of lines that the newest checkpoint has seen is not there."""
+        """Return whether a file of lines that the newest checkpoint records is missing."""
         return any(not (self.path / name).exists() for name in self.latest_checkpoint().state()["lines"])
 
     def _check_lines(self, name: str) -> None:
-        """Raise FileError if a file of lines does not begin as the newest checkpoint has it; it may be missing."""
+        """Raise FileError if a file of lines exists and its start differs from the newest checkpoint's record."""
         path, checkpoints = self.path / name, self.checkpoints()
         try:
             vouched = checkpoints[-1].state()["lines"].get(name) if checkpoints else None
-        except FileError:  # which is reported when the checkpoint is used
+        except FileError:  # reported when the checkpoint is used
             return
         if vouched is None or not path.exists():
             return
@@ -273,7 +273,7 @@ class Run:
             raise FileError(f"{path} cannot be read ({error.strerror}); {ADVICE}") from None
         if hashlib.sha256(content).hexdigest() != vouched["sha256"]:
             raise FileError(
-                f"{path} is damaged or was changed: it is not what {checkpoints[-1].path.name} has; {ADVICE}"
+                f"{path} is damaged or was changed: it differs from the record in {checkpoints[-1].path.name}; {ADVICE}"
             )
 
     def _append(self, name: str, line: Record) -> None:
@@ -281,15 +281,15 @@ class Run:
             file.write(_encode(line))
 
     def write_readme(self, config: RunConfig, step: int, epoch: float, note: str) -> None:
-        """Say what the run is and what to type next."""
+        """Write a README with a description of the run and the commands to type next."""
         atomic_write(self.path / "README.md", _readme(self.path, config, step, epoch, note).encode())
 
 
 def file_name(config: RunConfig) -> str:
-    """Return the variant's name, for a run or what is exported from it. Raises UsageError if it cannot be a file's."""
+    """Return the variant's name for a run or an export. Raises UsageError if it is not a valid file name."""
     name = config.run.variant
     if not name or name != shown(name) or name in (".", "..") or set(name) & {"/", "\\"}:
-        raise UsageError(f"the variant's name '{shown(name)}' cannot be that of a file: name one (--out)")
+        raise UsageError(f"the variant's name '{shown(name)}' is not a valid file name: choose one with --out")
     return name
 
 
@@ -310,7 +310,7 @@ def _make_directory(config: RunConfig, out: Path | None) -> Path:
                 out.mkdir()
             except FileExistsError:
                 raise UsageError(
-                    f"{out} exists; a new run needs a directory of its own (to go on with a run: ganzoo resume RUN)"
+                    f"{out} exists; a new run needs a new directory (to continue a run: ganzoo resume RUN)"
                 ) from None
         return out
     source, _, argument = config.data.source.partition(":")
@@ -324,7 +324,7 @@ def _make_directory(config: RunConfig, out: Path | None) -> Path:
             except FileExistsError:
                 continue
         return path
-    raise UsageError(f"{RUNS}/{name} exists a thousand times; name a directory with --out")
+    raise UsageError(f"{RUNS}/{name} and 998 numbered names exist; choose a directory with --out")
 
 
 def _environment(device_name: str) -> dict[str, Any]:
@@ -345,7 +345,7 @@ def _environment(device_name: str) -> dict[str, Any]:
 
 
 def _git_revision() -> str | None:
-    """The revision of the directory that the run was started in, `-dirty` where it had uncommitted changes."""
+    """Return the git revision of the current directory, with `-dirty` if there are uncommitted changes, or None."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
@@ -375,12 +375,12 @@ def _readme(path: Path, config: RunConfig, step: int, epoch: float, note: str) -
 - **Variant** {code(config.run.variant)}: {"conditional, " if variant.conditional else ""}generator \
 {code(variant.generator.name)}, discriminator {code(variant.discriminator.name)}, {encoder}objective \
 {code(variant.objective.name)}, loss {code(variant.loss.name)}; terms: {terms}{further}.
-- **Data** {code(data.source)}: {facts.images} images of shape {shape} (C x H x W){labels}, {data.batch_size} a batch. \
-{escaped(facts.note or "")}
+- **Data** {code(data.source)}: {facts.images} images of shape {shape} (C x H x W){labels}, batch size \
+{data.batch_size}. {escaped(facts.note or "")}
 - **Trained** for {step} steps ({epoch:.2f} epochs), seed {config.train.seed}, on `{compute.device}` in \
 {compute.precision}.
 
-`config.toml` holds every setting, `metrics.jsonl` the losses, `samples/` the pictures, `env.json` the versions.
+`config.toml` contains every setting, `metrics.jsonl` the losses, `samples/` sample images, `env.json` the versions.
 
 {needed}What to type next:
 
@@ -395,7 +395,7 @@ The same run again, from the start: {code(to_repeat(path, data.source))}
 
 
 def to_go_on(path: Path, source: str, **options: int) -> str:
-    """Return what to type to go on with a run: Python for images in memory, which no command can be given."""
+    """Return the command that continues a run; for images in memory a Python call, as commands cannot pass images."""
     if source == "array":
         given = "".join(f", {name}={value}" for name, value in options.items())
         return f"ganzoo.resume({str(path)!r}, dataset=IMAGES{given})"
@@ -403,7 +403,7 @@ def to_go_on(path: Path, source: str, **options: int) -> str:
 
 
 def to_repeat(path: Path, source: str) -> str:
-    """Return what to type for the same run again, from its start and into a directory of its own."""
+    """Return the command that repeats a run from its start, in a new directory."""
     config = str(path / "config.toml")
     if source == "array":
         return f"ganzoo.train(dataset=IMAGES, config={config!r})"

@@ -1,8 +1,8 @@
-"""Which run vouches for a file: the one that recorded the SHA-256 of its bytes when this user exported it.
+"""Vouching for files: a run vouches for a file if it recorded the file's SHA-256 when this user exported it.
 
-torch unpickles files of some formats, and a pickle runs whatever code is in it. So ganzoo opens such a file only if a
-run has a record of these very bytes, signed with a key that is made once for each user and never leaves the machine. A
-run that a stranger made vouches for nothing: its records are not signed with that key.
+torch unpickles files of some formats, and a pickle can run any code. So ganzoo opens such a file only if a run has a
+record of exactly these bytes, signed with a key that is created once for each user and never leaves the machine. The
+runs of other people cannot vouch for a file, because their records are not signed with that key.
 """
 
 import contextlib
@@ -24,13 +24,13 @@ KEY_BYTES = 32
 
 
 def sign(sha256: str) -> str:
-    """Return the signature of a file's SHA-256 by this user's key. Raises MachineError if the key cannot be kept."""
+    """Return the signature of a file's SHA-256 by this user's key. Raises MachineError if the key cannot be stored."""
     return hmac.new(_key(), sha256.encode(), "sha256").hexdigest()
 
 
 def _key() -> bytes:
-    """Return this user's key, which is made when it is first needed."""
-    import platformdirs  # which the runtime does without
+    """Return this user's key, which is created on first use."""
+    import platformdirs  # imported here because the runtime does not need it
 
     path = Path(platformdirs.user_data_dir("ganzoo")) / "export.key"
     with writing(path):
@@ -43,10 +43,10 @@ def _key() -> bytes:
 
 
 def read_vouched(path: Path, run: "Run | None" = None) -> "tuple[bytes, ExportRecord, Run]":
-    """Return the bytes of a file, what the run recorded of them, and that run. The file is read once.
+    """Return the bytes of a file, the run's record of them, and that run. The file is read once.
 
-    The run is the one that is given, else the directory that the file lies in. Raises ModelError if it has no record of
-    these very bytes that this user's key has signed.
+    The run is `run`, or the directory of the file. Raises ModelError if it has no record of exactly these bytes that is
+    signed with this user's key.
     """
     data = _read(path)
     sha256 = hashlib.sha256(data).hexdigest()
@@ -56,17 +56,17 @@ def read_vouched(path: Path, run: "Run | None" = None) -> "tuple[bytes, ExportRe
     if run is None or record is None or not signed:
         where = f"{path.parent} is not a run" if run is None else f"the run {run.path} did not export it as it is now"
         if record is not None:
-            where = f"it was not exported here and by this user, whatever the run {run and run.path} records"
+            where = f"the record in the run {run and run.path} is not signed by this user on this machine"
         raise ModelError(
-            f"{path} is not opened: torch unpickles such a file, which would run any code in it, so a run has to vouch "
-            f"for its SHA-256, and {where}; keep it in the directory of the run that it was exported from, name that "
+            f"{path} is not opened: torch unpickles such a file, which would run any code in it, so a run must vouch "
+            f"for its SHA-256, but {where}; keep it in the directory of the run that it was exported from, name that "
             "run (ganzoo.load(FILE, run=RUN), ganzoo verify FILE --run RUN), or export it again"
         )
     return data, record, run
 
 
 def run_beside(path: Path) -> "Run | None":
-    """Return the run whose directory a file or folder lies in; None if it lies elsewhere."""
+    """Return the run whose directory contains a file or folder; None if there is none."""
     from ganzoo.runs.run import Run
 
     directory = path.resolve().parent

@@ -1,4 +1,4 @@
-"""The runtime: a verified .onnx file -> images. numpy, onnxruntime and onnx; never torch.
+"""The runtime, which draws images with a verified .onnx file. numpy, onnxruntime and onnx; never torch.
 
     from ganzoo.runtime import load
 

@@ -1,4 +1,4 @@
-"""The generators that ship with ganzoo, found by name. No torch."""
+"""The generators that are bundled with ganzoo, by name. No torch."""
 
 import os
 from pathlib import Path
@@ -11,12 +11,12 @@ DIRECTORY = Path(__file__).parent / "models"
 
 
 def names() -> list[str]:
-    """The names of all of them, sorted."""
+    """Return the names of all bundled generators, sorted."""
     return sorted(path.stem for path in DIRECTORY.glob("*.onnx"))
 
 
 def find(source: StrPath) -> StrPath:
-    """The file that `source` names: a bundled generator's, else `source` itself, which is a path.
+    """Return the file that `source` names: that of a bundled generator, or `source` itself if it is a path.
 
     Raises ModelError for a word that is neither.
     """
@@ -24,14 +24,14 @@ def find(source: StrPath) -> StrPath:
         return DIRECTORY / f"{source}.onnx"
     if is_word(source) and not os.path.lexists(source) and not source.endswith(".onnx"):
         raise ModelError(
-            f"{source} does not exist, and is not a bundled generator{nearest_name(source)}; give the path of an .onnx "
+            f"{source} does not exist, and is not a bundled generator{nearest_name(source)}; name the path of an .onnx "
             "file"
         )
     return source
 
 
 def is_name(source: StrPath) -> bool:
-    """Return True for the name of a bundled generator, whatever file or directory of that name there is."""
+    """Return True for the name of a bundled generator, even if a file or directory of that name exists."""
     return is_word(source) and source in names()
 
 
@@ -41,7 +41,7 @@ def is_word(source: StrPath) -> TypeGuard[str]:
 
 
 def nearest_name(word: str) -> str:
-    """Return the end of a message on a word that names nothing: the name nearest to it, and all names."""
-    from ganzoo.registry import nearest  # its imports take longer than loading a small generator
+    """Return the end of a message about an unknown name: the most similar name, and all names."""
+    from ganzoo.registry import nearest  # imported only for an error: it takes longer than loading a small generator
 
     return f"{nearest(word, names())} (bundled: {', '.join(names())})"

@@ -1,4 +1,4 @@
-"""A trained encoder, whatever runs it: images come in, latents come out. numpy only."""
+"""A trained encoder from images to latents, independent of what runs it. numpy only."""
 
 from typing import Any
 
@@ -14,8 +14,8 @@ from ganzoo.runtime.pixels import to_float
 class Encoder:
     """An encoder ready to use; `forward` maps images [N, C, H, W] and labels [N] (or None) to latents [N, latent_dim].
 
-    `info` is that of the generator that it was trained with, so `generator.generate(encoder.encode(images))` draws the
-    images again as far as the two have learnt it.
+    `info` is that of the generator that it was trained with, so `generator.generate(encoder.encode(images))`
+    reconstructs the images as well as the two have learnt to.
     """
 
     def __init__(self, info: GeneratorInfo, forward: Forward, description: str = "") -> None:
@@ -31,11 +31,12 @@ class Encoder:
     def encode(self, images: NDArray[Any], labels: Labels | None = None) -> NDArray[np.float32]:
         """Return the latents of the images, float32 [N, latent_dim].
 
-        `images` are uint8 [N, H, W, C] (or [N, H, W] for grey), as `sample` gives them, or float32 [N, C, H, W] in
-        [-1, 1]. `labels` are one class or N classes, for an encoder that was trained with classes. Images are encoded
-        `chunk_size` at a time, so that a latent does not depend on the number of images. Raises UsageError.
+        `images` are uint8 [N, H, W, C] (or [N, H, W] for grey), as `sample` returns them, or float32 [N, C, H, W]
+        in [-1, 1]. `labels` are one class or N classes, for an encoder that was trained with classes. Images are
+        encoded `chunk_size` at a time, so that a latent does not depend on the number of images. Raises UsageError for
+        invalid images or labels.
         """
-        x = self._checked(images)
+        x = self._check_images(images)
         y = self._labels(len(x), labels)
         z = np.empty((len(x), self.info.latent_dim), np.float32)
         size = chunk_size(self.info.image_shape)
@@ -53,7 +54,7 @@ class Encoder:
             raise ModelError(f"'{self.info.variant}' encoded to {z.dtype} {list(z.shape)} or to NaN: export it again")
         return z
 
-    def _checked(self, images: object) -> NDArray[np.float32]:
+    def _check_images(self, images: object) -> NDArray[np.float32]:
         channels, height, width = self.info.image_shape
         expected = f"expected uint8 [N, {height}, {width}, {channels}] or float32 [N, {channels}, {height}, {width}]"
         if not isinstance(images, np.ndarray):
@@ -65,13 +66,13 @@ class Encoder:
             raise UsageError(f"images are {images.dtype} {list(images.shape)}: {expected}")
         x = to_float(images) if images.dtype == np.uint8 else np.array(images, order="C")
         if not (np.abs(x) <= 1).all():
-            raise UsageError("images hold values outside [-1, 1]: expected floats in [-1, 1], or uint8")
+            raise UsageError("images contain values outside [-1, 1]: expected floats in [-1, 1], or uint8")
         return x
 
     def _labels(self, n: int, labels: Labels | None) -> NDArray[np.int64] | None:
         classes = self.info.num_classes if self.info.has_classes else None
         if labels is None and classes is not None:
-            raise UsageError(f"'{self.info.variant}' was trained with classes: give labels, one for all or {n} of them")
+            raise UsageError(f"'{self.info.variant}' was trained with classes: pass labels, one for all or {n} of them")
         if labels is None:
             return None
         return checked_labels(self.info.variant, classes, self.info.class_names, n, labels)

@@ -1,10 +1,10 @@
-"""The forms that a generator is exported in: one table of layouts, one of precisions. Light to import.
+"""The forms of an exported generator: a table of layouts and a table of precisions. Light to import.
 
-The command's choices, the checks, the documentation and the benchmark are made from these tables. A further precision
-is one row and its function in `ganzoo.exporting.conversion`; a further layout is one row.
+The command's choices, the checks, the documentation and the benchmark are made from these tables. A new precision is
+one row and its function in `ganzoo.exporting.conversion`; a new layout is one row.
 
-    layout      what the file's `images` are: floats, or bytes ready to be shown
-    precision   what the file computes with, and how far its images may be from torch's
+    layout      data type and axis order of the file's `images`: floats, or bytes that can be displayed
+    precision   the arithmetic of the file, and how far its images may differ from torch's
 """
 
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 ImageShape: TypeAlias = tuple[int, int, int]  # (C, H, W)
 
-OPSETS = range(17, 24)  # of the standard operators
-NOISES = ("constant", "none")  # what becomes of noise that a network draws itself: one draw of it, or its mean
+OPSETS = range(17, 24)  # versions of the standard operators
+NOISES = ("constant", "none")  # how to fix noise that a network draws itself: one draw of it, or its mean
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """What a file's output `images` [N, ...] is, of images (C, H, W)."""
+    """Data type and axis order of a file's output `images` [N, ...], for images (C, H, W)."""
 
     summary: str
     dtype: Literal["float32", "uint8"]
@@ -36,12 +36,12 @@ class Layout:
         return self.dtype == "float32"
 
     def shape(self, image: ImageShape) -> tuple[int, ...]:
-        """Of one image in the file."""
+        """Return the shape of one image in the file."""
         channels, height, width = 3 if self.rgb else image[0], *image[1:]
         return (channels, height, width) if self.axes == "NCHW" else (height, width, channels)
 
     def to_bytes(self, images: "NDArray[Any]", channels: int) -> "NDArray[np.uint8]":
-        """A file's images as uint8 [N, H, W, C]. Raises UsageError for floats that are not numbers."""
+        """Return a file's images as uint8 [N, H, W, C]. Raises UsageError for floats that are not finite."""
         from ganzoo.runtime.pixels import to_uint8
 
         if self.floats:
@@ -49,7 +49,7 @@ class Layout:
         return images if self.axes == "NHWC" else images[:, :channels].transpose(0, 2, 3, 1).copy()
 
     def to_floats(self, images: "NDArray[Any]", channels: int) -> "NDArray[np.float32]":
-        """A file's images as float32 [N, C, H, W] in [-1, 1]."""
+        """Return a file's images as float32 [N, C, H, W] in [-1, 1]."""
         from ganzoo.runtime.pixels import to_float
 
         return images if self.floats else to_float(self.to_bytes(images, channels))
@@ -70,15 +70,15 @@ LAYOUTS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Precision:
-    """What a file computes with, and how far its images may be from torch's: an export beyond that is refused."""
+    """The arithmetic of a file, and how far its images may differ from torch's: an export beyond that is refused."""
 
     summary: str
-    convert: str  # the function of `ganzoo.exporting.conversion` that makes it of float32
-    difference: float  # of any value of images in [-1, 1]
-    greatest: int  # grey levels of 255, of any pixel
-    mean: float  # grey levels of 255, over all pixels
+    convert: str  # the function of `ganzoo.exporting.conversion` that converts float32 to it
+    difference: float  # greatest allowed, of any value of images in [-1, 1]
+    greatest: int  # allowed difference of any pixel, in grey levels of 255
+    mean: float  # allowed mean difference over all pixels, in grey levels of 255
     repeat: float  # by how much another machine's images may differ from the exporting one's, in [-1, 1]
-    opset: int = 18  # of files that name no other
+    opset: int = 18  # the default
 
 
 PRECISIONS = {
@@ -115,17 +115,17 @@ PRECISIONS = {
 
 @dataclass(frozen=True, init=False)
 class Form:
-    """What kind of file: a row of each table, and the version of the operators."""
+    """The form of a file: a row of each table, and the version of the operators."""
 
     precision: str
     layout: str
     opset: int
 
     def __init__(self, *, precision: str = "fp32", layout: str = "float", opset: int | None = None) -> None:
-        """Take the precision's own opset if none is given. Raises UsageError for what is not in the tables."""
+        """Use the precision's opset if none is given. Raises UsageError for names that are not in the tables."""
         for kind, name, table in (("precision", precision, PRECISIONS), ("layout", layout, LAYOUTS)):
             if name not in table:
-                from ganzoo.registry import nearest  # its imports are not needed for names that there are
+                from ganzoo.registry import nearest  # imported only for an error
 
                 raise UsageError(f"no {kind} '{name}'{nearest(name, list(table))} (one of {', '.join(table)})")
         if opset is None:
@@ -137,5 +137,5 @@ class Form:
 
     @property
     def suffix(self) -> str:
-        """`-int8-uint8`: of a file's name, what is not usual about it."""
+        """Return the part of a file name that names what differs from the default form, such as `-int8-uint8`."""
         return "".join(f"-{part}" for part in (self.precision, self.layout) if part not in ("fp32", "float"))

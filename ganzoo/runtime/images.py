@@ -18,9 +18,9 @@ _OUR_FILE = re.compile(r"[0-9]{5,}\.png|labels\.csv")
 
 
 def grid(images: NDArray[np.uint8], columns: int | None = None, padding: int = 2) -> NDArray[np.uint8]:
-    """The images in rows, uint8 [H', W', C], with `padding` pixels between them; near-square without `columns`.
+    """Return the images in rows, uint8 [H', W', C], with `padding` pixels between them; near-square without `columns`.
 
-    The pixels between are black, with 4 channels transparent.
+    The padding is black, or transparent with 4 channels.
     """
     _check(images, "NHWC")
     n, height, width, channels = images.shape
@@ -33,7 +33,7 @@ def grid(images: NDArray[np.uint8], columns: int | None = None, padding: int = 2
     rows = math.ceil(n / columns)
     cells = np.zeros((rows * columns, height + padding, width + padding, channels), np.uint8)
     cells[:n, :height, :width] = images
-    # [rows, columns, H, W, C] -> [rows, H, columns, W, C] -> one image, less the padding after the last row and column
+    # [rows, columns, H, W, C] -> [rows, H, columns, W, C] -> one image, without the padding at its end
     table = cells.reshape(rows, columns, *cells.shape[1:]).swapaxes(1, 2)
     image = table.reshape(rows * (height + padding), columns * (width + padding), channels)
     return np.ascontiguousarray(image[: image.shape[0] - padding, : image.shape[1] - padding])
@@ -45,23 +45,23 @@ def save_png(path: StrPath, image: NDArray[np.uint8]) -> None:
 
 
 def save_npz(path: StrPath, images: NDArray[np.uint8], labels: NDArray[np.integer[Any]] | None = None) -> None:
-    """Write `images` as uint8 [N, H, W] for grey and [N, H, W, C] for colour, and `labels` as int64 [N] where given."""
+    """Write `images` as uint8 [N, H, W] for grey and [N, H, W, C] for colour, and `labels` as int64 [N] if given."""
     _check(images, "NHWC")
     arrays: dict[str, NDArray[Any]] = {"images": images[..., 0] if images.shape[-1] == 1 else images}
     if labels is not None:
-        arrays["labels"] = _checked_labels(labels, len(images))
+        arrays["labels"] = _check_labels(labels, len(images))
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
     atomic_write(path, buffer.getvalue())
 
 
 def save_directory(path: StrPath, images: NDArray[np.uint8], labels: NDArray[np.integer[Any]] | None = None) -> None:
-    """Write the images as 00000.png, 00001.png, ..., and `labels.csv` (`file,label`) where labels are given.
+    """Write the images as 00000.png, 00001.png, ..., and `labels.csv` (`file,label`) if labels are given.
 
-    A directory that an earlier call wrote is replaced; one with anything else in it is a `UsageError`.
+    A directory that an earlier call wrote is replaced. Raises UsageError if it contains anything else.
     """
     _check(images, "NHWC")
-    y = None if labels is None else _checked_labels(labels, len(images))
+    y = None if labels is None else _check_labels(labels, len(images))
     with writing(path):
         _refuse_others(Path(path))
     digits = max(5, len(str(len(images) - 1)))
@@ -75,18 +75,18 @@ def save_directory(path: StrPath, images: NDArray[np.uint8], labels: NDArray[np.
 
 
 def _refuse_others(path: Path) -> None:
-    """An error where something is at `path` that `save_directory` did not write."""
+    """Raise UsageError if something is at `path` that `save_directory` did not write."""
     if not path.is_dir():
         if path.exists():
             raise UsageError(f"{path} is not a directory: choose another path or remove it")
         return
     for entry in path.iterdir():
         if entry.is_symlink() or not entry.is_file() or not _OUR_FILE.fullmatch(entry.name):
-            raise UsageError(f"{path} holds '{entry.name}', which would be lost: choose a new or an empty directory")
+            raise UsageError(f"{path} contains '{entry.name}', which would be lost: choose a new or an empty directory")
 
 
 def encode_png(image: NDArray[np.uint8]) -> bytes:
-    """`image`, uint8 [H, W, C], as the bytes of a PNG."""
+    """Return `image`, uint8 [H, W, C], as the bytes of a PNG."""
     _check(image, "HWC")
     buffer = io.BytesIO()
     Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(buffer, "PNG")
@@ -100,7 +100,7 @@ def _check(images: NDArray[np.uint8], axes: str) -> None:
         raise UsageError(f"images are {images.dtype} {list(images.shape)}: {expected}")
 
 
-def _checked_labels(labels: NDArray[np.integer[Any]], n: int) -> NDArray[np.int64]:
+def _check_labels(labels: NDArray[np.integer[Any]], n: int) -> NDArray[np.int64]:
     if labels.dtype.kind not in "iu" or labels.shape != (n,):
-        raise UsageError(f"labels are {labels.dtype} {list(labels.shape)}: expected integers [{n}], one for each image")
+        raise UsageError(f"labels are {labels.dtype} {list(labels.shape)}: expected integers [{n}], one per image")
     return labels.astype(np.int64)

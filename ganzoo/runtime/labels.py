@@ -1,4 +1,4 @@
-"""Labels as users give them, numbers or names of classes, as the numbers that a generator takes. numpy only."""
+"""Conversion of labels, numbers or names of classes, to the numbers that a generator takes. numpy only."""
 
 from collections.abc import Sequence
 from typing import Any, TypeAlias
@@ -12,7 +12,7 @@ from ganzoo.registry import nearest
 Label: TypeAlias = int | np.integer[Any] | str
 Labels: TypeAlias = Label | Sequence[Label] | NDArray[Any]
 
-SHOWN = 12  # names of classes in a message
+SHOWN = 12  # names of classes in a message at most
 
 
 def checked_labels(
@@ -27,7 +27,7 @@ def checked_labels(
         n: the number of images.
         labels: one label for all images or a sequence of n, each a number from 0 to classes - 1 or a name.
 
-    Raises: UsageError for anything else, which lists the classes if a label is not one of them.
+    Raises UsageError for anything else; its message lists the classes if a label is not one of them.
     """
     if classes is None:
         raise UsageError(f"'{variant}' is unconditional and takes no labels: leave them out")
@@ -36,12 +36,12 @@ def checked_labels(
     if outside.size:
         raise UsageError(f"label {outside[0]} is out of range: expected classes {describe_classes(classes, names)}")
     if not isinstance(labels, str) and not is_integer(labels) and given.shape != (n,):
-        raise UsageError(f"labels have the shape {list(given.shape)}: expected [{n}], one for each image")
+        raise UsageError(f"labels have the shape {list(given.shape)}: expected [{n}], one per image")
     return np.array(np.broadcast_to(given, n), np.int64)
 
 
 def label_number(name: str, classes: int, names: Sequence[str] | None) -> int:
-    """Return the number of the class with a name. Raises UsageError, which lists the names, if there is none."""
+    """Return the number of the class with a name. Raises UsageError, with all names, if there is none."""
     if names is None:
         raise UsageError(f"no class '{name}': these classes have no names, only numbers from 0 to {classes - 1}")
     if name not in names:
@@ -60,7 +60,7 @@ def describe_classes(classes: int, names: Sequence[str] | None) -> str:
 
 
 def is_integer(value: object) -> bool:
-    """Return whether a value is a whole number, of Python or numpy, and not a truth value."""
+    """Return whether a value is an integer of Python or numpy, and not a bool."""
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 

@@ -1,10 +1,10 @@
-"""The .onnx file that ganzoo writes and reads: its metadata, its seal, and what it must be to be taken. No torch.
+"""The .onnx file that ganzoo writes and reads: its metadata, its seal, and the checks before it is accepted. No torch.
 
-The metadata is a JSON document under the one key `ganzoo`: `schema`, `sha256`, `part` (`generator`, which is also meant
-if it is absent, or `encoder`), `generator` (a `GeneratorInfo`), `layout` (a key of `LAYOUTS`; "float" if it is absent)
-and whatever else the exporter adds. The seal (`ganzoo.sealing`) shows that a file was altered or cut, not who made it.
-So a file is also checked for what a hostile one would hold: it names no other file, and runs nothing but the standard
-operators (`onnxgraph`) in one graph whose sizes are all known and bounded (`onnxsizes`).
+The metadata is a JSON document under the key `ganzoo`: `schema`, `sha256`, `part` (`generator`, the default, or
+`encoder`), `generator` (a `GeneratorInfo`), `layout` (a key of `LAYOUTS`, by default "float") and whatever else the
+exporter adds. The seal (`ganzoo.sealing`) shows that a file was altered or cut short, not who made it. So a file is
+also checked for hostile content: it must refer to no other file, and use only the standard operators (`onnxgraph`) in
+one graph whose sizes are all known and bounded (`onnxsizes`).
 """
 
 import dataclasses
@@ -29,16 +29,16 @@ from ganzoo.sealing import BLANK, is_sealed
 from ganzoo.sealing import seal as seal
 
 METADATA_KEY = "ganzoo"
-SCHEMA = 3  # 1 knew one layout, float; 2 no encoders and no codes, and is written for a file that has neither
+SCHEMA = 3  # 1 had only the layout float; 2 had no encoders or codes, and is still written for files without them
 PARTS = ("generator", "encoder")
-MAX_METADATA = 2**20  # characters: JSON grows many times when it is read
+MAX_METADATA = 2**20  # characters: JSON takes many times its size when it is parsed
 MAX_LATENT_DIM = 2**16
 MAX_IMAGE_VALUES = 2**24  # C x H x W: colour at 2048 x 2048 fits
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Contents:
-    """A verified file: its bytes, its metadata document ({} of a foreign one), what its generator takes and draws."""
+    """A verified file: its bytes, its metadata document ({} if it is foreign), its generator's inputs and images."""
 
     data: bytes
     document: dict[str, Any]
@@ -48,10 +48,10 @@ class Contents:
     signature: Signature
     nodes: int
     opset: int
-    cheap: bool  # to fold, see `onnxsizes.is_cheap_to_fold`
+    cheap: bool  # to compute its constants, see `onnxsizes.is_cheap_to_fold`
 
     def section(self, *keys: str) -> dict[str, Any]:
-        """The object at these keys of the document; an empty one where there is none, for whoever sealed it may lie."""
+        """Return the object at these keys of the document, or an empty one: a sealed document can still be wrong."""
         found: Any = self.document
         for key in keys:
             found = found.get(key) if isinstance(found, dict) else None
@@ -59,35 +59,38 @@ class Contents:
 
     @property
     def trained_on(self) -> dict[str, Any]:
-        """The data of its run; of a path only the last part, whatever the file says: it must not point at others."""
-        facts = self.section("run", "facts")  # files of schema 1 and 2 configurations keep them among the data
+        """Return the data of its run; of a path only the last part, so that a file cannot point at other files."""
+        facts = self.section("run", "facts")  # configurations of schema 1 and 2 have them in `data`
         data = {**facts, **self.section("run", "data")}
         source, colon, argument = str(data.get("source", "array")).partition(":")
         return {**data, "source": source + colon + PurePath(argument).name} if data else {}
 
 
 def metadata(info: GeneratorInfo, extra: Mapping[str, Any] | None = None) -> str:
-    """The JSON document to store under `METADATA_KEY`, not sealed yet; `extra` adds keys of its own beside ours."""
+    """Return the JSON document to store under `METADATA_KEY`, not sealed yet; `extra` adds further keys.
+
+    Raises UsageError for a reserved key.
+    """
     generator = dataclasses.asdict(info)
     plain = not (info.code or info.uniform_codes) and (extra or {}).get("part", "generator") == "generator"
-    if plain:  # as an older ganzoo reads it
+    if plain:  # readable by older versions
         del generator["code"], generator["uniform_codes"]
     ours = {"schema": 2 if plain else SCHEMA, "sha256": BLANK, "generator": generator}
     taken = ours.keys() & (extra or {}).keys()
     if taken:
-        raise UsageError(f"the metadata key '{min(taken)}' is ganzoo's own: choose another name")
-    return json.dumps({**ours, **(extra or {})}, allow_nan=False)  # JavaScript reads it too, and knows no NaN
+        raise UsageError(f"the metadata key '{min(taken)}' is reserved for ganzoo: choose another name")
+    return json.dumps({**ours, **(extra or {})}, allow_nan=False)  # JavaScript reads it too, and does not accept NaN
 
 
 def read(path: StrPath, *, foreign: bool = False) -> Contents:
-    """Read the file at `path` once and verify it; whatever is wrong with it is a `ModelError`."""
+    """Read the file at `path` once and verify it. Raises ModelError if anything is wrong with it."""
     return verify(_read_bytes(path), path, foreign=foreign)
 
 
 def verify(data: bytes, path: StrPath, *, foreign: bool = False) -> Contents:
-    """Check the bytes of a file: metadata, seal, and a graph that is harmless and fits them. `path` is for messages.
+    """Check the bytes of a file: metadata, seal, and a harmless graph that matches them. `path` is for messages.
 
-    A `foreign` file has no metadata: what it takes and draws is read from its graph. Raises ModelError.
+    A `foreign` file has no metadata: its inputs and images are read from its graph. Raises ModelError.
     """
     if not data:
         raise ModelError(f"{path} is empty: export or copy it again")
@@ -95,7 +98,7 @@ def verify(data: bytes, path: StrPath, *, foreign: bool = False) -> Contents:
         raise _too_large(path, len(data))
     try:
         model = onnxgraph.parse(data)
-        return _foreign(model, data, path) if foreign else _ours(model, data, path)
+        return _verify_foreign(model, data, path) if foreign else _verify_ours(model, data, path)
     except onnxgraph.Damaged as damage:
         raise ModelError(
             f"{path} is not an ONNX file, or it is cut short or damaged: export or copy it again"
@@ -103,13 +106,13 @@ def verify(data: bytes, path: StrPath, *, foreign: bool = False) -> Contents:
     except Refused as refusal:
         advice = "" if foreign else "export it again, and "
         raise ModelError(f"{path} is refused: {refusal}; {advice}use only files that you trust") from refusal
-    except UnicodeDecodeError as error:  # protobuf reads the bytes of a name when it is asked for
+    except UnicodeDecodeError as error:  # protobuf decodes a name when it is read
         raise ModelError(
-            f"{path} is refused: it holds a name that is no text; use only files that you trust"
+            f"{path} is refused: it contains a name that is not text; use only files that you trust"
         ) from error
 
 
-def _ours(model: Any, data: bytes, path: StrPath) -> Contents:
+def _verify_ours(model: Any, data: bytes, path: StrPath) -> Contents:
     document = _document(model, path)
     _check_seal(data, document, path)
     info, layout, part = _info(document, path), _layout(document, path), _part(document, path)
@@ -118,15 +121,15 @@ def _ours(model: Any, data: bytes, path: StrPath) -> Contents:
     onnxgraph.check_order(model.graph)
     inputs = {signature.input: (TensorProto.FLOAT, signature.input_shape), "labels": (TensorProto.INT64, ())}
     values = onnxsizes.values(model, {value.name: inputs[value.name] for value in model.graph.input})
-    _check_output(values[signature.output], signature.output, _promised(info, layout, part))
+    _check_output(values[signature.output], signature.output, _declared_output(info, layout, part))
     rows = others.classes(model.graph, "labels", values)
     if signature.labels is not None and rows is not None and rows < (info.num_classes or 0):
-        raise Refused(f"its metadata promises {info.num_classes} classes, and its weights know {rows}")
+        raise Refused(f"its metadata declares {info.num_classes} classes, but its weights have {rows}")
     known = {"document": document, "info": info, "layout": layout, "part": part, "signature": signature}
     return _contents(model, values, data=data, **known)
 
 
-def _foreign(model: Any, data: bytes, path: StrPath) -> Contents:
+def _verify_foreign(model: Any, data: bytes, path: StrPath) -> Contents:
     onnxgraph.check_harmless(model)
     signature, kinds = others.signature(model.graph)
     onnxgraph.check_order(model.graph)
@@ -153,9 +156,9 @@ def _read_bytes(path: StrPath) -> bytes:
     try:
         status = Path(path).stat()
         if stat.S_ISDIR(status.st_mode):
-            raise ModelError(f"{path} is a directory: give the .onnx file in it")
+            raise ModelError(f"{path} is a directory: name the .onnx file in it")
         if not stat.S_ISREG(status.st_mode):
-            raise ModelError(f"{path} is not a file: give an .onnx file")
+            raise ModelError(f"{path} is not a file: name an .onnx file")
         if status.st_size > MAX_BYTES:
             raise _too_large(path, status.st_size)
         with Path(path).open("rb") as file:
@@ -168,16 +171,16 @@ def _read_bytes(path: StrPath) -> bytes:
 
 def _too_large(path: StrPath, size: int) -> ModelError:
     return ModelError(
-        f"{path} has {size:,} bytes, and {MAX_BYTES:,} ({MAX_BYTES // 2**20} MiB) is the limit: take a smaller one"
+        f"{path} has {size:,} bytes; the limit is {MAX_BYTES:,} ({MAX_BYTES // 2**20} MiB): use a smaller file"
     )
 
 
 def _document(model: Any, path: StrPath) -> dict[str, Any]:
-    """The metadata, of a schema that this version knows."""
+    """Return the metadata, if this version can read its schema."""
     entries = [entry.value for entry in model.metadata_props if entry.key == METADATA_KEY]
     if len(entries) != 1:
         raise ModelError(
-            f"{path} was not exported by ganzoo, or it is cut short: make one with ganzoo export RUN --onnx, or take a "
+            f"{path} was not exported by ganzoo, or it is cut short: make one with ganzoo export RUN --onnx, or open a "
             "plain generator as a foreign file (--foreign, foreign=True)"
         )
     try:
@@ -199,9 +202,9 @@ def _document(model: Any, path: StrPath) -> dict[str, Any]:
 def _check_seal(data: bytes, document: dict[str, Any], path: StrPath) -> None:
     stated = document.get("sha256")
     if stated == BLANK:
-        raise ModelError(f"{path} has no digest: its export did not end; export it again")
+        raise ModelError(f"{path} has no digest: its export was not completed; export it again")
     if not is_sealed(data, stated):
-        raise ModelError(f"{path} was altered or damaged: its digest does not fit it; export or copy it again")
+        raise ModelError(f"{path} was altered or damaged: its digest does not match; export or copy it again")
 
 
 def _info(document: dict[str, Any], path: StrPath) -> GeneratorInfo:
@@ -232,7 +235,7 @@ def _part(document: dict[str, Any], path: StrPath) -> str:
     part = document.get("part", "generator")
     if not isinstance(part, str) or part not in PARTS:
         raise ModelError(
-            f"{path} holds the part {shown(repr(part))}, which this ganzoo does not know ({', '.join(PARTS)}): upgrade "
+            f"{path} has the part {shown(repr(part))}, which this ganzoo does not know ({', '.join(PARTS)}): upgrade "
             "ganzoo, or export it again"
         )
     return part
@@ -248,8 +251,9 @@ def _check_limits(info: GeneratorInfo) -> None:
 
 
 def _check_signature(graph: Any, info: GeneratorInfo, layout: str, part: str) -> Signature:
-    """The inputs z (and labels) and the output images, or an encoder's images (and labels) and z, with a free batch
-    size, as the metadata has them.
+    """Return the inputs z (and labels) and the output images, or an encoder's images (and labels) and z.
+
+    Raises Refused unless they have a free batch size and are those that the metadata declares.
     """
     _check_limits(info)
     encodes = part == "encoder"
@@ -259,7 +263,7 @@ def _check_signature(graph: Any, info: GeneratorInfo, layout: str, part: str) ->
     if labelled:
         inputs.append(("labels", TensorProto.INT64, [None]))
     _check_values("inputs", [_value(value) for value in graph.input], inputs)
-    kind, shape = _promised(info, layout, part)
+    kind, shape = _declared_output(info, layout, part)
     made = "z" if encodes else "images"
     outputs: list[_Value] = [(made, kind, [None, *shape])]
     _check_values("outputs", [_value(value) for value in graph.output], outputs)
@@ -267,17 +271,17 @@ def _check_signature(graph: Any, info: GeneratorInfo, layout: str, part: str) ->
 
 
 def _check_output(made: Value, name: str, promised: tuple[int, Shape]) -> None:
-    """What the graph makes, whatever it says of its output."""
+    """Raise Refused if the graph computes another output than the metadata declares."""
     kind, shape = promised
     if made.kind != kind or made.shape[1:] != shape or made.shape[:1] != BATCHES[-1:]:
         raise Refused(
-            f"it makes {_describe([(name, made.kind, made.shape)])} for a batch of {BATCHES[-1]} where "
-            f"its metadata promises {_describe([(name, kind, [None, *shape])])}"
+            f"it outputs {_describe([(name, made.kind, made.shape)])} for a batch of {BATCHES[-1]}, but "
+            f"its metadata declares {_describe([(name, kind, [None, *shape])])}"
         )
 
 
-def _promised(info: GeneratorInfo, layout: str, part: str) -> tuple[int, Shape]:
-    """The element type and the shape of one of what the file makes."""
+def _declared_output(info: GeneratorInfo, layout: str, part: str) -> tuple[int, Shape]:
+    """Return the element type of the output that the metadata declares, and its shape for one image."""
     if part == "encoder":
         return TensorProto.FLOAT, (info.latent_dim,)
     form = LAYOUTS[layout]
@@ -289,13 +293,13 @@ _Value = tuple[str, int, Sequence[int | None]]
 
 
 def _value(value: Any) -> _Value:
-    """Name, element type and shape of an input or output; a size that is left free is None."""
+    """Return the name, element type and shape of an input or output; a free size is None."""
     return value.name, value.type.tensor_type.elem_type, others.sizes(value)
 
 
 def _check_values(what: str, found: list[_Value], expected: list[_Value]) -> None:
     if found != expected:
-        raise Refused(f"its {what} are {_describe(found)} where its metadata promises {_describe(expected)}")
+        raise Refused(f"its {what} are {_describe(found)}, but its metadata declares {_describe(expected)}")
 
 
 def _describe(values: list[_Value]) -> str:

@@ -1,4 +1,4 @@
-"""The runtime: a verified .onnx file -> images. numpy, onnxruntime and onnx; never torch.
+"""The runtime, which draws images with a verified .onnx file. numpy, onnxruntime and onnx; never torch.
 
     from ganzoo.runtime.session import load
 
@@ -7,7 +7,7 @@
     for batch in generator.iter_batches(1_000_000): ...       # at constant memory
     frames = generator.interpolate(0, 1, steps=30, labels=7)  # uint8 [30, 28, 28, 1]
 
-One generator may draw in many threads at once.
+Several threads may use one generator at the same time.
 """
 
 import importlib
@@ -25,7 +25,7 @@ from ganzoo.runtime.encoder import Encoder
 from ganzoo.runtime.forms import LAYOUTS
 from ganzoo.runtime.generator import Forward, Generator
 
-ort: Any = importlib.import_module("onnxruntime")  # without types: mypy would refuse the names it re-exports
+ort: Any = importlib.import_module("onnxruntime")  # untyped: mypy would refuse the names that it re-exports
 
 PROVIDER = "CPUExecutionProvider"
 IN_MEMORY = "the model in memory"
@@ -38,17 +38,18 @@ def load(
     *,
     foreign: bool = False,
 ) -> Generator:
-    """The generator in a file that `ganzoo export` wrote: its path or its bytes, or the name of one that is bundled.
+    """Return the generator in a file that `ganzoo export` wrote: its path or bytes, or the name of a bundled one.
 
     Args:
         source: `mnist` names the bundled generator, `./mnist` a path.
-        providers: what runs it, as onnxruntime names them, in order of preference; the CPU if not given.
-        threads: the number of cores if not given.
-        foreign: take a generator that ganzoo did not export, whose graph alone says what it takes (float32 latents
-            [N, D] or [N, D, 1, 1], perhaps integer labels [N]) and draws (float32 [N, C, H, W] in [-1, 1], or uint8).
+        providers: onnxruntime's execution providers, in order of preference; by default the CPU.
+        threads: the number of threads, by default the number of cores.
+        foreign: accept a generator that ganzoo did not export; its inputs (float32 latents [N, D] or [N, D, 1, 1],
+            optionally integer labels [N]) and images (float32 [N, C, H, W] in [-1, 1], or uint8) are read from its
+            graph.
 
-    Raises: ModelError for a file that is missing, altered, hostile, of a newer version or no generator; UsageError for
-    threads or providers that there are not; MachineError where memory is short.
+    Raises ModelError if the file is missing, altered, hostile, of a newer version or not a generator; UsageError for
+    invalid threads or providers that are not available; MachineError if memory is short.
     """
     if isinstance(source, bytes):
         return from_contents(onnxfile.verify(source, IN_MEMORY, foreign=foreign), IN_MEMORY, providers, threads)
@@ -62,9 +63,9 @@ def from_contents(
     providers: Sequence[str] | None = None,
     threads: int | None = None,
 ) -> Generator:
-    """As `load`, of a file that is verified already; `path` is for messages."""
+    """Return the generator in a verified file, as `load` does; `path` is for messages."""
     if contents.part != "generator":
-        raise ModelError(f"{path} holds an {contents.part}, which draws nothing: open it with ganzoo.load_encoder")
+        raise ModelError(f"{path} contains an {contents.part}, not a generator: open it with ganzoo.load_encoder")
     forward, description = _forward(contents, path, providers, threads)
     return Generator(contents.info, forward, description, LAYOUTS[contents.layout])
 
@@ -88,9 +89,9 @@ def encoder_from_contents(
     providers: Sequence[str] | None = None,
     threads: int | None = None,
 ) -> Encoder:
-    """As `load_encoder`, of a file that is verified already; `path` is for messages."""
+    """Return the encoder in a verified file, as `load_encoder` does; `path` is for messages."""
     if contents.part != "encoder":
-        raise ModelError(f"{path} holds a {contents.part}, and no encoder: open it with ganzoo.load")
+        raise ModelError(f"{path} contains a {contents.part}, not an encoder: open it with ganzoo.load")
     forward, description = _forward(contents, path, providers, threads)
     return Encoder(contents.info, forward, description)
 
@@ -98,7 +99,7 @@ def encoder_from_contents(
 def _forward(
     contents: onnxfile.Contents, path: StrPath, providers: Sequence[str] | None, threads: int | None
 ) -> tuple[Forward, str]:
-    """What runs a verified file, and how, in words."""
+    """Return the function that runs a verified file, and a description of how it runs."""
     threads = cores() if threads is None else threads
     if not isinstance(threads, int) or isinstance(threads, bool) or threads < 1:
         raise UsageError(f"threads is {threads!r}: expected an integer from 1 up")
@@ -115,18 +116,18 @@ def _forward(
 
 
 def read_metadata(source: StrPath) -> dict[str, Any]:
-    """The document that the exporter stored in a file, which is verified as by `load`, but not run."""
+    """Return the metadata document of a file, which is verified as by `load`, but not run."""
     return onnxfile.read(bundled.find(source)).document
 
 
 def _providers(providers: Sequence[str] | None) -> list[str]:
-    """The providers that were chosen, all of which onnxruntime has here."""
+    """Return the chosen providers. Raises UsageError if this onnxruntime does not have all of them."""
     chosen = [PROVIDER] if providers is None else [providers] if isinstance(providers, str) else list(providers)
     available = ort.get_available_providers()
     unknown = [provider for provider in chosen if provider not in available]
     if unknown or not chosen:
         raise UsageError(
-            f"providers are {shown(chosen)}: expected some of {', '.join(available)}, which this onnxruntime has"
+            f"providers are {shown(chosen)}: expected some of {', '.join(available)}, those of this onnxruntime"
         )
     return chosen
 
@@ -136,28 +137,28 @@ def _session(contents: onnxfile.Contents, providers: list[str], threads: int, pa
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    options.log_severity_level = 4  # what goes wrong is raised: print nothing
+    options.log_severity_level = 4  # errors are raised, so print nothing
     # A file whose fifth to eighth bytes are "ORTM" is otherwise read in a format that `onnxfile` did not check.
     options.add_session_config_entry("session.load_model_format", "ONNX")
-    # What a file computes from its weights alone is computed here, unless that could take much time or memory.
+    # Values that depend only on weights are computed here, unless that could take much time or memory.
     skipped = [] if contents.cheap else ["ConstantFolding"]
     try:
         return ort.InferenceSession(contents.data, options, providers=providers, disabled_optimizers=skipped)
-    except Exception as error:  # onnxruntime's classes are private, with no base of their own
-        raise _failure(error, f"onnxruntime cannot load {path}") from error
+    except Exception as error:  # onnxruntime's classes are private, without a common base
+        raise _make_error(error, f"onnxruntime cannot load {path}") from error
 
 
 def _run(session: Any, output: str, inputs: dict[str, NDArray[Any]], batch: int, path: StrPath) -> NDArray[Any]:
     try:
         images: NDArray[Any] = session.run([output], inputs)[0]
     except Exception as error:  # as above
-        raise _failure(error, f"onnxruntime failed on {path}, batch {batch}") from error
+        raise _make_error(error, f"onnxruntime failed on {path}, batch {batch}") from error
     return images
 
 
-def _failure(error: Exception, what: str) -> Exception:
+def _make_error(error: Exception, what: str) -> Exception:
     if isinstance(error, MemoryError) or "Failed to allocate memory" in str(error):
-        return MachineError(f"{what}: out of memory; take a smaller batch or fewer threads")
+        return MachineError(f"{what}: out of memory; use a smaller batch or fewer threads")
     return ModelError(f"{what}: {shown(first_line(error))}; export it again with this version of ganzoo")
 
 

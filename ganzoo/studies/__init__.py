@@ -1,1 +1,1 @@
-"""Many runs: comparison, case study, synthetic data, benchmark, and who executes them."""
+"""Studies of many runs: comparison, case study, synthetic data, benchmark, and the executors of their jobs."""

@@ -1,9 +1,9 @@
-"""How fast generators draw: a run's in every form and in torch, or .onnx files, taking turns in one process.
+"""The speed of generators: each run in every form and in torch, or .onnx files, timed by turns in one process.
 
-A contest is between the contestants of one run, on the same weights, latents and labels, or between all .onnx files
-that are given. At each batch size its contestants take turns, in an order that is rotated from repeat to repeat. How
-many times faster one is than another is computed from their medians within one repeat: what slows the machine down for
-a while slows both. One that fails is reported, and the others go on.
+A contest compares the contestants of one run, with the same weights, latents and labels, or all given .onnx files. At
+each batch size its contestants take turns, in an order that is rotated from repeat to repeat. How many times faster one
+is than another is computed from their medians within one repeat: a temporary slowdown of the machine affects both. A
+contestant that fails is reported, and the others continue.
 """
 
 import importlib.metadata
@@ -39,32 +39,35 @@ from ganzoo.studies.stopwatch import busy, first_image, summarize, times_faster,
 Say: TypeAlias = Callable[[str], None]
 
 BATCHES = (1, 8, 64, 512)
-BUSY = 0.1  # of the cores, by others: torch's threads wait for each other at every layer, and so for those
+BUSY = 0.1  # share of the cores that other programs use: more slows torch, whose threads wait for each other
 WARM_UP = 2.0  # seconds, at most
-THREADS = "onnxruntime's threads spin while they wait and torch's OpenMP does as it is set, both as is the default"
+THREADS = "waiting threads of onnxruntime spin, those of torch follow the settings of OpenMP; both are the defaults"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Conditions:
-    """What all contestants meet. Raises UsageError for a number that is out of range."""
+    """The conditions of all contestants. Raises UsageError for a number that is out of range."""
 
     batches: tuple[int, ...] = BATCHES
     threads: int
-    seconds: float = 0.5  # of a turn
-    repeats: int = 5  # turns of a contestant at a batch size, and fresh processes for its start
+    seconds: float = 0.5  # per turn
+    repeats: int = 5  # turns per contestant and batch size, and fresh processes per cold start
 
     def __post_init__(self) -> None:
         whole = {"threads": self.threads, "repeats": self.repeats, **{f"batch {size}": size for size in self.batches}}
         for name, number in whole.items():
             if number < 1:
-                raise UsageError(f"{name}: expected a number from 1 up")
+                raise UsageError(f"{name}: expected 1 or more")
         if not self.batches or not 0 <= self.seconds < float("inf"):
-            raise UsageError(f"batches {list(self.batches)}, {self.seconds} seconds: expected some, and 0 or more")
+            raise UsageError(
+                f"batches {list(self.batches)}, {self.seconds} seconds: expected at least one batch size, and "
+                "0 or more seconds"
+            )
 
 
 @dataclass(kw_only=True)
 class Contest:
-    """Those who are compared with each other, and what each of them draws."""
+    """Contestants that are compared with each other, and the generator of each."""
 
     model: str
     contestants: list[Contestant]
@@ -72,7 +75,7 @@ class Contest:
 
     @property
     def references(self) -> list[str]:
-        """The contestants that the others are set beside: torch's, the first file, and the graph as it was."""
+        """The contestants that others are compared with: torch's, the first file, and the graph before rewriting."""
         files = [one.name for one in self.contestants if one.kind == "file"]
         torch = [one.name for one in self.contestants if one.kind == "torch"]
         return [*torch, *files[:1], *(name for name in files[1:] if name == PLAIN)]
@@ -90,42 +93,43 @@ def benchmark_runtime(
     starts: bool = True,
     say: Say = lambda text: None,
 ) -> BenchmarkRecord:
-    """Measure how fast `models` draw, runs' directories and .onnx files. `to_json` of it: see docs/runtime-speed.md.
+    """Measure how fast `models` draw. docs/runtime-speed.md describes the JSON document of the result.
 
     Args:
-        models: each run is exported in every form and set beside torch; all files are set beside the first of them.
-        forms: names that `ganzoo.studies.contestants.choose_forms` knows; by default those that it chooses.
-        batches: images drawn by one call.
-        threads: of torch and of each session; by default the cores that this process may use.
-        seconds: of each turn.
-        repeats: turns of each contestant at each batch size, and fresh processes that its start is timed in.
-        compiled: whether torch.compile takes part, which needs a C++ compiler.
-        starts: whether the time of a fresh process to its first image is taken.
-        say: takes the lines about progress.
+        models: run directories, each exported in every form and compared with torch, and .onnx files, which are
+            compared with the first of them.
+        forms: names of forms; by default those that `ganzoo.studies.contestants.choose_forms` chooses.
+        batches: batch sizes, the numbers of images per call.
+        threads: threads of torch and of each session; by default the cores that this process may use.
+        seconds: seconds per turn.
+        repeats: turns per contestant and batch size, and fresh processes per cold start.
+        compiled: whether to time torch.compile too, which needs a C++ compiler.
+        starts: whether to time fresh processes up to their first image.
+        say: a function that is called with each line of progress.
 
-    Raises FileError for a run or a file that cannot be read, UsageError for an unknown form or a wrong number.
+    Raises FileError for a run or a file that cannot be read, UsageError for an unknown form or an invalid number.
     """
     conditions = Conditions(
         batches=tuple(batches), threads=cores() if threads is None else threads, seconds=seconds, repeats=repeats
     )
     chosen = choose_forms(forms)
-    runs, files = _opened(models)
+    runs, files = _open_models(models)
     met = _describe(conditions, runs=bool(runs))
     with tempfile.TemporaryDirectory() as scratch, _torch_threads(conditions.threads if runs else None):
-        contests = [_gather_files(files, conditions.threads)] if files else []  # first: a file may be broken
+        contests = [_gather_files(files, conditions.threads)] if files else []  # first, because a file may be damaged
         if (met.busy or 0) > BUSY:
-            say(f"warning: others use {met.busy:.0%} of this machine: the figures will be worth little")
+            say(f"warning: other programs use {met.busy:.0%} of this machine: the results will be unreliable")
         contests += _gather_runs(runs, chosen, compiled, conditions.threads, Path(scratch), say)
         return BenchmarkRecord(
             conditions=met, models=tuple(_hold(contest, conditions, starts, say) for contest in contests)
         )
 
 
-# Who takes part
+# The contestants
 
 
-def _opened(models: Sequence[StrPath]) -> tuple[dict[str, Run], dict[str, Path]]:
-    """The runs and the files, by the names that they were given by."""
+def _open_models(models: Sequence[StrPath]) -> tuple[dict[str, Run], dict[str, Path]]:
+    """Return the runs and the files, by the names that were given."""
     sources = [resolve(model, MODELS, "ganzoo benchmark", formats=("onnx",)) for model in dict.fromkeys(models)]
     if not sources:
         raise UsageError("nothing to measure: name a run's directory, or .onnx files")
@@ -192,7 +196,7 @@ def _result_of(one: Contestant) -> ContestantResult:
 
 
 def _time_starts(contest: Contest, conditions: Conditions) -> None:
-    """Take each contestant's seconds to the first image of a fresh process: the median of several, in turns."""
+    """Measure the seconds of fresh processes to their first image: per contestant, the median of several turns."""
     asked = [(one, kind) for one in contest.contestants for kind in one.starts]
     taken: list[list[Start]] = [[] for _ in asked]
     for repeat in range(conditions.repeats):
@@ -209,7 +213,7 @@ def _time_starts(contest: Contest, conditions: Conditions) -> None:
 
 
 def _time_batch(contest: Contest, batch: int, conditions: Conditions) -> None:
-    """Add each contestant's result at a batch size; one that has failed takes no further part."""
+    """Add each contestant's result at a batch size; contestants that have failed are skipped."""
     ready: list[tuple[Contestant, Call, dict[str, Any]]] = []
     for one in contest.contestants:
         if one.error is None:
@@ -233,7 +237,7 @@ def _others(found: dict[str, Latency], references: Sequence[str], own: str) -> d
 
 
 def _prepare(one: Contestant, inputs: Inputs) -> tuple[Call, dict[str, Any]]:
-    """Return its call, warm, with the way that it took and the seconds to its first batch."""
+    """Return a contestant's call after a warm-up, with its way of computing and the seconds to its first batch."""
     began = time.perf_counter()
     call, way = one.prepare(inputs)
     call()
@@ -272,7 +276,7 @@ def _describe(conditions: Conditions, *, runs: bool) -> ConditionsRecord:
 
 @contextmanager
 def _torch_threads(threads: int | None) -> Iterator[None]:
-    """Have torch use so many threads meanwhile; with None it is left alone."""
+    """Set torch's number of threads inside the block; with None, leave it unchanged."""
     if threads is None:
         yield
         return

@@ -1,4 +1,4 @@
-"""The MNIST case study in one call: data, classifier, variants, comparison, synthetic data, and a report of them.
+"""The MNIST case study in one call: data, classifier, variants, comparison, synthetic data, and a report.
 
 DIR/
   plan.json            what is studied; another plan needs another directory
@@ -8,7 +8,7 @@ DIR/
   synthetic_data.json  a classifier on few real images, with and without generated ones (see synthetic_data.py)
   index.html, report.md, figures/
 
-The same call goes on where it was stopped: every part that is there is kept.
+The same call continues where it was stopped: finished parts are kept.
 """
 
 import tempfile
@@ -42,14 +42,14 @@ SCHEMA = 1
 VARIANTS = ("gan", "dcgan", "wgan-gp", "cgan")
 EPOCHS = (10, 50, 100, 400)
 CLASSIFIER_EPOCHS = 20
-FRAMES, POINTS = 36, 10  # of the animations, of the curves: about so many, closer together in the beginning
-TRIAL_SECONDS = 4.0  # a variant: how long it is trained to estimate its time
+FRAMES, POINTS = 36, 10  # of animations, of curves: approximate numbers, denser in the beginning
+TRIAL_SECONDS = 4.0  # of training per variant, to estimate its time
 
 Say = Callable[[str], None]
 
 
 class StudyPlan(BaseModel):
-    """What a study consists of; one of `epochs` and `minutes` (a variant) is set."""
+    """What a study consists of; one of `epochs` and `minutes` (per variant) is set."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -63,7 +63,7 @@ class StudyPlan(BaseModel):
     settings: tuple[str, ...] = ()
     n: int = N
     figures: tuple[str, ...] | None = None  # None: all
-    synthetic_data_sizes: tuple[int, ...] = (10, 50, 100, 500)  # real images a class; none: without that part
+    synthetic_data_sizes: tuple[int, ...] = (10, 50, 100, 500)  # real images per class; empty: skip this part
     synthetic_data_seeds: int = 5
 
     @model_validator(mode="before")
@@ -75,17 +75,17 @@ class StudyPlan(BaseModel):
 
 
 def study(out: str | Path = "study", *, jobs: int = 1, say: Say = lambda text: None, **settings: Any) -> Path:
-    """Do the study into the directory `out`, or go on with it, and return the path of its report.
+    """Run the study in the directory `out`, or continue it, and return the path of its report.
 
     Args:
-        jobs: how many runs are trained at a time.
-        say: what takes the lines about progress.
-        settings: the fields of `StudyPlan`, and those of `ReadOptions`, which say how the images are read.
+        jobs: the number of runs that are trained at the same time.
+        say: a function that is called with each line of progress.
+        settings: the fields of `StudyPlan`, and those of `ReadOptions`, which define how the images are read.
 
-    Raises: UsageError for a plan that makes no sense or differs from the directory's; the errors of `train`.
+    Raises: UsageError for an invalid plan, or one that differs from the directory's; the errors of `train`.
     """
     if jobs < 1:
-        raise UsageError(f"jobs is {jobs}: expected how many runs are trained at a time, 1 or more")
+        raise UsageError(f"jobs is {jobs}: expected the number of runs to train at the same time, 1 or more")
     directory = Path(out)
     splits, plan = _plan(settings)
     claim(directory, plan, "study")
@@ -115,7 +115,7 @@ def _is_trained(plan: StudyPlan, directory: Path, variant: str) -> bool:
 
 
 def estimate(plan: StudyPlan, splits: Splits, variants: Sequence[str]) -> str:
-    """One line: how long these variants will train here, from a few seconds of each, and what comes on top."""
+    """Return one line: the time to train these variants here, estimated from a few seconds each, and other work."""
     if plan.epochs is None:
         seconds = dict.fromkeys(variants, 60 * (plan.minutes or 0) * plan.seeds)
     else:
@@ -125,11 +125,11 @@ def estimate(plan: StudyPlan, splits: Splits, variants: Sequence[str]) -> str:
     generators = len(plan.synthetic_data_sizes) * plan.synthetic_data_seeds
     after = f", and {generators} small generators and their classifiers for the synthetic data" if generators else ""
     total = _duration(sum(seconds.values()))
-    return f"estimate: {total} of training ({parts}); on top a minute or two of evaluation for each run{after}"
+    return f"estimate: {total} of training ({parts}); in addition one or two minutes of evaluation per run{after}"
 
 
 def _trial(plan: StudyPlan, splits: Splits, variant: str) -> float:
-    """Images a second, of a short training that is thrown away."""
+    """Return the images per second of a short training, whose run is deleted."""
     minutes, settings = TRIAL_SECONDS / 60, plan.settings
     with tempfile.TemporaryDirectory() as place:
         try:
@@ -150,7 +150,7 @@ def _duration(seconds: float) -> str:
 
 
 def _plan(settings: dict[str, Any]) -> tuple[Splits, StudyPlan]:
-    """The plan with its data set by name, and the data."""
+    """Return the data, and the plan with the name of its data set."""
     given = {key: value for key, value in settings.items() if value is not None}
     if given.get("minutes") is not None:
         if given.get("epochs") is not None:
@@ -159,10 +159,10 @@ def _plan(settings: dict[str, Any]) -> tuple[Splits, StudyPlan]:
     plan = parse(StudyPlan, with_reading({"variants": VARIANTS, **given}))
     plan = plan.model_copy(update={"variants": tuple(map(registry.variants.canonical, plan.variants))})
     if len(set(plan.variants)) < len(plan.variants) or not plan.variants:
-        raise UsageError("variants: expected names, each once")
+        raise UsageError("variants: expected one or more names, each once")
     if plan.epochs is not None and (not plan.epochs or min(plan.epochs) < 1):
-        raise UsageError("epochs: expected numbers from 1 up, as in 10,50,100,400")
-    for variant in plan.variants:  # a wrong name, and a set without a judge, end here and not after hours of training
+        raise UsageError("epochs: expected numbers of 1 or more, such as 10,50,100,400")
+    for variant in plan.variants:  # fail on a wrong name or a missing judge now, before hours of training
         reading = configure(variant, settings=plan.settings).data.reading
     splits = load_splits(plan.dataset, data_dir=plan.data_dir, **reading)
     source = splits.train.source
@@ -172,7 +172,7 @@ def _plan(settings: dict[str, Any]) -> tuple[Splits, StudyPlan]:
 
 @float32_by_default()
 def _fit_classifier(splits: Splits, say: Say) -> ClassifierRecord:
-    """The case study's simple feed-forward classifier, epoch by epoch."""
+    """Train the case study's simple feed-forward classifier and return its record."""
     train, test = splits.train, splits.test
     assert train.labels is not None
     assert test.labels is not None
@@ -181,7 +181,7 @@ def _fit_classifier(splits: Splits, say: Say) -> ClassifierRecord:
         torch.manual_seed(derive(0, "classifier"))
         network = MLPClassifier(train.image_shape, classes)
 
-        def tell(epoch: Epoch) -> None:
+        def report(epoch: Epoch) -> None:
             say(f"epoch {epoch.epoch}  train {epoch.train_accuracy:.2%}  test {epoch.test_accuracy:.2%}")
 
         history = fit(
@@ -192,7 +192,7 @@ def _fit_classifier(splits: Splits, say: Say) -> ClassifierRecord:
             seed=0,
             test=(test.images, test.labels),
             lr=0.002,
-            on_epoch=tell,
+            on_epoch=report,
         )
     predicted = logits_of(network, test.images).argmax(1)
     confusion = torch.bincount(test.labels * classes + predicted, minlength=classes**2).view(classes, classes)
@@ -236,7 +236,7 @@ def _compare(plan: StudyPlan, directory: Path, jobs: int, say: Say) -> None:
 
 
 def _spread(epochs: Sequence[int], count: int) -> tuple[int, ...]:
-    """The wanted epochs, and about `count` others from 1 to the last, each the same factor after the one before."""
+    """Return the given epochs, and about `count` others from 1 to the last in geometric progression."""
     between = np.geomspace(1, max(epochs), count).round().astype(int).tolist()
     return tuple(sorted({*epochs, *between}))
 

@@ -1,11 +1,11 @@
-"""Compare variants: train what is not yet trained, judge everything in one way, and set it side by side.
+"""Compare variants: train those that are not trained yet, and evaluate all runs in the same way.
 
 DIR/
   plan.json               what is compared; another plan needs another directory
   runs/<variant>-seed<k>/ the runs
-  results.json            a row a run, a row a variant, the floors
+  results.json            one row per run, one row per variant, the floors
 
-The same call goes on where it was stopped: finished runs stay, begun ones are resumed, failed ones are tried again.
+The same call continues where it was stopped: finished runs are kept, others are resumed, failed ones are tried again.
 """
 
 import json
@@ -52,13 +52,13 @@ from ganzoo.studies.stopwatch import turn
 from ganzoo.training.prepare import configure, recipe
 from ganzoo.training.trainer import resume, start
 
-SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8)  # of a budget of minutes: when runs are judged, besides its end
+SHARES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8)  # of a budget of minutes: when runs are evaluated, besides its end
 LATENCY_BATCHES = (1, 64)
-LATENCY_SECONDS = 0.3  # a batch size
+LATENCY_SECONDS = 0.3  # per batch size
 
 
 class Plan(ComparisonPlan):
-    """A plan as a caller gives it: a field that there is not is an error."""
+    """A plan as a caller passes it: an unknown field is an error."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -73,22 +73,22 @@ def compare(
     say: Say = lambda text: None,
     **settings: Any,
 ) -> dict[str, Any]:
-    """Train `variants`, judge them and `runs`, and return what it writes as `results.json`.
+    """Train `variants`, evaluate them and `runs`, and return the content of `results.json`.
 
     Args:
         runs: run directories that were trained elsewhere.
-        out: the comparison's directory; one with the same plan is gone on with.
-        variants: registered names; each is trained with `seeds` seeds, from `first_seed` on: 0, 1, ...
-        jobs: how many runs are trained at a time; more than one share the cores, which slows each. None is 1, and with
-            Ray as many as there is room for.
-        executor: "local" for this machine; "ray" for the cluster at RAY_ADDRESS, else a Ray of this machine. A
-            comparison may go on with another one.
-        say: what takes the lines about progress.
+        out: the comparison's directory; a comparison with the same plan is continued.
+        variants: registered names; each is trained with `seeds` seeds: `first_seed`, `first_seed` + 1, ...
+        jobs: the number of runs that are trained at the same time; several share the cores, which slows each of them.
+            None is 1, or with Ray as many as fit.
+        executor: "local" for this machine; "ray" for the Ray cluster at RAY_ADDRESS or, if that is not set, one on this
+            machine. A comparison may be continued with another executor.
+        say: a function that is called with each line of progress.
         settings: the other fields of `Plan` (`seeds`, `dataset`, `minutes` | `epochs` | `steps`, `points`, `n`, ...),
-            and those of `ReadOptions`, which say how the images are read.
+            and those of `ReadOptions`, which define how the images are read.
 
-    Raises: UsageError for a plan that makes no sense or differs from the directory's, or where the runs have different
-    judges; MachineError where Ray is asked for and cannot be used. A run that fails is a row.
+    Raises: UsageError for an invalid plan, one that differs from the directory's, or runs with different judges;
+    MachineError if Ray is requested and cannot be used. A run that fails is a row with its error.
     """
     check_executor(executor, jobs)
     plan = _plan(tuple(str(Path(run)) for run in runs), tuple(variants), settings)
@@ -110,10 +110,10 @@ def _plan(runs: tuple[str, ...], variants: tuple[str, ...], settings: Mapping[st
     if variants and not {"minutes", "epochs", "steps"} & set(given):
         given["minutes"] = DEFAULT_MINUTES
     if "data_dir" in given:
-        given["data_dir"] = os.path.abspath(given["data_dir"])  # noqa: PTH100  # as a string; others work elsewhere
+        given["data_dir"] = os.path.abspath(given["data_dir"])  # noqa: PTH100  # a string; workers may run elsewhere
     plan = parse(Plan, with_reading({**given, "runs": runs, "variants": variants}))
     if unknown := set(_figures(plan)) - set(FIGURES):
-        raise UsageError(f"no figure '{min(unknown)}': expected some of {', '.join(FIGURES)}")
+        raise UsageError(f"no metric '{min(unknown)}': expected some of {', '.join(FIGURES)}")
     if len(set(variants)) < len(variants) or len(set(runs)) < len(runs):
         raise UsageError("a variant or run is named twice: name each once")
     for variant in variants:  # a wrong name or setting fails here, before hours of training
@@ -123,14 +123,14 @@ def _plan(runs: tuple[str, ...], variants: tuple[str, ...], settings: Mapping[st
     reading = _configure(plan, variants[0], 0, None).data.reading
     found = data.load(plan.dataset, data_dir=plan.data_dir, **reading)
     load_judge(found.source, plan.data_dir, sha256=found.sha256, reading=reading)
-    # What `auto` is must not change on the way.
+    # The plan stores what `auto` stands for, so that it cannot change later.
     return plan.model_copy(update={"dataset": found.source, "points": plan.points or _points(plan)})
 
 
 def with_reading(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a plan's fields with those of `ReadOptions` as settings of every run, over those that `--set` gives.
+    """Return a plan's fields with those of `ReadOptions` as settings of every run, which override `--set`.
 
-    Raises UsageError if no run is trained by the plan.
+    Raises UsageError if the plan trains no run.
     """
     fields = {name: value for name, value in given.items() if name not in ReadOptions.__annotations__}
     reading = {name: given[name] for name in ReadOptions.__annotations__ if given.get(name)}
@@ -138,7 +138,7 @@ def with_reading(given: Mapping[str, Any]) -> dict[str, Any]:
         return fields
     if not fields.get("variants"):
         flag = flag_of(min(reading))
-        raise UsageError(f"{flag} says how the images are read that variants are trained on: name some with --variants")
+        raise UsageError(f"{flag} sets how training images are read: name variants to train with --variants")
     words = tuple(f"data.{name}={json.dumps(value)}" for name, value in reading.items())
     return {**fields, "settings": (*fields.get("settings", ()), *words)}
 
@@ -148,7 +148,7 @@ def _figures(plan: Plan) -> tuple[str, ...]:
 
 
 def _points(plan: Plan) -> tuple[float, ...]:
-    """When runs are judged, if nothing else was asked for: closer together in the beginning."""
+    """Return when runs are evaluated by default: more often in the beginning."""
     if plan.minutes is not None:
         return tuple(round(60 * plan.minutes * share, 3) for share in SHARES)
     if plan.epochs is not None and plan.epochs >= 1:
@@ -157,11 +157,11 @@ def _points(plan: Plan) -> tuple[float, ...]:
 
 
 P = TypeVar("P", bound=BaseModel)
-_ALL = (FIGURE_KEYS, None)  # all figures, as plans of former versions had them and as they are asked for now
+_ALL = (FIGURE_KEYS, None)  # all metrics, in plans of earlier versions and in plans of this one
 
 
 def parse(model: type[P], given: Mapping[str, Any]) -> P:
-    """A plan from its fields. Raises UsageError for one that is wrong."""
+    """Return a plan from its fields. Raises UsageError for an invalid field."""
     try:
         return model(**given)
     except ValidationError as error:
@@ -170,7 +170,7 @@ def parse(model: type[P], given: Mapping[str, Any]) -> P:
 
 
 def claim(directory: Path, plan: BaseModel, what: str) -> None:
-    """Make a directory for a plan, or see that it holds this very one. Raises UsageError, FileError."""
+    """Create a directory for a plan, or check that it contains the same plan. Raises UsageError, FileError."""
     check_name(directory)
     path = directory / "plan.json"
     if path.exists():
@@ -178,16 +178,16 @@ def claim(directory: Path, plan: BaseModel, what: str) -> None:
         try:
             former = type(plan).model_validate_json(path.read_bytes())
         except ValidationError:
-            raise FileError(f"{path} is damaged or of another version: take another --out") from None
+            raise FileError(f"{path} is damaged or of another version: use another --out") from None
         pairs = {key: (getattr(former, key), value) for key, value in plan}
         changed = [key for key, pair in pairs.items() if pair[0] != pair[1] and pair != _ALL]
         if changed:
             raise UsageError(
-                f"{directory} holds another {what} ({', '.join(changed)} differ): give the same arguments to go on "
-                "with it, or another --out"
+                f"{directory} contains another {what} ({', '.join(changed)} differ): repeat the same arguments to "
+                "continue it, or use another --out"
             )
     elif directory.exists() and any(directory.iterdir()):
-        raise UsageError(f"{directory} is not empty and holds no {what}: take another --out")
+        raise UsageError(f"{directory} is not empty and contains no {what}: use another --out")
     write_json(path, plan.model_dump(mode="json"))
 
 
@@ -202,7 +202,7 @@ def _jobs(plan: Plan, directory: Path) -> list[Job]:
             device=asked.device,
             threads=asked.threads,
         )
-        for seed in seeds  # a seed of every variant before the next: a stopped comparison is a smaller one
+        for seed in seeds  # one seed of all variants before the next: a stopped comparison has fewer seeds
         for variant in plan.variants
         for asked in [_configure(plan, variant, seed, None).train]
     ]
@@ -210,31 +210,31 @@ def _jobs(plan: Plan, directory: Path) -> list[Job]:
 
 
 def perform(plan: Plan, job: Job) -> str | None:
-    """Train a job's run to its end, judge and export it; what went wrong, as one line."""
-    if job.threads is not None:  # in a process of its own, beside others
+    """Train a job's run to its end, evaluate and export it; return an error as one line, else None."""
+    if job.threads is not None:  # in a separate process, beside others
         torch.set_num_threads(job.threads)
     try:
-        run = Run.open(job.path) if job.variant is None else _trained(plan, job)
+        run = Run.open(job.path) if job.variant is None else _train_run(plan, job)
         if not _is_judged(run, plan):
             evaluate(run, n=plan.n, seeds=1, figures=_figures(plan))
         if not _is_exported(run):
             export(run, _onnx(run))
     except GanzooError as error:
         return str(error)
-    except Exception as error:  # a fault in one variant's code must not lose the others
+    except Exception as error:  # an error in one variant's code must not stop the others
         return f"{type(error).__name__}: {first_line(error)}"
     return None
 
 
-def _trained(plan: Plan, job: Job) -> Run:
+def _train_run(plan: Plan, job: Job) -> Run:
     assert job.variant is not None
     if not (job.path / "config.toml").exists():
         return start(_configure(plan, job.variant, job.seed, job.threads), out=job.path, progress=job.progress)
     run = Run.open(job.path)
     restore(run.checkpoints_directory)
-    if not run.checkpoints():  # stopped before its first checkpoint: nothing is lost by beginning again
+    if not run.checkpoints():  # stopped before its first checkpoint: start again
         job.path.rename(job.path.with_name(f"{job.path.name}-stopped-{time.time_ns()}"))
-        return _trained(plan, job)
+        return _train_run(plan, job)
     if run.latest_checkpoint().final:
         return run
     return resume(run, progress=job.progress)
@@ -256,7 +256,7 @@ def _configure(plan: Plan, variant: str, seed: int, threads: int | None) -> RunC
 
 
 def _cadence(plan: Plan) -> str:
-    """The setting that has a run judged at the plan's points; at its end it is judged in any case."""
+    """Return the setting that evaluates a run at the plan's points; at its end it is always evaluated."""
     if plan.minutes is not None:
         return f"train.evaluate_seconds={list(plan.points)}"
     if plan.points:
@@ -265,7 +265,7 @@ def _cadence(plan: Plan) -> str:
 
 
 def _is_judged(run: Run, plan: Plan) -> bool:
-    """Return whether evaluation.json has this plan's figures of the newest checkpoint, by the judge of its data."""
+    """Return whether evaluation.json has the plan's metrics of the newest checkpoint, by the data set's judge."""
     found = run.read_evaluation()
     if found is None or found.step != run.latest_checkpoint().step:
         return False
@@ -307,7 +307,7 @@ def _collect(plan: Plan, directory: Path, todo: Sequence[Job], errors: Mapping[P
 
 
 def _check_comparable(done: Sequence[ComparisonRow]) -> None:
-    """Raises UsageError unless all were judged by one judge, on the same test images, with as many of their own."""
+    """Raise UsageError if runs differ in their judge, their test images, or their number of images."""
     for what, values in {
         "by different judges": {f"{row.judge.name} {row.judge.sha256[:8]}" for row in done if row.judge},
         "on different data": {f"{row.data.source} {row.data.test_sha256[:8]}" for row in done if row.data},
@@ -315,12 +315,12 @@ def _check_comparable(done: Sequence[ComparisonRow]) -> None:
     }.items():
         if len(values) > 1:
             raise UsageError(
-                f"the runs were judged {what} ({', '.join(sorted(values))}): their figures are not comparable"
+                f"the runs were evaluated {what} ({', '.join(sorted(values))}): their metrics are not comparable"
             )
 
 
 def _name_recipes(rows: Sequence[ComparisonRow], directory: Path) -> list[ComparisonRow]:
-    """Runs of one variant are repetitions if only their seeds differ; where more does, each goes by its own name."""
+    """Return the rows; runs of a variant that differ in more than the seed get their own names as variants."""
     recipes: dict[str | None, set[str]] = {}
     for row in rows:
         if row.done:
@@ -377,7 +377,7 @@ def _size_and_speed(run: Run) -> dict[str, Any]:
 
 
 def latency(path: Path) -> dict[str, float]:
-    """Return the milliseconds that the exported generator takes for a batch of 1 and of 64: the median of its calls."""
+    """Return the median milliseconds per call of the exported generator, for batches of 1 and 64."""
     generator = runtime.load(path)
     found = {}
     for batch in LATENCY_BATCHES:
@@ -387,7 +387,7 @@ def latency(path: Path) -> dict[str, float]:
 
 
 def _summary(variant: str, rows: Sequence[ComparisonRow]) -> VariantSummary:
-    """A variant's row: mean and deviation over its runs."""
+    """Return a variant's row: mean and deviation over its runs."""
     own = [row for row in rows if row.variant == variant]
     done = [row for row in own if row.done]
     numbers = [_numbers(row) for row in done]
@@ -400,7 +400,7 @@ def _summary(variant: str, rows: Sequence[ComparisonRow]) -> VariantSummary:
 
 
 def _numbers(row: ComparisonRow) -> dict[str, float]:
-    """All numbers of a run that its variant's row has the mean of."""
+    """Return all numbers of a run whose means are in its variant's row."""
     costs = {key: getattr(row, key) for key in COSTS}
     return {**row.figures, **costs, **{f"{LATENCY}{batch}": ms for batch, ms in row.latency_ms.items()}}
 

@@ -1,11 +1,11 @@
-"""What draws in a benchmark: an .onnx file by `ganzoo.runtime`, or a run's network in torch.
+"""The contestants of a benchmark: .onnx files in `ganzoo.runtime`, or a run's network in torch.
 
-    fp32-plain           the fp32 file of a graph that is not rewritten (`ganzoo.exporting.lean`): what that is worth
-    torch eager          the network as `ganzoo.load` has it, layer by layer or fused, whichever is faster at that batch
+    fp32-plain           the fp32 file of a graph that `ganzoo.exporting.lean` has not rewritten, to measure rewriting
+    torch eager          the network as `ganzoo.load` loads it, layer by layer or fused, the faster at that batch size
     torch channels_last  the same with its convolutions' weights in that memory format
-    torch.compile        the compiled network, compiled anew for each batch size
+    torch.compile        the compiled network, compiled again for each batch size
 
-Each is given numpy arrays and gives numpy arrays. torch is imported only where a run takes part.
+All take and return numpy arrays. torch is imported only for runs.
 """
 
 import copy
@@ -37,15 +37,15 @@ Call: TypeAlias = Callable[[], NDArray[Any]]
 Inputs: TypeAlias = tuple[NDArray[np.float32], NDArray[np.int64] | None]  # latents and labels of one batch
 PLAIN = "fp32-plain"  # not a form to export
 EAGER, CHANNELS_LAST, COMPILED = "torch eager", "torch channels_last", "torch.compile"
-CHOOSING = 0.2  # seconds for each of the ways that are chosen from
-APART = 1e-3  # by how much a compiled network's images, in [-1, 1], may differ
+CHOOSING = 0.2  # seconds to time each way from which the fastest is chosen
+APART = 1e-3  # largest difference of a compiled network's images, in [-1, 1]
 
 
 @dataclass(kw_only=True)
 class Contestant:
-    """One that draws, and what was found of it; `prepare` gives the call that draws a batch, and says in what way.
+    """A contestant and its results; `prepare` returns the call that draws a batch, and its way of computing.
 
-    `starts` are the kinds of `ganzoo.studies.stopwatch.first_image` that are of interest, of `path`.
+    `starts` are the kinds of `ganzoo.studies.stopwatch.first_image` that are timed for `path`.
     """
 
     name: str
@@ -60,31 +60,31 @@ class Contestant:
 
     @contextmanager
     def trying(self, what: str) -> Iterator[None]:
-        """The first error inside is noted, and that is all that comes of any."""
+        """Catch errors inside the block, and record the first one."""
         try:
             yield
-        except Exception as error:  # of whatever kind: the others go on
+        except Exception as error:  # of any kind: the other contestants continue
             self.error = self.error or f"{what}{reason(error)}"
 
 
 def reason(error: BaseException) -> str:
-    """One line: of torch's compiler the cause, which its first line does not tell."""
+    """Return an error as one line; for an error of torch's compiler, that of its cause."""
     while type(error).__module__.startswith("torch._") and (error.__cause__ or error.__context__):
         error = error.__cause__ or error.__context__ or error
     return first_line(error)
 
 
 def every_form() -> dict[str, Form]:
-    """Return every precision in every layout, by the name it has here: `fp32`, `int8`, `uint8`, `int8-uint8`, ..."""
+    """Return every precision in every layout, by name: `fp32`, `int8`, `uint8`, `int8-uint8`, ..."""
     forms = [Form(precision=precision, layout=layout) for precision in PRECISIONS for layout in LAYOUTS]
     return {form.suffix.removeprefix("-") or Form().precision: form for form in forms}
 
 
 def choose_forms(names: Sequence[str] | None = None) -> dict[str, Form]:
-    """Return the forms of these names, `fp32-plain` being one.
+    """Return the forms with these names, which may include `fp32-plain`.
 
-    By default they are each precision as it is, each further layout in the usual precision, and `fp32-plain`. Raises
-    UsageError for a name that is none.
+    By default: each precision in the usual layout, each further layout in the usual precision, and `fp32-plain`. Raises
+    UsageError for an unknown name.
     """
     forms, usual = {**every_form(), PLAIN: Form()}, Form()
     if names is None:
@@ -100,7 +100,7 @@ def choose_forms(names: Sequence[str] | None = None) -> dict[str, Form]:
 
 
 def of_file(path: Path, name: str, threads: int) -> tuple[Contestant, GeneratorInfo]:
-    """Return a file as a contestant, and what it takes and draws. Raises FileError for one that cannot be used."""
+    """Return a file as a contestant, and its generator. Raises FileError for a file that cannot be used."""
     contents = onnxfile.read(path)
     generator = runtime.from_contents(contents, path, threads=threads)
     about, difference = contents.document, contents.section("parity").get("difference")
@@ -121,7 +121,7 @@ def of_file(path: Path, name: str, threads: int) -> tuple[Contestant, GeneratorI
 
 
 def of_form(run: "Run", name: str, form: Form, path: Path, threads: int) -> Contestant:
-    """Return a run exported in a form to `path`. If that fails, it is a contestant that has failed."""
+    """Export a run in a form to `path`, and return it as a contestant, failed if the export fails."""
     from ganzoo.exporting import exporter
 
     def prepare(inputs: Inputs) -> tuple[Call, str]:
@@ -135,7 +135,7 @@ def of_form(run: "Run", name: str, form: Form, path: Path, threads: int) -> Cont
 
 
 def of_torch(run: "Run", *, compiled: bool) -> Iterator[Contestant]:
-    """Yield a run's network in torch, in each way. Raises FileError for a run that cannot be read."""
+    """Yield a contestant for each way of a run's network in torch. Raises FileError for an unreadable run."""
     from ganzoo.runs.opening import load_network
     from ganzoo.zoo.networks.fused import FusedConv2d, fuse
 
@@ -181,7 +181,7 @@ def _make_eager(network: "nn.Module", inputs: Inputs) -> Call:
 
 
 def _choose_fastest(calls: dict[str, Call]) -> tuple[Call, str]:
-    """Return the call that takes least, and its name."""
+    """Return the fastest call, and its name."""
     if len(calls) == 1:
         return next((call, name) for name, call in calls.items())
     times = {}
@@ -193,11 +193,14 @@ def _choose_fastest(calls: dict[str, Call]) -> tuple[Call, str]:
 
 
 def _compile(ways: "dict[str, nn.Module]", inputs: Inputs) -> tuple[Call, str]:
-    """Compile the layers that are faster uncompiled. Raises what the compiler raises, or for images that differ."""
+    """Compile the layers, plain or fused, that are faster uncompiled.
+
+    Raises the errors of the compiler, and VerificationError if the compiled network's images differ.
+    """
     import torch
 
     eager, way = _choose_fastest({way: _make_eager(network, inputs) for way, network in ways.items()})
-    torch.compiler.reset()  # it compiles a function only so many times
+    torch.compiler.reset()  # torch limits how often it compiles a function
     call = _make_eager(torch.compile(ways[way], dynamic=False), inputs)  # type: ignore[arg-type]
     difference = float(np.abs(call() - eager()).max())
     if not difference <= APART:

@@ -1,6 +1,6 @@
-"""Who does a comparison's jobs: this process, several of this machine, or a Ray cluster.
+"""Executors of a comparison's jobs: this process, several processes of this machine, or a Ray cluster.
 
-Each yields the path and the error of the jobs that fail. On a signal the running jobs save their runs, and then
+Each yields the path and the error of each job that fails. On a signal, the running jobs save their runs, and then
 `Interrupted` is raised.
 """
 
@@ -23,15 +23,15 @@ from pydantic import BaseModel, ConfigDict
 from ganzoo.errors import Interrupted, MachineError, UsageError, first_line
 from ganzoo.training.interruption import interruption
 
-POLL_SECONDS = 0.5  # how often a parent of several processes looks for signals
-KILLED = "its process was killed, or another one beside it (out of memory?); the same command tries again"
+POLL_SECONDS = 0.5  # how often the parent of several processes checks for signals
+KILLED = "its process or one beside it was killed (out of memory?); the same command tries again"
 INTERRUPTED = "interrupted"
-KNOCK_SECONDS = 10  # until a cluster counts as not there
-RAY_ADDRESS = "RAY_ADDRESS"  # the variable by which Ray itself finds its cluster
+KNOCK_SECONDS = 10  # to wait for a connection to a cluster
+RAY_ADDRESS = "RAY_ADDRESS"  # the environment variable by which Ray finds its cluster
 
 
 class Job(BaseModel):
-    """A run to train and judge."""
+    """A run to train and evaluate."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -40,17 +40,17 @@ class Job(BaseModel):
     variant: str | None = None  # None for a run that was trained elsewhere
     seed: int = 0
     device: str = "auto"
-    threads: int | None = None  # None for a share of the machine's
+    threads: int | None = None  # None for an equal share of the machine's
     progress: bool = False
 
 
-Work: TypeAlias = Callable[[Job], str | None]  # what went wrong, as one line
+Work: TypeAlias = Callable[[Job], str | None]  # returns an error as one line, else None
 Failures: TypeAlias = Iterator[tuple[Path, str]]
 Say: TypeAlias = Callable[[str], None]
 
 
 def on_this_machine(work: Work, todo: Sequence[Job], jobs: int | None, directory: Path, say: Say) -> Failures:
-    """One job after the other in this process, or `jobs` at a time in processes that share its cores."""
+    """Run one job after the other in this process, or `jobs` at a time in processes that share its cores."""
     if jobs in (None, 1):
         yield from _one_by_one(work, todo, say)
     else:
@@ -60,16 +60,16 @@ def on_this_machine(work: Work, todo: Sequence[Job], jobs: int | None, directory
 
 
 def on_ray(work: Work, todo: Sequence[Job], jobs: int | None, directory: Path, say: Say) -> Failures:
-    """At most `jobs` at a time, None for all that there is room for, as tasks of the Ray cluster at RAY_ADDRESS.
+    """Run at most `jobs` at a time, None for as many as fit, as tasks of the Ray cluster at RAY_ADDRESS.
 
-    Where that is not set it is a cluster of this machine alone, which ends with the jobs. Every machine must find the
-    comparison's `directory` under the same path, and the data.
+    If RAY_ADDRESS is not set, a cluster of this machine alone is started, and stopped after the jobs. Every machine
+    must find the comparison's `directory` under the same path, and the data.
 
-    Raises: MachineError where Ray is not installed, the cluster is not there, or one of its machines does not see
+    Raises: MachineError if Ray is not installed, the cluster does not answer, or one of its machines cannot see
     `directory`.
     """
     at_a_time = min(jobs or len(todo), len(todo))
-    with _connected(), tempfile.NamedTemporaryFile(dir=directory, prefix=".ganzoo-", suffix=".tmp") as token:
+    with _connect(), tempfile.NamedTemporaryFile(dir=directory, prefix=".ganzoo-", suffix=".tmp") as token:
         tasks = RayTasks(work, at_a_time, Path(token.name).absolute())
         yield from _side_by_side(tasks, todo, at_a_time, say)
 
@@ -78,11 +78,11 @@ EXECUTORS = {"local": on_this_machine, "ray": on_ray}
 
 
 def check_executor(executor: str, jobs: int | None) -> None:
-    """Raises UsageError for an executor that does not exist, or no jobs at a time."""
+    """Raise UsageError for an executor that does not exist, or fewer than one job at a time."""
     if executor not in EXECUTORS:
         raise UsageError(f"no executor '{executor}': expected {' or '.join(EXECUTORS)}")
     if jobs is not None and jobs < 1:
-        raise UsageError(f"jobs is {jobs}: expected how many runs are trained at a time, 1 or more")
+        raise UsageError(f"jobs is {jobs}: expected the number of runs to train at the same time, 1 or more")
 
 
 def _one_by_one(work: Work, todo: Sequence[Job], say: Say) -> Failures:
@@ -95,27 +95,27 @@ def _one_by_one(work: Work, todo: Sequence[Job], say: Say) -> Failures:
 
 
 class Workers(Protocol):
-    """Processes that do jobs, here or elsewhere."""
+    """Processes that run jobs, on this machine or others."""
 
     def submit(self, job: Job) -> "Future[str | None]": ...
 
     def outcome(self, future: "Future[str | None]") -> str | None:
-        """What went wrong with a job that has ended."""
+        """Return the error of a job that has ended, None if there was none."""
 
     def interrupt(self) -> None:
         """Ask all running jobs, once, to save and stop."""
 
 
 def _side_by_side(workers: Workers, todo: Sequence[Job], jobs: int, say: Say) -> Failures:
-    """At most `jobs` at a time; a signal is passed on to them once, so that each saves its run."""
+    """Run at most `jobs` at a time; a signal is passed on to them once, so that each saves its run."""
     with interruption() as received:
         left, pending = list(todo), dict[Future[str | None], Job]()
         while left or pending:
-            while left and len(pending) < jobs:  # no more: a job that waits in a pool's queue cannot be called back
+            while left and len(pending) < jobs:  # no more: a job in a pool's queue cannot be cancelled
                 job = left.pop(0)
                 try:
                     pending[workers.submit(job)] = job
-                except BrokenProcessPool:  # as of a process that was killed
+                except BrokenProcessPool:  # a process was killed
                     yield job.path, KILLED
             done, _ = wait(pending, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
             for future in done:
@@ -127,11 +127,11 @@ def _side_by_side(workers: Workers, todo: Sequence[Job], jobs: int, say: Say) ->
             if received.number is not None:
                 workers.interrupt()
                 wait(pending)
-                raise Interrupted("interrupted, saved; the same command goes on from here", received.number)
+                raise Interrupted("interrupted, saved; the same command continues from here", received.number)
 
 
 class Processes:
-    """Workers of this machine, which share its cores."""
+    """Workers on this machine, which share its cores."""
 
     def __init__(self, work: Work, jobs: int) -> None:
         self._work = work
@@ -161,21 +161,21 @@ class Processes:
 
 
 def _leave_the_terminal() -> None:
-    """A worker hears signals from the process that started it, not from the terminal too; while idle it needs none."""
+    """Ignore the terminal's signals in a worker: the process that started it passes them on to jobs."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(os, "setpgrp"):
         os.setpgrp()
 
 
 class RayTasks:
-    """Workers of the Ray cluster that this process is connected to; Ray finds each job a machine with room for it."""
+    """Workers of the connected Ray cluster; Ray chooses a machine with free resources for each job."""
 
     def __init__(self, work: Work, at_a_time: int, token: Path) -> None:
-        """`token` is a file in the comparison's directory: where it is not seen, the storage is not shared."""
+        """Use `token`, a file in the comparison's directory: a worker that cannot see it has no shared storage."""
         import ray
 
         cpus = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
-        # As many for each job, and no more than the smallest machine has: runs are to be comparable.
+        # The same number for each job, at most that of the smallest machine: runs must be comparable.
         self._most = min((count for count in cpus if count), default=1)
         self._threads = max(1, min(sum(cpus) // at_a_time, self._most))
         self._has_gpus = ray.cluster_resources().get("GPU", 0) >= 1
@@ -203,29 +203,29 @@ class RayTasks:
             if isinstance(error.cause, MachineError):
                 raise error.cause from None
             return f"{type(error.cause).__name__}: {first_line(error.cause)}"
-        except exceptions.RayError:  # a worker or its machine is gone
+        except exceptions.RayError:  # a worker or its machine was lost
             return KILLED
 
     def interrupt(self) -> None:
         import ray
 
-        for task in self._begun:  # of those that are over it does nothing
-            ray.cancel(task, force=False)  # as a SIGINT there
+        for task in self._begun:  # no effect on tasks that have ended
+            ray.cancel(task, force=False)  # arrives as a SIGINT
 
 
 def _perform_there(work: Work, job: Job, token: Path) -> str | None:
-    """A job, in a worker of Ray. Raises MachineError where the comparison's directory is not that of the driver."""
+    """Run a job in a worker of Ray. Raises MachineError if the worker cannot see the comparison's directory."""
     if not token.exists():
         raise MachineError(
-            f"{platform.node()}, a machine of the Ray cluster, does not see {token.parent}: give an --out on storage "
+            f"{platform.node()}, a machine of the Ray cluster, cannot see {token.parent}: use an --out on storage "
             "that all its machines share under the same path"
         )
     return work(job)
 
 
 @contextmanager
-def _connected() -> Iterator[None]:
-    """Connected to Ray meanwhile; a connection that was there before is used, and stays."""
+def _connect() -> Iterator[None]:
+    """Connect to Ray inside the block; an existing connection is used, and stays open."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray
@@ -248,7 +248,7 @@ def _connected() -> Iterator[None]:
 
 
 def _knock(address: str) -> None:
-    """Raises OSError where nobody listens at HOST:PORT: Ray itself would go on trying for many minutes."""
+    """Raise OSError if nothing listens at HOST:PORT: Ray itself would retry for many minutes."""
     host, colon, port = address.rpartition(":")
     if colon and port.isdecimal() and "/" not in host:
         socket.create_connection((host, int(port)), timeout=KNOCK_SECONDS).close()

@@ -1,4 +1,4 @@
-"""How long a call takes, and how long a fresh process takes to its first image. No torch."""
+"""Measurements of the time of a call, and of a fresh process to its first image. Does not import torch."""
 
 import math
 import subprocess
@@ -15,12 +15,12 @@ from ganzoo.compute import processors
 from ganzoo.errors import MachineError
 from ganzoo.report.benchmark import Latency, Spread, Start
 
-FEW = 3  # calls, of a turn at least
-WINDOW = 5  # calls whose median is compared with that of the next ones
-STEADY = 0.1  # by how much those may differ, as a share
-PAUSE = 0.01  # seconds: until then the last contestant's threads have stopped spinning
+FEW = 3  # calls per turn, at least
+WINDOW = 5  # calls whose median is compared with that of the next WINDOW calls
+STEADY = 0.1  # largest relative difference of these medians
+PAUSE = 0.01  # seconds, after which the threads of the previous contestant have stopped spinning
 
-FIRST_IMAGE = {  # arguments: the file or the run, threads; it prints the seconds from its first import on
+FIRST_IMAGE = {  # arguments: file or run, threads; prints the seconds since its first import
     "file": """
 import sys, time
 began = time.perf_counter()
@@ -67,7 +67,7 @@ def busy() -> float | None:
 
 
 def warm_up(call: Callable[[], object], seconds: float) -> None:
-    """Call until some calls take about as long as those before them, or for `seconds`; a few times at least."""
+    """Call until the times of calls are steady, or for `seconds`, at least `FEW` times."""
     times: list[float] = []
     began = time.perf_counter()
     while len(times) < FEW or time.perf_counter() - began < seconds:
@@ -78,7 +78,7 @@ def warm_up(call: Callable[[], object], seconds: float) -> None:
 
 
 def turn(call: Callable[[], object], seconds: float) -> list[float]:
-    """Return the seconds of each call, for about so many `seconds`, after a pause and a few calls that do not count.
+    """Return the seconds of each call, for about `seconds`, after a pause and a few calls that are not timed.
 
     At least `FEW` calls are timed.
     """
@@ -102,7 +102,7 @@ def first_image(kind: str, path: Path, threads: int) -> Start:
     """Return the seconds of a fresh interpreter to its first image.
 
     `kind` is `file` (`ganzoo.runtime`), `floor` (onnxruntime alone) or `torch` (`ganzoo.load` of a run). Raises
-    MachineError where the process fails.
+    MachineError if the process fails.
     """
     command = [sys.executable, "-c", FIRST_IMAGE[kind], str(path), str(threads)]
     began = time.perf_counter()
@@ -112,9 +112,9 @@ def first_image(kind: str, path: Path, threads: int) -> Start:
             line = process.stdout.readline()
             taken = time.perf_counter() - began
         errors.seek(0)
-        said = errors.read()
+        output = errors.read()
     if process.returncode != 0:
-        raise MachineError(f"a fresh process drew nothing: {(said.strip().splitlines() or ['it said nothing'])[-1]}")
+        raise MachineError(f"a fresh process drew no image: {(output.strip().splitlines() or ['no error output'])[-1]}")
     return Start(from_start=taken, from_import=float(line))
 
 
@@ -132,7 +132,7 @@ def summarize(turns: Sequence[Sequence[float]], batch: int) -> Latency:
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Return the mean, the least and the greatest."""
+    """Return the mean, the least and the greatest value."""
     return Spread(mean=fmean(values), least=min(values), greatest=max(values))
 
 

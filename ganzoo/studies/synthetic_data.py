@@ -1,16 +1,16 @@
-"""Synthetic images as training data: a classifier on few real images, with and without generated ones beside them.
+"""Synthetic images as training data: a classifier on few real images, with and without generated ones.
 
-For each seed and number of real images a class, a generator is trained on just those images. A classifier then learns
-in two phases: first from the real images or from generated ones, then, in either case, from the real images. The
-network, its first weights, the steps, the images a step and the learning rates are the same. It is tested on all real
+For each seed and number of real images per class, a generator is trained on only these images. A classifier is then
+trained in two phases: first on the real images or on generated ones, then, in either case, on the real images. The
+network, its initial weights, the steps, the batch size and the learning rates are the same. It is tested on all real
 test images.
 
-With so few images a generator can do little but repeat them. So it is shown copies of them that are turned, scaled and
-shifted a little, and draws such images. Whoever moves images may as well do so for the classifier: a third one learns
-from the real images alone, moved anew at each step. What it gains over the first is due to the moving; only what the
-second gains over the third would be due to the generator.
+With so few images, a generator can do little but repeat them. So it is trained on copies of them that are slightly
+rotated, scaled and shifted ("moved"), and draws such images. The classifier can be trained on moved images directly:
+a third one is trained on the real images alone, moved differently at each step. Its gain over the first is due to the
+moving; only a gain of the second over the third would be due to the generator.
 
-No judge filters the generated images: it has learnt from tens of thousands of labelled ones, which would be cheating.
+No judge filters the generated images: it was trained on tens of thousands of labelled ones, which would be cheating.
 """
 
 import tempfile
@@ -47,7 +47,7 @@ from ganzoo.training.prepare import configure
 from ganzoo.training.trainer import start
 
 VARIANT = "cgan"
-SETTINGS = (  # all that the figures hang on, whatever the variant's own defaults become
+SETTINGS = (  # everything that the results depend on, so that later defaults of the variant do not change them
     "conditional=true",
     "latent_dim=64",
     "generator={name='mlp', width=128, depth=3}",
@@ -60,12 +60,12 @@ SETTINGS = (  # all that the figures hang on, whatever the variant's own default
     "train.steps=2000",
     "train.ema=0.995",
 )
-COPIES = 20_000  # of the real images in all, each moved, that a generator is shown
+COPIES = 20_000  # moved copies of the real images, in total, that a generator is trained on
 CHUNK = 1000  # images that are moved at a time
-GENERATED = 200  # images a class, at least; twice as many as real ones where that is more
+GENERATED = 200  # images per class, at least; twice as many as real ones if that is more
 BATCH_SIZE = 32  # of a classifier
-EPOCHS = 2  # of each phase; real images are repeated until they are as many as the generated ones
-LRS = (0.002, 0.001)  # at most, in the two phases
+EPOCHS = 2  # of each phase; real images are repeated to the number of the generated ones
+LRS = (0.002, 0.001)  # the highest learning rates of the two phases
 
 Say = Callable[[str], None]
 
@@ -82,19 +82,19 @@ def study_synthetic_data(
     move: bool = True,
     say: Say = lambda text: None,
 ) -> dict[str, Any]:
-    """Do the study, or go on with it, and return what it writes to `path`: a row a seed and size, and their summary.
+    """Run the study, or continue it, and return what it writes to `path`: a row per seed and size, and a summary.
 
     Args:
-        splits: labelled images; those for training are drawn from `train`, and `test` is what accuracy is measured on.
-        sizes: numbers of real images a class; those that a class has too few images for are left out.
-        seeds: how often all is done, with other real images each time; a smaller size's are among a larger one's.
+        splits: labelled images; training images are drawn from `train`, and accuracies are measured on `test`.
+        sizes: numbers of real images per class; sizes larger than the smallest class are skipped.
+        seeds: the number of repetitions, with other real images each; those of a smaller size are among a larger one's.
         variant, settings: the generator's, with its budget; it must be conditional.
         classifier: "cnn" or "mlp".
-        move: whether the generator is shown moved copies of the images, and the third classifier learns from such.
-        say: what takes the lines about progress.
+        move: whether the generator is trained on moved copies of the images, and a third classifier too.
+        say: a function that is called with each line of progress.
 
-    Rows that `path` has already are kept where all settings are the same. Raises: UsageError for images without labels
-    or settings that make no sense; FileError for a damaged `path`; Interrupted.
+    Rows in `path` are kept if all settings are the same. Raises: UsageError for images without labels or invalid
+    settings; FileError for a damaged `path`; Interrupted.
     """
     settings = ("train.augment=none", *settings)  # one recipe for all sizes
     config = configure(variant, splits.train, settings=settings)
@@ -110,24 +110,24 @@ def study_synthetic_data(
         rows=(),
     )
     rows = _read_rows(path, head)
-    plan = [(size, seed) for seed in range(seeds) for size in sizes]  # a stopped study is one with fewer seeds
+    plan = [(size, seed) for seed in range(seeds) for size in sizes]  # so that a stopped study has fewer seeds
     try:
         for number, (size, seed) in enumerate(plan, 1):
             if (size, seed) not in rows:
                 rows[size, seed] = _measure(splits, config, size, seed, classifier, move=move)
                 _write(path, head, [rows[key] for key in plan if key in rows])
                 say(f"{_sentence(rows[size, seed])} ({number} of {len(plan)})")
-    except Interrupted as stopped:  # the trainer's own advice is to resume a run that is removed by now
-        message = f"interrupted; the rows that are done are in {path}, and the same call goes on after them"
+    except Interrupted as stopped:  # the trainer's message advises to resume a run that no longer exists
+        message = f"interrupted; finished rows are in {path}, and the same call continues after them"
         raise Interrupted(message, stopped.exit_code - 128) from None
     return _write(path, head, [rows[key] for key in plan])
 
 
-augment = study_synthetic_data  # its former name
+augment = study_synthetic_data  # its previous name
 
 
 def _choose_sizes(splits: Splits, config: RunConfig, sizes: Sequence[int], classifier: str, say: Say) -> list[int]:
-    """The sizes that there are enough images for. Raises UsageError where nothing can be studied."""
+    """Return the sizes with enough images in each class. Raises UsageError if nothing can be studied."""
     labels = splits.train.labels
     if labels is None or splits.test.labels is None:
         raise UsageError(f"{splits.train.source} has no labels: a classifier needs them; use a labelled data set")
@@ -141,15 +141,18 @@ def _choose_sizes(splits: Splits, config: RunConfig, sizes: Sequence[int], class
     fewest = int(torch.bincount(labels, minlength=splits.train.num_classes or 0).min())
     possible = [size for size in dict.fromkeys(sizes) if 1 <= size <= fewest]
     if not possible:
-        raise UsageError(f"no size fits: {splits.train.source} has 1 to {fewest} images of each class to draw from")
+        raise UsageError(
+            f"no size fits: expected 1 to {fewest}, the number of training images in the smallest class of "
+            f"{splits.train.source}"
+        )
     left = [size for size in sizes if size not in possible]
     if left:
-        say(f"left out, as a class has {fewest} training images: {', '.join(map(str, left))} a class")
+        say(f"skipped, because a class has only {fewest} training images: {', '.join(map(str, left))} per class")
     return possible
 
 
 def _describe(config: RunConfig, splits: Splits, *, move: bool) -> dict[str, Any]:
-    """What a reader should know, beside the generator's recipe."""
+    """Return the settings that a report shows besides the generator's recipe."""
     described = {
         "generator_steps": config.train.steps,
         "generator_epochs": config.train.epochs,
@@ -167,7 +170,7 @@ def _describe(config: RunConfig, splits: Splits, *, move: bool) -> dict[str, Any
 
 
 def _read_rows(path: Path, head: SyntheticDataRecord) -> dict[tuple[int, int], SyntheticDataRow]:
-    """The rows that `path` has already, if they were made with the same settings."""
+    """Return the rows that `path` already contains, if they were made with the same settings."""
     former = read_record(SyntheticDataRecord, path)
     same = ("variant", "settings", "recipe", "classifier", "data_sha256")
     if former is None or any(getattr(former, key) != getattr(head, key) for key in same):
@@ -206,7 +209,7 @@ def _measure(
 
 
 def subset(dataset: Dataset, size: int, seed: int) -> Dataset:
-    """`size` images of each class, drawn by the seed: those of a smaller size are among those of a larger one."""
+    """Return `size` images per class, chosen by the seed: those of a smaller size are among those of a larger one."""
     generator = torch.Generator().manual_seed(derive(seed, "subset"))
     order = torch.randperm(len(dataset), generator=generator)
     labels = _labels(dataset)[order]
@@ -220,12 +223,12 @@ def _rows(dataset: Dataset, rows: Tensor) -> Dataset:
 
 
 def _repeat(dataset: Dataset, count: int) -> Dataset:
-    """The images again and again, until there are `count`."""
+    """Return the images, repeated until there are `count`."""
     return _rows(dataset, torch.arange(count) % len(dataset))
 
 
 def _move(real: Dataset, seed: int) -> Dataset:
-    """`COPIES` copies of the images, each turned, scaled and shifted a little."""
+    """Return `COPIES` copies of the images, each slightly rotated, scaled and shifted."""
     copies = _repeat(real, max(COPIES, len(real)))
     generator = torch.Generator().manual_seed(derive(seed, "moved"))
     images = torch.cat([moved_slightly(normalize(chunk), generator) for chunk in torch.split(copies.images, CHUNK)])
@@ -233,12 +236,12 @@ def _move(real: Dataset, seed: int) -> Dataset:
 
 
 def _labels(dataset: Dataset) -> Tensor:
-    assert dataset.labels is not None, "asked for at the start"
+    assert dataset.labels is not None, "checked at the start"
     return dataset.labels
 
 
 def _generate(config: RunConfig, images: Dataset, count: int, seed: int) -> Dataset:
-    """`count` images, the classes in turn, of a generator that has seen nothing but `images`."""
+    """Return `count` images, the classes in turn, of a generator that was trained only on `images`."""
     batch_size = min(config.data.batch_size, len(images))
     config = config.with_train(seed=seed).with_data(batch_size=batch_size)
     with tempfile.TemporaryDirectory() as place:
@@ -254,7 +257,7 @@ def _generate(config: RunConfig, images: Dataset, count: int, seed: int) -> Data
 
 @float32_by_default()
 def _accuracy(phases: Sequence[Dataset], test: Dataset, classifier: str, seed: int, *, augment: bool) -> float:
-    """The accuracy on `test` of a classifier that learnt in phases; its first weights are the seed's."""
+    """Return the accuracy on `test` of a classifier trained in phases; the seed sets its initial weights."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "classifier"))
         network = CLASSIFIERS[classifier](test.image_shape, test.num_classes or 0)
@@ -281,7 +284,7 @@ def _write(path: Path, head: SyntheticDataRecord, rows: Sequence[SyntheticDataRo
 
 
 def _summarise(size: int, rows: Sequence[SyntheticDataRow]) -> SyntheticDataSummary:
-    """A size's figures over the seeds; those whose generator diverged are left out."""
+    """Return a size's accuracies over the seeds, without those whose generator diverged."""
     done = [row for row in rows if row.with_generated is not None]
     accuracies = {arm: [value for row in done if (value := row.accuracy(arm)) is not None] for arm in ARMS}
     spreads = {arm: Spread.of(values) for arm, values in accuracies.items() if values}
@@ -296,15 +299,15 @@ def _summarise(size: int, rows: Sequence[SyntheticDataRow]) -> SyntheticDataSumm
 
 
 def _compare(ours: Sequence[float], others: Sequence[float]) -> Difference:
-    """Of values paired by seed; `interval` is half of the 95 % interval of their mean difference."""
+    """Return the difference of values paired by seed; `interval` is half of the 95 % interval of its mean."""
     values = [one - other for one, other in zip(ours, others, strict=True)]
     mean, half = interval(values)
     return Difference(**dict(Spread.of(values)), interval=half, outcome=outcome(mean, half))
 
 
 def _sentence(row: SyntheticDataRow) -> str:
-    """One line about a row, for the progress."""
+    """Return a row as a line of progress."""
     shares = {arm: value for arm in ARMS if (value := row.accuracy(arm)) is not None}
     parts = ", ".join(f"{arm.replace('_', ' ')} {share:.2%}" for arm, share in shares.items())
     error = f"; {row.error}" if row.error else ""
-    return f"{row.per_class} a class, seed {row.seed}: {parts}{error}"
+    return f"{row.per_class} per class, seed {row.seed}: {parts}{error}"

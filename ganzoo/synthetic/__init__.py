@@ -1,4 +1,4 @@
-"""Labelled data for others: a generator's images as a data set on disk. See `ganzoo.synthetic.writing`."""
+"""Labelled data for other tools: a generator's images as a data set on disk. See `ganzoo.synthetic.writing`."""
 
 from typing import TYPE_CHECKING
 

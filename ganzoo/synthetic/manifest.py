@@ -1,16 +1,16 @@
-"""The manifest of a synthetic data set, as `manifest.json` has it. No pydantic: a data set is also drawn without it."""
+"""The manifest of a synthetic data set, as in `manifest.json`. It works without pydantic, like `ganzoo sample`."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 SCHEMA = 1
-KIND = "ganzoo sample"  # by which a manifest of ours is told from others
+KIND = "ganzoo sample"  # identifies a manifest of ganzoo
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedOn:
-    """The data of the model; of a path only the last part."""
+    """The data that the model was trained on; only the last part of a path."""
 
     source: str
     sha256: str | None
@@ -18,7 +18,7 @@ class TrainedOn:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelRecord:
-    """What the images were drawn by."""
+    """The model that drew the images."""
 
     name: str  # of the file or the run's directory
     sha256: str
@@ -29,7 +29,7 @@ class ModelRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class Filter:
-    """Which images were kept."""
+    """The condition for keeping an image."""
 
     min_confidence: float
 
@@ -40,14 +40,14 @@ class Part:
 
     kept: int
     drawn: int
-    latents: tuple[int, int]  # the first index, and that after the last
+    latents: tuple[int, int]  # the first index, and the one after the last
     class_counts: Sequence[int] | None
     images_sha256: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """What a data set holds and how it was made; shares are None where they were not measured."""
+    """The content of a data set and how it was made; shares that were not measured are None."""
 
     kind: str = KIND
     schema: int = SCHEMA
@@ -59,7 +59,7 @@ class Manifest:
     image_shape: Sequence[int]  # (C, H, W)
     class_names: Sequence[str] | None
     folders: Sequence[str] | None
-    labels: str | None  # who gave them: "generator" or "judge"
+    labels: str | None  # their origin: "generator" or "judge"
     balance: str | None
     filter: Filter | None
     kept: int

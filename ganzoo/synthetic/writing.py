@@ -1,8 +1,9 @@
-"""Labelled data for others: a generator's images as a data set on disk, with a manifest and a data card.
+"""Labelled data for other tools: a generator's images as a data set on disk, with a manifest and a data card.
 
-Images are drawn a block at a time until each class has its share, and written as they come: memory does not grow with
-their number. A conditional generator's labels are those it was asked for, and the judge of its data says how many it
-agrees with; an unconditional one's images are labelled by the judge. The same call writes the same bytes.
+Images are drawn one block at a time until each class has its share, and each block is written at once, so memory use
+does not grow with their number. The labels of a conditional generator are those that it was asked for, and the judge of
+its data measures how many are right; the images of an unconditional generator are labelled by the judge. The same call
+writes the same bytes.
 """
 
 import contextlib
@@ -32,18 +33,18 @@ from ganzoo.runtime.images import encode_png
 from ganzoo.synthetic.datacard import CARD, MANIFEST, card
 from ganzoo.synthetic.manifest import KIND, Filter, Manifest, ModelRecord, Part, TrainedOn
 
-if TYPE_CHECKING:  # torch only where there is a run, a judge or real data to read
+if TYPE_CHECKING:  # torch is only imported for runs, judges and real data
     from ganzoo.data import Dataset
     from ganzoo.evaluation.judge import Judge
     from ganzoo.runs.run import Run
 
 LAYOUTS = ("idx", "png", "npz")
 BALANCES = ("uniform", "real")
-HELD_BACK = 6  # idx: one image in t10k for so many in train, as in MNIST
-IDX_CLASSES = 256  # a label there is one byte
-BLOCK = 4 * CHUNK  # images drawn and judged at a time
-PATIENCE = 50_000  # draws before a class may be given up ...
-HOPELESS = 0.01  # ... where it has less than this part of the images that draws have been made for
+HELD_BACK = 6  # idx: images in train per image in t10k, as in MNIST
+IDX_CLASSES = 256  # in idx, a label is one byte
+BLOCK = 4 * CHUNK  # images drawn and judged at once
+PATIENCE = 50_000  # draws before a class can be reported as hardly drawn ...
+HOPELESS = 0.01  # ... if it has less than this share of its expected images
 
 _NUMBERED = re.compile(r"[0-9]{5,}\.png")  # an image without a label
 
@@ -68,15 +69,15 @@ def write(
 
     Args:
         source: a run, its directory, an exported file, or the name of a bundled generator.
-        out: a directory that is new, empty or was written by an earlier call, which is then replaced.
-        layout: `idx` (MNIST's files; `n` images in train and a sixth more in t10k), `png` (a folder a class), `npz`.
-        balance: the classes' shares: `uniform` (also None), or `real`, as in the training data.
-        min_confidence: keep only images to whose label the judge gives at least this probability.
-        dataset: the real data, for their judge and class counts, where the model does not lead to them itself.
-        best: of a run, its best checkpoint instead of its newest.
+        out: a new or empty directory, or one that an earlier call wrote, which is then replaced.
+        layout: `idx` (MNIST's files; `n` images in train, a sixth more in t10k), `png` (one folder per class), `npz`.
+        balance: the shares of the classes: `uniform` (also None), or `real`, as in the training data.
+        min_confidence: keep only images to whose label the judge assigns at least this probability.
+        dataset: the real data, for their judge and class counts, if the model does not record them.
+        best: use a run's best checkpoint instead of its newest.
 
-    Raises UsageError for a wrong value, where labels are needed and there is no judge, and where the generator hardly
-    draws a class; FileError for a model that cannot be read; MachineError for a place that cannot be written.
+    Raises UsageError for a wrong value, if labels are needed and there is no judge, and if the generator hardly draws a
+    class; FileError for a model that cannot be read; MachineError if `out` cannot be written.
     """
     _check(n, layout, balance, min_confidence, seed)
     with writing(out):
@@ -101,28 +102,28 @@ def write(
     return document
 
 
-# What is drawn from, and who judges it
+# The model and its judge
 
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
-    """A generator with what identifies it, and the settings of the data that it was trained on."""
+    """A generator, its identity, and the settings of the data that it was trained on."""
 
     generator: Generator
     name: str  # of the file or the run's directory
-    sha256: str  # of the exported file, or of the averaged weights' file in the run's checkpoint
+    sha256: str  # of the exported file, or of the averaged weights in the run's checkpoint
     step: int | None
     trained_on: Mapping[str, Any]
-    data: Mapping[str, Any]  # the same, unless other real data were named for the judge and the class counts
+    data: Mapping[str, Any]  # the same, or other real data for the judge and the class counts
 
     @property
     def other_data(self) -> bool:
-        """Return whether other real data were named."""
+        """Return whether `data` are other data than the training data."""
         return self.data != self.trained_on
 
     @property
     def reading(self) -> dict[str, Any]:
-        """How the real images are read: in the shape that the generator draws, which files do not record."""
+        """Return the options for reading the real images, in the shape of the generator's images."""
         from ganzoo.config import reading_of
 
         channels, height, width = self.generator.info.image_shape
@@ -130,15 +131,15 @@ class Model:
 
     @property
     def data_source(self) -> str:
-        """Raises UsageError where the model does not say."""
+        """Return the source of the real data. Raises UsageError if the model does not record it."""
         source = self.data.get("source", "array")
         if source == "array":
-            raise UsageError(f"{self.name} does not say which images it was trained on: name them with --dataset")
+            raise UsageError(f"{self.name} does not record which images it was trained on: name them with --dataset")
         return str(source)
 
 
 def open_model(source: "str | Path | Run", dataset: str | None = None, *, best: bool = False) -> Model:
-    """Read a run, an exported file or a bundled generator; `dataset` takes the place of the data source it names."""
+    """Read a run, an exported file or a bundled generator; `dataset` replaces the data source that it names."""
     from ganzoo.runs.opening import generator_of, open_file
 
     found = resolve(source, MODELS, "ganzoo sample")
@@ -151,7 +152,7 @@ def open_model(source: "str | Path | Run", dataset: str | None = None, *, best: 
         sha256=opened.sha256,
         step=opened.document.get("step"),
         trained_on=opened.trained_on,
-        data=_named(opened.trained_on, dataset),
+        data=_replace_source(opened.trained_on, dataset),
     )
 
 
@@ -171,17 +172,17 @@ def _open_run(path: Path, dataset: str | None, best: bool) -> Model:
         sha256=hashlib.sha256(weights.read_bytes()).hexdigest(),
         step=step,
         trained_on=data,
-        data=_named(data, dataset),
+        data=_replace_source(data, dataset),
     )
 
 
-def _named(data: Mapping[str, Any], dataset: str | None) -> Mapping[str, Any]:
-    """Return the settings of the data, with the source that was named in place of a model's own."""
+def _replace_source(data: Mapping[str, Any], dataset: str | None) -> Mapping[str, Any]:
+    """Return the settings of the data, with the source `dataset` if one is given."""
     return data if dataset is None else {**data, "source": dataset, "sha256": None}
 
 
 def _find_judge(model: Model) -> "tuple[Judge | None, str | None]":
-    """The judge of the model's data, or why there is none."""
+    """Return the judge of the model's data, or the reason why there is none."""
     try:
         from ganzoo.evaluation.judge import PINNED, load_judge
 
@@ -198,22 +199,22 @@ def _find_judge(model: Model) -> "tuple[Judge | None, str | None]":
         return None, f"the judge needs the package '{error.name}', which is not installed"
     info = model.generator.info
     if judge.task != "classes":
-        return None, f"the judge {judge.name} was fitted without labels, and knows no classes"
+        return None, f"the judge {judge.name} was fitted without labels and has no classes"
     names = info.class_names or judge.class_names
     if info.has_classes and (info.num_classes != judge.num_classes or names != judge.class_names):
-        return None, f"the judge {judge.name} tells other classes apart than the generator draws"
+        return None, f"the judge {judge.name} distinguishes other classes than the generator draws"
     return judge, None
 
 
 def _load_data(model: Model) -> "Dataset":
-    """The images that the model was trained on, or those that were named in their place."""
+    """Return the images that the model was trained on, or those named in their place."""
     from ganzoo import data
 
     return data.load(model.data_source, data_dir=model.data.get("data_dir"), **model.reading)
 
 
 def _real_counts(model: Model, classes: int) -> list[int]:
-    """How many training images of each class the model was trained on."""
+    """Return the number of training images of each class. Raises FileError, or UsageError without labels."""
     found = _load_data(model)
     if model.data.get("sha256") not in (None, found.sha256):
         raise FileError(f"{found.source} is not what {model.name} was trained on (another SHA-256)")
@@ -222,14 +223,14 @@ def _real_counts(model: Model, classes: int) -> list[int]:
     return [int(count) for count in np.bincount(found.labels[found.labels >= 0].numpy(), minlength=classes)]
 
 
-# How many of each class, and in what order
+# Number and order of the classes
 
 
 def quotas(n: int, weights: Sequence[int]) -> NDArray[np.int64]:
-    """`n` shared out by weight (largest remainder), with at least one for each class that has any. int64 [K]"""
+    """Return `n` divided by weight (largest remainder), int64 [K], with at least 1 per class that has a weight."""
     total, classes = sum(weights), sum(weight > 0 for weight in weights)
     if n < classes:
-        raise UsageError(f"{n} images are too few for {classes} classes: ask for at least one each, -n {classes}")
+        raise UsageError(f"{n} images are too few for {classes} classes: request at least one per class, -n {classes}")
     shares = np.array([n * weight // total for weight in weights], np.int64)
     remainders = [-(n * weight % total) for weight in weights]
     shares[np.argsort(remainders, kind="stable")[: n - shares.sum()]] += 1
@@ -240,7 +241,7 @@ def quotas(n: int, weights: Sequence[int]) -> NDArray[np.int64]:
 
 
 def spread(counts: NDArray[np.int64], first: int = 0) -> Iterator[int]:
-    """Each class as often as `counts` says, evenly spread; where the counts are equal: first, first + 1, ..."""
+    """Yield each class as often as in `counts`, evenly spread; with equal counts: first, first + 1, ..."""
 
     def turns(place: int, count: int) -> Iterator[tuple[float, int]]:
         return (((turn + 0.5) / count, place) for turn in range(count))
@@ -252,7 +253,7 @@ def spread(counts: NDArray[np.int64], first: int = 0) -> Iterator[int]:
 
 @dataclass(frozen=True)
 class _Plan:
-    """What a call asks for, checked against what there is."""
+    """The options of a call, checked against the model and its judge."""
 
     model: Model
     judge: "Judge | None"
@@ -265,14 +266,14 @@ class _Plan:
     def __post_init__(self) -> None:
         channels = self.model.generator.info.image_shape[0]
         if self.layout == "idx" and channels != 1:
-            raise UsageError(f"idx holds grey images, and these have {channels} channels: use --format png or npz")
+            raise UsageError(f"idx stores grey images, and these have {channels} channels: use --format png or npz")
         if self.layout == "idx" and self.classes is not None and self.classes > IDX_CLASSES:
-            raise UsageError(f"idx holds at most {IDX_CLASSES} classes, not {self.classes}: use --format png or npz")
+            raise UsageError(f"idx supports at most {IDX_CLASSES} classes, not {self.classes}: use --format png or npz")
         asked = {"--format idx": self.layout == "idx", "--balance": self.balance is not None}
         needs = [option for option, given in asked.items() if given and self.classes is None]
         needs += ["--min-confidence"] if self.min_confidence is not None and self.judge is None else []
         if needs:
-            raise UsageError(f"{needs[0]} needs a judge to tell the classes of the images: {self.reason}")
+            raise UsageError(f"{needs[0]} needs a judge to classify the images: {self.reason}")
 
     @property
     def conditional(self) -> bool:
@@ -280,7 +281,7 @@ class _Plan:
 
     @property
     def classes(self) -> int | None:
-        """None where the images go unlabelled."""
+        """Return the number of classes; None if the images have no labels."""
         if self.judge is not None:
             return self.judge.num_classes
         return self.model.generator.info.num_classes if self.conditional else None
@@ -292,21 +293,21 @@ class _Plan:
 
     @property
     def picks(self) -> bool:
-        """Return whether images may be drawn in vain."""
+        """Return whether drawn images may be discarded."""
         return self.min_confidence is not None or (self.classes is not None and not self.conditional)
 
     def sizes(self, n: int) -> dict[str, int]:
-        """The number of images of each part."""
+        """Return the number of images of each part."""
         return {"train": n, "t10k": max(n // HELD_BACK, self.classes or 1)} if self.layout == "idx" else {"images": n}
 
     def weights(self) -> list[int]:
-        """The classes' shares; without labels all images are of one class."""
+        """Return the weights of the classes; without labels all images are of one class."""
         classes = self.classes or 1
         return _real_counts(self.model, classes) if self.balance == "real" else [1] * classes
 
     @property
     def folders(self) -> list[str] | None:
-        """png: a folder a class. Readers number the classes in the order of the folders' names, so they stay sorted."""
+        """Return the folders of the classes for png, sorted, because readers number classes in their order."""
         names = self.class_names
         if names is None:
             return None
@@ -324,19 +325,19 @@ class _Plan:
 
 
 class _Draws:
-    """Blocks of images with their labels, until the quotas are full; counts and figures of them on the way."""
+    """Blocks of images with their labels until the quotas are full, and counts and metrics of them."""
 
     def __init__(self, plan: _Plan, quotas: NDArray[np.int64], start: int, on_draw: Progress) -> None:
         self.plan = plan
         self.quotas = quotas
         self.start = self.stop = start  # of the latents
         self.missing = quotas.copy()
-        self.agreed = np.zeros_like(quotas)  # of the images kept, those whose label the judge reads
-        self.agreed_drawn = 0  # of all that were drawn
-        self.confidence = 0.0  # summed over the images kept
+        self.agreed = np.zeros_like(quotas)  # of the kept images, those that the judge classifies as their label
+        self.agreed_drawn = 0  # the same of all drawn images
+        self.confidence = 0.0  # sum over the kept images
         self._digest = hashlib.sha256()
         self._on_draw = on_draw
-        self._next = 0  # the class whose turn it is
+        self._next = 0  # the class to draw next
 
     @property
     def total(self) -> int:
@@ -355,7 +356,7 @@ class _Draws:
             self._check_hope()
 
     def _block(self) -> Block:
-        """The next images that are kept; there may be none."""
+        """Return the kept images of the next block, which may be none."""
         plan, left = self.plan, int(self.missing.sum())
         size = BLOCK if plan.picks else min(BLOCK, left)
         asked = np.fromiter(islice(cycle(spread(self.missing, self._next)), size), np.int64, size)
@@ -364,9 +365,9 @@ class _Draws:
                 size, asked if plan.conditional else None, plan.seed, size, start=self.stop
             )
         )
-        read, labels, confidences = _judged(plan, images, asked)
+        read, labels, confidences = _judge(plan, images, asked)
         kept = self._choose(labels, confidences)
-        seen = kept[-1] + 1 if not self.missing.any() else size  # what comes after the last one needed is not counted
+        seen = kept[-1] + 1 if not self.missing.any() else size  # up to the last needed image
         self.stop += seen
         self._next = (int(asked[seen - 1]) + 1) % len(self.missing)
         self.agreed += np.bincount(labels[kept][read[kept] == labels[kept]], minlength=len(self.agreed))
@@ -375,7 +376,7 @@ class _Draws:
         return images[kept], labels[kept]
 
     def _choose(self, labels: NDArray[np.int64], confidences: NDArray[np.float32]) -> list[int]:
-        """The positions of the images that are sure enough and still needed; they are missing no more."""
+        """Return the positions of confident images that are still missing, and count them as no longer missing."""
         kept = []
         for position in np.flatnonzero(confidences >= (self.plan.min_confidence or 0)).tolist():
             if self.missing[labels[position]]:
@@ -384,23 +385,23 @@ class _Draws:
         return kept
 
     def _check_hope(self) -> None:
-        """Raise UsageError where a class takes far more draws than its share."""
+        """Raise UsageError if a class needs far more draws than its share."""
         if self.drawn < PATIENCE:
             return
         kept = self.quotas - self.missing
         due = np.minimum(self.quotas, self.drawn * self.quotas / self.total)
         for label in np.flatnonzero((self.missing > 0) & (kept < HOPELESS * due)).tolist():
             name, least = (self.plan.class_names or [])[label], self.plan.min_confidence
-            sure = "" if least is None else f" of a confidence of {least:g}"
+            sure = "" if least is None else f" with a confidence of {least:g} or more"
             advice = ["train longer"] + ["lower --min-confidence"] * (least is not None)
-            advice += [] if self.plan.conditional else ["take a conditional variant"]
+            advice += [] if self.plan.conditional else ["use a conditional variant"]
             raise UsageError(
-                f"the generator hardly draws class {name}: {self.drawn:,} draws gave {kept[label]}{sure} "
-                f"({kept[label] / self.drawn:.3%}) of the {self.quotas[label]} that are needed; {' or '.join(advice)}"
+                f"the generator hardly draws class {name}: {self.drawn:,} draws produced {kept[label]} images{sure} "
+                f"({kept[label] / self.drawn:.3%}), and {self.quotas[label]} are needed; {' or '.join(advice)}"
             )
 
     def part(self) -> Part:
-        """What the manifest says of this part."""
+        """Return this part's record for the manifest."""
         return Part(
             kept=self.total,
             drawn=self.drawn,
@@ -410,10 +411,10 @@ class _Draws:
         )
 
 
-def _judged(
+def _judge(
     plan: _Plan, images: NDArray[np.uint8], asked: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-    """What the judge reads, the labels that the images get, and the judge's probability of those; each [N]."""
+    """Return the judge's classes, the images' labels, and the judge's probabilities of these labels; each [N]."""
     if plan.judge is None:
         return asked, asked, np.ones(len(images), np.float32)
     from ganzoo.evaluation.judge import to_tensor
@@ -428,7 +429,7 @@ def _judged(
 
 
 def _write_idx(directory: Path, name: str, draws: _Draws) -> None:
-    """MNIST's format: big-endian headers, then a byte a pixel and a byte a label."""
+    """Write MNIST's format: big-endian headers, then one byte per pixel and one byte per label."""
     _, height, width = draws.plan.model.generator.info.image_shape
     raw = directory / "MNIST" / "raw"
     raw.mkdir(parents=True, exist_ok=True)
@@ -442,7 +443,7 @@ def _write_idx(directory: Path, name: str, draws: _Draws) -> None:
 
 
 def _write_png(directory: Path, name: str, draws: _Draws) -> None:
-    """A folder a class; flat without labels."""
+    """Write one folder per class; without labels, a flat folder."""
     folders = draws.plan.folders
     places = [directory] if folders is None else [directory / folder for folder in folders]
     numbers = [0] * len(places)
@@ -457,27 +458,27 @@ def _write_png(directory: Path, name: str, draws: _Draws) -> None:
 
 
 def _write_npz(directory: Path, name: str, draws: _Draws) -> None:
-    """The arrays of `images.save_npz`; the labels wait in a file until the images are all written."""
+    """Write the arrays of `images.save_npz`; the labels are in a temporary file until all images are written."""
     channels, height, width = draws.plan.model.generator.info.image_shape
     shape = (draws.total, height, width) if channels == 1 else (draws.total, height, width, channels)
     with (
         zipfile.ZipFile(directory / f"{name}.npz", "w", zipfile.ZIP_DEFLATED) as archive,
         tempfile.TemporaryFile(dir=directory) as waiting,
     ):
-        with _array(archive, "images", "|u1", shape) as file:
+        with _open_array(archive, "images", "|u1", shape) as file:
             for images, labels in draws:
                 file.write(images.data)
                 waiting.write(labels.astype("<i8").data)
         if draws.plan.classes is not None:
             waiting.seek(0)
-            with _array(archive, "labels", "<i8", (draws.total,)) as file:
+            with _open_array(archive, "labels", "<i8", (draws.total,)) as file:
                 shutil.copyfileobj(waiting, file)
 
 
 @contextlib.contextmanager
-def _array(archive: zipfile.ZipFile, name: str, descr: str, shape: tuple[int, ...]) -> Iterator[IO[bytes]]:
-    """A file in the archive for the values of one array, in C order."""
-    entry = zipfile.ZipInfo(f"{name}.npy")  # of 1980, whenever it is written
+def _open_array(archive: zipfile.ZipFile, name: str, descr: str, shape: tuple[int, ...]) -> Iterator[IO[bytes]]:
+    """Open a file in the archive for the values of one array, in C order."""
+    entry = zipfile.ZipInfo(f"{name}.npy")  # dated 1980, so that the bytes do not depend on the time
     entry.compress_type = zipfile.ZIP_DEFLATED
     with archive.open(entry, "w", force_zip64=True) as file:
         header = {"descr": descr, "fortran_order": False, "shape": shape}
@@ -486,7 +487,7 @@ def _array(archive: zipfile.ZipFile, name: str, descr: str, shape: tuple[int, ..
 
 
 def _is_plain(name: str) -> bool:
-    """Return whether it may name a folder on any system, and is none of our files."""
+    """Return whether a name is allowed for a folder on any system, and is not the name of one of our files."""
     taken = ("", MANIFEST, CARD.casefold())
     bad = set(name) & set('/\\:*?"<>|')
     return name.isprintable() and name == name.strip(" .") and not bad and name.casefold() not in taken
@@ -498,7 +499,7 @@ def _check(n: int, layout: str, balance: str | None, min_confidence: float | Non
     if balance is not None and balance not in BALANCES:
         raise UsageError(f"no balance '{balance}': expected {' or '.join(BALANCES)}")
     if min_confidence is not None and not 0 < min_confidence <= 1:
-        raise UsageError(f"the least confidence is {min_confidence:g}: expected a probability above 0, up to 1")
+        raise UsageError(f"the minimum confidence is {min_confidence:g}: expected a probability above 0, up to 1")
     if n < 1:
         raise UsageError(f"n is {n}: expected an integer from 1 up")
     if seed < 0:
@@ -506,7 +507,7 @@ def _check(n: int, layout: str, balance: str | None, min_confidence: float | Non
 
 
 def _refuse_others(path: Path) -> None:
-    """An error where something is at `path` that `write` did not write."""
+    """Raise UsageError if there is something at `path` that `write` did not write."""
     if not path.is_dir():
         if path.exists():
             raise UsageError(f"{path} is not a directory: choose another path or remove it")
@@ -514,11 +515,11 @@ def _refuse_others(path: Path) -> None:
     ours = _contents(path / MANIFEST)
     for entry in sorted(path.iterdir()):
         if entry.name not in ours and not (ours and _NUMBERED.fullmatch(entry.name)):
-            raise UsageError(f"{path} holds '{entry.name}', which would be lost: choose a new or an empty directory")
+            raise UsageError(f"{path} contains '{entry.name}', which would be lost: choose a new or an empty directory")
 
 
 def _contents(path: Path) -> set[str]:
-    """What the directory of the manifest at `path` held when it was written; nothing where it is none of ours."""
+    """Return the files that belong to the manifest at `path`; none if it is not a manifest of ganzoo."""
     try:
         manifest = json.loads(path.read_bytes())
         return {MANIFEST, CARD, *manifest["contents"]} if manifest["kind"] == KIND else set()
@@ -526,7 +527,7 @@ def _contents(path: Path) -> set[str]:
         return set()
 
 
-# What is said of it
+# The manifest
 
 
 def _describe(plan: _Plan, parts: Mapping[str, _Draws], contents: list[str]) -> Manifest:
@@ -535,7 +536,7 @@ def _describe(plan: _Plan, parts: Mapping[str, _Draws], contents: list[str]) -> 
 
     model, judge, labelled = plan.model, plan.judge, plan.classes is not None
     measured = judge is not None and plan.conditional
-    reason = plan.reason or "the labels are the judge's own, and there is nothing to hold them against"
+    reason = plan.reason or "the labels come from the judge, and there are no others to compare them with"
     source, colon, argument = str(model.trained_on.get("source")).partition(":")
     return Manifest(
         ganzoo=version("torch-ganzoo"),

@@ -1,4 +1,4 @@
-"""Conformance: what holds for every built-in variant and part, as checks that anybody can run on their own.
+"""Conformance checks for variants and parts: the rules that all built-in ones follow, to run on your own.
 
     from ganzoo.testing import check_variant, check_part
 
@@ -6,7 +6,7 @@
         check_variant("my-gan")
 
 Everything runs on small images that are made in memory. With the pytest plug-in (`ganzoo.testing.pytest_plugin`), a
-test that takes the fixture `ganzoo_variant` runs for each variant that the package under test registers.
+test with the fixture `ganzoo_variant` runs for each variant that the package under test registers.
 """
 
 from typing import TYPE_CHECKING

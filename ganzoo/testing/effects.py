@@ -1,8 +1,8 @@
-"""Each setting has an effect: changed alone, it changes the bits that a few steps of training leave.
+"""Checks that each setting has an effect: changed alone, it changes the result of a few training steps.
 
-A setting may matter only beside others: the way of conditioning in a conditional variant, a target at some of several
-places. It counts as dead if it changes nothing in any variant that its part fits into, and beside no other value of its
-part's settings.
+A setting may matter only with certain other settings: the way of conditioning in a conditional variant, a target at
+some of several places. It counts as dead if it changes nothing in any variant that can use its part, with any other
+value of its part's settings.
 """
 
 import warnings
@@ -20,10 +20,10 @@ from ganzoo.zoo.slots import SLOTS, Place, part_alone, places_of, places_of_part
 
 STEPS = 3
 MORE_STEPS = 12  # for a setting that changes nothing in a few
-CONTEXTS = 20  # at most, of the variants that a part is tried in
-LONGER = 4  # of them, where a setting is tried for longer
-VALUES = 3  # of a setting that are tried in each
-Context = tuple[RunConfig, Place]  # a configuration, and where in it the part stands
+CONTEXTS = 20  # variants at most in which a part is tried
+LONGER = 4  # of these, variants in which a setting is tried for longer
+VALUES = 3  # of a setting that are tried in each variant
+Context = tuple[RunConfig, Place]  # a configuration, and the place of the part in it
 
 
 def check_part(kind: str, name: str, *, image_size: int = 8, settings: Sequence[str] = ()) -> None:
@@ -32,10 +32,10 @@ def check_part(kind: str, name: str, *, image_size: int = 8, settings: Sequence[
     Args:
         kind: one of `ganzoo list` whose parts have settings, such as `discriminators` or `terms`.
         name: the registered name.
-        image_size: height and width of the images that are made for it.
+        image_size: height and width of the generated test images.
         settings: `KEY=VALUE`, as after `--set`, of each variant that the part is tried in.
 
-    Raises ConformanceError with the settings that change nothing, or if no variant can take the part; UsageError for an
+    Raises ConformanceError with the settings that change nothing, or if no variant can use the part; UsageError for an
     unknown kind or name.
     """
     if kind not in SLOTS:
@@ -47,8 +47,8 @@ def check_part(kind: str, name: str, *, image_size: int = 8, settings: Sequence[
     first = next(contexts, None)
     if first is None:
         raise ConformanceError(
-            f"the {parts.kind} '{name}' trains in no registered variant: expected one that can take it. Register a "
-            f"variant that uses it, or give what it needs, as in check_part('{kind}', '{name}', "
+            f"the {parts.kind} '{name}' trains in no registered variant: expected one that can use it. Register a "
+            f"variant that uses it, or set what it needs, as in check_part('{kind}', '{name}', "
             "settings=['conditional=true'])"
         )
     whose = f"{parts.kind} '{name}'"
@@ -74,7 +74,7 @@ def dead_settings(trials: Trials, config: RunConfig) -> list[str]:
 
 
 def explain(whose: str, dead: Sequence[str]) -> str:
-    """Return what is wrong with settings that have no effect, and what to do."""
+    """Return a message about settings that have no effect, with what to do."""
     return (
         f"the {whose} has settings that change nothing: {', '.join(dead)}. Expected: each, changed alone, changes the "
         "weights after a few steps in some variant. Use it, remove it, or register a variant in which it matters"
@@ -82,9 +82,9 @@ def explain(whose: str, dead: Sequence[str]) -> str:
 
 
 def _dead(trials: Trials, whose: str, contexts: Iterable[Context], keys: Sequence[str]) -> list[str]:
-    """Return the settings of the part at the contexts' places that have other legal values, and none that matters.
+    """Return the settings of the part in these contexts that have other legal values, none of which has an effect.
 
-    Warns of those of which no other value is known.
+    Warns about settings without any other known value.
     """
     left, known, legal, seen = list(keys), set[str](), set[str](), []
     for config, place in islice(contexts, CONTEXTS):
@@ -98,7 +98,7 @@ def _dead(trials: Trials, whose: str, contexts: Iterable[Context], keys: Sequenc
         left = [key for key in left if not outcomes[key]]
     if unknown := [key for key in left if key not in known]:
         warnings.warn(
-            f"the {whose} has settings that are not checked, as no other value of them is known: {', '.join(unknown)}. "
+            f"the {whose} has settings that are not checked, as no other value is known: {', '.join(unknown)}. "
             "Annotate each with a Literal of its values to have it checked",
             stacklevel=3,
         )
@@ -118,7 +118,7 @@ def _matters(trials: Trials, config: RunConfig, path: Place, steps: int) -> bool
 
 
 def _matters_elsewhere(trials: Trials, contexts: Sequence[Context], key: str) -> bool:
-    """Return whether a setting matters on larger images, after more steps, or beside another setting of its part."""
+    """Return whether a setting matters on larger images, after more steps, or with another setting changed."""
     paths = [(config, (*place, key)) for config, place in contexts[:LONGER]]
     return (
         any(_matters(trials.larger, config, path, STEPS) for config, path in paths)
@@ -137,24 +137,24 @@ def _siblings(config: RunConfig, path: Place) -> Iterator[RunConfig]:
 
 def _variations(config: RunConfig, path: Place) -> Iterator[RunConfig]:
     """Yield the configuration with each other legal value of a setting."""
-    yield from filter(None, (_changed(config, path, value) for value in _others(config, path)))
+    yield from filter(None, (_change(config, path, value) for value in _others(config, path)))
 
 
-# Where a part can be tried
+# Variants in which a part can be tried
 
 
 def _contexts(trials: Trials, kind: str, name: str, settings: Sequence[str]) -> Iterator[Context]:
-    """Yield the registered variants with the part in them that train: first those that use it, then the others."""
+    """Yield the registered variants that train with the part: first those that use it, then the others."""
     recipes = [trials.configure(variant, settings) for variant in registry.variants]
     uses = [(config, place) for config in recipes for place in places_of_part(config.variant, kind, name)[:1]]
     slot, alone = part_alone(kind, name)
     place = (*slot, 0) if isinstance(alone, list) else slot
-    changed = (_changed(config, slot, alone) for config in recipes if not places_of_part(config.variant, kind, name))
+    changed = (_change(config, slot, alone) for config in recipes if not places_of_part(config.variant, kind, name))
     for config, place in chain(uses, ((other, place) for other in changed if other)):
         yield from (context for context in _with_labels(config, place) if trials.digest(context[0], STEPS))
 
 
-def _changed(config: RunConfig, path: Place, value: Any) -> RunConfig | None:
+def _change(config: RunConfig, path: Place, value: Any) -> RunConfig | None:
     """Return the configuration with another value at a place; None if that is not legal."""
     with suppress(UsageError):
         return with_values(config, {path: value})
@@ -162,9 +162,9 @@ def _changed(config: RunConfig, path: Place, value: Any) -> RunConfig | None:
 
 
 def _with_labels(config: RunConfig, place: Place) -> Iterator[Context]:
-    """Yield a configuration as it is, and with the networks given labels, or not, the other way round."""
+    """Yield a configuration as it is, and with `conditional` switched."""
     yield config, place
-    other = _changed(config, ("conditional",), not config.variant.conditional)
+    other = _change(config, ("conditional",), not config.variant.conditional)
     if other is not None:
         yield other, place
 
@@ -173,14 +173,14 @@ def _with_labels(config: RunConfig, place: Place) -> Iterator[Context]:
 
 
 def _others(config: RunConfig, path: Place) -> list[Any]:
-    """Return other values of a setting's type, those first that are likely to matter; some may be out of range."""
+    """Return other values of a setting's type, those likely to matter first; some may be out of range."""
     value = value_at(config.variant, path)
     value = value["from"] if Schedule.is_table(value) else value
     return [other for other in _values(config, path) if (type(other), other) != (type(value), value)]
 
 
 def _values(config: RunConfig, path: Place) -> list[Any]:
-    """Return values of a setting's type, the present one perhaps among them; none of a type such as free text."""
+    """Return values of a setting's type, maybe with the current one; none for types such as free text."""
     *place, key = path
     part = value_at(config.variant, tuple(place))
     fields = type(part).model_fields

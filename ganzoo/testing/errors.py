@@ -1,9 +1,9 @@
-"""What a check raises."""
+"""The error that a check raises."""
 
 from ganzoo.errors import GanzooError
 
 
 class ConformanceError(GanzooError, AssertionError):
-    """A variant or part does not do what every built-in one does: what was found, what was expected, what to do."""
+    """A variant or part breaks a rule; the message has what was found, what was expected and what to do."""
 
     exit_code = 6

@@ -12,7 +12,7 @@ from ganzoo import registry
 from ganzoo.errors import MachineError, UsageError
 
 TEMPLATE = Path(__file__).with_name("template")
-FILES = {  # of the package, and of the template that each is made of
+FILES = {  # path in the package: template
     "pyproject.toml": "pyproject.toml.in",
     "README.md": "README.md.in",
     "src/{module}/__init__.py": "module.py.in",
@@ -21,28 +21,28 @@ FILES = {  # of the package, and of the template that each is made of
 
 
 def write_package(name: str, out: Path | None = None) -> Path:
-    """Write a package with the variant `name` and a loss of its own, and return its directory.
+    """Write a package with the variant `name` and its own loss, and return its directory.
 
-    `out` is by default a directory of that name here. Raises UsageError for a name that is not fit or taken and for a
-    directory that exists, MachineError for one that cannot be written.
+    `out` is by default a directory of that name in the current one. Raises UsageError if the name is invalid or taken
+    or the directory exists, MachineError if it cannot be written.
     """
     module = name.replace("-", "_")
     _check_name(name, module)
     target = Path(name) if out is None else out
     if target.exists():
-        raise UsageError(f"{target} exists; a new package needs a directory of its own: give another one with --out")
+        raise UsageError(f"{target} exists; a new package needs its own directory: choose another one with --out")
     words = {"name": name, "module": module, "title": name.replace("-", " ").capitalize(), "year": date.today().year}
     words["class"] = "".join(part.capitalize() for part in name.split("-"))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as place:
-            package = Path(place) / "package"  # with the permissions of any directory
+            package = Path(place) / "package"  # not the temporary directory itself, which has other permissions
             for path, template in FILES.items():
                 file = package / path.format(module=module)
                 file.parent.mkdir(parents=True, exist_ok=True)
                 text = (TEMPLATE / template).read_text(encoding="utf-8")
                 file.write_text(Template(text).substitute(words), encoding="utf-8")
-            package.rename(target)  # whole or not at all: half of a package would be in the way of another try
+            package.rename(target)  # complete or not at all: an incomplete package would prevent another try
     except OSError as error:
         raise MachineError(f"{target} cannot be written: {error.strerror or error}") from None
     return target
@@ -51,7 +51,7 @@ def write_package(name: str, out: Path | None = None) -> Path:
 def _check_name(name: str, module: str) -> None:
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or keyword.iskeyword(module):
         raise UsageError(
-            f"'{name}' is not a name for a variant: expected lower-case words with hyphens between, as in my-gan"
+            f"'{name}' is not a name for a variant: expected lower-case words with hyphens between them, as in my-gan"
         )
     for parts in (registry.variants, registry.losses):
         if name in parts:

@@ -1,4 +1,4 @@
-"""A few steps of training on small images: what a configuration changes, bit by bit."""
+"""A few training steps on small images, to compare the results of configurations bit by bit."""
 
 import hashlib
 import warnings
@@ -25,8 +25,8 @@ from ganzoo.training.updates import Updates
 from ganzoo.zoo.slots import narrow
 
 BATCH_SIZE = 8
-BATCHES_PER_EPOCH = 5  # and three images over, which every epoch drops
-HORIZON = 4  # steps of schedules without one of their own
+BATCHES_PER_EPOCH = 5  # and three more images, which every epoch drops
+HORIZON = 4  # steps of schedules without their own horizon
 SMALL = ("train.threads=1", "train.device=cpu", "train.log_every=1")
 CLOCKS = ("seconds", "images_per_s")
 
@@ -58,20 +58,20 @@ class Trials:
 
     @cached_property
     def larger(self) -> "Trials":
-        """The same on images of twice the height and width."""
+        """Return trials on images of twice the height and width."""
         return Trials(2 * self.image_size)
 
     def configure(self, variant: str | Variant, settings: Sequence[str] = ()) -> RunConfig:
         """Return a variant's configuration with small networks and batches, on one thread of the CPU.
 
-        Its schedules end after a few steps, whatever the budget: else training in two parts would be something else.
+        Its schedules end after a few steps for any budget: otherwise training in two parts would give other results.
         """
         flags = {"data": {"source": IN_MEMORY, "batch_size": BATCH_SIZE}}
         config = assemble(variant, settings=[*narrow(variant), *SMALL, *settings], flags=flags)
         return config.with_horizon(HORIZON)
 
     def prepare(self, config: RunConfig, steps: int) -> Training:
-        """Return a training of so many steps that can begin."""
+        """Return a training of so many steps that is ready to start."""
         config = config.with_train(steps=steps, minutes=None, epochs=None).with_horizon(steps)
         return with_compute(prepare(config, self.dataset))
 
@@ -86,18 +86,18 @@ class Trials:
         return state
 
     def run(self, config: RunConfig, steps: int, out: Path) -> Run:
-        """Train it so many steps into a run. Raises GanzooError."""
+        """Train a run of so many steps, written to `out`. Raises GanzooError."""
         return start(self.prepare(config, steps).config, self.dataset, out=out, progress=False)
 
     def digest(self, config: RunConfig, steps: int) -> str | None:
-        """Return a digest of the bits that training leaves after so many steps; None for what ganzoo refuses to train.
+        """Return a digest of the state after so many training steps; None if ganzoo refuses the configuration.
 
-        In float32 throughout, in which a small change is not rounded away.
+        Training is in float32 throughout, so that a small change is not rounded away.
         """
         key = (config.to_json(), steps)
         if key not in self._digests:
             with warnings.catch_warnings(), suppress(GanzooError):
-                warnings.simplefilter("ignore")  # of parts that go together badly
+                warnings.simplefilter("ignore")  # about parts that do not go well together
                 self._digests[key] = _digest(self.train(config.with_train(precision="float32"), steps).parts())
         return self._digests.setdefault(key, None)
 
@@ -121,7 +121,7 @@ def tensors_of(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
 
 
 def bits_of(run: Run) -> dict[str, Any]:
-    """Return all of a run that is a function of its configuration, bit by bit; wall-clock times are not."""
+    """Return digests of all that is determined by a run's configuration; wall-clock times are not."""
     bits: dict[str, Any] = {"config": run.config}
     for checkpoint in run.checkpoints():
         for name, tensor in tensors_of(checkpoint).items():

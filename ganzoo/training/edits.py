@@ -1,4 +1,4 @@
-"""What a user changed in a run's `config.toml` since it was last saved, and what of it a resumed run takes over."""
+"""Edits of a run's `config.toml` since its last checkpoint, and which of them a resumed run accepts."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -11,38 +11,38 @@ from ganzoo.runs.run import Run, to_repeat
 PLAYER = r"variant\.(generator|discriminator)_optimizer"
 WEIGHING = rf"({PLAYER}\.lr|variant\.terms\.\d+\.(weight|every))(\..*)?|data\.(batch_size|memory)"
 CADENCES = r"train\.(\w+_every|(sample|evaluate)_epochs|evaluate_seconds|target_fid|on_divergence|steps|epochs|minutes)"
-PLACES = r"data\.(source|data_dir)"  # of the same images: their hash is compared
+PLACES = r"data\.(source|data_dir)"  # the images must be the same: their hash is compared
 ADVICE = (
-    "learning rates, weights and `every` of terms, the batch size (unless the budget is in epochs), cadences, the "
-    "budget and the place of the data may be changed; anything else needs a new run"
+    "you can change learning rates, weights and `every` of terms, the batch size (unless the budget is in epochs), "
+    "intervals, the budget and the location of the data; anything else needs a new run"
 )
 
 
 def take_edits(run: Run, saved: RunConfig) -> tuple[RunConfig, list[str]]:
-    """Return the configuration to go on with, and a line for each edit that ends exactness or is not taken.
+    """Return the configuration to continue with, and a line for each edit that ends exactness or is ignored.
 
-    `saved` is that of the newest checkpoint. Raises UsageError for a change that a run cannot take, FileError for a
-    file that cannot be read; the file is left as it is.
+    `saved` is the configuration of the newest checkpoint. Raises UsageError for an edit that a run cannot accept,
+    FileError for a file that cannot be read; the file is not changed.
     """
     edited = run.config.resolve()
     before, after = (dict(leaves(config.model_dump(mode="json"))) for config in (saved.resolve(), edited))
     changed = [key for key in sorted(before.keys() | after.keys()) if before.get(key) != after.get(key)]
     taken = [key for key in changed if re.fullmatch(f"{WEIGHING}|{CADENCES}|{PLACES}", key)]
-    if edited.train.epochs is not None and "data.batch_size" in taken:  # what an epoch is would change
+    if edited.train.epochs is not None and "data.batch_size" in taken:  # it would change the meaning of an epoch
         taken.remove("data.batch_size")
     if open_ended := [path for path, schedule in edited.schedules().items() if schedule.over is None]:
         raise UsageError(
-            f"{run.path / 'config.toml'}: the schedule of {open_ended[0]} has no horizon: give over = STEPS with it"
+            f"{run.path / 'config.toml'}: the schedule of {open_ended[0]} has no horizon: set its over = STEPS"
         )
     records = [key for key in changed if key.partition(".")[0] in ("run", "facts", "compute")]
     if refused := [key for key in changed if key not in taken and key not in records]:
         first, more = refused[0], f" (and {len(refused) - 1} more)" if refused[1:] else ""
         raise UsageError(
-            f"{run.path / 'config.toml'} changes {first}: {before.get(first)} -> {after.get(first)}{more}, which a run "
-            f"keeps from its start: put it back; {ADVICE}: {to_repeat(run.path, edited.data.source)}"
+            f"{run.path / 'config.toml'} changes {first}: {before.get(first)} -> {after.get(first)}{more}, which is "
+            f"fixed when a run starts: undo the change; {ADVICE}: {to_repeat(run.path, edited.data.source)}"
         )
     lines = [
-        f"note: {key} = {after.get(key)} in config.toml is not taken: it records what the run found out or chose"
+        f"note: {key} = {after.get(key)} in config.toml is ignored: it records a fact or a choice of the run"
         for key in records
         if before.get(key) is not None
     ]

@@ -1,4 +1,4 @@
-"""CUDA graphs: an update's kernels recorded once and launched together, as their launches cost more than they do."""
+"""CUDA graphs: an update's kernels are recorded once and launched together, because launches cost more than kernels."""
 
 import copy
 from collections.abc import Callable, Hashable
@@ -11,12 +11,12 @@ from ganzoo.errors import MachineError, first_line
 from ganzoo.zoo.batch import Batch
 from ganzoo.zoo.objectives.base import Terms
 
-WARM_UP = 3  # eager calls before an update is captured: libraries choose algorithms, the optimiser makes its state
+WARM_UP = 3  # eager calls before capture, in which libraries choose algorithms and the optimiser creates its state
 
 
 @dataclass
 class _Graph:
-    """One captured update: it reads `batch`, and leaves its terms in `terms`."""
+    """One captured update: it reads `batch` and writes its terms to `terms`."""
 
     batch: Batch
     calls: int = 0
@@ -25,16 +25,16 @@ class _Graph:
 
 
 class CaptureError(MachineError):
-    """An update that could not be captured has left CUDA in a state in which nothing more can be computed."""
+    """A failed capture of an update, after which CUDA cannot compute anything in this process."""
 
 
 class Graphs:
     """The updates of a run, each captured under its own key after a few eager calls.
 
-    A key stands for all that is not in the batch's tensors: the player, and the terms of both that are due. The
-    generator's update goes back through the images that the discriminator's has drawn: so the two have the same keys,
-    are captured at the same step, and every graph keeps its memory to itself, where a later one finds what an earlier
-    one has left.
+    A key identifies everything that is not in the batch's tensors: the player, and the due terms of both players. The
+    generator's update backpropagates through the images from the discriminator's update. So both have the same keys
+    and are captured at the same step, and each graph has its own memory pool, in which later graphs find the tensors
+    of earlier ones.
     """
 
     def __init__(self) -> None:
@@ -42,9 +42,9 @@ class Graphs:
         self._stream: torch.cuda.Stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
 
     def run(self, key: Hashable, update: Callable[[Batch], Terms], batch: Batch) -> Terms:
-        """The update of this batch, captured or not; its terms are overwritten by the next one of the same key.
+        """Run the update on this batch; its terms are overwritten by the next update of the same key.
 
-        Raises RuntimeError for an update that waits for the device, before it is captured, and CaptureError.
+        Raises CaptureError, or before capture RuntimeError if the update waits for the device.
         """
         if key not in self._graphs:
             self._graphs[key] = _Graph(copy.deepcopy(batch))
@@ -52,14 +52,14 @@ class Graphs:
         copy_into(recorded.batch, batch)
         recorded.calls += 1
         if recorded.calls <= WARM_UP:
-            return self._warmed_up(update, recorded.batch, last=recorded.calls == WARM_UP)
+            return self._warm_up(update, recorded.batch, last=recorded.calls == WARM_UP)
         if recorded.graph is None or recorded.terms is None:
-            recorded.graph, recorded.terms = self._captured(update, recorded.batch)
+            recorded.graph, recorded.terms = self._capture(update, recorded.batch)
         recorded.graph.replay()  # capturing computes nothing
         return recorded.terms
 
-    def _warmed_up(self, update: Callable[[Batch], Terms], batch: Batch, *, last: bool) -> Terms:
-        """Eager, on the stream that is captured later; the last time anything that waits for the device is an error."""
+    def _warm_up(self, update: Callable[[Batch], Terms], batch: Batch, *, last: bool) -> Terms:
+        """Run an update eagerly on the capture stream; in the last warm-up, waiting for the device is an error."""
         former = torch.cuda.get_sync_debug_mode()
         self._stream.wait_stream(torch.cuda.current_stream())
         torch.cuda.set_sync_debug_mode("error" if last else former)
@@ -71,7 +71,7 @@ class Graphs:
         torch.cuda.current_stream().wait_stream(self._stream)
         return terms
 
-    def _captured(self, update: Callable[[Batch], Terms], batch: Batch) -> "tuple[torch.cuda.CUDAGraph, Terms]":
+    def _capture(self, update: Callable[[Batch], Terms], batch: Batch) -> "tuple[torch.cuda.CUDAGraph, Terms]":
         graph, former = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
         try:
             with torch.cuda.graph(graph, stream=self._stream):
@@ -79,14 +79,13 @@ class Graphs:
         except RuntimeError as error:
             torch.cuda.set_stream(former)
             raise CaptureError(
-                f"an update cannot be captured in a CUDA graph ({first_line(error)}): --set train.graphs=false does "
-                "without"
+                f"an update cannot be captured in a CUDA graph ({first_line(error)}): use --set train.graphs=false"
             ) from error
         return graph, terms
 
 
 def copy_into(target: object, source: object) -> None:
-    """Copy every tensor of one batch into the other's, which stay where they are."""
+    """Copy every tensor of the batch `source` into the tensors of `target`, whose addresses stay the same."""
     if isinstance(target, dict) and isinstance(source, dict):
         pairs = [(own, source[key]) for key, own in target.items()]
     elif isinstance(target, tuple) and isinstance(source, tuple):

@@ -1,4 +1,4 @@
-"""Signals while training: the first asks for a stop after the step, a second one ends training at once."""
+"""Signals during training: the first one stops training after the current step, a second one ends it at once."""
 
 import signal
 import threading
@@ -14,17 +14,17 @@ HANGUP = getattr(signal, "SIGHUP", None)  # Windows has none
 
 @dataclass
 class Received:
-    """The number of the signal that came, if one did."""
+    """The number of the signal that arrived; None if there was none."""
 
     number: int | None = None
 
 
 @contextmanager
 def interruption() -> Iterator[Received]:
-    """Note SIGINT, SIGTERM and SIGHUP instead of stopping in the middle of a step; restore former handlers afterwards.
+    """Record SIGINT, SIGTERM and SIGHUP instead of stopping in the middle of a step; restore old handlers afterwards.
 
-    SIGHUP comes when a terminal closes, and stays ignored under nohup. Only the main thread may handle signals:
-    elsewhere this does nothing, and whoever started the thread stops it.
+    SIGHUP is sent when a terminal closes, and stays ignored under nohup. Only the main thread can handle signals: in
+    other threads this does nothing, and the code that started the thread must stop it.
     """
     received = Received()
     if threading.current_thread() is not threading.main_thread():
@@ -36,12 +36,12 @@ def interruption() -> Iterator[Received]:
 
     def restore() -> None:
         for number, handler in former.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: not set by Python
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: not set from Python
 
     def handle(number: int, frame: FrameType | None) -> None:
         received.number = number
-        restore()  # so that the next one ends it
-        if number == HANGUP:  # which a shell and the system both send
+        restore()  # so that the next signal ends training
+        if number == HANGUP:  # both the shell and the system send it
             signal.signal(number, signal.SIG_IGN)
 
     for number in former:

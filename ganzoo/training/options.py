@@ -1,7 +1,7 @@
-"""What `ganzoo train` and `ganzoo.train` can be asked for, each option stated once.
+"""The options of `ganzoo train` and `ganzoo.train`, each defined once.
 
-`Options` types the keyword arguments of `ganzoo.train` and `configure`; its notes give the command its flags and their
-help, and `tables_of` the place of each value in a configuration. No torch, no pydantic.
+`Options` types the keyword arguments of `ganzoo.train` and `configure`; its notes define the flags of the command with
+their help, and `tables_of` puts each value into a configuration. No torch, no pydantic.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,27 +11,27 @@ from typing import Annotated, Any, get_args
 
 from ganzoo.zoo.handing_over import VariantParts
 
-# Fewer training images are augmented by default. The papers' small sets have 100 to 400 images (Zhao et al. 2020,
-# arXiv:2006.10738), and 1,336 and 1,944 (Karras et al. 2020, arXiv:2006.06676).
+# Data sets with fewer training images are augmented by default. The papers' small data sets have 100 to 400 images
+# (Zhao et al. 2020, arXiv:2006.10738), and 1,336 and 1,944 (Karras et al. 2020, arXiv:2006.06676).
 FEW_IMAGES = 2_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Option:
-    """A note on an option: what it is, where its value goes, and how the command shows it."""
+    """A note on an option: its help, the setting that it sets, and its form in the command."""
 
     help: str
-    path: str | None = None  # of the setting, such as "train.steps"; None for what `configure` itself reads
+    path: str | None = None  # of the setting, such as "train.steps"; None if `configure` reads the option itself
     flag: str | None = None  # by default the option's name: `batch_size` -> `--batch-size`
     metavar: str | None = None  # None for a switch
-    default: str | None = None  # what happens without it, in words
-    repeatable: bool = False  # whether the flag may be given several times
+    default: str | None = None  # the behaviour without it, in words
+    repeatable: bool = False  # whether the flag may be repeated
 
 
 class Options(VariantParts, total=False):
-    """The options of a run besides its variant and data set. Each may be left out, or None.
+    """The options of a run besides its variant and data set. Each may be omitted or None.
 
-    The parts of the variant are for Python alone; a command names them with `--set`.
+    The parts of the variant are only for Python; the command sets them with `--set`.
     """
 
     data_dir: Annotated[
@@ -40,12 +40,16 @@ class Options(VariantParts, total=False):
             path="data.data_dir",
             metavar="DIR",
             default="GANZOO_DATA_DIR, else a cache",
-            help="Where MNIST is, or is downloaded to.",
+            help="Directory of MNIST, which is downloaded if it is missing.",
         ),
     ]
-    epochs: Annotated[float | None, Option(path="train.epochs", metavar="N", help="Budget: passes of the real images.")]
+    epochs: Annotated[
+        float | None, Option(path="train.epochs", metavar="N", help="Budget: passes over the real images.")
+    ]
     steps: Annotated[int | None, Option(path="train.steps", metavar="N", help="Budget: generator updates.")]
-    minutes: Annotated[float | None, Option(path="train.minutes", metavar="M", default="5", help="Budget: time.")]
+    minutes: Annotated[
+        float | None, Option(path="train.minutes", metavar="M", default="5", help="Budget: minutes of training.")
+    ]
     batch_size: Annotated[
         int | None, Option(path="data.batch_size", metavar="N", default="64", help="Images in each batch.")
     ]
@@ -63,7 +67,7 @@ class Options(VariantParts, total=False):
             path="data.fit",
             metavar="NAME",
             default="crop",
-            help="How images of another shape get that size: crop, pad (with --background) or stretch.",
+            help="How images of another shape are brought to that size: crop, pad (with --background) or stretch.",
         ),
     ]
     background: Annotated[
@@ -72,12 +76,10 @@ class Options(VariantParts, total=False):
             path="data.background",
             metavar="COLOUR",
             default="white",
-            help="What transparent pixels are laid on, such as black or #30a0ff.",
+            help="Colour behind transparent pixels, such as black or #30a0ff.",
         ),
     ]
-    skip_broken: Annotated[
-        bool | None, Option(path="data.skip_broken", help="Leave image files that cannot be read aside.")
-    ]
+    skip_broken: Annotated[bool | None, Option(path="data.skip_broken", help="Skip image files that cannot be read.")]
     channels: Annotated[
         int | None,
         Option(path="data.channels", metavar="1|3|4", help="Convert the images to grey (1), RGB (3) or RGBA (4)."),
@@ -97,7 +99,7 @@ class Options(VariantParts, total=False):
             path="data.value_range",
             flag="--range",
             metavar="A..B",
-            help="What black and white are in arrays of floats: 0..1, -1..1 or 0..255.",
+            help="Range of the values in float arrays, from black to white: 0..1, -1..1 or 0..255.",
         ),
     ]
     channels_first: Annotated[
@@ -109,7 +111,7 @@ class Options(VariantParts, total=False):
             path="data.folders",
             metavar="auto|classes",
             default="auto",
-            help="classes: every folder of images is a class, train/ and test/ too, which else are splits.",
+            help="classes: every folder of images is a class, also train/ and test/, which otherwise are splits.",
         ),
     ]
     labels_per_class: Annotated[
@@ -126,8 +128,8 @@ class Options(VariantParts, total=False):
         Option(
             metavar="NAME,...",
             default="auto",
-            help="Augmentations before the discriminator, such as translation,cut-out; none; or auto: the variant's "
-            f"own, else some if there are fewer than {FEW_IMAGES:,} images.",
+            help="Augmentations before the discriminator, such as translation,cut-out; none; or auto: those of the "
+            f"variant, or default ones if there are fewer than {FEW_IMAGES:,} images.",
         ),
     ]
     start_from: Annotated[
@@ -136,7 +138,7 @@ class Options(VariantParts, total=False):
             path="train.start_from",
             flag="--from",
             metavar="RUN",
-            help="Start from another run's weights, and with its variant unless --variant names one.",
+            help="Start from another run's weights, with its variant unless --variant names one.",
         ),
     ]
     freeze_discriminator: Annotated[
@@ -157,8 +159,8 @@ class Options(VariantParts, total=False):
         Option(
             path="train.sample_epochs",
             metavar="N,N,...",
-            default="an even cadence",
-            help="Epochs after which a picture is drawn.",
+            default="even intervals",
+            help="Epochs after which sample images are saved.",
         ),
     ]
     evaluate_every: Annotated[
@@ -176,7 +178,7 @@ class Options(VariantParts, total=False):
             path="train.target_fid",
             metavar="FID",
             default="none",
-            help="End when an evaluation, and another one on other latents, have at most this FID.",
+            help="Stop training when an evaluation, and a second one on other latents, have at most this FID.",
         ),
     ]
     on_divergence: Annotated[
@@ -185,8 +187,8 @@ class Options(VariantParts, total=False):
             path="train.on_divergence",
             metavar="stop|rollback",
             default="stop",
-            help="What follows a loss that is not finite. rollback: go on from the last checkpoint with half the "
-            "learning rates, three times at most.",
+            help="What to do if a loss is not finite. rollback: continue from the last checkpoint with half the "
+            "learning rates, at most three times.",
         ),
     ]
     precision: Annotated[
@@ -195,7 +197,7 @@ class Options(VariantParts, total=False):
             path="train.precision",
             metavar="NAME",
             default="auto",
-            help="auto (bf16 if the processor computes it correctly), fp32 (also: layer by layer), bf16.",
+            help="auto (bf16 if the processor computes it correctly), fp32 (also computes layer by layer), bf16.",
         ),
     ]
     threads: Annotated[
@@ -203,8 +205,8 @@ class Options(VariantParts, total=False):
         Option(
             path="train.threads",
             metavar="N",
-            default="by the work, of the processors that are free",
-            help="CPU threads; another number rounds sums differently.",
+            default="by the work and the free processors",
+            help="CPU threads; with another number, sums are rounded differently.",
         ),
     ]
     deterministic: Annotated[
@@ -215,12 +217,12 @@ class Options(VariantParts, total=False):
         bool | None,
         Option(
             path="train.tune",
-            help="Measure a few steps of each way to compute and take the fastest; two runs may then differ in bits.",
+            help="Measure a few steps of each way to compute and use the fastest; two runs may then differ in bits.",
         ),
     ]
     config: Annotated[
         str | Path | None,
-        Option(metavar="FILE", help="TOML over the variant's values, such as a run's config.toml."),
+        Option(metavar="FILE", help="TOML file that overrides the variant's values, such as a run's config.toml."),
     ]
     settings: Annotated[
         Sequence[str] | None,
@@ -233,7 +235,7 @@ class Options(VariantParts, total=False):
     ]
 
 
-# How images are read: options of other commands too, which look at data or judge by them.
+# Options for reading images, also of other commands that inspect data or evaluate with them.
 READING_OPTIONS = (
     "image_size", "fit", "background", "skip_broken", "channels", "bits", "value_range", "channels_first",
     "folders",
@@ -241,7 +243,7 @@ READING_OPTIONS = (
 
 
 def notes() -> dict[str, tuple[Any, Option]]:
-    """Return the type and note of each option that is a flag too, by its name, in the order of `Options`."""
+    """Return the type and note of each option that is also a flag, by name, in the order of `Options`."""
     found = {}
     for name, hint in Options.__annotations__.items():
         if name not in VariantParts.__annotations__:
@@ -251,7 +253,7 @@ def notes() -> dict[str, tuple[Any, Option]]:
 
 
 def tables_of(options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the options that were given as a configuration's tables `data` and `train`."""
+    """Return the options that are set, as a configuration's tables `data` and `train`."""
     tables: dict[str, dict[str, Any]] = {}
     for name, (_, note) in notes().items():
         value = options.get(name)
@@ -263,7 +265,7 @@ def tables_of(options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as TOML and JSON have it."""
+    """Return a value in a type that TOML and JSON have."""
     if isinstance(value, Path):
         return str(value)
     return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value

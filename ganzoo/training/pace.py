@@ -1,4 +1,4 @@
-"""Watch the pace of a run: one that becomes much slower, mostly because of others, reports it and what helps."""
+"""Monitoring of a run's speed: if it becomes much slower, mostly because of other programs, a line reports it."""
 
 from pathlib import Path
 
@@ -6,17 +6,17 @@ from ganzoo.compute import processors
 from ganzoo.compute.rule import count_threads, round_threads
 from ganzoo.runs.run import to_go_on
 
-SECONDS = 10.0  # of training between two looks, at least
-STEPS = 3  # between two looks, at least
-SLOWER = 3.0  # times as long for a step as at the run's best: worth a report
-LOOKS = 2  # in a row, for a machine may sleep or be stopped during one
-RECOVERED = 1.5  # times as long: the next slowdown is worth another
+SECONDS = 10.0  # minimal training time between two measurements
+STEPS = 3  # minimal number of steps between two measurements
+SLOWER = 3.0  # report steps that take this many times as long as the run's fastest
+LOOKS = 2  # slow measurements in a row before a report, because a machine may sleep during one
+RECOVERED = 1.5  # below this many times the fastest, the next slowdown is reported again
 
 
 class Pace:
-    """Watches the time that steps take, and reports a run that has become much slower.
+    """A monitor of the time per step, which reports a run that has become much slower.
 
-    Only a run that is `alone`, in one process on the CPU, can tell other programs from itself.
+    Only a run that is `alone`, in one process on the CPU, can distinguish other programs from itself.
     """
 
     def __init__(self, path: Path, threads: int, *, alone: bool, step: int, seconds: float, source: str = "") -> None:
@@ -27,13 +27,13 @@ class Pace:
         self._last = (step, seconds)
         self._reading = processors.read()
         self._best: float | None = None  # seconds per step
-        self._slow = 0  # looks in a row
+        self._slow = 0  # slow measurements in a row
         self._reported = False
 
     def after_step(self, step: int, seconds: float) -> str | None:
-        """Return a report if the last steps took much longer than others of this sitting did, else None.
+        """Return a report if the last steps took much longer than others in this session, else None.
 
-        `seconds` is the time spent training, up to this step.
+        `seconds` is the time spent training up to this step.
         """
         steps, spent = step - self._last[0], seconds - self._last[1]
         if steps < STEPS or spent < SECONDS:
@@ -50,7 +50,7 @@ class Pace:
         return self._report(now / best, processors.free_between(before, self._reading))
 
     def _report(self, times: float, free: int) -> str:
-        line = f"steps take {times:.1f} times as long as at the best of this run"
+        line = f"steps take {times:.1f} times as long as the fastest of this run"
         if not self._alone:
             return line
         there = processors.available()
@@ -60,5 +60,5 @@ class Pace:
             return line
         return (
             f"{line}: fewer threads wait less for each other; Ctrl-C saves the run, and "
-            f"{to_go_on(self._path, self._source, threads=fewer)} goes on (with sums that are rounded differently)"
+            f"{to_go_on(self._path, self._source, threads=fewer)} continues it (with sums that are rounded differently)"
         )

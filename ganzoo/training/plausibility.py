@@ -1,6 +1,6 @@
-"""What a look at a run's networks shows, once they have learnt a little, that usually is a mistake.
+"""Warnings about likely mistakes in a run's networks, once they have learnt a little.
 
-Only networks of plug-ins are looked at: those of ganzoo are known to be right, and nobody is to be alarmed by chance.
+Only networks of plug-ins are checked: those of ganzoo are tested, so a warning about them could only be a false alarm.
 """
 
 from collections.abc import Iterator
@@ -16,12 +16,12 @@ from ganzoo.training.state import TrainingState
 from ganzoo.zoo.batch import Batch, Batches
 from ganzoo.zoo.networks.common import logits_of
 
-NARROW = 1.0  # half of the range of images, [-1, 1]
+NARROW = 1.0  # half of the image range [-1, 1]
 
 
 @torch.no_grad()
 def find_implausible(state: TrainingState, config: RunConfig, batches: Batches) -> list[str]:
-    """Return a line for each thing that usually is a mistake; nothing that training depends on is changed."""
+    """Return a line for each likely mistake; nothing that training depends on is changed."""
     objective, variant = state.objective, config.variant
     if _is_built_in(registry.generators, variant.generator) and _is_built_in(
         registry.discriminators, variant.discriminator
@@ -60,7 +60,7 @@ def _look_at_logits(state: TrainingState, config: RunConfig, batch: Batch, image
     if float(logits.min()) >= 0 and float(logits.max()) <= 1:
         yield (
             f"warning: all logits of discriminator '{name}' lie in [0, 1], as probabilities do: the loss "
-            f"'{config.variant.loss.name}' takes logits, so leave out a sigmoid at its end"
+            f"'{config.variant.loss.name}' needs logits, so remove a sigmoid at its end"
         )
 
 

@@ -1,4 +1,4 @@
-"""From arguments to a training that can begin: configured, its data loaded, its device and precision chosen."""
+"""Preparation of training: the configuration from arguments, loaded data, and the choice of device and precision."""
 
 import json
 import math
@@ -47,23 +47,23 @@ from ganzoo.zoo.build import build_terms
 from ganzoo.zoo.handing_over import read_parts
 from ganzoo.zoo.objectives.base import Objective
 
-PROVISIONAL = 10**9  # steps of schedules while their horizon is not known yet
+PROVISIONAL = 10**9  # horizon of schedules, in steps, until it is known
 PRECISIONS = {"fp32": "float32", "bf16": "bfloat16"}  # short names
-COUNTED = 1000  # classes whose images are counted in a configuration, which is read by people
+COUNTED = 1000  # with more classes, the configuration does not list the number of images in each class
 IN_MEMORY = "array"  # the source of images that are not in a file
-FEW_THREADS = 64  # that any machine may be asked for
-MANY_CLASSES = 1000  # more than these need an image each, as a single label may reach millions
+FEW_THREADS = 64  # the number of threads that is allowed on any machine
+MANY_CLASSES = 1000  # with more classes than this, there must be as many images, as one label may be in the millions
 
 
 def configure(variant: str | Variant | None = None, dataset: Any = None, **options: Unpack[Options]) -> RunConfig:
-    """Return the configuration that `ganzoo.train` and `ganzoo train` make of their arguments (see `trainer.train`)."""
+    """Return the configuration for the arguments of `ganzoo.train` or `ganzoo train` (see `trainer.train`)."""
     unknown = [name for name in options if name not in Options.__annotations__]
     if unknown:
         raise UsageError(f"no option '{unknown[0]}'{nearest(unknown[0], list(Options.__annotations__))}")
     parts, flags = read_parts(options), tables_of(options)
     augment = options.get("augment")
     if augment is not None and "augmentations" in parts:
-        raise UsageError("give augment or augmentations, not both")
+        raise UsageError("use augment or augmentations, not both")
     if augment is not None:
         names = [name.strip() for name in augment.split(",")] if isinstance(augment, str) else list(augment)
         flags = _with_augmentations(flags, names)
@@ -82,17 +82,17 @@ def configure(variant: str | Variant | None = None, dataset: Any = None, **optio
     if start is not None and file is None:
         inherited = recipe_of(open_start(start), same_data=dataset is None)
         table = inherited if variant is None else {key: inherited[key] for key in ("data", "train")}
-    if train.get("deterministic") or train.get("precision") == "float32":  # the plain path, whatever a file has chosen
+    if train.get("deterministic") or train.get("precision") == "float32":  # the plain path overrides a file's choices
         kept = {key: value for key, value in table.get("train", {}).items() if key == "threads" or key not in CHOICES}
         table = {**table, "train": kept}
     settings = options.get("settings") or ()
-    repeated = file is not None and _has(table, "run", "schema_version")  # a run's file says all, though it is older
+    repeated = file is not None and _has(table, "run", "schema_version")  # the file of a run is complete
     given = ({"variant": parts}, parse_settings(settings), flags)
     listed, chosen = (
         [_has(layer, *place) for layer in (table, *given)]
         for place in (("variant", "augmentations"), ("train", "augment"))
     )
-    if any(listed[1:]) and not any(chosen[1:]):  # a list, also an empty one, goes over a file's choice
+    if any(listed[1:]) and not any(chosen[1:]):  # a list, even an empty one, overrides a file's choice
         flags = {**flags, "train": {**flags.get("train", {}), "augment": None}}
     elif not repeated and not any(listed + chosen):
         flags = _with_augmentations(flags, ["auto"])
@@ -100,30 +100,30 @@ def configure(variant: str | Variant | None = None, dataset: Any = None, **optio
 
 
 def _with_augmentations(flags: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
-    """Return the flags' tables with what `augment` was given: names of augmentations, "none", or "auto"."""
+    """Return the flags' tables with the value of `augment`: names of augmentations, "none", or "auto"."""
     if names == ["auto"]:
         return {**flags, "train": {**flags.get("train", {}), "augment": "auto"}}
     return {**flags, "variant": {"augmentations": [] if names == ["none"] else names}}
 
 
 def _has(layer: Mapping[str, Any], table: str, key: str) -> bool:
-    """Return whether a layer of a configuration has something, which may be nothing, at a place."""
+    """Return whether a layer of a configuration has a key in a table, even if its value is None."""
     return isinstance(layer.get(table), Mapping) and key in layer[table]
 
 
 @dataclass(frozen=True)
 class Training:
-    """A configuration completed by its data and machine."""
+    """A configuration completed with its data and machine, ready to train."""
 
     config: RunConfig
     dataset: Dataset
     loader: Loader
     device: torch.device
     world: World = ALONE
-    remarks: tuple[str, ...] = ()  # on what was changed of the configuration for these data
+    remarks: tuple[str, ...] = ()  # on changes of the configuration for these data
 
     def batches(self, objective: Objective) -> Batches:
-        """Return the batches of its updates, with all that the objective asks for."""
+        """Return the batches of its updates, with everything that the objective needs."""
         variant, code = self.config.variant, self.config.variant.categorical_code
         return Batches(
             self.loader,
@@ -139,7 +139,7 @@ class Training:
 
     @property
     def lines(self) -> list[str]:
-        """What there is to report of the data when a run starts."""
+        """The lines about the data that are printed when a run starts."""
         labels = self.dataset.labels is not None and not self.reads_labels
         unused = [f"labels are not used: '{self.config.run.variant}' is not conditional"] if labels else []
         notes = [note for note in (self.dataset.note, self.labels_note) if note]
@@ -147,23 +147,23 @@ class Training:
 
     @property
     def reads_labels(self) -> bool:
-        """Return whether the variant learns from labels: its networks are given them, or a term reads them."""
+        """Return whether the variant learns from labels: its networks get them, or a term reads them."""
         terms = build_terms(self.config)
         return self.config.variant.conditional or any(term.needs_labels or term.needs_labelled for term in terms)
 
     @property
     def labels_note(self) -> str | None:
-        """A line on labels that are hidden; None if that was not asked for."""
+        """A line on hidden labels; None if no labels are hidden."""
         per_class, shown = self.config.data.labels_per_class, self.loader.labelled
         if per_class is None or shown is None:
             return None
         counts = f"{len(shown):,} of {len(self.dataset):,}"
-        unread = "" if self.reads_labels else "; no term of this variant reads any"
+        unread = "" if self.reads_labels else "; no term of this variant uses labels"
         return f"labels: {per_class:,} of each class ({counts}); the other images count as unlabelled{unread}"
 
     @property
     def total_steps(self) -> int | None:
-        """The budget in steps; None where it is minutes."""
+        """The budget in steps; None if it is in minutes."""
         train = self.config.train
         if train.epochs is None:
             return train.steps
@@ -171,16 +171,16 @@ class Training:
         return math.ceil(updates / self.config.variant.critic_steps)
 
     def epoch(self, step: int) -> float:
-        """Passes of the real images through the discriminator by this step."""
+        """Return the number of passes of the real images through the discriminator up to this step."""
         return step * self.config.variant.critic_steps / self.loader.batches_per_epoch
 
     def check_budget(self, step: int, seconds: float) -> None:
-        """Raises UsageError for a run with nothing left to do."""
+        """Raise UsageError if the budget of the run is spent."""
         total, minutes = self.total_steps, self.config.train.minutes
         if total is not None and step >= total:
             raise UsageError(
-                f"the run has done {step} steps ({self.epoch(step):.2f} epochs) of {total}: give a larger total with "
-                "--steps or --epochs, or --minutes for that much more time"
+                f"the run has done {step} steps ({self.epoch(step):.2f} epochs) of {total}: set a larger total with "
+                "--steps or --epochs, or additional time with --minutes"
             )
         if minutes is not None and seconds >= 60 * minutes:
             raise UsageError(
@@ -190,18 +190,19 @@ class Training:
 
 @float32_by_default()
 def prepare(config: RunConfig, images: Any = None, *, resumed: bool = False, world: World = ALONE) -> Training:
-    """Load the data (or take `images` in memory) and choose the device.
+    """Load the data (or use `images` in memory) and choose the device.
 
-    With several processes each loads all the data. Labels are hidden in what is trained on alone, and not in the data
-    set that it is evaluated with. Raises: UsageError for settings that the data or the number of processes contradict,
-    FileError for data that a resumed run was not trained on, MachineError for a device that is not there.
+    Each of several processes loads all the data. Labels are hidden only for training, not for evaluation.
+
+    Raises: UsageError for settings that do not fit the data or the number of processes, FileError if a resumed run was
+    trained on other data, MachineError for a device that is not available.
     """
     share = world.share(config.data.batch_size)
     dataset = _dataset(config, images, _memory(config, world))
     remarks: tuple[str, ...] = ()
     if len(dataset) < (asked := config.data.batch_size) and not resumed:
         config = config.with_data(batch_size=max(1, len(dataset) // world.size) * world.size)
-        remarks = (f"{config.data.batch_size} images in each batch, as there are no {asked}",)
+        remarks = (f"batch size {config.data.batch_size}, as there are fewer than {asked} images",)
         share = world.share(config.data.batch_size)
     if len(dataset) < FEW_IMAGES and not resumed:
         config, augmented = _augment_few(config, dataset)
@@ -209,17 +210,17 @@ def prepare(config: RunConfig, images: Any = None, *, resumed: bool = False, wor
     classes = dataset.num_classes or 0
     if not resumed and config.variant.conditional and classes > max(MANY_CLASSES, len(dataset)):
         raise UsageError(
-            f"the labels of {dataset.source} reach {classes - 1:,}, with {len(dataset):,} images: number the classes "
-            "from 0, or --set conditional=false"
+            f"the largest label of {dataset.source} is {classes - 1:,}, but there are {len(dataset):,} images: number "
+            "the classes from 0, or --set conditional=false"
         )
     if config.variant.conditional and dataset.labels is None:
         raise UsageError(
-            f"'{config.run.variant}' is conditional, but {dataset.source} has no labels: use a folder a class, "
+            f"'{config.run.variant}' is conditional, but {dataset.source} has no labels: use a folder for each class, "
             "`labels` in an .npz file, or --set conditional=false"
         )
     if resumed and dataset.sha256 != config.facts.sha256:
         raise FileError(
-            f"{dataset.source} is not what the run was trained on (another SHA-256); the run was left as it is"
+            f"{dataset.source} is not the data that the run was trained on (another SHA-256); the run is unchanged"
         )
     train = config.train
     _check_threads(None if resumed else train.threads)
@@ -232,7 +233,7 @@ def prepare(config: RunConfig, images: Any = None, *, resumed: bool = False, wor
         raise UsageError("train.graphs is for CUDA and one process: leave it out, or --set train.graphs=false")
     completed = config.with_data(
         source=dataset.source,
-        memory=dataset.mapped.memory if dataset.mapped else config.data.memory,  # the order depends on it
+        memory=dataset.mapped.memory if dataset.mapped else config.data.memory,  # the images' order depends on it
     ).with_facts(
         note=dataset.note or config.facts.note,
         sha256=dataset.sha256,
@@ -243,15 +244,15 @@ def prepare(config: RunConfig, images: Any = None, *, resumed: bool = False, wor
         class_counts=dataset.class_counts if (dataset.num_classes or 0) <= COUNTED else None,
         notes=dataset.notes,
     )
-    labelled = _labelled(config, dataset)
+    labelled = _find_labelled(config, dataset)
     loader = Loader(dataset, config.data.batch_size, device, config.train.seed, share, labelled)
     return Training(completed, dataset, loader, device, world, remarks)
 
 
 def _augment_few(config: RunConfig, dataset: Dataset) -> tuple[RunConfig, tuple[str, ...]]:
-    """Return the configuration with the augmentations and the weight of R1 that few images get, and remarks on them.
+    """Return the configuration with augmentations and an R1 weight for a small data set, and remarks on them.
 
-    What the variant lists, or one of its terms does itself, stays as it is.
+    A variant that lists augmentations, or has a term with one, keeps them unchanged.
     """
     variant = config.variant
     if variant.augmentations or any("augmentation" in term.settings for term in variant.terms):
@@ -273,18 +274,18 @@ def _augment_few(config: RunConfig, dataset: Dataset) -> tuple[RunConfig, tuple[
 
 @float32_by_default()
 def with_compute(training: Training, before: Reading | None = None) -> Training:
-    """Return the training with the choice of how it computes made by the rule.
+    """Return the training with its `Compute`, chosen by the rule.
 
-    The processors that are free are counted from the reading `before` on, unless threads, or their number, are asked
-    for. Of several processes all take the least of what they count.
+    The free processors are counted since the reading `before`, unless the number of threads or processors is set. All
+    processes of a run use the smallest of their counts.
     """
-    recorded = training.config.compute  # a file's, whose run it repeats
+    recorded = training.config.compute  # from the file of a run that is repeated
     if recorded is not None and _can_repeat(recorded, training):
         return keep_compute(training, recorded, None, before)
     train, world = training.config.train, training.world
     processors = None
     if train.threads is None:
-        world.gather(None)  # none of them counts the others that are starting
+        world.gather(None)  # so that no process counts the others while they start
         own = train.processors if train.processors is not None else free(before if world.size == 1 else None)
         processors = min(world.gather(own))
     provisional = training.config.with_horizon(training.total_steps or PROVISIONAL)
@@ -293,16 +294,16 @@ def with_compute(training: Training, before: Reading | None = None) -> Training:
 
 
 def _check_threads(threads: int | None) -> None:
-    """Raise UsageError for a number of threads that only slows this machine down."""
+    """Raise UsageError for a number of threads that would only slow down this machine."""
     most = max(FEW_THREADS, 4 * (os.cpu_count() or 1))
     if threads is not None and not 1 <= threads <= most:
         raise UsageError(f"threads is {threads}: expected 1 to {most} on this machine")
 
 
 def keep_compute(training: Training, former: Compute | None, threads: int | None, before: Reading | None) -> Training:
-    """Return a resumed training that computes as it did, as far as this machine can; with other `threads` if given."""
+    """Return a training that computes as `former` did, as far as this machine can; with other `threads` if given."""
     _check_threads(threads)
-    if former is None:  # a run of a ganzoo that recorded none
+    if former is None:  # the run is of a version that did not record it
         asked = training.config.with_train(threads=threads or training.config.train.threads)
         return with_compute(replace(training, config=asked), before)
     device = training.device
@@ -318,7 +319,7 @@ def keep_compute(training: Training, former: Compute | None, threads: int | None
 
 
 def _can_repeat(recorded: Compute, training: Training) -> bool:
-    """Return whether this machine computes as the recorded choice does: on such a device, and correctly in bfloat16."""
+    """Return whether this machine can repeat the recorded choice: the same device, and correct bfloat16 if used."""
     device = training.device
     asked = training.config.train.precision != "auto"
     return recorded.device == device.type and (
@@ -332,7 +333,7 @@ def _can_capture(device: torch.device, world: World) -> bool:
 
 
 def with_budget(config: RunConfig, budget: Mapping[str, float | None], seconds: float) -> RunConfig:
-    """The configuration of a resumed run: new totals of steps or epochs, or that many minutes more."""
+    """Return the configuration of a resumed run with a new total of steps or epochs, or with additional minutes."""
     given = {key: value for key, value in budget.items() if value is not None}
     if len(given) > 1:
         raise UsageError(f"two budgets at once: {' and '.join(given)}; give one of --epochs, --steps, --minutes")
@@ -346,21 +347,21 @@ def with_budget(config: RunConfig, budget: Mapping[str, float | None], seconds: 
 
 
 def recipe(config: RunConfig) -> str:
-    """Return all of a configuration that runs have in common if they are repetitions of one another.
+    """Return the parts of a configuration that are equal in all repetitions of a run, as JSON.
 
-    Settings that parts have gained since a run was made have their defaults, unless its plug-in is gone.
+    Settings that were added to parts later have their defaults, unless a plug-in of the run is missing.
     """
     with suppress(UsageError):
         config = config.resolve()
     train = config.train.model_dump(mode="json", include={*BUDGETS, "ema"})
-    # Memory and note may depend on how much was free that day; the other two are no part of what was asked for.
+    # Memory and notes may depend on how much memory was free; class_counts follows from the images.
     data = config.data.model_dump(mode="json", exclude={"memory"})
     facts = config.facts.model_dump(mode="json", exclude={"note", "notes", "class_counts"})
     return json.dumps(without_horizons([config.variant.model_dump(mode="json"), data, facts, train]))
 
 
 def changes(former: RunConfig, config: RunConfig) -> list[str]:
-    """One line for each setting that is not what it was."""
+    """Return one line for each setting that has changed."""
     before, after = dict(leaves(former.model_dump(mode="json"))), dict(leaves(config.model_dump(mode="json")))
     keys = sorted((before.keys() | after.keys()) - {"facts.notes", "facts.class_counts"})  # older runs have none
     return [
@@ -369,23 +370,23 @@ def changes(former: RunConfig, config: RunConfig) -> list[str]:
 
 
 def lost_exactness(run: Run, training: Training, processes: int) -> list[str]:
-    """A line for each cause of other bits than in one sitting: another processor or torch than it began with, another
-    number of processes than it was saved by, images in another order.
+    """Return a line for each reason why the resumed run is not bit-exact: another processor or torch version than at
+    its start, another number of threads or processes, or images in another order.
     """
     lines = []
     if training.dataset.mapped and run.config.data.memory != training.config.data.memory:
-        lines.append("exactness is lost: the images no longer fit into memory, and so come in another order")
+        lines.append("exactness is lost: the images no longer fit into memory, which changes their order")
     began = run.environment()
     before = (began.get("device"), began.get("packages", {}).get("torch"))
     now = (device_name(training.device), version("torch"))
     if before != now:
         began_on, now_on = (f"{device} with torch {torch_version}" for device, torch_version in (before, now))
-        lines.append(f"exactness is lost: the run began on {began_on}, now {now_on}")
+        lines.append(f"exactness is lost: the run started on {began_on}, now it is on {now_on}")
     chosen, recorded = training.config.chosen, run.config.compute
     if recorded is not None and chosen.threads != recorded.threads:
         lines.append(
-            f"exactness is lost: the run computed with {recorded.threads} threads, now with {chosen.threads}, which "
-            "rounds sums differently"
+            f"exactness is lost: the run computed with {recorded.threads} threads, now with {chosen.threads}, so sums "
+            "are rounded differently"
         )
     if processes != training.world.size:
         lines.append(f"exactness is lost: the number of processes was {processes}, now it is {training.world.size}")
@@ -393,20 +394,20 @@ def lost_exactness(run: Run, training: Training, processes: int) -> list[str]:
 
 
 def kept_horizons(former: RunConfig, training: Training) -> list[str]:
-    """Return a line for each schedule that ends with a budget other than the run now has."""
+    """Return a line for each schedule that ends with an old budget of the run."""
     train, before = training.config.train, former.train
     if [getattr(train, key) for key in BUDGETS] == [getattr(before, key) for key in BUDGETS]:
         return []
     return [
         f"{path} keeps its schedule, which ends at step {schedule.over:,} with the value {schedule.end:g}: the result "
-        "differs from that of a run of the new budget"
+        "differs from that of a run that starts with the new budget"
         for path, schedule in training.config.schedules().items()
         if schedule.from_budget and schedule.over != training.total_steps
     ]
 
 
 def _memory(config: RunConfig, world: World) -> int | None:
-    """MB that the images may take in this process; of several the first one's, for the images' order depends on it."""
+    """Return the memory budget for images in MB; all processes use rank 0's, as the images' order depends on it."""
     if world.size == 1 or config.data.memory is not None:
         return config.data.memory
     return max(1, world.gather(allowed_memory(None))[0] // world.size)
@@ -420,8 +421,8 @@ def _dataset(config: RunConfig, images: Any, memory: int | None) -> Dataset:
         return data.fit(dataset, size, channels, mode=settings.fit, background=settings.background)
     if settings.source == IN_MEMORY:
         raise UsageError(
-            f"the source '{IN_MEMORY}' is images in memory, which no file holds: give them with dataset=images to "
-            "ganzoo.train or ganzoo.resume"
+            f"the source '{IN_MEMORY}' means images in memory, which are not in a file: pass them with dataset=images "
+            "to ganzoo.train or ganzoo.resume"
         )
     return data.load(
         settings.source,
@@ -431,8 +432,8 @@ def _dataset(config: RunConfig, images: Any, memory: int | None) -> Dataset:
     )
 
 
-def _labelled(config: RunConfig, dataset: Dataset) -> Tensor | None:
-    """The numbers of the images that show their labels; None if nobody asked to hide any."""
+def _find_labelled(config: RunConfig, dataset: Dataset) -> Tensor | None:
+    """Return the indices of the images whose labels are not hidden; None if no labels are hidden."""
     per_class = config.data.labels_per_class
     if per_class is not None:
         shown = choose_labelled(dataset, per_class, config.train.seed)
@@ -444,14 +445,14 @@ def _labelled(config: RunConfig, dataset: Dataset) -> Tensor | None:
         return None
     if config.variant.conditional and (hidden := len(dataset) - len(shown)):
         raise UsageError(
-            f"'{config.run.variant}' is conditional: the networks are given labels, and {hidden:,} images have none "
-            f"({cause}): take a variant that is not conditional, such as sgan, or {remedy}"
+            f"'{config.run.variant}' is conditional: its networks need labels, and {hidden:,} images have none "
+            f"({cause}): use a variant that is not conditional, such as sgan, or {remedy}"
         )
     return shown
 
 
 def _device(name: str, resumed: bool) -> torch.device:
-    """A run that moved to a machine without its device goes on with what is there."""
+    """Return the device; a resumed run uses another one if its device is not available."""
     try:
         return choose_device(name)
     except MachineError:

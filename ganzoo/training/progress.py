@@ -1,6 +1,6 @@
-"""Progress on stderr: a live bar on a terminal, else a line at each log interval.
+"""Progress on stderr: a live bar on a terminal, otherwise a line per log interval.
 
-Nothing that happens to stderr ends the run.
+Errors of stderr never end the run.
 """
 
 import sys
@@ -18,7 +18,7 @@ from ganzoo.streams import Reports
 
 
 class Progress:
-    """`with progress:` around the loop; `advance` at every step, `log` at every log line, `say` at any time."""
+    """A progress display: `with progress:` around the loop, `advance` each step, `log` each log line, `say` a text."""
 
     def __init__(self, *, enabled: bool = True) -> None:
         self._enabled = enabled
@@ -50,12 +50,12 @@ class Progress:
             self._bar = None
 
     def say(self, text: str) -> None:
-        """A plain line."""
+        """Print a line."""
         if self._enabled:
             self._console.print(printable(text), markup=False)
 
     def advance(self, step: int, total: int | None, epoch: float, share: float) -> None:
-        """After a step; `share` of the budget, from 0 to 1, is spent."""
+        """Update the display after a step; `share` is the spent part of the budget, from 0 to 1."""
         if self._share == (0.0, 0.0):
             self._share = (share, share)
         self._share = (self._share[0], share)
@@ -64,7 +64,7 @@ class Progress:
             self._bar.update(self._bar.task_ids[0], description=description, completed=share, left=self._left())
 
     def log(self, line: LogLine) -> None:
-        """Show a line of metrics."""
+        """Print a log line, or show its values in the bar."""
         losses = line.losses
         self._losses = (
             f"  {line.images_per_s:,.0f} images/s  d_loss {losses['d_loss']:.3f}  g_loss {losses['g_loss']:.3f}"
@@ -73,7 +73,7 @@ class Progress:
             self.say(f"step {line.step}  epoch {line.epoch:.2f}{self._losses}  {self._left()}")
 
     def _left(self) -> str:
-        """Time left, from the pace of this sitting."""
+        """Return the time left, estimated from the speed of this session."""
         start, now = self._share
         if now <= start:
             return ""

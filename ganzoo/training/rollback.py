@@ -1,4 +1,4 @@
-"""Going back where training diverges: `--on-divergence rollback`."""
+"""Rollback to the last checkpoint if training diverges: `--on-divergence rollback`."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -7,12 +7,12 @@ from ganzoo.config import RunConfig, Schedule
 from ganzoo.errors import DivergedError, UsageError
 from ganzoo.runs.run import Run
 
-MOST = 3  # times that a run goes back
+MOST = 3  # rollbacks of a run
 PLAYERS = ("generator", "discriminator")
 
 
 def check_rollback(config: RunConfig, processes: int) -> None:
-    """Raise UsageError for a run that is to go back where it diverges, and could not."""
+    """Raise UsageError if a run asks for rollbacks but could not do them."""
     if config.train.on_divergence == "stop":
         return
     if processes > 1:
@@ -26,10 +26,10 @@ def check_rollback(config: RunConfig, processes: int) -> None:
 
 
 def check_going_back(run: Run, config: RunConfig, reason: str) -> None:
-    """Raise DivergedError, with what can be done, for a run that is not to go back, or did so `MOST` times."""
+    """Raise DivergedError with advice if rollbacks are off or the run already did `MOST` of them."""
     if config.train.on_divergence == "stop":
         raise DivergedError(
-            f"{reason}; lower the learning rates, or have the run go back to its last checkpoint and halve them: "
+            f"{reason}; lower the learning rates, or let the run go back to its last checkpoint and halve them: "
             '--on-divergence rollback, or on_divergence = "rollback" under [train] in the config.toml of a run'
         )
     if len(run.read_rollbacks()) >= MOST:
@@ -44,7 +44,7 @@ def rates(config: RunConfig) -> dict[Any, Any]:
 
 
 def half_the_rates(config: RunConfig) -> dict[Any, Any]:
-    """Return half of each player's learning rate; of a schedule, half of both ends."""
+    """Return half of each player's learning rate; for a schedule, both ends are halved."""
     return {
         player: {**rate, "from": rate["from"] / 2, "to": rate["to"] / 2} if Schedule.is_table(rate) else rate / 2
         for player, rate in rates(config).items()
@@ -52,7 +52,7 @@ def half_the_rates(config: RunConfig) -> dict[Any, Any]:
 
 
 def with_rates(config: RunConfig, learning_rates: Mapping[Any, Any]) -> RunConfig:
-    """Return the same configuration with these learning rates of the players."""
+    """Return the configuration with these learning rates of the players."""
     changed = {}
     for player, rate in learning_rates.items():
         spec = getattr(config.variant, f"{player}_optimizer")
@@ -61,10 +61,10 @@ def with_rates(config: RunConfig, learning_rates: Mapping[Any, Any]) -> RunConfi
 
 
 def finish_going_back(run: Run, say: Callable[[str], object], leads: bool = True) -> RunConfig:
-    """Return the configuration that the newest checkpoint is to go on with.
+    """Complete a rollback that was interrupted, and return the configuration to continue with.
 
-    If the run was stopped on its way back, that has the learning rates that were recorded, and so has `config.toml`,
-    unless its user changed them there since. The process that `leads` writes it.
+    After an interrupted rollback it has the recorded learning rates. `config.toml` gets them too, unless the user has
+    changed them there. Only the process that `leads` writes.
     """
     saved = run.latest_checkpoint().config()
     back = run.unfinished_rollback()
@@ -73,5 +73,5 @@ def finish_going_back(run: Run, say: Callable[[str], object], leads: bool = True
     found = run.config.resolve()
     if leads and rates(found) == rates(saved):
         run.write_config(with_rates(found, back.learning_rates))
-    say(f"the run was stopped while it went back to step {back.to}: it goes on with half the learning rates")
+    say(f"the run was stopped while it went back to step {back.to}: it continues with half the learning rates")
     return with_rates(saved, back.learning_rates)

@@ -1,4 +1,4 @@
-"""Everything that training changes, and its way into a checkpoint and back."""
+"""The state that training changes, and its conversion to and from a checkpoint."""
 
 import copy
 import hashlib
@@ -23,13 +23,13 @@ from ganzoo.zoo.networks.fused import fuse
 from ganzoo.zoo.objectives.base import Objective, Terms
 from ganzoo.zoo.terms.base import PlayerName
 
-STATISTICS = 4096  # latents that a generator's statistics are measured over, once it has been trained with as many
-STATISTICS_PIXELS = 2**18  # of the images that are drawn at a time for it, at least LEAST of them
-LEAST = 8
+STATISTICS = 4096  # latents for measuring a generator's batch-norm statistics; fewer at the start of training
+STATISTICS_PIXELS = 2**18  # pixels per batch of that measurement
+LEAST = 8  # images per batch of it, at least
 
 
 class Player:
-    """The parameters that one player owns, their optimiser, and the one place where they are stepped."""
+    """The parameters that one player owns, their optimiser, and the method that updates them."""
 
     def __init__(
         self,
@@ -46,18 +46,18 @@ class Player:
         self.device = next(iter(self.parameters.values())).device
         self.world = world
         self.defers = self.device.type != "cpu"
-        self.nonfinite = torch.zeros((), dtype=torch.bool, device=self.device)  # where it `defers`: a step was skipped
+        self.nonfinite = torch.zeros((), dtype=torch.bool, device=self.device)  # if it `defers`: a step was skipped
         self.settings = settings.settings
         first = settings_at(self.settings, 0)
         self.scheduled = bool(first)
         if capturable and "lr" in first:
-            first["lr"] = torch.tensor(first["lr"], device=self.device)  # read by a captured step at each replay
+            first["lr"] = torch.tensor(first["lr"], device=self.device)  # a captured step reads it at each replay
         self.optimizer: torch.optim.Optimizer = registry.optimizers[settings.name](
             list(self.parameters.values()), capturable, **{**self.settings, **first}
         )
         for key in first:
             if key not in self.optimizer.param_groups[0]:
-                raise UsageError(f"the optimizer '{settings.name}' keeps no number '{key}', which a schedule changes")
+                raise UsageError(f"the optimizer '{settings.name}' has no number '{key}' that a schedule can change")
             if capturable and key != "lr":
                 raise UsageError(
                     f"{name}_optimizer.{key} follows a schedule, which a CUDA graph cannot capture: "
@@ -67,7 +67,7 @@ class Player:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Leave out the gradients of all parameters that this player does not own."""
+        """Turn off gradients of all parameters that this player does not own."""
         for parameter in self.others:
             parameter.requires_grad_(False)
         try:
@@ -77,7 +77,7 @@ class Player:
                 parameter.requires_grad_(True)
 
     def follow_schedules(self, step: int) -> None:
-        """Bring the optimiser's numbers to their values at a step."""
+        """Set the optimiser's scheduled numbers to their values at a step."""
         if not self.scheduled:
             return
         for key, value in settings_at(self.settings, step).items():
@@ -88,12 +88,13 @@ class Player:
                     group[key] = value
 
     def update(self, step: int, terms: Terms) -> None:
-        """Minimise the sum of the terms by one optimiser step, taken only if all that it needs is finite.
+        """Minimise the sum of the terms by one optimiser step, only if the sum and all gradients are finite.
 
-        A CPU is asked at once (DivergedError names the term or the tensor). Other devices are not waited for: where the
-        player `defers`, the device itself skips the step and `nonfinite` keeps it until `check`.
+        On a CPU a value that is not finite raises DivergedError with the name of the term or tensor. Other devices are
+        not synchronised: if the player `defers`, the device skips the step and sets `nonfinite` for `check`.
 
-        Of several processes all take the same step, by the mean of their gradients; the terms become their means too.
+        Several processes take the same step with the mean of their gradients; the terms are also replaced by their
+        means.
         """
         for parameter in self.parameters.values():
             parameter.grad = None
@@ -107,22 +108,22 @@ class Player:
             self.nonfinite.logical_or_(bad)
             if self._fused:
                 self.optimizer.found_inf = bad.float()  # type: ignore[attr-defined]  # read by the fused kernels
-            else:  # such a step changes no weight and leaves nothing that is not finite behind
+            else:  # a step with zero gradients keeps the weights and the optimiser's state finite
                 for parameter in self.parameters.values():
                     if parameter.grad is not None:
                         parameter.grad = torch.where(bad, torch.zeros_like(parameter.grad), parameter.grad)
         elif bad:
-            raise DivergedError(self._what_is_wrong(step, terms))
+            raise DivergedError(self._describe_nonfinite(step, terms))
         self.optimizer.step()
 
     def check(self, step: int) -> None:
-        """Raises DivergedError if a step was skipped on the device since training began."""
+        """Raise DivergedError if the device has skipped a step since training started."""
         if self.defers and self.nonfinite:
             raise DivergedError(
                 f"{self.name}: a loss or gradient was not finite by step {step}; that step was not taken"
             )
 
-    def _what_is_wrong(self, step: int, terms: Terms) -> str:
+    def _describe_nonfinite(self, step: int, terms: Terms) -> str:
         for name, value in terms.items():
             if not value.isfinite():
                 return f"step {step}, {self.name}: the term '{name}' is {value.item()}"
@@ -133,7 +134,7 @@ class Player:
         return f"step {step}, {self.name}: the sum of the losses or of the gradients is not finite"
 
     def optimizer_tensors(self) -> dict[str, Tensor]:
-        """The optimiser's state, each tensor named `<parameter>|<field>`."""
+        """Return the optimiser's state, each tensor named `<parameter>|<field>`."""
         state = self.optimizer.state
         return {
             f"{name}|{field}": value
@@ -142,15 +143,15 @@ class Player:
         }
 
     def restore_optimizer(self, tensors: Tensors) -> None:
-        """Take the moments that were saved, with the strides of their parameters, which a fused step relies on.
+        """Load the saved moments with the strides of their parameters, which a fused step requires.
 
-        Raises FileError for a parameter that is not there, a moment of another shape, or one that is missing.
+        Raises FileError if a parameter is unknown, or if a moment is missing or has another shape.
         """
         fields = {key.rpartition("|")[2] for key in tensors}
         for key, value in tensors.items():
             name, _, field = key.rpartition("|")
             if name not in self.parameters:
-                name = f"{self.name}.{name}"  # checkpoints of schema 1 name a parameter within its network
+                name = f"{self.name}.{name}"  # in checkpoints of schema 1, names are relative to the network
             parameter = self.parameters.get(name)
             shape = torch.Size() if field == "step" else None if parameter is None else parameter.shape
             if parameter is None or value.shape != shape:
@@ -163,16 +164,17 @@ class Player:
 
 
 class Ema:
-    """A moving average of a network: parameters averaged, buffers copied, always in eval mode.
+    """A moving average of a network: averaged parameters and copied buffers, always in eval mode.
 
-    A generator's batch-norm statistics are measured besides (`measure_statistics`), an encoder's are copies too.
+    A generator's batch-norm statistics are measured separately (`measure_statistics`); those of an encoder are copied.
 
-    The decay rises from 0.1 to its full value, so that the first random weights are soon forgotten. After the first
-    steps only every eighth is averaged in, for all eight: it moves the same memory as the generator's optimiser.
+    The decay rises from 0.1 to its full value, so that the initial random weights lose their influence quickly. After
+    the first steps the average is updated only at every eighth step, with the decay of eight steps, because an update
+    needs as much memory bandwidth as the generator's optimiser.
     """
 
     EVERY = 8
-    FIRST = 80  # steps that are averaged in one by one
+    FIRST = 80  # first steps, in which the average is updated at every step
 
     def __init__(self, network: nn.Module, decay: float | Schedule) -> None:
         self.network = copy.deepcopy(network).eval().requires_grad_(False)
@@ -180,7 +182,7 @@ class Ema:
 
     @torch.no_grad()
     def update(self, network: nn.Module, step: int) -> None:
-        """After the `step`-th generator update, counted from 1."""
+        """Update the average after the `step`-th generator update, counted from 1."""
         steps = 1 if step <= self.FIRST else self.EVERY
         if step % steps:
             return
@@ -195,15 +197,15 @@ class Ema:
 
 @torch.no_grad()
 def measure_statistics(network: nn.Module, config: RunConfig, device: torch.device, step: int) -> None:
-    """Replace the statistics of a generator's batch norm by those that its own weights have, over STATISTICS latents.
+    """Replace the batch-norm statistics of a generator by statistics of its own weights, over STATISTICS latents.
 
-    At the first steps of new weights no more latents are drawn than images were trained with: a run would take longer
-    for its statistics than for its training.
+    During the first steps of new weights, the number of latents is at most the number of training images so far, so
+    that measuring never takes longer than training.
 
-    Averaged weights have other statistics than the weights that they are an average of, whose running statistics are
-    those of a few batches besides. "Standing statistics" (Brock et al. 2019, arXiv:1809.11096): they are a function of
-    the weights, the step and the run's seed, so it does not matter when they are measured.
-    Labels are drawn at random: a batch that held a few classes alone would have too small a variance.
+    Averaged weights have different statistics than the weights of each step, and running statistics come from only a
+    few batches. "Standing statistics" (Brock et al. 2019, arXiv:1809.11096): they are a function of the weights, the
+    step and the run's seed, so the time of measurement does not matter.
+    Labels are drawn at random: a batch of only a few classes would have too small a variance.
     """
     norms = [module for module in network.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
     if not norms:
@@ -231,26 +233,26 @@ def measure_statistics(network: nn.Module, config: RunConfig, device: torch.devi
 
 
 class Logs:
-    """Sums of loss terms since the last log line, kept on the device and read once a line."""
+    """Sums of loss terms since the last log line, kept on the device and read once per line."""
 
     def __init__(self) -> None:
         self.sums: dict[str, Tensor] = {}
         self.counts: dict[str, int] = {"d": 0, "g": 0}
 
     def add(self, player: str, terms: Terms) -> None:
-        """One update's terms of player "d" or "g", under `d_<term>`."""
+        """Add one update's terms of player "d" or "g", as `d_<term>` or `g_<term>`."""
         self.counts[player] += 1
         for name, value in terms.items():
             key = f"{player}_{name}"
             if key in self.sums:
                 self.sums[key] += value.detach()
             else:
-                self.sums[key] = value.detach().clone()  # a captured update writes its terms to the same place again
+                self.sums[key] = value.detach().clone()  # a captured update overwrites its terms at each replay
 
     def means(self) -> dict[str, float]:
-        """The mean an update of every term, and of their sum as `d_loss` and `g_loss`.
+        """Return the mean per update of every term, and of their sum as `d_loss` and `g_loss`.
 
-        A lazy penalty counts as 0 where it was not due.
+        A lazy penalty counts as 0 in updates in which it was not due.
         """
         terms = {key: value.item() / max(1, self.counts[key[0]]) for key, value in self.sums.items()}
         losses = {
@@ -283,7 +285,7 @@ class TrainingState:
         objective.to(memory_format=layout)  # type: ignore[call-overload]  # torch's stubs leave the keyword out
         fuse(objective, config.chosen.fused)
         self.objective = objective
-        self.frozen = _freeze(objective, config.train.freeze_discriminator)  # names of layers of the discriminator
+        self.frozen = _freeze(objective, config.train.freeze_discriminator)  # names of discriminator layers
         self.device = device
         self.world = world
         self.discriminator, self.generator = (
@@ -306,7 +308,7 @@ class TrainingState:
 
     @property
     def averaged_generator(self) -> nn.Module:
-        """The averaged generator as it draws: with the statistics of its own weights."""
+        """The averaged generator for sampling, with batch-norm statistics of its own weights."""
         network = self.ema.network
         if self._measured_at != self.step:
             measure_statistics(network, self._config, self.device, self.step)
@@ -314,24 +316,24 @@ class TrainingState:
         return network
 
     def follow_schedules(self) -> None:
-        """Bring every number that follows a schedule to its value at the step that comes."""
+        """Set every scheduled number to its value at the next step."""
         for part in self.scheduled:
             part.apply(self.step, self.device)
         for player in (self.discriminator, self.generator):
             player.follow_schedules(self.step)
 
     def update_averages(self) -> None:
-        """Take a step's weights into the averages."""
+        """Update the averages with the weights of this step."""
         for role, network in self._averaged.items():
             self.averages[role].update(network, self.step)
 
     def average_buffers(self) -> None:
-        """Bring what each process kept of its own share of the batches, as batch norm does, to the mean over them."""
+        """Replace the buffers of each process, such as batch-norm statistics, by their mean over the processes."""
         if self.world.size > 1:
             self.world.average([buffer for buffer in self.objective.buffers() if buffer.is_floating_point()])
 
     def check_alike(self) -> None:
-        """Raises MachineError where the processes' weights are not the same bits."""
+        """Raise MachineError if the processes' weights differ in any bit."""
         if self.world.size == 1:
             return
         digest = hashlib.sha256()
@@ -342,11 +344,11 @@ class TrainingState:
         if others:
             raise MachineError(
                 f"the weights are no longer the same on all processes by step {self.step} (process {', '.join(others)} "
-                "differs from process 0): nothing was saved; give them processors of one kind and one torch, and resume"
+                "differs from process 0): nothing was saved; to resume, use one kind of processor and one torch version"
             )
 
     def parts(self) -> dict[str, Tensors]:
-        """What a checkpoint holds as tensors."""
+        """Return the tensors of a checkpoint, by part."""
         averages = {role: average.network for role, average in self.averages.items()}
         averages["generator"] = self.averaged_generator
         return {
@@ -357,7 +359,7 @@ class TrainingState:
         }
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Raises FileError where the checkpoint is damaged."""
+        """Load a checkpoint. Raises FileError if it is damaged."""
         state = checkpoint.state()
         checkpoint.load("objective", self.objective)
         for role, average in self.averages.items():
@@ -366,14 +368,14 @@ class TrainingState:
         self.discriminator.restore_optimizer(checkpoint.tensors("discriminator_optimizer"))
         self.logs.restore(state["logs"] or self.logs.to_json(), self.device)
         self.step, self.seconds = int(state["step"]), float(state["seconds"])
-        self._measured_at = None  # of the weights before
+        self._measured_at = None  # the statistics were those of the previous weights
 
 
 def _freeze(objective: Objective, count: int) -> list[str]:
-    """Leave the first `count` layers of the discriminator to no player, and return their names.
+    """Freeze the first `count` layers of the discriminator, and return their names.
 
-    A layer is a module with weights of its own, in the order that the network holds them; heads are none. Raises
-    UsageError unless there are more layers.
+    A layer is a module that has weights itself, in the order of the network's parameters; heads do not count. Raises
+    UsageError if the discriminator does not have more than `count` layers.
     """
     network = objective.discriminator
     places = (name.rpartition(".")[0].partition(".parametrizations")[0] for name, _ in network.named_parameters())

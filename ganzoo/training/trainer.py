@@ -1,7 +1,7 @@
-"""The one training loop, and the two ways into it: a new run, and a run that goes on.
+"""The training loop and its two entry points: a new run, and a resumed run.
 
 Everything is a function of the configuration and `(seed, step)`: on one machine's CPU, training to step K and resuming
-to step N gives the very bits of training to N.
+to step N gives the same bits as training to step N.
 """
 
 import time
@@ -47,7 +47,7 @@ from ganzoo.training.updates import Updates
 from ganzoo.zoo.build import check_range
 from ganzoo.zoo.handing_over import VariantParts, describe_needs, take_again
 
-PICTURE_UPDATES = 1000  # the even cadence of pictures: the whole epochs nearest to this many updates
+PICTURE_UPDATES = 1000  # updates between sample images by default, rounded to whole epochs
 
 
 def train(
@@ -62,18 +62,18 @@ def train(
     """Train a variant into a new run directory, and return the run.
 
     Args:
-        variant: a registered name (`ganzoo list variants`) or a `Variant`; None where `config` names one.
+        variant: a registered name (`ganzoo list variants`) or a `Variant`; None if `config` names one.
         dataset: a source (`auto`, `mnist`, `mnist-5k`, a path, or another of `ganzoo list datasets`), or images in
             memory (see `ganzoo.data.from_object`); None for `auto`.
-        out: the run's directory, which must not exist; None for one under `runs/`.
+        out: the run's directory, which must not exist; None for a new one under `runs/`.
         progress: whether to show progress on stderr.
-        world: of a run on several processes, what `ganzoo.distributed.joined` gave this one.
-        options: those of `ganzoo.training.options.Options`, which are the flags of `ganzoo train`; of the budgets
-            `epochs`, `steps` and `minutes` one, or none for 5 minutes. Besides, parts in place of the variant's
-            (`ganzoo.zoo.handing_over.VariantParts`), by name or as a class, function or module:
+        world: for a run on several processes, the value of `ganzoo.distributed.joined` in this process.
+        options: the options of `ganzoo.training.options.Options`, which are the flags of `ganzoo train`; at most one of
+            the budgets `epochs`, `steps` and `minutes` (5 minutes by default). Also parts that replace those of the
+            variant (`ganzoo.zoo.handing_over.VariantParts`), by name or as a class, function or module:
             `generator=MyGenerator`.
 
-    Raises: the errors of `ganzoo.errors`; `Interrupted`, a KeyboardInterrupt, after it has saved.
+    Raises: the errors of `ganzoo.errors`; `Interrupted`, a KeyboardInterrupt, after the run was saved.
     """
     return start(configure(variant, dataset, **options), dataset, out=out, progress=progress, world=world)
 
@@ -101,19 +101,19 @@ def start(
     with torch_settings(training.config):
         state = TrainingState(
             training.config, training.device, world
-        )  # first: what cannot be built leaves no directory
+        )  # before the run's directory is created, because building may fail
         check_range(state.objective.generator, training.config)
         inherited = _inherit(training.config, state)
         began = time.monotonic()
         monitor = _monitor(training)
         judging = time.monotonic() - began
         _check_alike(training, state)
-        run = _on_the_first(world, lambda: Run.create(training.config, out, device_name(training.device)))
+        run = _create_on_rank_0(world, lambda: Run.create(training.config, out, device_name(training.device)))
         needs = describe_needs(training.config.variant)
         note = needs and f"note: {needs}"
         for text in filter(None, (f"run: {run.path}", *training.lines, inherited, line, horizon, note)):
             reporter.say(text)
-        with _locked(run, world):
+        with _lock(run, world):
             start_up = time.monotonic() - before.time - judging
             return _fit(Session(run, training, state, reporter, monitor, start_up))
 
@@ -130,21 +130,21 @@ def resume(
     world: World = ALONE,
     **parts: Unpack[VariantParts],
 ) -> Run:
-    """Go on with a run in place from its newest checkpoint, bit-exactly on the CPU that it was trained on.
+    """Continue a run in place from its newest checkpoint, bit-exactly on the CPU that it was trained on.
 
     Args:
-        epochs, steps: the run's new total; minutes: that much more time; none of them: what is left of its budget.
-        threads: as many CPU threads from here on; another number than before ends exactness.
-        dataset: the images again, for a run that was trained on images in memory.
-        world: as of `train`; each process reads the checkpoint.
-        parts: those again that were handed over to `train` as objects, for a process that does not have them.
+        epochs, steps: the run's new total; minutes: additional time; none of them: the rest of its budget.
+        threads: the number of CPU threads from now on; a different number ends exactness.
+        dataset: the same images, for a run that was trained on images in memory.
+        world: as in `train`; each process reads the checkpoint.
+        parts: the parts that were passed to `train` as objects, for a process that does not have them.
 
-    Raises: as `train`; FileError for a damaged checkpoint or for data that are no longer the same.
+    Raises: as `train`; FileError for a damaged checkpoint or for data that have changed.
     """
     run = run if isinstance(run, Run) else Run.open(run)
     take_again(run.config.variant, parts)
     reporter = Progress(enabled=progress and world.leads)
-    with _locked(run, world):
+    with _lock(run, world):
         budget = {"epochs": epochs, "steps": steps, "minutes": minutes}
         return _resume(run, budget, threads, dataset, reporter, world)
 
@@ -156,7 +156,7 @@ def _resume(
     if world.leads:
         checkpoint.restore(run.checkpoints_directory)
         run.sweep()
-    world.gather(None)  # until that is done
+    world.gather(None)  # wait for rank 0
     latest = run.latest_checkpoint()
     saved = latest.state()
     former = finish_going_back(run, reporter.say, world.leads)
@@ -171,7 +171,7 @@ def _resume(
     with torch_settings(training.config):
         state = TrainingState(training.config, training.device, world)
         state.restore(latest)
-        left = not latest.final and state.step == training.total_steps  # its last picture and evaluation are to be done
+        left = not latest.final and state.step == training.total_steps  # the final image and evaluation are missing
         if not left and (latest.final or any(budget.values())):
             training.check_budget(state.step, state.seconds)
         monitor = _monitor(training)
@@ -183,45 +183,45 @@ def _resume(
         session = Session(run, training, state, reporter, monitor)
         if not latest.final:
             session.recall_evaluation()
-        if world.leads and run.lines_missing():  # they begin again, and no checkpoint may vouch for the former ones
+        if world.leads and run.lines_missing():  # they start again, so the checkpoint must not refer to the lost ones
             session.save(final=latest.final, fid=latest.distance)
         return _fit(session)
 
 
 def _inherit(config: RunConfig, state: TrainingState) -> str | None:
-    """Load the weights that a new run starts from, and return a line on them; None if it starts from none."""
+    """Load the weights that a new run starts from, and return a line that reports it; None without such weights."""
     start, frozen = config.train.start_from, config.train.freeze_discriminator
     if start is None:
         if frozen:
-            raise UsageError("train.freeze_discriminator keeps weights of another run: name it with --from RUN")
+            raise UsageError("train.freeze_discriminator freezes weights of another run: name that run with --from RUN")
         return None
     line = load_start(state, open_start(start))
     return f"{line}; frozen: {', '.join(state.frozen)}" if frozen else line
 
 
 def _monitor(training: Training) -> Monitor | None:
-    """What evaluates the run on the way, where that was asked for."""
+    """Return the monitor that evaluates the run during training; None if no evaluation was requested."""
     train = training.config.train
     asked = train.evaluate_every or train.evaluate_epochs or train.evaluate_seconds
     if train.target_fid is not None and not asked:
-        raise UsageError("target_fid is compared when the run is evaluated, and it never is: --evaluate-every 1000")
+        raise UsageError("target_fid needs evaluations during training: add --evaluate-every 1000")
     return Monitor(training.dataset, training.config) if asked and training.world.leads else None
 
 
-def _on_the_first(world: World, make: Callable[[], Run]) -> Run:
-    """What the first of the processes makes, on all of them."""
+def _create_on_rank_0(world: World, make: Callable[[], Run]) -> Run:
+    """Create the run on rank 0, and return it on all ranks."""
     (made, *_) = world.gather(make() if world.leads else None)
     assert made is not None
     return made
 
 
-def _locked(run: Run, world: World) -> AbstractContextManager[None]:
-    """The lock of the run, which the first of its processes holds for all."""
+def _lock(run: Run, world: World) -> AbstractContextManager[None]:
+    """Lock the run; with several processes, rank 0 holds the lock for all."""
     return run.lock() if world.leads else nullcontext()
 
 
 def _check_alike(training: Training, state: TrainingState) -> None:
-    """Raises MachineError where the processes would not train the same thing."""
+    """Raise MachineError if the processes have different configurations or weights."""
     own = training.config.to_json()
     for rank, text in enumerate(training.world.gather(own)):
         if text != own:
@@ -231,7 +231,7 @@ def _check_alike(training: Training, state: TrainingState) -> None:
 
 
 class Session:
-    """One sitting at a run, and what follows a step."""
+    """One training session of a run: the steps, and everything that is due after a step."""
 
     def __init__(
         self,
@@ -242,7 +242,7 @@ class Session:
         monitor: Monitor | None,
         start_up: float | None = None,
     ) -> None:
-        """Begin at the state's step; `start_up` is how many seconds the run took until here, None for a resumed one."""
+        """Start at the state's step; `start_up` is the seconds of start-up so far, None for a resumed run."""
         self.run = run
         self.training = training
         self.config = training.config
@@ -256,28 +256,28 @@ class Session:
         self._picture_epochs = _picture_epochs(self.config, training.loader.batches_per_epoch)
         self._started = time.monotonic() - state.seconds
         self._logged = (state.step, state.seconds)
-        self._seen = state.seconds  # after the last step
+        self._seen = state.seconds  # training time after the last step
         compute = self.config.chosen
         alone = compute.device == "cpu" and self.world.size == 1
         source = self.config.data.source
         self.pace = Pace(run.path, compute.threads, alone=alone, step=state.step, seconds=state.seconds, source=source)
         self._distance: tuple[int, float] | None = None  # step and FID of the last evaluation
-        self._looked = False  # whether the networks were looked at, at the first log line
-        self._reached = False  # whether the distance is the target, or less
-        self.finished = False  # whether the budget was spent when all processes last agreed on it
+        self._looked = False  # whether the networks were checked, which happens at the first log line
+        self._reached = False  # whether the target FID was reached
+        self.finished = False  # whether the budget was spent when the processes last agreed
 
     def agree(self, received: Received) -> bool:
-        """Agree with all processes on whether to take another step, and note why not: they stop together.
+        """Return whether to take another step, which all processes decide together; record the reason to stop.
 
-        The first one's clock counts, and a signal to any of them.
+        They stop if the budget is spent by the clock of rank 0, or after a signal to any of them.
         """
-        due = self.world.leads and self.is_over()  # its clock alone leaves out evaluations
+        due = self.world.leads and self.is_over()  # only the clock of rank 0 leaves out evaluations
         over, number = self.world.greatest(due, received.number or 0)
         self.finished, received.number = bool(over), int(number) or None
         return not over and not number
 
     def is_over(self) -> bool:
-        """Return whether the budget is spent, or the target reached."""
+        """Return whether the budget is spent or the target is reached."""
         minutes, total = self.config.train.minutes, self.training.total_steps
         if self._reached:
             return True
@@ -286,11 +286,11 @@ class Session:
         return total is not None and self.state.step >= total
 
     def seconds(self) -> float:
-        """Time spent training this run, in this sitting and those before."""
+        """Return the time spent training this run, in this session and earlier ones."""
         return time.monotonic() - self._started
 
     def after_step(self) -> None:
-        """Progress, a log line, a picture, a checkpoint, each where it is due; the first process does them for all."""
+        """Compare the processes if due; on rank 0 also report, log, draw images, evaluate and save checkpoints."""
         step, train = self.state.step, self.config.train
         if step % train.checkpoint_every == 0:
             self.state.check_alike()
@@ -309,13 +309,13 @@ class Session:
         if self._evaluation_is_due(step, epoch, seconds) and self.evaluate(step, epoch) and not self.is_over():
             self.save(final=False)
         self._seen = seconds
-        if step % train.checkpoint_every == 0 and not self.is_over():  # a final one follows at once
+        if step % train.checkpoint_every == 0 and not self.is_over():  # at the end a final one follows
             self.save(final=False)
 
     def save(self, *, final: bool, fid: float | None = None) -> None:
         """Save a checkpoint; a `final` one, at the end of a budget, is kept until the next final one.
 
-        `fid` is its distance if it was evaluated, and is known already for the last evaluation of this sitting.
+        `fid` is its FID if it was evaluated; for the last evaluation of this session it is already known.
         """
         if self._distance is not None and self._distance[0] == self.state.step:
             fid = self._distance[1]
@@ -340,15 +340,15 @@ class Session:
         checkpoint.prune(directory)
 
     def picture(self, name: str) -> None:
-        """The averaged generator on fixed latents."""
+        """Save an image of samples from the averaged generator on fixed latents."""
         self.run.check_present()
         generator = as_generator(self.state.averaged_generator, self.config, self.training.device)
         save_png(self.run.samples / name, preview(generator, self.config.train.seed))
 
     def evaluate(self, step: int, epoch: float) -> bool:
-        """Add a line to `evaluations.jsonl`, warn of classes lost, and return whether it is the best so far.
+        """Add a line to `evaluations.jsonl`, warn of lost classes, and return whether it is the best so far.
 
-        The time that this takes counts neither as training nor against a budget of minutes.
+        The time of an evaluation does not count as training time, nor against a budget of minutes.
         """
         assert self.monitor is not None
         began, seconds = time.monotonic(), self.seconds()
@@ -368,16 +368,16 @@ class Session:
             if text:
                 self.progress.say(text)
         self._distance = (step, line.figures["fid"])
-        self._started += time.monotonic() - began  # before the checkpoint, which says how long it was trained
+        self._started += time.monotonic() - began  # before the checkpoint, which records the training time
         return all(line.figures["fid"] < other.figures["fid"] for other in former)
 
     def evaluate_at_the_end(self) -> None:
-        """Do the last evaluation, unless the last step was evaluated already."""
+        """Do the last evaluation unless the last step was already evaluated."""
         if self.monitor is not None and (self._distance is None or self._distance[0] != self.state.step):
             self.evaluate(self.state.step, self.training.epoch(self.state.step))
 
     def recall_evaluation(self) -> None:
-        """Take over an evaluation of this very step, by a process that was killed before it could save."""
+        """Reuse an evaluation of this step by a process that was killed before it could save."""
         target = self.config.train.target_fid
         for line in self.run.read_evaluations()[-1:]:
             if line.step == self.state.step:
@@ -394,18 +394,18 @@ class Session:
         )
 
     def check_finite(self) -> None:
-        """Raises DivergedError where the device skipped a step."""
+        """Raise DivergedError if the device skipped a step."""
         for player in (self.state.discriminator, self.state.generator):
             player.check(self.state.step)
 
     def finish(self) -> None:
-        """Save and, at the end of a budget, do what belongs there; only then the checkpoint is a final one.
+        """Save and, at the end of a budget, add the final image, the evaluation and a final checkpoint.
 
-        If the process is killed before that, `resume` does what is left.
+        If the process is killed before that, `resume` does the rest.
         """
         self.save(final=False)
         if not self.finished:
-            self.describe(f"Interrupted at step {self.state.step}, and saved; what to type next can go on from there.")
+            self.describe(f"Interrupted at step {self.state.step} and saved; resume (see below) continues from there.")
             return
         self.picture("final.png")
         self.evaluate_at_the_end()
@@ -413,7 +413,7 @@ class Session:
         self.save(final=True)
 
     def describe(self, note: str) -> None:
-        """The run's README.md."""
+        """Write the run's README.md."""
         self.run.write_readme(self.config, self.state.step, self.training.epoch(self.state.step), note)
 
     def _log(self, step: int, epoch: float) -> None:
@@ -438,22 +438,22 @@ class Session:
         self._logged = (step, seconds)
 
     def _share_done(self) -> float:
-        """How much of the budget is spent, from 0 to 1."""
+        """Return the share of the budget that is spent, from 0 to 1."""
         minutes, total = self.config.train.minutes, self.training.total_steps
         share = self.seconds() / (60 * minutes) if minutes is not None else self.state.step / (total or 1)
         return min(1.0, share)
 
 
 def _fit(session: Session) -> Run:
-    """Train until the budget is spent or a signal comes; save; say what to type next.
+    """Train until the budget is spent or a signal arrives, and save.
 
-    Where training diverges, the run goes back if that was asked for.
+    If training diverges, go back to the last checkpoint if that was requested.
     """
     run, leads = session.run, session.world.leads
     with interruption() as received:
         if leads:
-            session.describe("Training is under way, or was stopped before it could say so.")
-        for line in _notes(session):
+            session.describe("Training is in progress, or was killed before it could update this file.")
+        for line in _describe_processes(session):
             session.progress.say(line)
         while True:
             try:
@@ -462,19 +462,19 @@ def _fit(session: Session) -> Run:
             except DivergedError as error:
                 if session.world.size > 1:
                     raise
-                reason = str(error)  # alone: the error holds all that the step computed
+                reason = str(error)  # only the text, because the error keeps all tensors of the step alive
             session = _go_back(session, reason)
     if not session.finished and received.number is not None:
         next_ = to_go_on(run.path, session.config.data.source)
-        message = f"interrupted at step {session.state.step}, saved; to go on: {next_}"
+        message = f"interrupted at step {session.state.step}, saved; to continue: {next_}"
         raise Interrupted(message, received.number)
     if received.number is not None:
-        raise Interrupted(f"interrupted; {run.path} had come to the end of its budget, and is saved", received.number)
+        raise Interrupted(f"interrupted; {run.path} had reached the end of its budget, and is saved", received.number)
     return run
 
 
 def _train_on(session: Session, received: Received) -> None:
-    """Train until the budget is spent or a signal comes, and save."""
+    """Train until the budget is spent or a signal arrives, and save."""
     with session.progress:
         while session.agree(received):
             session.updates.step(session.batches)
@@ -482,17 +482,17 @@ def _train_on(session: Session, received: Received) -> None:
     session.state.check_alike()
     if session.world.leads:
         session.finish()
-    session.world.gather(None)  # until the first has written all
+    session.world.gather(None)  # wait until rank 0 has written everything
 
 
 def _go_back(former: Session, reason: str) -> Session:
     """Return a session at the newest checkpoint, or at the start, with half the learning rates. Raises DivergedError.
 
-    What was trained since counts against a budget of minutes. The former session is of no more use.
+    The discarded training time counts against a budget of minutes. The session `former` can no longer be used.
     """
     run, reporter, step, seconds = former.run, former.progress, former.state.step, former.seconds()
     check_going_back(run, former.config, reason)
-    del former.state, former.updates, former.batches  # before others are made beside them
+    del former.state, former.updates, former.batches  # free the memory before the new ones are created
     learning_rates = half_the_rates(former.config)
     config = with_rates(former.config, learning_rates)
     training = replace(former.training, config=config)
@@ -505,30 +505,30 @@ def _go_back(former: Session, reason: str) -> Session:
     state.seconds = seconds
     run.cut_lines(state.step)
     run.append_rollback(Rollback(step=step, reason=reason, to=state.step, learning_rates=learning_rates))
-    run.write_config(config)  # after its record, by which `finish_going_back` does it for a run that is stopped here
+    run.write_config(config)  # after its record: if the process is killed here, `finish_going_back` completes it
     reporter.say(f"{reason}: going back to step {state.step}, with half the learning rates")
     session = Session(run, training, state, reporter, former.monitor, former.start_up)
-    if latest is not None:  # else a resumed run would take the rates for the user's change
+    if latest is not None:  # otherwise a resumed run would treat the new rates as an edit by the user
         session.save(final=latest.final, fid=latest.distance)
     return session
 
 
-def _notes(session: Session) -> list[str]:
-    """What there is to say of a run on several processes."""
+def _describe_processes(session: Session) -> list[str]:
+    """Return the lines to print for a run on several processes."""
     size, batch_size = session.world.size, session.config.data.batch_size
     if size == 1:
         return []
-    lines = [f"{size} processes: {batch_size // size} of the {batch_size} images of a batch each"]
+    lines = [f"{size} processes: each uses {batch_size // size} of the {batch_size} images of a batch"]
     if mixing := session.state.objective.mixing:
         lines.append(
-            f"note: {', '.join(mixing)}: statistics are taken over {batch_size // size} images and not {batch_size}: "
-            "close to the run of one process, but not the same"
+            f"note: {', '.join(mixing)}: statistics are computed over {batch_size // size} images and not "
+            f"{batch_size}: the result is close to that of one process, but not the same"
         )
     return lines
 
 
 def _picture_epochs(config: RunConfig, batches_per_epoch: int) -> Callable[[int], bool]:
-    """Return whether a picture is due at the end of an epoch; it never depends on the budget, which may grow."""
+    """Return whether an image is due after an epoch, as a function; it ignores the budget, which may grow."""
     if config.train.sample_epochs is not None:
         return set(config.train.sample_epochs).__contains__
     cadence = max(1, round(PICTURE_UPDATES / batches_per_epoch))

@@ -1,7 +1,6 @@
-"""Measuring a few steps when a run starts: which way to compute is the fastest (`--tune`), how many steps fit a budget.
+"""Measurements of a few steps when a run starts: the fastest way to compute (`--tune`), and the steps of a budget.
 
-What is measured takes place on a state that is thrown away, and what it chooses is written down: a resumed run keeps to
-it.
+They use a temporary state, and the choice is recorded, so that a resumed run keeps it.
 """
 
 import math
@@ -20,23 +19,23 @@ from ganzoo.training.prepare import PROVISIONAL, Training
 from ganzoo.training.state import TrainingState
 from ganzoo.training.updates import Updates
 
-STEPS = 500  # a shorter run is over before its measuring would pay
-MINUTES = 0.2
-COMPILE_MINUTES = 20.0  # compiling takes about one
+STEPS = 500  # for a shorter run, measuring costs more than it gains
+MINUTES = 0.2  # likewise
+COMPILE_MINUTES = 20.0  # compiling takes about one minute
 WARM_UP = 2  # steps
-SECONDS = 0.25  # that a choice is measured for, and
-REPEATS = 3  # steps at least
-LEAST_SECONDS, SHARE = 3.0, 0.05  # what measuring may take: seconds, or a share of the budget if that is more
-SLOW = 1.5  # times as slow as the best: not worth another step
-GAIN = 0.95  # a choice must take this share of the time, or less, to displace the rule's
+SECONDS = 0.25  # minimal time for measuring a choice
+REPEATS = 3  # minimal steps for measuring a choice
+LEAST_SECONDS, SHARE = 3.0, 0.05  # maximal time of measuring: seconds, or a share of the budget if that is more
+SLOW = 1.5  # a choice this many times as slow as the best is not measured further
+GAIN = 0.95  # a choice replaces the previous best only if it needs at most this share of its time
 
 
 def tune(training: Training) -> tuple[RunConfig, str]:
-    """Return the configuration with the fastest choices where it leaves them open, and a line that reports them.
+    """Return the configuration with the fastest of the open choices, and a line that reports them.
 
-    It begins with what the rule chose. Nothing is measured if nothing is open, the budget is too small for it, or
-    several processes would have to agree; and no more than a small share of the budget is spent. Raises CaptureError,
-    after which a process cannot train.
+    It starts from the choice of the rule. Nothing is measured if no choice is open, the budget is too small, or there
+    are several processes; and only a small share of the budget is spent. Raises CaptureError, after which a process
+    cannot train.
     """
     config = training.config
     if not any(_candidates(config, math.inf)):
@@ -44,13 +43,13 @@ def tune(training: Training) -> tuple[RunConfig, str]:
     if _is_short(training):
         return config, f"too short to measure: {rule.describe(config)}"
     if training.world.size > 1:
-        return config, f"several processes cannot measure: {rule.describe(config)}"
+        return config, f"nothing is measured with several processes: {rule.describe(config)}"
     began = time.monotonic()
     try:
         fastest = _seconds(training, config, math.inf)
     except CaptureError:
         raise
-    except Exception:  # whatever is wrong with the run, training itself reports it better
+    except Exception:  # training will report any problem of the run better
         return config, rule.describe(config)
     minutes = config.train.minutes or (training.total_steps or 0) * fastest / 60
     tried, slower = [], set[str]()
@@ -58,14 +57,14 @@ def tune(training: Training) -> tuple[RunConfig, str]:
         if time.monotonic() - began > max(LEAST_SECONDS, SHARE * 60 * minutes):
             tried.append("no time for more")
             break
-        if key in slower:  # half of the threads were slower: so is a quarter
+        if key in slower:  # if half the threads were slower, a quarter is too
             continue
         changed, name = config.with_compute(**{key: value}), _describe(key, value)
         try:
             seconds = _seconds(training, changed, fastest)
         except CaptureError:
             raise
-        except Exception as error:  # a compiler that is missing, a network that cannot be compiled or captured
+        except Exception as error:  # e.g. a missing compiler, or a network that cannot be compiled or captured
             tried.append(f"{name} failed: {first_line(error)[:80]}")
             continue
         tried.append(f"{name} {1000 * seconds:.3g}")
@@ -77,7 +76,7 @@ def tune(training: Training) -> tuple[RunConfig, str]:
 
 
 def _candidates(config: RunConfig, minutes: float) -> Iterator[tuple[str, Any]]:
-    """Yield what may be faster than the rule's choice, each to be tried over the best of those before it."""
+    """Yield choices that may be faster than the rule's, each to be combined with the best of the previous ones."""
     asked, chosen = config.train, config.chosen
     if asked.plain:
         return
@@ -93,7 +92,7 @@ def _candidates(config: RunConfig, minutes: float) -> Iterator[tuple[str, Any]]:
         while threads > 1:
             threads //= 2
             yield "threads", threads
-    # Perceptrons gain nothing from being compiled on a CPU: their matrix products are the same (docs/performance.md).
+    # Compiling does not make perceptrons faster on a CPU: their matrix products are the same (docs/performance.md).
     if asked.compiled is None and minutes >= COMPILE_MINUTES and (convolutions or chosen.device == "cuda"):
         yield "compiled", True
 
@@ -106,7 +105,7 @@ def _is_short(training: Training) -> bool:
 def with_horizon(training: Training) -> tuple[RunConfig, str | None]:
     """Return the configuration with every schedule's horizon in steps, and a line that reports it.
 
-    For a budget of minutes the rate is measured on a few steps. Of several processes all take the first one's figure.
+    For a budget of minutes the speed is measured on a few steps. All processes use the result of rank 0.
     """
     config = training.config
     if all(schedule.over for schedule in config.schedules().values()):
@@ -119,7 +118,7 @@ def with_horizon(training: Training) -> tuple[RunConfig, str | None]:
 
 
 def _seconds(training: Training, config: RunConfig, fastest: float) -> float:
-    """The least time that a step takes, of a few on a state that is thrown away; of two where they are slow."""
+    """Return the shortest time of a few steps (of two if they are slow), measured on a temporary state."""
     config = config.with_horizon(PROVISIONAL)
     with torch_settings(config):
         state = TrainingState(config, training.device)
@@ -139,7 +138,7 @@ def _seconds(training: Training, config: RunConfig, fastest: float) -> float:
 
 
 def _describe(key: str, value: Any) -> str:
-    """`threads=1` -> "1 thread", `channels_last=False` -> "not channels_last", `precision=float32` -> "float32"."""
+    """Return "1 thread" for `threads=1`, "not channels_last" for `channels_last=False`, else the value."""
     if isinstance(value, bool):
         return key if value else f"not {key}"
     return f"{value} thread{'s' if value != 1 else ''}" if key == "threads" else str(value)

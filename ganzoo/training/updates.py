@@ -1,6 +1,6 @@
-"""The two players' updates: each a function of a batch that takes one optimiser step and returns the loss terms.
+"""The updates of the two players: functions of a batch that do one optimiser step and return the loss terms.
 
-They are the unit that is made fast: compiled, or captured in a CUDA graph. What they compute is the same in every way.
+Each update can be compiled or captured in a CUDA graph, which does not change what it computes.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,24 +25,24 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Updates:
-    """The updates of a run's state, compiled, captured and in the precision that its `Compute` says."""
+    """The updates of a run's state: compiled, captured and in the precision that its `Compute` records."""
 
     def __init__(self, state: TrainingState, config: RunConfig) -> None:
         self.state = state
         self.critic_steps = config.variant.critic_steps
         self.seed = config.train.seed
         self._autocast = autocast(state.device, config.chosen.precision)
-        self._drawn: Drawn | None = None  # by a step's last discriminator update, for its generator update
+        self._drawn: Drawn | None = None  # from a step's last discriminator update, for its generator update
         objective = state.objective
         self._draw = objective.draw
         self._terms = {player: partial(objective.terms, player) for player in get_args(PlayerName)}
         if config.chosen.compiled:
-            self._draw = _compiled(self._draw)
-            self._terms = {player: _compiled(terms) for player, terms in self._terms.items()}
+            self._draw = _compile(self._draw)
+            self._terms = {player: _compile(terms) for player, terms in self._terms.items()}
         self._graphs = Graphs() if config.chosen.graphs else None
 
     def step(self, batches: Batches) -> None:
-        """The algorithm: `critic_steps` discriminator updates, a generator update on the last batch, the average."""
+        """Do `critic_steps` discriminator updates, a generator update on the last batch, and update the average."""
         state = self.state
         state.follow_schedules()
         with _advice_on_bfloat16():
@@ -55,7 +55,7 @@ class Updates:
         state.update_averages()
 
     def discriminator(self, batch: Batch) -> Terms:
-        """Draw fakes, minimise the discriminator's terms by one optimiser step."""
+        """Draw fake images, and minimise the discriminator's terms by one optimiser step."""
         due = self._due("discriminator", batch)
         last = (batch.update + 1) % self.critic_steps == 0
         self._seed("discriminator", batch)
@@ -64,14 +64,14 @@ class Updates:
                 "d",
                 due,
                 self._due("generator", batch) if last else None,
-            )  # one for each key of the generator, which goes on with it
+            )  # includes the key of the generator's update, which continues this graph
             return self._graphs.run(key, lambda static: self._discriminator(static, due, last), batch)
         return self._discriminator(batch, due, last)
 
     def generator(self, batch: Batch) -> Terms:
-        """Minimise the generator's terms by one optimiser step, on the fakes of the discriminator's update before.
+        """Minimise the generator's terms by one optimiser step, on the fake images of the last discriminator update.
 
-        The generator has not moved in between, so drawing again would give the same at the price of another pass.
+        The generator has not changed since then, so drawing again would cost a forward pass for the same images.
         """
         self._seed("generator", batch)
         due = self._due("generator", batch)
@@ -81,16 +81,16 @@ class Updates:
         return self._generator(batch, due)
 
     def _due(self, player: PlayerName, batch: Batch) -> tuple[str, ...]:
-        """The player's terms that are due; a term counts the updates of its own player."""
+        """Return the player's terms that are due; a term counts the updates of its player."""
         own = batch.update if player == "discriminator" else batch.update // self.critic_steps
         return self.state.objective.due(player, own)
 
     def _discriminator(self, batch: Batch, due: tuple[str, ...], last: bool) -> Terms:
         with self._autocast:
-            with torch.set_grad_enabled(last):  # those of the other critic steps are for the discriminator alone
+            with torch.set_grad_enabled(last):  # only the last fake images are used by the generator's update
                 self._drawn = self._draw(batch)
             with self.state.discriminator.alone():
-                terms = self._terms["discriminator"](batch, _detached(self._drawn), due)
+                terms = self._terms["discriminator"](batch, _detach(self._drawn), due)
         return self._step(self.state.discriminator, terms)
 
     def _generator(self, batch: Batch, due: tuple[str, ...]) -> Terms:
@@ -103,12 +103,12 @@ class Updates:
     def _step(self, player: Player, terms: Terms) -> Terms:
         player.update(self.state.step + 1, terms)
         self.state.objective.after_step(player.name)
-        return _detached(terms)
+        return _detach(terms)
 
     def _seed(self, player: str, batch: Batch) -> None:
-        """For dropout, another on each process.
+        """Seed dropout and other noise, with a different seed on each process.
 
-        torch.manual_seed would look for every kind of device, which takes a tenth of a millisecond.
+        torch.manual_seed would check every kind of device, which takes a tenth of a millisecond.
         """
         seed = derive(self.seed, player, batch.update) + self.state.world.rank
         torch.default_generator.manual_seed(seed)
@@ -116,8 +116,8 @@ class Updates:
             torch.get_device_module(self.state.device).manual_seed(seed)
 
 
-def _compiled(function: F) -> F:
-    """The function, compiled at its first call. Raises MachineError where that cannot be."""
+def _compile(function: F) -> F:
+    """Return the function, which is compiled at its first call. Raises MachineError if that fails."""
     compiled = torch.compile(function, fullgraph=True, dynamic=False)
 
     def call(*arguments: Any) -> Any:
@@ -125,7 +125,7 @@ def _compiled(function: F) -> F:
             return compiled(*arguments)
         except torch._dynamo.exc.TorchDynamoException as error:
             raise MachineError(
-                f"the updates cannot be compiled here ({first_line(error)}): --set train.compiled=false does without"
+                f"the updates cannot be compiled here ({first_line(error)}): use --set train.compiled=false"
             ) from error
 
     return call  # type: ignore[return-value]
@@ -133,7 +133,7 @@ def _compiled(function: F) -> F:
 
 @contextmanager
 def _advice_on_bfloat16() -> Iterator[None]:
-    """Raise MachineError where torch has an operator that it cannot compute in bfloat16."""
+    """Raise MachineError with advice if torch cannot compute an operator in bfloat16."""
     try:
         yield
     except RuntimeError as error:
@@ -144,6 +144,6 @@ def _advice_on_bfloat16() -> Iterator[None]:
         ) from error
 
 
-def _detached(values: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Without their graph: the other player's concern, or one that a captured update would keep alive."""
+def _detach(values: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors without their autograd graph, which a captured update would keep alive."""
     return {name: value.detach() for name, value in values.items()}

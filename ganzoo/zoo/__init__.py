@@ -1,1 +1,1 @@
-"""What a variant is made of: networks, losses, terms, objectives, and the recipes that name them."""
+"""The parts of a variant: networks, losses, terms and objectives, and the recipes that combine them."""

@@ -1,7 +1,7 @@
-"""Augmentations in front of the discriminator, of real and generated images alike.
+"""Augmentations of real and generated images before the discriminator.
 
-Zhao et al. 2020 (arXiv:2006.10738, section 3.2): differentiable, so that the generator learns through them, and the
-same for both kinds, so that it does not learn to draw them.
+They are differentiable, so that the generator learns through them, and the same for both kinds of images, so that the
+generator does not learn to draw augmented images (Zhao et al. 2020, arXiv:2006.10738, section 3.2).
 """
 
 import math
@@ -24,29 +24,29 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Augmentation:
-    """A change of images before the discriminator sees them.
+    """A random change of images before the discriminator.
 
-    Subclass it and register it with `@augmentations.register(name)`. Keyword-only arguments are its settings. It draws
-    nothing itself: `noise` declares what the batches draw, once for real and once for generated images. An augmentation
-    with state, such as an adaptive strength, is an `nn.Module` too.
+    Subclass it and register it with `@augmentations.register(name)`. Keyword-only arguments are its settings. It must
+    not draw random numbers itself: `noise` declares what the batches draw, once for real and once for generated images.
+    An augmentation with state, such as an adaptive strength, must also be an `nn.Module`.
     """
 
     noise: Mapping[str, Draw] = MappingProxyType({})
-    players: ClassVar[tuple[PlayerName, ...]] = ("discriminator",)  # in whose turns it observes and follows up
+    players: ClassVar[tuple[PlayerName, ...]] = ("discriminator",)  # whose turns call `observe` and `after_step`
 
     def __call__(self, images: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
-        """Return the changed images, [N, C, H, W] in and out, differentiable by the images."""
+        """Return the changed images, [N, C, H, W] in and out, differentiable with respect to the images."""
         raise NotImplementedError
 
     def observe(self, turn: Turn) -> None:
         """Read the discriminator's outputs in the turns of `players`, for example to adapt a strength."""
 
     def after_step(self, player: PlayerName, networks: Mapping[str, nn.Module]) -> None:
-        """Change what has to change after the player's optimiser step, without waiting for the device."""
+        """Update the state after the player's optimiser step, without waiting for the device."""
 
 
 def _whole_steps(draws: Tensor, reach: Tensor | float) -> Tensor:
-    """Whole numbers from -reach to reach (rounded), equally likely, int64 [N], of uniform draws [N]."""
+    """Convert uniform draws [N] to equally likely integers from -reach to reach (rounded), int64 [N]."""
     steps = reach.round() if isinstance(reach, Tensor) else float(round(reach))
     return (torch.floor(draws * (2 * steps + 1)) - steps).long()
 
@@ -54,7 +54,7 @@ def _whole_steps(draws: Tensor, reach: Tensor | float) -> Tensor:
 @augmentations.register("translation")
 @dataclass(frozen=True, kw_only=True)
 class Translation(Augmentation):
-    """Each image is moved by up to `reach` of its size along each axis; what comes in is black, or transparent."""
+    """Shift of each image by up to `reach` of its size along each axis; new pixels are black, or transparent."""
 
     reach: Share = 0.125
 
@@ -66,7 +66,7 @@ class Translation(Augmentation):
         right = _whole_steps(noise["move"][:, 1], self.reach * width)
         rows = torch.arange(height, device=images.device) - down.view(n, 1)  # [N, H]: where each row comes from
         columns = torch.arange(width, device=images.device) - right.view(n, 1)
-        padded = pad(images, (1, 1, 1, 1), value=-1.0).permute(0, 2, 3, 1)  # a border of black to point at
+        padded = pad(images, (1, 1, 1, 1), value=-1.0).permute(0, 2, 3, 1)  # black border, for outside pixels
         rows, columns = (rows + 1).clamp(0, height + 1), (columns + 1).clamp(0, width + 1)
         index = torch.arange(n, device=images.device).view(n, 1, 1)
         return padded[index, rows.view(n, height, 1), columns.view(n, 1, width)].permute(0, 3, 1, 2)
@@ -75,7 +75,7 @@ class Translation(Augmentation):
 @augmentations.register("instance-noise")
 @dataclass(frozen=True, kw_only=True)
 class InstanceNoise(Augmentation):
-    """Normal noise on every value, of the standard deviation `strength`; a schedule may let it fall to 0.
+    """Normal noise with standard deviation `strength` on every value; a schedule can reduce it to 0.
 
     Sønderby et al. 2017 (arXiv:1610.04490, section 3.1) and Arjovsky & Bottou 2017 (arXiv:1701.04862, section 3).
     """
@@ -91,9 +91,9 @@ class InstanceNoise(Augmentation):
 @augmentations.register("cut-out")
 @dataclass(frozen=True, kw_only=True)
 class CutOut(Augmentation):
-    """A rectangle of `size` of each image's height and width is black, anywhere, in part beyond the border.
+    """Black rectangle of `size` times each image's height and width, at a random place, partly beyond the border.
 
-    In an image with transparency it is transparent.
+    In images with transparency the rectangle is transparent.
     """
 
     size: Share = 0.5
@@ -115,9 +115,9 @@ class CutOut(Augmentation):
 @augmentations.register("colour")
 @dataclass(frozen=True, kw_only=True)
 class Colour(Augmentation):
-    """Brightness, saturation and contrast of each image change, by up to `strength`; grey has no saturation.
+    """Change of brightness, saturation and contrast of each image by up to `strength`; grey has no saturation.
 
-    Transparency stays as it is.
+    Transparency does not change.
     """
 
     strength: NonNegativeFloat = 1.0
@@ -140,18 +140,18 @@ def _with_alpha(colours: Tensor, images: Tensor) -> Tensor:
 
 @augmentations.register("adaptive", aliases=("ada",))
 class Adaptive(Augmentation, nn.Module):
-    """Adaptive discriminator augmentation (Karras et al. 2020, arXiv:2006.06676, section 3): as much as is needed.
+    """Adaptive discriminator augmentation (Karras et al. 2020, arXiv:2006.06676, section 3), only as strong as needed.
 
-    Each change is made to an image with the probability `strength`, which rises while the discriminator takes more than
-    (1 + target) / 2 of the real images for real, and falls otherwise. Unlike the paper's, images are turned by small
-    angles only, for digits and faces have an upright, and they are mirrored only if `flips` says so.
+    Each change is applied to an image with probability `strength`, which rises while the discriminator classifies more
+    than (1 + target) / 2 of the real images as real, and falls otherwise. Unlike in the paper, images are rotated by
+    small angles only, because digits and faces are upright, and mirrored only with `flips`.
 
     Args:
-        start: the strength that it begins with.
-        target: the mean sign of the logits of real images that is aimed at.
-        images: how many real images it takes from strength 0 to 1. The paper begins at 0, aims at 0.6 and takes
-            500,000, for much longer runs.
-        most: the greatest strength; at 1 no image would be seen as it is, and its changes would be learnt.
+        start: initial strength.
+        target: the desired mean sign of the logits of real images.
+        images: number of real images for a change of the strength from 0 to 1. The paper has start 0, target 0.6 and
+            500,000 images, for much longer runs.
+        most: maximum strength; at 1 no image would be unchanged, and the generator would learn the changes.
         flips: whether images may be mirrored.
         colour: whether brightness, contrast and saturation may change.
     """
@@ -174,14 +174,14 @@ class Adaptive(Augmentation, nn.Module):
         self.register_buffer("strength", torch.tensor(float(start)))
         self.register_buffer("change", torch.zeros(()))
         self.strength: Tensor
-        self.change: Tensor  # of the strength, after the update
+        self.change: Tensor  # added to the strength after the update
 
     def __call__(self, images: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
         chosen, amount = (noise["chosen"] < self.strength.clamp(max=self.most)).float(), noise["amount"]
-        with torch.autocast(images.device.type, enabled=False):  # places in bfloat16 would be off by a part of a pixel
-            return self._changed(images.float(), chosen, amount)
+        with torch.autocast(images.device.type, enabled=False):  # positions in bfloat16 are off by part of a pixel
+            return self._apply_changes(images.float(), chosen, amount)
 
-    def _changed(self, images: Tensor, chosen: Tensor, amount: Tensor) -> Tensor:
+    def _apply_changes(self, images: Tensor, chosen: Tensor, amount: Tensor) -> Tensor:
         images = resample(images, self._placement(chosen, amount))
         if not self.colour:
             return images
@@ -192,11 +192,11 @@ class Adaptive(Augmentation, nn.Module):
         return _with_alpha((colours - grey) * torch.exp2(chosen[:, 8] * amount[:, 8]).view(shape) + grey, images)
 
     def _placement(self, chosen: Tensor, amount: Tensor) -> Tensor:
-        """Return for each image where its pixels come from, [N, 2, 3]: an affine map of coordinates in [-1, 1]."""
+        """Return for each image the source of its pixels, [N, 2, 3]: an affine map of coordinates in [-1, 1]."""
         scale = torch.exp2(0.2 * chosen[:, 0] * amount[:, 0])
         stretch = torch.exp2(0.2 * chosen[:, 1] * amount[:, 1])
         angle = chosen[:, 2] * amount[:, 2] * (math.pi / 12)
-        right, down = (0.25 * chosen[:, axis] * amount[:, axis] for axis in (3, 4))  # of 2, an eighth of the image
+        right, down = (0.25 * chosen[:, axis] * amount[:, axis] for axis in (3, 4))  # 0.25 is an eighth of the image
         mirror = 1 - 2 * chosen[:, 5] * (amount[:, 5] > 0) if self.flips else torch.ones_like(scale)
         wide, high = mirror * scale * stretch, scale / stretch
         cos, sin = angle.cos(), angle.sin()
@@ -210,17 +210,17 @@ class Adaptive(Augmentation, nn.Module):
 
     @torch.no_grad()
     def after_step(self, player: PlayerName, networks: Mapping[str, nn.Module]) -> None:
-        self.strength.add_(self.change).clamp_(min=0).clamp_(max=self.most)  # a schedule makes a tensor of it
+        self.strength.add_(self.change).clamp_(min=0).clamp_(max=self.most)  # a scheduled `most` is a tensor
 
 
-FIXED = ("translation", "cut-out")  # of grey images; others have "colour" too
+FIXED = ("translation", "cut-out")  # for grey images; with colours, "colour" too
 
 
 def choose_augmentations(variant: Variant, channels: int) -> tuple[Spec, ...]:
-    """Return the augmentations that suit few images of 1, 3 or 4 channels. None of them mirrors images.
+    """Return suitable augmentations for few images of 1, 3 or 4 channels. None of them mirrors images.
 
-    They adapt (Karras et al. 2020) if the signs of the logits show which images the discriminator takes for real, and
-    are of fixed strength otherwise (Zhao et al. 2020). Colours are changed only where there are some.
+    They are adaptive (Karras et al. 2020) if the sign of a logit shows whether the discriminator classifies an image
+    as real, and otherwise have a fixed strength (Zhao et al. 2020). Colours change only in colour images.
     """
     coloured = channels > 1
     signed = getattr(losses.declared(variant.loss.name), "signed", False)
@@ -230,14 +230,14 @@ def choose_augmentations(variant: Variant, channels: int) -> tuple[Spec, ...]:
     return tuple(map(Spec, (*FIXED, "colour") if coloured else FIXED))
 
 
-FEW_R1 = 1.0  # the least weight of R1 for few images
+FEW_R1 = 1.0  # minimum weight of R1 for few images
 
 
 def choose_terms(variant: Variant, recipe: Variant) -> tuple[Spec, ...]:
-    """Return a variant's terms for few images: those of its recipe, R1 with a weight of at least `FEW_R1`.
+    """Return a variant's terms for few images: those of its recipe, with a weight of at least `FEW_R1` for R1.
 
-    A heavier R1 keeps the discriminator from rising steeply at each of a few images. Terms that are not the recipe's
-    stay as they are.
+    A larger weight of R1 prevents steep slopes of the discriminator at the few real images. Terms that are not the
+    recipe's do not change.
     """
     if len(variant.terms) != len(recipe.terms):
         return variant.terms
@@ -248,7 +248,7 @@ def choose_terms(variant: Variant, recipe: Variant) -> tuple[Spec, ...]:
 
 
 def _is_light_r1(term: Spec, own: Spec) -> bool:
-    """Return whether a term is R1 of the recipe's weight, a number below `FEW_R1`."""
+    """Return whether a term is R1 with the recipe's weight, and this weight is a number below `FEW_R1`."""
     weight = term.settings.get("weight")
     return (
         (term.name, term.settings.get("at"), term.settings.get("target", 0.0)) == ("gradient", "real", 0.0)
@@ -259,10 +259,10 @@ def _is_light_r1(term: Spec, own: Spec) -> bool:
 
 
 def resample(images: Tensor, placement: Tensor) -> Tensor:
-    """Return images [N, C, H, W] whose pixels come from where an affine map [N, 2, 3] of coordinates in [-1, 1] points.
+    """Resample images [N, C, H, W] at the positions of an affine map [N, 2, 3] of coordinates in [-1, 1].
 
-    Bilinear; what lies outside is the image mirrored at its border. Made of gathers, for torch's own grid_sample cannot
-    be differentiated twice, as gradient penalties ask.
+    Interpolation is bilinear, and images are mirrored at the border. Implemented with gather, because gradient
+    penalties need second derivatives, which torch's grid_sample does not have.
     """
     n, channels, height, width = images.shape
     y, x = (
@@ -287,7 +287,7 @@ def resample(images: Tensor, placement: Tensor) -> Tensor:
 
 
 def _neighbours(place: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Return the pixel before each place in [-1, 1], int64, and how far beyond it the place lies, from 0 to 1."""
+    """Return the pixel before each position in [-1, 1], int64, and the position's distance from it, 0 to 1."""
     place = (place * size + size - 1) / 2  # in pixels
     period = max(1, 2 * (size - 1))  # mirrored at the first and the last pixel
     place = place.abs() % period

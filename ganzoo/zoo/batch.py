@@ -1,4 +1,4 @@
-"""What one update sees: real images, labels, latents and noise, all a function of `(seed, update)`."""
+"""The batch of an update: real images, labels, latents and noise, all determined by `(seed, update)`."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ from ganzoo.seeds import derive
 
 @dataclass(frozen=True)
 class Draw:
-    """Random numbers that a part asks the batches for, of this shape for each image: [N, *shape].
+    """Random numbers that a part requests from the batches, of shape [N, *shape].
 
     `normal` is N(0, 1), `uniform` is [0, 1), `integers` are int64 from 0 to `below` - 1. The shape "image" stands for
-    (C, H, W), "latent" for the columns of z that are normal.
+    (C, H, W), "latent" for the number of normal columns of z.
     """
 
     kind: Literal["normal", "uniform", "integers"]
@@ -25,41 +25,41 @@ class Draw:
     below: int = 2
 
 
-NAMED = {"mix": Draw("uniform", (1, 1, 1)), "pixels": Draw("normal", "image")}  # a penalty may ask for them by name
+NAMED = {"mix": Draw("uniform", (1, 1, 1)), "pixels": Draw("normal", "image")}  # a penalty may request them by name
 
 
 class Noise(dict[str, Tensor]):
-    """The random numbers that parts have asked for, by name: `noise["angle"]`."""
+    """The random numbers that parts requested, by name: `noise["angle"]`."""
 
     @property
     def mix(self) -> Tensor | None:
-        """Uniform in [0, 1), [N, 1, 1, 1]: one for each image; None if no part asked for it."""
+        """Uniform in [0, 1), [N, 1, 1, 1]: one number per image; None if no part requested it."""
         return self.get("mix")
 
     @property
     def pixels(self) -> Tensor | None:
-        """Standard normal, [N, C, H, W]; None if no part asked for it."""
+        """Standard normal, [N, C, H, W]; None if no part requested it."""
         return self.get("pixels")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """One update's part of everything random."""
+    """The inputs of one update."""
 
     update: int
     real: Tensor  # float32 [N, C, H, W] in [-1, 1]
     labels: Tensor | None  # int64 [N], of the real images; None if nothing reads them
-    z: Tensor  # float32 [N, z_dim]: normal columns, then those of uniform codes in [-1, 1]
-    fake_labels: Tensor | None  # int64 [N], asked of the generator: classes, or the values of the categorical code
+    z: Tensor  # float32 [N, z_dim]: normal columns, then the uniform codes in [-1, 1]
+    fake_labels: Tensor | None  # int64 [N], for the generator: classes, or the values of the categorical code
     noise: Noise
-    labelled: tuple[Tensor, Tensor] | None = None  # as many real images with their labels; None if nothing reads them
+    labelled: tuple[Tensor, Tensor] | None = None  # N labelled real images and their labels; None if nothing reads them
 
 
 class Batches:
-    """Makes the batch of any update. A conditional generator is asked for the labels of the real images.
+    """The source of the batch of any update. A conditional generator gets the labels of the real images.
 
-    With several processes each draws all of the batch's random numbers and keeps its share of them: n processes see
-    together what one would see.
+    With several processes, each draws all random numbers of the batch and keeps its share, so that n processes together
+    use the same numbers as one process.
     """
 
     def __init__(
@@ -75,9 +75,11 @@ class Batches:
         uniform_codes: int = 0,
         code_values: int | None = None,
     ) -> None:
-        """`labels`: whether the real images' labels are read though the networks are not conditional.
+        """Create the batches of a run.
 
-        `labelled`: whether each batch has labelled images beside the real ones.
+        Args:
+            labels: whether the real images' labels are needed even if the networks are not conditional.
+            labelled: whether each batch also contains labelled images.
         """
         self.loader = loader
         self.latent_dim = latent_dim
@@ -91,11 +93,11 @@ class Batches:
         self._generator = torch.Generator(loader.device)
 
     def at(self, update: int) -> Batch:
-        """Return the batch of this update, whichever updates came before."""
+        """Return the batch of this update, independent of earlier updates."""
         count, (real, labels) = self.loader.batch_size, self.loader.batch(update)
-        z = self._seeded("z", update, torch.randn, count, self.latent_dim)
+        z = self._draw_seeded("z", update, torch.randn, count, self.latent_dim)
         if self.uniform_codes:
-            codes = self._seeded("codes", update, torch.rand, count, self.uniform_codes)
+            codes = self._draw_seeded("codes", update, torch.rand, count, self.uniform_codes)
             z = torch.cat([z, 2 * codes - 1], dim=1)
         fake_labels = labels if self.conditional else None
         if self.code_values is not None:
@@ -117,29 +119,31 @@ class Batches:
         named = {"image": image_shape, "latent": (self.latent_dim,)}
         shape = (count, *(named[draw.shape] if isinstance(draw.shape, str) else draw.shape))
         if draw.kind == "integers":
-            return self._seeded(
+            return self._draw_seeded(
                 stream, update, lambda *shape, **place: torch.randint(draw.below, shape, **place), *shape
             )
-        return self._seeded(stream, update, {"normal": torch.randn, "uniform": torch.rand}[draw.kind], *shape)
+        return self._draw_seeded(stream, update, {"normal": torch.randn, "uniform": torch.rand}[draw.kind], *shape)
 
-    def _seeded(self, stream: str, update: int, draw: Callable[..., Tensor], *shape: int) -> Tensor:
+    def _draw_seeded(self, stream: str, update: int, draw: Callable[..., Tensor], *shape: int) -> Tensor:
         self._generator.manual_seed(derive(self.seed, stream, update))
         return draw(*shape, generator=self._generator, device=self.loader.device)[self.loader.share]
 
 
 def draws_of(part: object, whose: str) -> dict[str, Draw]:
-    """Return the noise that a part asks for by its attribute `noise`: draws by name, or names of `NAMED`.
+    """Return the noise that a part requests by its attribute `noise`: draws by name, or names of `NAMED`.
 
-    Raises UsageError for a name that stands for no draw.
+    Raises UsageError for a name without a draw.
     """
     asked = getattr(part, "noise", {})
     draws = dict(asked) if isinstance(asked, Mapping) else {name: NAMED.get(name) for name in sorted(asked)}
     for name, draw in draws.items():
         if not isinstance(draw, Draw):
             raise UsageError(
-                f"{whose} asks for the noise '{name}', which nobody draws: name one of {', '.join(NAMED)}, or declare "
+                f"{whose} requests the noise '{name}', which is not defined: use one of {', '.join(NAMED)}, or declare "
                 f'it as noise = {{"{name}": Draw("uniform", (1,))}}'
             )
         if draw.kind not in ("normal", "uniform", "integers"):
-            raise UsageError(f"{whose}: the noise '{name}' is '{draw.kind}': expected normal, uniform or integers")
+            raise UsageError(
+                f"{whose}: the noise '{name}' has kind '{draw.kind}': expected normal, uniform or integers"
+            )
     return {name: draw for name, draw in draws.items() if draw is not None}

@@ -1,9 +1,9 @@
-"""The adversarial games: each a frozen pair of pure functions, logits [N] in, scalar out.
+"""The adversarial losses: each a pair of pure functions from logits [N] to a scalar.
 
-`d(real, fake)` is what the discriminator minimises and `g(real, fake)` the generator; `g_needs_real` says whether `g`
-reads the logits of the real images (it is given None for them otherwise), `mixes_samples` whether a loss is more than a
-mean over samples, and `signed` whether a positive logit means that the discriminator takes the image for real.
-`equation` is for the documentation: real logits are x, fake ones y, s is the softplus.
+The discriminator minimises `d(real, fake)` and the generator `g(real, fake)`. `g_needs_real`: whether `g` reads the
+logits of the real images (otherwise they are None). `mixes_samples`: whether a loss is not a mean over samples.
+`signed`: whether a positive logit means that the discriminator classifies the image as real. `equation` is for the
+documentation: x are real logits, y fake logits, and s is the softplus.
 """
 
 import math
@@ -21,7 +21,7 @@ from ganzoo.registry import losses
 
 
 class Loss(Protocol):
-    """What a registered loss offers."""
+    """The interface of a registered loss."""
 
     g_needs_real: ClassVar[bool]
 
@@ -32,13 +32,13 @@ class Loss(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class _Logistic:
-    """The discriminator's side of the games of Goodfellow et al. 2014: the cross-entropy of real and fake.
+    """The discriminator's loss of Goodfellow et al. 2014: the cross-entropy of real and fake.
 
-    `smoothing` is one-sided (Salimans et al. 2016, arXiv:1606.03498, section 3.4): real images are real with the
-    probability 1 - smoothing.
+    `smoothing` is one-sided label smoothing (Salimans et al. 2016, arXiv:1606.03498, section 3.4): the target
+    probability of real images is 1 - smoothing.
     """
 
-    of_probabilities: ClassVar[bool] = True  # logits are those of probabilities
+    of_probabilities: ClassVar[bool] = True  # the sigmoid of a logit is a probability
     signed: ClassVar[bool] = True
     smoothing: Fraction = 0.0
 
@@ -54,7 +54,7 @@ class _Logistic:
 @losses.register("non-saturating")
 @dataclass(frozen=True, kw_only=True)
 class NonSaturating(_Logistic):
-    """The game that Goodfellow et al. 2014 (arXiv:1406.2661, section 3) train with: G maximises log D(G(z))."""
+    """The loss that Goodfellow et al. 2014 (arXiv:1406.2661, section 3) train with: G maximises log D(G(z))."""
 
     equation: ClassVar[str] = r"L_D = E[s(-x)] + E[s(y)], \quad L_G = E[s(-y)]"
 
@@ -65,7 +65,7 @@ class NonSaturating(_Logistic):
 @losses.register("minimax")
 @dataclass(frozen=True, kw_only=True)
 class Minimax(_Logistic):
-    """The game that Goodfellow et al. 2014 (arXiv:1406.2661, eq. 1) analyse: G minimises log(1 - D(G(z)))."""
+    """The loss that Goodfellow et al. 2014 (arXiv:1406.2661, eq. 1) analyse: G minimises log(1 - D(G(z)))."""
 
     equation: ClassVar[str] = r"L_D = E[s(-x)] + E[s(y)], \quad L_G = -E[s(y)]"
 
@@ -76,9 +76,9 @@ class Minimax(_Logistic):
 @losses.register("boundary-seeking")
 @dataclass(frozen=True, kw_only=True)
 class BoundarySeeking(_Logistic):
-    """BGAN (Hjelm et al. 2018, arXiv:1702.08431, for continuous data): G leads its images to where D is undecided.
+    """BGAN (Hjelm et al. 2018, arXiv:1702.08431, for continuous data): G moves its images to D's decision boundary.
 
-    log D - log(1 - D) is the logit itself, so that the generator minimises half its square.
+    log D - log(1 - D) is the logit, so the generator minimises half the logit's square.
     """
 
     equation: ClassVar[str] = r"L_D = E[s(-x)] + E[s(y)], \quad L_G = \frac{1}{2} E[y^2]"
@@ -90,9 +90,9 @@ class BoundarySeeking(_Logistic):
 @losses.register("least-squares")
 @dataclass(frozen=True, kw_only=True)
 class LeastSquares:
-    """LSGAN (Mao et al. 2017, arXiv:1611.04076, eq. 2): D leads real logits to b and fake ones to a, G its own to c.
+    """LSGAN (Mao et al. 2017, arXiv:1611.04076, eq. 2): D's targets are b for real and a for fake logits, G's is c.
 
-    The defaults are those of the paper's eq. 9: a = 0, b = c = 1; its eq. 8 has -1, 1 and 0.
+    The defaults are those of the paper's eq. 9: a = 0, b = c = 1; eq. 8 has a = -1, b = 1, c = 0.
     """
 
     a: float = 0.0
@@ -114,7 +114,7 @@ class LeastSquares:
 @losses.register("hinge")
 @dataclass(frozen=True, kw_only=True)
 class Hinge:
-    """The hinge game (Lim & Ye 2017, arXiv:1705.02894; Miyato et al. 2018, arXiv:1802.05957, eqs. 16-17)."""
+    """The hinge loss (Lim & Ye 2017, arXiv:1705.02894; Miyato et al. 2018, arXiv:1802.05957, eqs. 16-17)."""
 
     signed: ClassVar[bool] = True
     g_needs_real: ClassVar[bool] = False
@@ -132,7 +132,7 @@ class Hinge:
 class Wasserstein:
     """WGAN (Arjovsky et al. 2017, arXiv:1701.07875, eqs. 2-3): a critic's scores, not probabilities.
 
-    It means something only for a Lipschitz critic: give it a penalty.
+    It is meaningful only for a Lipschitz critic: add a gradient penalty or weight clipping.
     """
 
     g_needs_real: ClassVar[bool] = False
@@ -150,8 +150,8 @@ class Wasserstein:
 class Margin:
     """EBGAN (Zhao et al. 2017, arXiv:1609.03126, eqs. 1-2): energies, which are minus the logits, with a margin.
 
-    The discriminator gives real images a low energy and generated ones at least `margin`. The energy of an autoencoder
-    is its error, which is never negative; other discriminators have energies of both signs.
+    The discriminator assigns a low energy to real images and at least `margin` to generated ones. The energy of an
+    autoencoder is its error, which is never negative; other discriminators have energies of both signs.
     """
 
     margin: PositiveFloat = 1.0
@@ -169,7 +169,7 @@ class Margin:
 @losses.register("relativistic-pairing")
 @dataclass(frozen=True, kw_only=True)
 class RelativisticPairing:
-    """RpGAN (Jolicoeur-Martineau 2018, arXiv:1807.00734; R3GAN, arXiv:2501.05441, eq. 2): a fake against a real."""
+    """RpGAN (Jolicoeur-Martineau 2018, arXiv:1807.00734; R3GAN, arXiv:2501.05441, eq. 2): pairs of fake and real."""
 
     g_needs_real: ClassVar[bool] = True
     equation: ClassVar[str] = r"L_D = E[s(y - x)], \quad L_G = E[s(x - y)]"
@@ -184,7 +184,7 @@ class RelativisticPairing:
 @losses.register("relativistic-average")
 @dataclass(frozen=True, kw_only=True)
 class RelativisticAverage:
-    """RaGAN (Jolicoeur-Martineau 2018, arXiv:1807.00734, section 4.3): each image against the other kind's mean."""
+    """RaGAN (Jolicoeur-Martineau 2018, arXiv:1807.00734, section 4.3): each logit minus the other kind's mean."""
 
     g_needs_real: ClassVar[bool] = True
     mixes_samples: ClassVar[bool] = True
@@ -200,10 +200,10 @@ class RelativisticAverage:
 @losses.register("softmax")
 @dataclass(frozen=True, kw_only=True)
 class Softmax:
-    """Softmax GAN (Lin 2017, arXiv:1704.06191, section 3): a softmax over the batch, each image a class of its own.
+    """Softmax GAN (Lin 2017, arXiv:1704.06191, section 3): a softmax over the batch, with each image as a class.
 
-    The discriminator shares the probability out among the real images of the batch, the generator among all of it.
-    The paper's potential is minus the logit.
+    The discriminator's target distribution is uniform over the real images of the batch, the generator's over real and
+    generated images. The paper's potential is minus the logit.
     """
 
     g_needs_real: ClassVar[bool] = True
@@ -241,8 +241,8 @@ DIVERGENCES = {
 class FDivergence:
     """f-GAN (Nowozin et al. 2016, arXiv:1606.00709, eq. 6): the bound on an f-divergence of real and fake.
 
-    The activations g_f and conjugates f* are those of its tables 2 and 6. The generator maximises E[g_f(y)], which does
-    not saturate (section 3.2).
+    The activations g_f and conjugates f* are those of tables 2 and 6. The generator maximises E[g_f(y)], which does not
+    saturate (section 3.2).
     """
 
     divergence: Literal["kl", "reverse-kl", "jensen-shannon", "pearson", "squared-hellinger"] = "jensen-shannon"

@@ -1,4 +1,4 @@
-"""Which parts go with which at their default settings, found by building each pair as training does, in the recipes."""
+"""Which parts can be combined, with their default settings: each pair is built within the recipes, as in training."""
 
 import warnings
 from collections.abc import Iterable
@@ -14,13 +14,13 @@ from ganzoo.errors import UsageError, first_line
 from ganzoo.zoo.build import build_objective, build_terms
 from ganzoo.zoo.slots import Place, narrow, part_alone, places_of_part, with_values
 
-TABLES = {  # the kinds of a table's columns and of its rows
+TABLES = {  # kind of a table's columns: kinds of its rows
     "discriminators": ("objectives", "losses", "terms", "augmentations"),
     "losses": ("objectives", "terms", "augmentations"),
     "objectives": ("terms", "augmentations"),
 }
 Part = tuple[str, str]  # kind and name
-FACTS = {"image_shape": (1, 8, 8), "num_classes": 3}  # of the images that they are built for
+FACTS = {"image_shape": (1, 8, 8), "num_classes": 3}  # facts of the images that the parts are built for
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,7 @@ class Pair:
 
     row: Part
     column: Part
-    reason: str | None  # why the two do not go together; None if they do
+    reason: str | None  # why the two cannot be combined; None if they can
 
 
 def build_pairs() -> list[Pair]:
@@ -40,21 +40,21 @@ def build_pairs() -> list[Pair]:
     names = {kind: list(registry.REGISTRIES[kind]) for pair in kinds for kind in pair}
     parts = [((i, row), (j, column)) for i, j in kinds for row, column in product(names[i], names[j])]
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # several only wait for each other in networks as small as these
+    torch.set_num_threads(1)  # faster for networks this small
     try:
         with torch.random.fork_rng([]), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of parts that go together badly
+            warnings.simplefilter("ignore")  # about unsuitable combinations
             return [Pair(row=row, column=column, reason=_reason(recipes, row, column)) for row, column in parts]
     finally:
         torch.set_num_threads(threads)
 
 
 def _reason(recipes: list[RunConfig], row: Part, column: Part) -> str | None:
-    """Return why two parts can be built together in none of the recipes: a crash, or best a reason that names both."""
+    """Return None if a recipe can be built with both parts, else the reason: an error, preferably one naming both."""
     found: dict[str, int] = {}
-    for base, conditional in product(_different(recipes, row, column), (False, True)):
+    for base, conditional in product(_select_recipes(recipes, row, column), (False, True)):
         try:
-            build_objective(_together(recipes, base, row, column, conditional))
+            build_objective(_combine(recipes, base, row, column, conditional))
             return None
         except UsageError as error:
             reason = str(error)
@@ -64,8 +64,8 @@ def _reason(recipes: list[RunConfig], row: Part, column: Part) -> str | None:
     return max(found, key=found.__getitem__)
 
 
-def _different(recipes: list[RunConfig], row: Part, column: Part) -> Iterable[RunConfig]:
-    """Return the recipes that differ in what the pair does not replace, those first that use one of the parts."""
+def _select_recipes(recipes: list[RunConfig], row: Part, column: Part) -> Iterable[RunConfig]:
+    """Return recipes that differ in parts that the pair does not replace, first those that use a part of the pair."""
     found: dict[tuple[object, ...], RunConfig] = {}
     for recipe in sorted(
         recipes, key=lambda recipe: not any(places_of_part(recipe.variant, *p) for p in (row, column))
@@ -80,15 +80,15 @@ def _different(recipes: list[RunConfig], row: Part, column: Part) -> Iterable[Ru
     return found.values()
 
 
-def _together(recipes: list[RunConfig], base: RunConfig, row: Part, column: Part, conditional: bool) -> RunConfig:
-    """Return a recipe with both parts, and what these need: an objective its terms, encoder and codes, a term its loss.
+def _combine(recipes: list[RunConfig], base: RunConfig, row: Part, column: Part, conditional: bool) -> RunConfig:
+    """Return a recipe with both parts and what they need: terms, encoder and codes of an objective, loss of a term.
 
-    What an objective needs is that of the recipe that uses it with the fewest terms; a discriminator that the recipe
-    has keeps its settings.
+    The needs of an objective are taken from the recipe that uses it with the fewest terms. The recipe's own
+    discriminator keeps its settings.
     """
     slots: dict[Place, Any] = dict([part_alone(*row), part_alone(*column)])
     if column == ("discriminators", base.variant.discriminator.name):
-        slots["discriminator",] = base.variant.discriminator.model_dump()  # as it is used, such as without labels
+        slots["discriminator",] = base.variant.discriminator.model_dump()  # with its settings, such as no conditioning
     config = with_values(base, {("terms",): [], ("augmentations",): [], ("conditional",): conditional})
     objective = slots.get(("objective",), {"name": base.variant.objective.name})["name"]
     users = [recipe for recipe in recipes if recipe.variant.objective.name == objective] or [config]

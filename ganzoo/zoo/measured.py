@@ -1,4 +1,4 @@
-"""What was measured of the built-in variants, as it ships with the package: how good, how fast, how large. No torch."""
+"""Measured quality, speed and size of the built-in variants, which ship with the package. Needs no torch."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,17 +9,17 @@ FILE = Path(__file__).with_name("measured.json")  # benchmarks/variants.py write
 
 
 class MeasuredVariant(Record):
-    """One variant after the minutes of training that `About` names."""
+    """One variant after the minutes of training that `About` states."""
 
     fid: float  # FID-MNIST
-    coverage: float  # share of the real images with a generated one near, 0 to 1
-    label_accuracy: float | None  # share of the labels that are drawn right; None if none can be asked for
-    images_per_s: float  # real images through the discriminator
+    coverage: float  # share of the real images with a generated image nearby, 0 to 1
+    label_accuracy: float | None  # share of generated images that show their label, 0 to 1; None without labels
+    images_per_s: float  # real images that pass the discriminator in training
     generator_parameters: int
     discriminator_parameters: int
     minutes_to_good: float | None  # until FID-MNIST was good; None if it never was
     verdict: str
-    revision: str  # the commits that it was measured at
+    revision: str  # the commits that were measured
 
 
 class About(Record):
@@ -27,7 +27,7 @@ class About(Record):
 
     machine: str
     minutes: float
-    good: float  # FID-MNIST at or under which digits count as good
+    good: float  # largest FID-MNIST that counts as good
 
 
 class Measured(Record):
@@ -38,5 +38,5 @@ class Measured(Record):
 
 
 def read_measured() -> Measured | None:
-    """Return what was measured; None if no file ships. Raises FileError for a damaged one."""
+    """Return the measurements, or None if the file is missing. Raises FileError if it is damaged."""
     return read_record(Measured, FILE)

@@ -1,6 +1,6 @@
-"""The optimisers: functions of the parameters and of whether a CUDA graph will capture the steps.
+"""The optimisers: functions of the parameters, and of whether a CUDA graph will capture the steps.
 
-Keyword-only arguments are the settings. Fused kernels are used where torch has them: they read `found_inf`, by which a
+Keyword-only arguments are the settings. Fused kernels are used if torch has them: they read `found_inf`, so that the
 device skips a step that is not finite.
 """
 
@@ -27,7 +27,7 @@ def adam(
 ) -> torch.optim.Optimizer:
     """Adam (Kingma & Ba 2015, arXiv:1412.6980): learning rate, decay rates of the two moments, epsilon."""
     optimizer = torch.optim.Adam(parameters, lr=lr, betas=betas, eps=eps, fused=True, capturable=capturable)
-    optimizer._warned_capturable_if_run_uncaptured = True  # as it is a few times before it is captured
+    optimizer._warned_capturable_if_run_uncaptured = True  # a few steps run before the capture
     return optimizer
 
 
@@ -75,5 +75,5 @@ def sgd(
     lr: PositiveFloat = 0.01,
     momentum: Fraction = 0.0,
 ) -> torch.optim.Optimizer:
-    """Stochastic gradient descent: learning rate, and the momentum by which former gradients go on counting."""
+    """Stochastic gradient descent: learning rate, and the momentum, the weight of the previous gradients."""
     return torch.optim.SGD(parameters, lr=lr, momentum=momentum, fused=True)

@@ -1,4 +1,4 @@
-"""The shapes of schedules: how a number gets from `start` to `end` as `t` goes from 0 to 1. No torch."""
+"""The shapes of schedules: the change of a number from `start` to `end` as `t` goes from 0 to 1. Needs no torch."""
 
 import math
 
@@ -22,7 +22,7 @@ def cosine(start: float, end: float, t: float) -> float:
 def exponential(start: float, end: float, t: float) -> float:
     """The same factor at every step; both ends must be greater than 0."""
     if start <= 0 or end <= 0:
-        raise UsageError(f"an exponential schedule from {start:g} to {end:g}: both must be greater than 0")
+        raise UsageError(f"exponential schedule from {start:g} to {end:g}: both values must be greater than 0")
     return start * math.pow(end / start, t)
 
 

@@ -1,4 +1,4 @@
-"""Where the parts stand in a variant, and a variant with another part or another setting in one place. No torch."""
+"""The places of the parts in a variant, and variants with another part or setting in one place. Needs no torch."""
 
 import json
 from collections.abc import Mapping
@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from ganzoo import registry
 from ganzoo.config import RunConfig, Spec, Variant, assemble, settings_of
 
-WIDTH = 8  # of networks that have a `width`, where they are to be small
-SLOTS = {  # where the parts of each kind stand in a variant
+WIDTH = 8  # the `width` of small networks
+SLOTS = {  # the fields of a variant that contain the parts of each kind
     "generators": ("generator",),
     "discriminators": ("discriminator",),
     "encoders": ("encoder",),
@@ -19,18 +19,18 @@ SLOTS = {  # where the parts of each kind stand in a variant
     "augmentations": ("augmentations",),
     "optimizers": ("discriminator_optimizer", "generator_optimizer"),
 }
-Place = tuple[str | int, ...]  # of a part in a variant, such as ("terms", 0); () is the variant itself
+Place = tuple[str | int, ...]  # path of a part in a variant, such as ("terms", 0); () is the variant itself
 
 
 def narrow(variant: str | Variant) -> list[str]:
-    """Return the settings that make a variant's networks small, if they have a `width`."""
+    """Return the settings that make those networks of a variant small that have a `width`."""
     recipe = assemble(variant).variant
     networks = {role: getattr(recipe, role) for role in ("generator", "discriminator", "encoder")}
     return [f"{role}.width={WIDTH}" for role, spec in networks.items() if spec and "width" in spec.settings]
 
 
 def places_of(variant: Variant, slot: str) -> list[Place]:
-    """Return the places of the parts in a slot: several in a list, none where the variant has no such part."""
+    """Return the places of the parts in a slot: one per part of a list, none if the variant has no such part."""
     value = getattr(variant, slot)
     if isinstance(value, tuple):
         return [(slot, i) for i in range(len(value))]
@@ -38,13 +38,13 @@ def places_of(variant: Variant, slot: str) -> list[Place]:
 
 
 def places_of_part(variant: Variant, kind: str, name: str) -> list[Place]:
-    """Return where in a variant a part of this name stands."""
+    """Return the places of the parts with this name in a variant."""
     places = [place for slot in SLOTS[kind] for place in places_of(variant, slot)]
     return [place for place in places if value_at(variant, place).name == name]
 
 
 def value_at(variant: Variant, path: Place) -> Any:
-    """Return what stands at a place: a part, a setting of one, or a field of the variant."""
+    """Return the value at a place: a part, a setting of a part, or a field of the variant."""
     value: Any = variant
     for key in path:
         if isinstance(key, str):
@@ -55,7 +55,7 @@ def value_at(variant: Variant, path: Place) -> Any:
 
 
 def with_values(config: RunConfig, values: Mapping[Place, Any]) -> RunConfig:
-    """Return the configuration with other values at places of its variant. Raises UsageError for an illegal one."""
+    """Return the configuration with other values at places of its variant. Raises UsageError for an invalid value."""
     document = config.model_dump(mode="json")
     for path, value in values.items():
         table: Any = document["variant"]
@@ -66,9 +66,9 @@ def with_values(config: RunConfig, values: Mapping[Place, Any]) -> RunConfig:
 
 
 def part_alone(kind: str, name: str) -> tuple[Place, Any]:
-    """Return the slot of a part and what to put there: its table, or a list of it alone; small.
+    """Return the slot of a part, and the value for it: the part's table, or a list with this table only.
 
-    Settings without a default get the first value of their type.
+    The `width` is small. Settings without a default get the first value of their type.
     """
     fields = settings_of(registry.REGISTRIES[kind][name]).model_fields
     needed = {key: values_of(field.annotation, None)[0] for key, field in fields.items() if field.is_required()}
@@ -78,9 +78,9 @@ def part_alone(kind: str, name: str) -> tuple[Place, Any]:
 
 
 def values_of(annotation: Any, value: Any) -> list[Any]:
-    """Return values of a type: all of a few, numbers around the present one, or small ones, names of other parts.
+    """Return example values of a type: all literals, numbers near the current or small values, names of other parts.
 
-    No free text is made up.
+    For other texts it returns no values.
     """
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin is Annotated:

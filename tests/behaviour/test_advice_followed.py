@@ -388,7 +388,7 @@ CASES = [
     Case(file="cli/ganzoo_cli/info.py", text="\nnext:\n  «python -c {}»", provoke=("info", CODER)),
     Case(
         file="cli/ganzoo_cli/info.py",
-        text="no run beside it recorded it, so ganzoo opens it only with its run («ganzoo verify FILE --run RUN»)",
+        text="no run in its directory recorded it, so ganzoo needs its run to open it («ganzoo verify FILE --run RUN»)",
         provoke=lambda desk: desk.ask("info", moved_program(desk)),
         names={"FILE": "moved.pt2", "RUN": "my run"},
     ),
@@ -482,7 +482,7 @@ CASES = [
     ),
     Case(
         file="ganzoo/exporting/formats/pt2.py",
-        text="«ganzoo verify {path}», with --run RUN if it lies elsewhere than in its run",
+        text="«ganzoo verify {path}», with --run RUN if it is not in its run",
         provoke=program,
     ),
     Case(
@@ -492,7 +492,7 @@ CASES = [
     ),
     Case(
         file="ganzoo/exporting/formats/web.py",
-        text="a web page needs a directory of its own: «ganzoo export RUN --web DIR»",
+        text="a web page needs its own directory: «ganzoo export RUN --web DIR»",
         provoke=no_page,
         names={"RUN": "my run", "DIR": "it's a page"},
     ),
@@ -516,14 +516,14 @@ CASES = [
     ),
     Case(
         file="ganzoo/runtime/onnxfile.py",
-        text="make one with «ganzoo export RUN --onnx», or take a plain generator as a foreign file (--foreign, ",
+        text="make one with «ganzoo export RUN --onnx», or open a plain generator as a foreign file (--foreign, ",
         provoke=lambda desk: desk.ask("info", foreign(desk)),
         names={"RUN": "my run"},
     ),
     # what was named is something else
     Case(
         file="ganzoo/runs/resolving.py",
-        text="a run (a directory that '«ganzoo train»' made)",
+        text="a run (a directory that '«ganzoo train»' created)",
         provoke=("report", "nowhere"),
         more={"train": ("--variant", "gan", *TRAINING)},
     ),
@@ -554,7 +554,7 @@ CASES = [
     ),
     Case(
         file="ganzoo/runs/resolving.py",
-        text="check that it is the file that you meant, or make it again with «ganzoo export RUN --onnx»",
+        text="check that it is the right file, or export it again with «ganzoo export RUN --onnx»",
         provoke=("sample", "my run/config.toml"),
         names={"RUN": "my run"},
     ),
@@ -582,7 +582,7 @@ CASES = [
     # runs
     Case(
         file="ganzoo/runs/run.py",
-        text="{} {}; a run is a directory that '«ganzoo train»' made",
+        text="{} {}; a run is a directory that '«ganzoo train»' created",
         provoke=lambda desk: said_by(ganzoo.Run.open, "it's a set.npz"),
         more={"train": ("--variant", "gan", *TRAINING)},
     ),
@@ -594,7 +594,7 @@ CASES = [
     ),
     Case(
         file="ganzoo/runs/run.py",
-        text="{} exists; a new run needs a directory of its own (to go on with a run: «ganzoo resume RUN»)",
+        text="{} exists; a new run needs a new directory (to continue a run: «ganzoo resume RUN»)",
         provoke=("train", "--variant", "gan", *TRAINING, "--out", "my run"),
         names={"RUN": "my run"},
         more={"resume": ("--steps", "3")},
@@ -639,7 +639,7 @@ CASES = [
     Case(
         file="ganzoo/runs/run.py",
         text="«ganzoo resume {}»",
-        shown="saved; to go on: «ganzoo resume {}»",
+        shown="saved; to continue: «ganzoo resume {}»",
         provoke=stopped,
     ),
     Case(
@@ -652,19 +652,19 @@ CASES = [
     Case(
         file="ganzoo/runs/run.py",
         text="«ganzoo.resume({}, dataset=IMAGES{})»",
-        shown="saved; to go on: «ganzoo.resume({}, dataset=IMAGES{})»",
+        shown="saved; to continue: «ganzoo.resume({}, dataset=IMAGES{})»",
         provoke=stopped_in_python,
     ),
     Case(
         file="ganzoo/runs/run.py",
         text="«ganzoo resume {}»",
-        shown="Ctrl-C saves the run, and «ganzoo resume {}» goes on",
+        shown="Ctrl-C saves the run, and «ganzoo resume {}» continues it",
         provoke=slowed,
         more={"resume": ("--steps", "3")},
     ),
     Case(
         file="ganzoo/compute/distributed.py",
-        text="nothing was saved after the last checkpoint, from which «ganzoo resume RUN» goes on (",
+        text="nothing was saved after the last checkpoint, from which «ganzoo resume RUN» continues (",
         provoke=left_alone,
         names={"RUN": "my run"},
         more={"resume": ("--steps", "3")},
@@ -672,7 +672,7 @@ CASES = [
     # pages
     Case(
         file="ganzoo/report/pages.py",
-        text="Nothing here was evaluated yet («ganzoo evaluate RUN»).",
+        text="No run has been evaluated yet («ganzoo evaluate RUN»).",
         provoke=lambda desk: page(desk, "my run"),
         names={"RUN": "my run"},
         more=BRIEF,
@@ -680,14 +680,14 @@ CASES = [
     Case(
         file="ganzoo/report/variant.py",
         text="«ganzoo evaluate {}»",
-        shown="Not evaluated at the end yet: «ganzoo evaluate {}» does it.",
+        shown="Not evaluated after training yet: «ganzoo evaluate {}» evaluates it.",
         provoke=lambda desk: page(desk, "my run"),
         more=BRIEF,
     ),
     Case(
         file="ganzoo/report/variant.py",
         text="«ganzoo.evaluate({}, dataset=IMAGES)»",
-        shown="Not evaluated at the end yet: «ganzoo.evaluate({}, dataset=IMAGES)» does it.",
+        shown="Not evaluated after training yet: «ganzoo.evaluate({}, dataset=IMAGES)» evaluates it.",
         provoke=lambda desk: page(desk, "of memory"),
     ),
     Case(

@@ -190,7 +190,8 @@ def test_help_is_quick_to_come_as_it_imports_no_torch(command: tuple[str, ...], 
 def test_help_names_the_commands_and_the_exit_codes(call: Call) -> None:
     text = " ".join(succeeded(call("--help")).out.split())
     assert all(f" {name} " in text for name in COMMANDS)
-    assert "0 done, 1 a bug, 2 usage, 3 a bad file, 4 the environment, 5 diverged, 6 not verified" in text
+    assert "0 success, 1 bug in ganzoo, 2 wrong usage, 3 invalid file, 4 environment (disk, memory, network, " in text
+    assert "missing package), 5 training diverged, 6 verification failed, 129/130/143 ended by SIGHUP" in text
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -311,7 +312,7 @@ def test_a_dry_run_prints_the_configuration_and_writes_nothing(call: Call, tmp_p
     assert (config.variant.generator.settings["width"], config.train.steps, config.facts.images) == (8, 6, 64)
     assert config.variant.loss == assemble("gan").variant.loss  # what is not set is written out too
     assert re.search(r"generator: [\d,]+ parameters, discriminator: [\d,]+ parameters", done.err)
-    assert "no run was made" in done.err
+    assert "no run was created" in done.err
     as_json = succeeded(call(*TRAIN, *SMALL, "--dry-run", "--json"))
     assert RunConfig.from_json(as_json.out) == config
     printed = tmp_path / "printed.toml"
@@ -394,13 +395,13 @@ def test_an_exported_file_is_told_of(here: Place, call: Call) -> None:
     done = succeeded(call("info", here.onnx))
     assert done.err == ""
     for row in (
-        "takes      latents of 64 numbers, and labels: 0 to 9",
-        "draws      images of 28 x 28 in grey",
+        "input      latents of 64 numbers, and labels: 0 to 9",
+        "output     images of 28 x 28 in grey",
         "layout     float: float32 [B, C, H, W] in [-1, 1]",
         "precision  fp32",
         "weights    ema, step 6",
         "trained on npz:digits.npz, 64 images (SHA-256 ",
-        "parity     at most ",
+        "parity     differs from torch by at most ",
         "made with  ganzoo ",
         f"SHA-256    {hashlib.sha256(Path(here.onnx).read_bytes()).hexdigest()}",
         f"  ganzoo sample {here.onnx} -n 64 --out cgan.png",
@@ -458,7 +459,7 @@ def test_a_foreign_file_is_sampled_where_that_is_asked_for(copy: Place, call: Ca
     succeeded(call("sample", "other.onnx", "--foreign", "-n", "6", "--out", "x.npz"))
     with np.load("x.npz") as arrays:
         assert arrays["labels"].tolist() == [0, 1, 2, 0, 1, 2]
-    assert_refuses(call, ["sample", copy.run, "--foreign"], 2, "--foreign is for the pictures of an .onnx file")
+    assert_refuses(call, ["sample", copy.run, "--foreign"], 2, "--foreign needs an .onnx file that ganzoo did not")
 
 
 def test_samples_as_arrays(copy: Place, call: Call) -> None:
@@ -687,7 +688,7 @@ WRONG_SETTINGS = {
     'penalties=[{name="gradient"}]': "terms.0.at is missing: term 'gradient' needs it",
     'penalties=[{name="gradient", at="here"}]': r'terms\.0\.at = "here": must be \'real\'',
     'penalties=[{name="gradient", at="real", every=0}]': r"terms\.0\.every = 0: must be greater than 0",
-    'penalties=[{at="real"}]': "a component needs its name",
+    'penalties=[{at="real"}]': "a component needs a name",
     "generator_optimizer=adm": r"no optimizer 'adm'; did you mean 'adam'\? \(ganzoo list optimizers\)",
     "generator_optimizer.lr=-1.0": r"generator_optimizer\.lr = -1\.0: must be greater than 0",
     "generator_optimizer.betas=[0.5, 1.5]": r"generator_optimizer\.betas\.1 = 1\.5: must be less than 1",
@@ -711,7 +712,7 @@ def test_a_batch_is_no_larger_than_the_set(call: Call, tmp_path: Path) -> None:
     np.savez(tmp_path / "few.npz", images=np.random.default_rng(0).integers(0, 256, (5, 8, 8), dtype=np.uint8))
     words = ["--dataset", str(tmp_path / "few.npz"), "--steps", "2", "--out", str(tmp_path / "run")]
     done = succeeded(call("train", "--variant", "dcgan", *words))
-    assert "data: 5 images in each batch, as there are no 64" in done.err
+    assert "data: batch size 5, as there are fewer than 64 images" in done.err
     assert Run.open(tmp_path / "run").config.data.batch_size == 5
     succeeded(call("resume", str(tmp_path / "run"), "--steps", "3"))
 
@@ -725,7 +726,7 @@ def test_images_without_a_label_are_learnt_from_as_such(call: Call, tmp_path: Pa
     assert ", 48 images without a label (-1)" in done.err
     refused = call("train", "--variant", "cgan", *words, "--out", str(tmp_path / "other"))
     assert refused.code == 2
-    assert "48 images have none (their label is -1): take a variant that is not conditional" in refused.err
+    assert "48 images have none (their label is -1): use a variant that is not conditional" in refused.err
 
 
 @pytest.mark.usefixtures("here")
@@ -733,9 +734,9 @@ def test_labels_are_hidden_and_that_is_reported(call: Call, tmp_path: Path) -> N
     words = ["--dataset", "npz:digits.npz", "--labels-per-class", "2", "--out", str(tmp_path / "run")]
     done = succeeded(call(*TRAIN, *words))
     note = "labels: 2 of each class (20 of 64); the other images count as unlabelled"
-    assert f"{note}; no term of this variant reads any" in done.err.splitlines()
+    assert f"{note}; no term of this variant uses labels" in done.err.splitlines()
     assert Run.open(tmp_path / "run").config.data.labels_per_class == 2
-    assert "labels of 2 of each class, 64 a batch" in (tmp_path / "run" / "README.md").read_text()
+    assert "labels of 2 of each class, batch size 64." in (tmp_path / "run" / "README.md").read_text()
     assert "labels: 2 of" not in succeeded(call("resume", str(tmp_path / "run"), "--steps", "2")).err
 
 
@@ -753,21 +754,21 @@ WRONG_TRAINING: list[Wrong] = [
     (["--dataset", "npz:digits.npz", "--labels-per-class", "7"], r"is 7: expected 1 to 6, as npz:.* of the class '4'"),
     (
         ["--variant", "acgan", "--dataset", "npz:digits.npz", "--labels-per-class", "2"],
-        r"'acgan' is conditional: the networks are given labels, and 44 images have none .*out --labels-per-class",
+        r"'acgan' is conditional: its networks need labels, and 44 images have none .*out --labels-per-class",
     ),
     (["--seed", "-1"], "train.seed = -1: must be greater than or equal to 0"),
     (["--image-size", "0"], "data.image_size = 0: must be greater than 0"),
     (["--channels", "2"], "data.channels = 2: must be 1, 3 or 4"),
-    (["--sample-epochs", "1,x"], "--sample-epochs 1,x: expected whole numbers with commas between"),
+    (["--sample-epochs", "1,x"], "--sample-epochs 1,x: expected integers separated by commas"),
     (["--sample-epochs", "0"], r"train\.sample_epochs\.0 = 0: must be greater than 0"),
     (["--device", "gpu"], "train.device = \"gpu\": must be 'auto', 'cpu', 'cuda' or 'mps'"),
     (["--dataset", "mnsit"], r"no dataset 'mnsit'; did you mean 'mnist'\? \(ganzoo list datasets\)"),
     (["--dataset", "mnist:x"], "mnist takes no argument, but was given 'x'"),
     (["--dataset", "npz"], "npz needs a path: npz:FILE"),
     (["--dataset", "folder:"], "folder needs a path: folder:PATH"),
-    (["--out", "runs"], "runs exists; a new run needs a directory of its own"),
-    (["--out", PLAIN], r"runs/plain run exists; .*\(to go on with a run: ganzoo resume RUN\)"),
-    (["--out", "plain.npz"], r"plain\.npz exists; a new run needs a directory of its own"),
+    (["--out", "runs"], "runs exists; a new run needs a new directory"),
+    (["--out", PLAIN], r"runs/plain run exists; .*\(to continue a run: ganzoo resume RUN\)"),
+    (["--out", "plain.npz"], r"plain\.npz exists; a new run needs a new directory"),
 ]
 
 
@@ -795,7 +796,7 @@ WRONG_SAMPLING: list[Wrong] = [
     (["RUN", "--labels", "5-12"], "label 10 is out of range"),
     (["RUN", "--labels", "0-99999999999999999999"], "label 10 is out of range"),
     (["ONNX", "--labels", "10"], "label 10 is out of range"),
-    (["RUN", "--labels", "0,1", "-n", "5"], "-n 5 is not a multiple of the 2 labels in --labels 0,1"),
+    (["RUN", "--labels", "0,1", "-n", "5"], "-n 5 is not a multiple of 2, the number of labels in --labels 0,1"),
     (["RUN", "--labels", "three"], "no class 'three': these classes have no names, only numbers from 0 to 9"),
     (["RUN", "--labels", ""], "no class ''"),
     (["RUN", "--labels", "1-"], "no class '1-'"),
@@ -808,8 +809,8 @@ WRONG_SAMPLING: list[Wrong] = [
     (["ONNX", "-n", "-1"], "n is -1: expected an integer from 0 up"),
     (["RUN", "-n", "0"], "a grid needs at least one image"),
     (["RUN", "--seed", "-1"], "seed is -1: expected an integer from 0 up"),
-    (["RUN", "--out", "x.jpg"], r"--out x\.jpg: expected a \.png for a grid, an \.npz, or a directory, DIR/"),
-    (["RUN", "--out", "runs/"], "runs holds 'cgan-.*', which would be lost|runs holds 'plain run'"),
+    (["RUN", "--out", "x.jpg"], r"--out x\.jpg: expected a \.png file \(a grid\), an \.npz file, or a directory"),
+    (["RUN", "--out", "runs/"], "runs contains 'cgan-.*', which would be lost|runs contains 'plain run'"),
     (["RUN", "--out", "."], "which would be lost: choose a new or an empty directory"),
 ]
 
@@ -822,7 +823,7 @@ def test_sampling_refuses(arguments: list[str], message: str, here: Place, call:
 
 OTHER_COMMANDS: list[Wrong] = [
     (["export"], "name the format: ganzoo export RUN --onnx"),
-    (["resume"], r"the run has done 6 steps \(1\.50 epochs\) of 6: give a larger total"),
+    (["resume"], r"the run has done 6 steps \(1\.50 epochs\) of 6: set a larger total"),
     (["resume", "--steps", "6"], "the run has done 6 steps"),
     (["resume", "--epochs", "1"], r"the run has done 6 steps \(1\.50 epochs\) of 4"),
     (["resume", "--steps", "9", "--minutes", "1"], "two budgets at once: steps and minutes"),
@@ -833,7 +834,7 @@ OTHER_COMMANDS: list[Wrong] = [
     (["new", "variant", "class"], "'class' is not a name for a variant"),
     (["new", "variant", "dcgan"], "the variant 'dcgan' is registered already: choose another name"),
     (["new", "variant", "torch"], "'torch' would hide the installed module 'torch'"),
-    (["new", "variant", "my-gan", "--out", "runs"], "runs exists; a new package needs a directory of its own"),
+    (["new", "variant", "my-gan", "--out", "runs"], "runs exists; a new package needs its own directory"),
     (["list", "variant"], r"no kind 'variant'; did you mean 'variants'\? \(one of variants, generators"),
 ]
 
@@ -890,7 +891,7 @@ def bit_flipped(data: bytes) -> bytes:
 
 
 LAST = "checkpoints/step-00000006"
-GO_ON = f"delete .*{LAST} to go on from step-00000003"
+GO_ON = f"delete .*{LAST} to continue from step-00000003"
 DAMAGED_RUNS: dict[str, tuple[Change, str]] = {
     "no config": (lambda run: (run / "config.toml").unlink(), r"is not a run \(it has no config\.toml\)"),
     "no checkpoints": (lambda run: shutil.rmtree(run / "checkpoints"), "has no checkpoint yet"),
@@ -920,7 +921,7 @@ def test_a_damaged_run_is_refused_by_every_command(damage: str, copy: Place, cal
 def test_the_advice_for_a_damaged_checkpoint_helps(copy: Place, call: Call) -> None:
     rewritten(f"{LAST}/ema.safetensors", bit_flipped)(Path(copy.run))
     advice = call("sample", copy.run).err
-    match = re.search(r"delete (\S+) to go on from step-00000003", advice)
+    match = re.search(r"delete (\S+) to continue from step-00000003", advice)
     assert match is not None
     shutil.rmtree(match[1])
     succeeded(call("sample", copy.run))
@@ -962,16 +963,16 @@ def test_where_there_are_no_runs_that_is_said(
 )
 def test_broken_metrics_are_no_bug(change: Callable[[bytes], bytes], message: str, copy: Place, call: Call) -> None:
     rewritten("metrics.jsonl", change)(Path(copy.run))
-    assert_refuses(call, ["resume", copy.run, "--steps", "7"], 3, message + "move it away to go on without it")
+    assert_refuses(call, ["resume", copy.run, "--steps", "7"], 3, message + "move it away to continue without it")
 
 
 def test_a_checkpoint_of_a_network_that_has_changed_since_is_no_bug(copy: Place, call: Call) -> None:
     """As where a plug-in was upgraded: the digests are right, but the weights no longer fit."""
     state, manifest = (Path(copy.run, LAST, f"{name}.json") for name in ("state", "manifest"))
     for settings, message in [
-        ({"width": 9}, r"does not fit the networks .*have changed since"),
-        ({"widht": 9}, r"cannot be used with what is installed: no setting 'generator\.widht'"),
-        ({"name": "gone"}, "cannot be used with what is installed: no generator 'gone'"),
+        ({"width": 9}, r"does not fit the installed networks, which have changed since"),
+        ({"widht": 9}, r"cannot be used with the installed ganzoo and plug-ins: no setting 'generator\.widht'"),
+        ({"name": "gone"}, "cannot be used with the installed ganzoo and plug-ins: no generator 'gone'"),
     ]:
         document, digests = (json.loads(path.read_text()) for path in (state, manifest))
         document["config"]["variant"]["generator"].update(settings)
@@ -1203,7 +1204,7 @@ def test_training_on_a_full_disk_leaves_nothing_half_written(copy: Place, call: 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
 @pytest.mark.usefixtures("here")
 def test_a_device_that_is_not_there_is_refused(call: Call) -> None:
-    assert_refuses(call, [*TRAIN, "--device", "cuda"], 4, "device 'cuda' is not there; this machine has .*cpu")
+    assert_refuses(call, [*TRAIN, "--device", "cuda"], 4, "device 'cuda' is not available; this machine has .*cpu")
 
 
 @pytest.mark.parametrize("by_flag", [True, False])

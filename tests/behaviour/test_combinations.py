@@ -124,7 +124,7 @@ EXAMPLES = settings(
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:the gradient penalty is one norm")
+@pytest.mark.filterwarnings("ignore:the gradient penalty is computed per sample")
 @settings(EXAMPLES, max_examples=20)
 @given(combinations())
 def test_a_combination_trains_resumes_and_is_exported(config: RunConfig) -> None:
@@ -132,14 +132,14 @@ def test_a_combination_trains_resumes_and_is_exported(config: RunConfig) -> None
 
 
 @pytest.mark.full
-@pytest.mark.filterwarnings("ignore:the gradient penalty is one norm")
+@pytest.mark.filterwarnings("ignore:the gradient penalty is computed per sample")
 @settings(EXAMPLES, max_examples=300)
 @given(combinations())
 def test_many_combinations_train_resume_and_are_exported(config: RunConfig) -> None:
     check(config)
 
 
-@pytest.mark.filterwarnings("ignore:the gradient penalty is one norm")
+@pytest.mark.filterwarnings("ignore:the gradient penalty is computed per sample")
 @settings(EXAMPLES, max_examples=60)
 @given(combinations())
 def test_a_combination_is_built_or_refused_with_what_to_take_instead(config: RunConfig) -> None:

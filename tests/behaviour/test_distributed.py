@@ -262,7 +262,7 @@ def test_batch_norm_sees_a_processs_share(together: Together, tmp_path: Path) ->
     mean, variance = (f"objective/generator.body.1.running_{name}" for name in ("mean", "var"))
     torch.testing.assert_close(ours[mean], theirs[mean], rtol=1e-4, atol=1e-6)
     assert not torch.allclose(ours[variance], theirs[variance], rtol=1e-2)
-    assert "note: generator: statistics are taken over 4 images and not 8" in together.said[0]
+    assert "note: generator: statistics are computed over 4 images and not 8" in together.said[0]
 
 
 def test_one_process_speaks(together: Together) -> None:
@@ -311,7 +311,7 @@ def test_a_batch_that_has_no_equal_shares_is_refused(together: Together) -> None
 
 def test_a_signal_to_one_process_stops_all_after_the_same_step(together: Together) -> None:
     run = together.run("signal")
-    message = f"Interrupted 143 interrupted at step 5, saved; to go on: ganzoo resume {run.path}"
+    message = f"Interrupted 143 interrupted at step 5, saved; to continue: ganzoo resume {run.path}"
     assert [message in said for said in together.said] == [True, True]
     assert (run.latest_checkpoint().step, run.latest_checkpoint().state()["final"]) == (5, False)
 

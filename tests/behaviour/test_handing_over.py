@@ -129,7 +129,7 @@ def test_a_run_of_objects_resumes_to_the_bit_and_is_sampled_and_exported(
 ) -> None:
     parts = FORMS[form]()
     whole = begin(tmp_path / "whole", steps=4, **parts)
-    (note,) = [line for line in capsys.readouterr().err.splitlines() if "needs again" in line]
+    (note,) = [line for line in capsys.readouterr().err.splitlines() if "needs these objects again" in line]
     assert all(f"{role} 'python:" in note for role in parts)
     half = begin(tmp_path / "half", **parts)
     forget()
@@ -164,7 +164,7 @@ def test_settings_are_those_of_the_signature(tmp_path: Path) -> None:
     assert run.config.variant.generator == Spec(Drawing, width=4)
     with pytest.raises(UsageError, match=r"no setting 'generator.wdth'; did you mean 'width'"):
         configure("gan", generator=Spec(Drawing, wdth=4))
-    with pytest.raises(UsageError, match=r"^generator: config.toml cannot hold a setting of the generator 'python:"):
+    with pytest.raises(UsageError, match=r"^generator: config.toml cannot store a setting of the generator 'python:"):
         configure("gan", generator=Bent)
 
 
@@ -218,8 +218,8 @@ def no_inputs() -> nn.Module:
         ({"generator": Silent}, "has no forward: define forward"),
         ({"discriminator": Silent()}, "has no forward: define forward"),
         ({"loss": lambda real, fake: real}, "missing a required argument: 'real'; expected a class or function"),
-        ({"objective": partial(Adversarial, top_k=0.5)}, "expected a subclass of Objective; its settings go"),
-        ({"loss": lambda: 3}, r"has no d: expected an object with d\(real, fake\)"),
+        ({"objective": partial(Adversarial, top_k=0.5)}, "expected a subclass of Objective, with its settings as in"),
+        ({"loss": lambda: 3}, r"has no attribute d: expected an object with d\(real, fake\)"),
         ({"terms": Small}, r"^terms: expected a list, as in terms=\[MyPart\]"),
         ({"terms": [lambda: 3]}, "a int is not a term"),
         ({"generator": "mpl"}, "no generator 'mpl'; did you mean 'mlp'"),
@@ -261,7 +261,8 @@ def test_another_process_is_given_the_object_again(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(MINE, encoding="utf-8")
     training = "import mine, ganzoo; ganzoo.train('gan', mine.images, out='run', steps=1, generator=mine.Mine)"
     told = run_python(tmp_path, "-c", training)
-    assert "needs again: generator 'python:mine.Mine'; ganzoo.load and ganzoo.resume take generator=..." in told.stderr
+    needs = "needs these objects again: generator 'python:mine.Mine'; call ganzoo.load and ganzoo.resume with generator"
+    assert f"{needs}=..." in told.stderr
 
     (tmp_path / "mine.py").write_text(f"print('imported')\n{MINE}", encoding="utf-8")
     refused = run_python(tmp_path, "-m", "ganzoo_cli", "sample", "run")

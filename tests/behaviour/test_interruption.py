@@ -126,7 +126,7 @@ def test_the_first_signal_finishes_the_step_saves_and_says_how_to_go_on(
     stderr = ended(one.process)
     assert one.process.returncode == 128 + number, stderr
     last = stderr.strip().splitlines()[-1]
-    assert last == f"ganzoo: interrupted at step {STOPPED}, saved; to go on: ganzoo resume {one.out}"
+    assert last == f"ganzoo: interrupted at step {STOPPED}, saved; to continue: ganzoo resume {one.out}"
     assert "Traceback" not in stderr
     run = Run.open(one.out)
     assert (run.latest_checkpoint().step, run.latest_checkpoint().final) == (STOPPED, False)
@@ -159,7 +159,7 @@ def test_the_library_raises_a_keyboard_interrupt_that_says_the_same(
     (tmp_path / "go").touch()
     handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
     out = tmp_path / "run"
-    message = rf"interrupted at step {STOPPED}, saved; to go on: ganzoo.resume\('{out}', dataset=IMAGES\)"
+    message = rf"interrupted at step {STOPPED}, saved; to continue: ganzoo.resume\('{out}', dataset=IMAGES\)"
     with pytest.raises(KeyboardInterrupt, match=message) as caught:
         train_tiny("gan", tiny_images, out, steps=8, settings=settings(tmp_path))
     assert isinstance(caught.value, Interrupted)

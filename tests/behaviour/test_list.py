@@ -53,7 +53,7 @@ def test_variants_are_a_table_to_choose_from(call: Call) -> None:
     ]
     assert rows["gan"].split()[4:] == ["-"] * 6  # nothing was measured of it
     assert "gone" not in rows
-    assert lines[-1] == "Measured after 5 minutes on two cores; good: FID-MNIST 15 or less."
+    assert lines[-1] == "Measured after 5 minutes of training on two cores; good: FID-MNIST 15 or less."
     assert len({len(line) for line in lines[1 : len(variants.names())]}) == 1  # no line is wrapped
 
 
@@ -141,7 +141,7 @@ def test_a_reason_names_the_row_or_the_column(reasons: dict[tuple[Part, Part], s
         (("terms", "mutual-information"), ("discriminators", "mlp"), None),  # though not without codes
         (("terms", "mutual-information"), ("objectives", "semi-supervised"), None),  # though not without supervision
         (("terms", "equilibrium"), ("objectives", "clustering"), None),  # though not without an encoder and codes
-        (("terms", "rotation"), ("objectives", "bidirectional"), "images that belong to no latent"),
+        (("terms", "rotation"), ("objectives", "bidirectional"), "images without a latent"),
         (("objectives", "semi-supervised"), ("discriminators", "dcgan"), None),  # though not without supervision
         (("objectives", "semi-supervised"), ("discriminators", "autoencoder"), "needs the head 'classes'"),
     ],
@@ -180,4 +180,4 @@ def test_a_part_that_crashes_is_a_no(call: Call) -> None:
 
 def test_the_matrix_is_of_all_parts(call: Call) -> None:
     code, _, err = call("list", "losses", "--matrix")
-    assert (code, err) == (2, "ganzoo: --matrix is of all parts: leave out 'losses'\n")
+    assert (code, err) == (2, "ganzoo: --matrix shows all parts: leave out 'losses'\n")

@@ -408,9 +408,9 @@ def test_what_cannot_be_resumed_is_left_as_it_was(tiny_images: Images, tmp_path:
     with pytest.raises(UsageError, match=r"train\.steps = -1"):
         resumed(run, tiny_images, steps=-1)
     for other in ((inverted, labels), (images, labels[::-1].copy()), (images[:-1], labels[:-1])):
-        with pytest.raises(FileError, match="is not what the run was trained on"):
+        with pytest.raises(FileError, match="is not the data that the run was trained on"):
             resumed(run, other, steps=3)
-    with pytest.raises(UsageError, match=r"images in memory, which no file holds: give them"):
+    with pytest.raises(UsageError, match=r"images in memory, which are not in a file: pass them"):
         ganzoo.resume(run, steps=3, progress=False)
     assert files_of(run) == before
 
@@ -427,7 +427,7 @@ def test_a_directory_without_a_checkpoint_is_no_run_to_resume(tiny_images: Image
 def test_a_new_run_needs_a_directory_of_its_own(tiny_images: Images, tmp_path: Path) -> None:
     run = reference(tiny_images, tmp_path / "run", steps=1)
     before = files_of(run)
-    with pytest.raises(UsageError, match=r"run exists; a new run needs a directory of its own.*ganzoo resume"):
+    with pytest.raises(UsageError, match=r"run exists; a new run needs a new directory.*ganzoo resume"):
         reference(tiny_images, tmp_path / "run", steps=1)
     assert files_of(run) == before
 

@@ -91,7 +91,7 @@ def test_arrays_are_copied() -> None:
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        (GREY / 255.0, r"float64 with values from 0 to 1: what black .*--range 0\.\.1 \(value_range='0\.\.1'\)"),
+        (GREY / 255.0, r"float64 with values from 0 to 1: floats have .*--range 0\.\.1 \(value_range='0\.\.1'\)"),
         (torch.zeros(6, 1, 8, 8) - 0.5, r"float32.*--range -1\.\.1"),
         (GREY.astype(np.float32), r"float32.*--range 0\.\.255"),
         (GREY * 1000.0, "float64 with values from .* as uint8"),
@@ -495,7 +495,7 @@ def test_a_folder_of_another_form_is_refused(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(FileError, match="is a file"):
         load_folder(tmp_path / "a.png")
     save(tmp_path / "class" / "b.png", GREY[0])
-    with pytest.raises(FileError, match="1 images of its own and 1 in folders"):
+    with pytest.raises(FileError, match="1 images directly in it and 1 in folders"):
         load_folder(tmp_path)
     monkeypatch.setattr(scanning, "MAX_FILES", 1)
     with pytest.raises(FileError, match="more than 1 images"):

@@ -46,7 +46,7 @@ def test_integers_of_any_width_are_taken_as_they_are(dtype: Any) -> None:
     images = (GREY // 2).astype(dtype)
     made = data.from_arrays(images, LABELS)
     np.testing.assert_array_equal(made.images[:, 0], GREY // 2)
-    assert made.notes == (f"{np.dtype(dtype)} values brought to 8 bits as they are",)
+    assert made.notes == (f"{np.dtype(dtype)} values converted to uint8 unchanged",)
 
 
 def test_truth_values_are_black_and_white() -> None:
@@ -60,7 +60,7 @@ def test_floats_are_brought_back_exactly_where_their_range_is_said(value_range: 
     scale, shift = {"0..1": (1 / 255, 0), "-1..1": (1 / 127.5, -1), "0..255": (1, 0)}[value_range]
     made = data.from_arrays((GREY * scale + shift).astype(dtype), LABELS, value_range=value_range)
     assert np.abs(made.images[:, 0].numpy().astype(int) - GREY).max() <= (dtype == np.float16)
-    assert made.notes == (f"{np.dtype(dtype)} values from {value_range} brought to 8 bits",)
+    assert made.notes == (f"{np.dtype(dtype)} values from {value_range} converted to 8 bits",)
     with pytest.raises(UsageError, match="expected values in"):
         data.from_arrays(GREY.astype(dtype) * 2 - 300, value_range=value_range)
 
@@ -234,7 +234,7 @@ def test_a_large_npy_is_mapped_where_it_lies(tmp_path: Path) -> None:
 
 def test_arrays_that_are_not_used_are_named(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", images=GREY, labels=LABELS, names=np.array(["x"]))
-    assert data.load(f"{tmp_path}/a.npz").notes == ("arrays left aside: names",)
+    assert data.load(f"{tmp_path}/a.npz").notes == ("arrays ignored: names",)
 
 
 def test_parquet_as_hugging_face_writes_it(tmp_path: Path) -> None:
@@ -260,17 +260,17 @@ def test_parquet_as_hugging_face_writes_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.pt", b"\x80\x02", "is a pickle, which could run any code: never opened; save .* numpy.savez"),
+        ("a.pt", b"\x80\x02", "is a pickle, which could run any code and is never opened; save .* numpy.savez"),
         ("a.h5", b"\x89HDF", "HDF5"),
         ("a.png", png(GREY[0]), "is a single image: give the folder"),
-        ("a.xyz", b"something", "is not recognised as images: expected a folder, or a file of the kinds csv, npy, npz"),
+        ("a.xyz", b"something", "is not recognised as images: expected a folder, or a file of the formats csv, npy"),
         ("a.csv", b"1,2,3,4\n1,2,x,4\n", "cannot be read"),
-        ("a.csv", b"1,2,3,4,5,6,7\n", "6 columns beside labels, which is not the square"),
+        ("a.csv", b"1,2,3,4,5,6,7\n", "6 columns beside labels, which is not a square"),
         ("a.csv", b"1,0.5,0.25,1,0\n", r"a.csv: images are float32 with values from 0 to 1: .*--range 0\.\.1"),
         ("a.npy", b"\x93NUMPY", "cannot be read"),
         ("idx3", b"\0\0\x08\x03" + b"\xff" * 12, "states the sizes .* at most"),
         ("idx3", b"\0\0\x08\x03" + b"\xff" * 8 + bytes(4), "states the sizes .* at most"),
-        ("idx3", b"\0\0\x08\x03" + b"\0\0\0\2" * 3, "should have 8 bytes of values by its header, and has 0"),
+        ("idx3", b"\0\0\x08\x03" + b"\0\0\0\2" * 3, "should have 8 bytes of values according to its header, but has 0"),
         ("idx3", b"\0\0\x07\x03", "begins with 00 00 07 03: expected IDX"),
         ("a.zip", b"PK\3\4nothing", "cannot be read"),
         ("a.tar", b"nothing", "cannot be read"),
@@ -330,7 +330,7 @@ def test_test_labels_of_an_npz_have_the_numbers_of_training(tmp_path: Path) -> N
     assert splits.test.labels is not None
     assert (splits.test.labels.tolist(), splits.test.num_classes) == ([1, 2], 3)
     np.savez(tmp_path / "a.npz", x_train=GREY, y_train=words[LABELS], x_test=GREY[:2], y_test=np.array(["cat", "yak"]))
-    with pytest.raises(FileError, match=r"classes that are not trained on: .'yak'"):
+    with pytest.raises(FileError, match=r"classes that the training images lack: .'yak'"):
         load_splits(f"npz:{tmp_path}/a.npz")
 
 
@@ -404,7 +404,7 @@ def test_a_tar_that_is_cut_between_two_images_is_reported(tmp_path: Path) -> Non
     assert not data.load(str(tmp_path / "whole.tar")).notes
     for name in ("cut.tar", "cut.tar.gz"):
         made = data.load(str(tmp_path / name))
-        assert (len(made), made.notes) == (1, (f"{name} does not end as a tar does: it may be damaged, or cut short",))
+        assert (len(made), made.notes) == (1, (f"{name} has no end-of-archive mark: it may be damaged or truncated",))
 
 
 def test_of_an_archive_that_changes_the_newest_images_are_kept(tmp_path: Path) -> None:
@@ -497,7 +497,7 @@ def test_pictures_of_a_list_are_treated_as_files_are() -> None:
     made = data.from_object([Image.new("RGBA", (4, 4)), Image.new("L", (8, 4))], image_size=4)
     assert made.image_shape == (3, 4, 4)
     assert set(made.notes) == {
-        "transparency laid on the background (1 image)", "cropped to the middle (1 image)",
+        "transparent pixels blended with the background (1 image)", "cropped to the middle (1 image)",
         "grey repeated to RGB (1 image)",
     }  # fmt: skip
 
@@ -508,8 +508,8 @@ def test_pictures_of_a_list_are_treated_as_files_are() -> None:
         ({"images": GREY, "labels": LABELS}, "images are a dictionary with images, labels: give one of these"),
         (Items([(picture, torch.zeros(3)) for picture in PICTURES]), r"label of item 0 has the shape \[3\]"),
         (5, "images are of type int: expected an array, a pair"),
-        ([], "of no items"),
-        ([PICTURES[0], "text"], "item 1 is of type str, and no image is found in it"),
+        ([], "images are an empty list"),
+        ([PICTURES[0], "text"], "item 1 is of type str and contains no image"),
         ([{"pixels": PICTURES[0]}], "item 0 is of type dict"),
         ([GREY[0], GREY[0][:2]], r"differ in shape, such as \[2, 4\] and \[4, 4\]"),
         ([PICTURES[0], Image.new("L", (8, 4))], "differ in size: image 0 is 4 x 4, image 1 is 8 x 4"),

@@ -65,7 +65,7 @@ def test_a_contact_sheet_has_a_row_for_each_class() -> None:
     assert rows[0].tolist() == [50] * 10
     assert rows[1].tolist() == [52] + [0] * 9
     assert rows[2].tolist() == [54] + [0] * 9
-    assert what == "a row for each class: 0, 2, 4"
+    assert what == "one row per class: 0, 2, 4"
     assert contact_sheet(data.from_arrays(NOISE))[0].shape == (200, 4, 4, 1)
     assert contact_sheet(data.from_arrays(NOISE[:3]))[0].shape == (3, 4, 4, 1)
     large = np.full((2, 600, 800, 3), (10, 20, 30), np.uint8)
@@ -91,12 +91,12 @@ def test_the_command_prints_what_was_found(tmp_path: Path) -> None:
     assert done.stderr == ""
     assert done.stdout.splitlines() == [
         f"data: folder:{tmp_path}/pets: 6 images, 8 x 8 grey; 2 classes: 0 cat (3), 1 dog (3)",
-        "data: not read: 1 .txt; train/ is trained on, test/ has the test images",
+        "data: not read: 1 .txt; train/ is used for training, test/ has the test images",
         "test images: 6",
-        "duplicates: 5, the same as an earlier one (counted from 0: 1, 2, 3, 4, 5)",
-        "warning: duplicates with another label than the earlier image: 3",
-        "constant images: 6, of one value everywhere (counted from 0: 0, 1, 2, 3, 4, ...)",
-        "sheet: sheet.png, a row for each class: cat, dog",
+        "duplicates: 5, identical to an earlier image (counted from 0: 1, 2, 3, 4, 5)",
+        "warning: duplicates whose label differs from that of the earlier image: 3",
+        "constant images: 6, all pixels have the same value (counted from 0: 0, 1, 2, 3, 4, ...)",
+        "sheet: sheet.png, one row per class: cat, dog",
     ]
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.size == (10 * 10 - 2, 2 * 10 - 2)

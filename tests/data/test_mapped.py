@@ -77,7 +77,7 @@ def test_an_uncompressed_npz_is_mapped_where_it_lies(tmp_path: Path, cache: Path
     assert_same(resident, mapped)
     assert mapped.mapped is not None
     assert mapped.mapped.file.path == (tmp_path / "a.npz").resolve()
-    assert mapped.note == f"{images.nbytes / 1e6:.0f} MB of images, where 1 MB may be taken (data.memory): " + (
+    assert mapped.note == f"{images.nbytes / 1e6:.0f} MB of images exceed the memory budget of 1 MB (data.memory): " + (
         "they stay on disk"
     )
     assert resident.note is None
@@ -232,7 +232,7 @@ def test_a_flipped_byte_in_the_cache_is_found_and_healed(
     kept.write_bytes(content)
     if keeps_time:  # as a disk does it
         os.utime(kept, ns=(times.st_atime_ns, times.st_mtime_ns))
-    with pytest.warns(UserWarning, match=r"\.npy cannot be relied on: the images are decoded again"):
+    with pytest.warns(UserWarning, match=r"\.npy is damaged: decoding the images again"):
         healed = data.load(source, memory=1)
     assert healed.sha256 == first.sha256
     with warnings.catch_warnings(action="error"):
@@ -429,7 +429,7 @@ def test_the_same_labels_are_hidden_in_memory_and_mapped(tmp_path: Path) -> None
     assert (resident.dataset.mapped, mapped.labels_note) == (None, resident.labels_note)
     assert mapped.dataset.mapped is not None
     note = "labels: 7 of each class (21 of 20,000); the other images count as unlabelled"
-    assert mapped.labels_note == f"{note}; no term of this variant reads any"
+    assert mapped.labels_note == f"{note}; no term of this variant uses labels"
     shown, same = resident.loader.labelled, mapped.loader.labelled
     assert shown is not None
     assert same is not None
@@ -503,7 +503,7 @@ def test_it_is_said_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[st
     source = write_npz(tmp_path / "a.npz", images=GREY)
     run = train_mapped(source, tmp_path / "run", steps=1, progress=True)
     said = capsys.readouterr().err
-    assert said.count("1 MB of images, where 1 MB may be taken (data.memory): they stay on disk") == 1
+    assert said.count("1 MB of images exceed the memory budget of 1 MB (data.memory): they stay on disk") == 1
     assert str(tmp_path) not in str(run.config.facts.note)
 
 
@@ -513,7 +513,7 @@ def test_a_run_whose_images_no_longer_fit_is_no_longer_exact(tmp_path: Path) -> 
     assert run.config.data.memory is None
     mapped = prepare(run.config.with_data(memory=1), resumed=True)
     (line,) = lost_exactness(run, mapped, 1)
-    assert "another order" in line
+    assert "changes their order" in line
     assert lost_exactness(run, prepare(run.config, resumed=True), 1) == []
     assert recipe(mapped.config) == recipe(run.config)  # repetitions, though memory was short on one of the days
 
@@ -526,7 +526,7 @@ def test_evaluation_looks_at_a_sample(tmp_path: Path, monkeypatch: pytest.Monkey
     assert (len(splits.train), len(splits.test), splits.sha256) == (800, 200, resident.sha256)
     assert splits.train.mapped is None
     assert (splits.train.sha256, splits.test.sha256) == (again.train.sha256, again.test.sha256)
-    assert f"of its 20,000 images a fixed sample of {len(splits.seen):,} is looked at" in str(splits.note)
+    assert f"of its 20,000 images a fixed sample of {len(splits.seen):,} is used" in str(splits.note)
     assert reference.hold_out(resident).train.sha256 == splits.train.sha256  # whatever the machine
     rows = {image.numpy().tobytes() for image in splits.seen}
     assert len(rows) == 1000

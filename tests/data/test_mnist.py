@@ -307,7 +307,7 @@ def test_unpacked_files_that_may_be_another_sets_are_not_used(tmp_path: Path, mo
         for name, content in small.files.items():
             (tmp_path / name.removesuffix(".gz")).write_bytes(content)
         monkeypatch.setattr(mnist, "KMNIST" if family is mnist.KMNIST else "EMNIST_LETTERS", small.family)
-    with pytest.warns(UserWarning, match="nothing tells it from another set's"), pytest.raises(MachineError):
+    with pytest.warns(UserWarning, match="it may belong to another data set"), pytest.raises(MachineError):
         data.load("kmnist", data_dir=tmp_path, download=False)
     assert data.load("emnist-letters", data_dir=tmp_path, download=False).notes == (mnist.UNCHECKED,)
 

@@ -83,8 +83,8 @@ def test_a_folder_of_splits_is_trained_on_the_one_and_judged_on_the_other(
         assert made.labels is not None
         assert made.labels.tolist() == [0, 1]
         assert made.class_names == ("a", "b")
-        assert f"{names[train]}/ is trained on, {names[test]}/ has the test images" in made.notes
-    assert ("left aside: val/" in load(tmp_path).notes) == (len(names) == 3)
+        assert f"{names[train]}/ is used for training, {names[test]}/ has the test images" in made.notes
+    assert ("ignored: val/" in load(tmp_path).notes) == (len(names) == 3)
 
 
 def test_each_folder_is_a_class_if_that_is_asked_for(tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ def test_test_images_have_the_labels_of_training_and_no_other_classes(tmp_path: 
     assert (made.labels.tolist(), made.num_classes) == ([2], 3)
     split(tmp_path, "test", classes=("strange",))
     with pytest.raises(
-        FileError, match=r"test has the classes strange, .* to train on have a, b, c: expected the same"
+        FileError, match=r"test has the classes strange, .* training images have a, b, c: expected the same"
     ):
         load(tmp_path, split="test")
 
@@ -139,11 +139,11 @@ def test_what_is_done_to_images_is_reported(tmp_path: Path) -> None:
     exif[0x0112] = 3
     frames = [Image.fromarray(GREY[index]) for index in range(2)]
     cases: dict[str, tuple[Any, dict[str, Any], str]] = {
-        "rgba.png": (half, {}, "transparency laid on the background"),
+        "rgba.png": (half, {}, "transparent pixels blended with the background"),
         "palette.png": (Image.new("P", (8, 8), 3), {}, "palettes replaced by their colours"),
         "cmyk.jpg": (Image.new("CMYK", (8, 8)), {}, "CMYK converted to RGB"),
-        "turned.png": (GREY[0], {"exif": exif}, "turned as their EXIF orientation says"),
-        "moving.gif": (frames[0], {"save_all": True, "append_images": frames[1:]}, "pictures after the first left"),
+        "turned.png": (GREY[0], {"exif": exif}, "EXIF orientation applied"),
+        "moving.gif": (frames[0], {"save_all": True, "append_images": frames[1:]}, "animation frames after the first"),
     }
     for name, (image, options, note) in cases.items():
         place = tmp_path / name.partition(".")[0]
@@ -170,7 +170,7 @@ def test_sizes_and_channels_are_reported(tmp_path: Path) -> None:
     save(tmp_path / "b.png", GREY[1][:4])
     save(tmp_path / "c.png", np.stack([GREY[2][:4, :4]] * 3, -1))
     assert set(load(tmp_path, image_size=4, channels=1).notes) == {
-        "resized to 4 x 4 (1 image)", "cropped to the middle (1 image)", "colours weighed to grey (1 image)",
+        "resized to 4 x 4 (1 image)", "cropped to the middle (1 image)", "colours converted to grey (1 image)",
     }  # fmt: skip
     assert "resized to 16 x 16 (all images)" in load(tmp_path, image_size=16).notes
     assert "resized to fit into 16 x 16 (all images)" in load(tmp_path, image_size=16, fit="pad").notes  # not each size
@@ -233,7 +233,7 @@ def test_broken_files_are_left_aside_if_that_is_asked_for(tmp_path: Path) -> Non
     assert made.images[:, 0, 0, 0].tolist() == [0, 10, 11]
     assert made.labels is not None
     assert made.labels.tolist() == [0, 1, 1]
-    assert made.notes == ("1 broken images left aside: a/1.png",)
+    assert made.notes == ("1 broken images skipped: a/1.png",)
     for path in tmp_path.rglob("*.png"):
         path.write_bytes(b"nothing")
     with pytest.raises(FileError, match="none of the 4 images"):
@@ -288,7 +288,7 @@ def test_more_bits_than_are_asked_for_are_refused_and_not_cut_off(tmp_path: Path
 def test_test_images_in_no_folders_of_classes_are_no_test_split(tmp_path: Path) -> None:
     split(tmp_path, "train")
     save(tmp_path / "test" / "0.png", GREY[0])
-    with pytest.raises(NoSplitError, match="in no folders for classes"):
+    with pytest.raises(NoSplitError, match="has no folders for classes"):
         load(tmp_path, split="test")
     assert load(tmp_path).class_names == ("a", "b")
 
@@ -300,7 +300,7 @@ def test_notes_are_kept_with_decoded_images(tmp_path: Path, monkeypatch: pytest.
     with pytest.warns(UserWarning, match="decoded once"):
         first = load(tmp_path / "in", memory=1)
     assert first.mapped is not None
-    assert "transparency laid on the background (all images)" in first.notes
+    assert "transparent pixels blended with the background (all images)" in first.notes
     assert load(tmp_path / "in", memory=1).notes == first.notes
     (kept,) = cache_folder("images").glob("*.json")
     kept.write_text('{"notes": 1}')
@@ -356,4 +356,4 @@ def test_images_without_a_label_are_counted_apart() -> None:
     assert (dataset.class_counts, dataset.unlabelled, dataset.num_classes) == ((1, 0, 2), 3, 3)
     np.testing.assert_array_equal(dataset.labelled.images[:, 0], GREY[[1, 2, 4]])
     none = data.from_arrays(GREY, [-1] * 6)
-    assert (none.labels, none.notes) == (None, ("labels left aside, as all of them are -1",))
+    assert (none.labels, none.notes) == (None, ("labels ignored, because all of them are -1",))

@@ -92,19 +92,19 @@ def test_a_run_in_every_figure(place: Path, call: Call) -> None:
         assert len(figure["values"]) == 2
     assert found["verdict"]["word"] not in ("excellent", "good", "far from real")  # three steps
     assert found["verdict"]["sentence"].startswith(found["verdict"]["word"])
-    assert found["notes"][0].endswith("though generators were trained on it too")
+    assert found["notes"][0].endswith("although generators are trained on them too")
     assert Run.open(place / "run").evaluation() == found
-    assert err.splitlines() == ["draw 1 of 2: 60 images", "draw 2 of 2: 60 images", "what as many real images score"]
+    assert err.splitlines() == ["draw 1 of 2: 60 images", "draw 2 of 2: 60 images", "floors: 60 real images"]
 
 
 def test_the_table_is_for_people(call: Call) -> None:
     code, out, err = call("evaluate", "run", "--n", "50", "--seeds", "1", "--figures", "fid,label_accuracy,memorised")
     assert code == 0, err
     lines = [line.rstrip() for line in out.splitlines()]
-    assert lines[0].split() == ["figure", "generated", "real", "better"]
+    assert lines[0].split() == ["metric", "generated", "real", "better"]
     assert [line.split("  ")[0] for line in lines[1:4]] == ["FID-halves", "label accuracy", "memorised"]
     assert lines[2].endswith("higher")
-    assert "1 x 50 images against 30 test images of npz:" in lines[4]
+    assert "1 x 50 images compared with 30 test images of npz:" in lines[4]
     assert lines[5].startswith("judge: halves, ")
     assert lines[-1].startswith("verdict: ")
 
@@ -116,7 +116,7 @@ def test_the_same_generator_in_an_exported_file_scores_the_same(
     run, path = Run.open(place / "run"), tmp_path / "g.onnx"
     exporter.export(run, path)
     ours = evaluate(run, n=50, seeds=1, figures=CHEAP)
-    with pytest.raises(UsageError, match=r"images that are not here \(npz:halves\.npz\): name them with --dataset"):
+    with pytest.raises(UsageError, match=r"images that were not found \(npz:halves\.npz\): name them with --dataset"):
         evaluate(path)
     np.savez(tmp_path / "halves.npz", images=make_images(16, 90)[0], labels=make_images(16, 90)[1])
     monkeypatch.chdir(tmp_path)
@@ -132,7 +132,7 @@ def test_the_classes_that_a_code_draws_are_reported_and_no_accuracy(place: Path,
     run = train_tiny("infogan", f"npz:{place / 'halves.npz'}", tmp_path / "run", steps=3)
     code, out, _ = call("evaluate", str(run.path), "--n", "40", "--seeds", "1", "--figures", "classes,label_accuracy")
     assert code == 0
-    assert "label accuracy: not available, labels ask for a code, not for a class" in out
+    assert "label accuracy: not available, labels select a code, not a class" in out
     assert "each value of the code 'digit' mostly draws: 0 " in out
     codes = (run.evaluation() or {})["codes"]
     assert [row["value"] for row in codes] == list(range(10))
@@ -212,16 +212,16 @@ def test_images_in_a_folder(tmp_path: Path) -> None:
     images, labels = digits()
     save_directory(tmp_path / "flat", images)
     found = evaluate(tmp_path / "flat", dataset="mnist-5k", figures=CHEAP)
-    assert found.unavailable == {"label_accuracy": "the images were asked for by no label"}
+    assert found.unavailable == {"label_accuracy": "the images have no labels"}
     assert found.n == 120
-    assert "n is 120, not 10000: there are no more to compare with" in found.notes
+    assert "n is 120, not 10000: only 120 images are available to compare" in found.notes
     for digit in (7, 3):  # the folders' names say which classes
         save_directory(tmp_path / "named" / str(digit), images[labels == digit])
     found = evaluate(tmp_path / "named", dataset="mnist-5k", figures=["classes", "label_accuracy"])
     assert found.mean("label_accuracy") > 0.95
     assert found.verdict.sentence.startswith("collapsed: it has lost classes (classes covered 2.0")
     (tmp_path / "named" / "7").rename(tmp_path / "named" / "seven")
-    with pytest.raises(UsageError, match=r"has the classes 3, seven: expected some of 0, 1, .*, as mnist-5k has"):
+    with pytest.raises(UsageError, match=r"has the classes 3, seven: expected some of 0, 1, .*, as in mnist-5k"):
         evaluate(tmp_path / "named", dataset="mnist-5k", figures=["classes"])
 
 
@@ -281,17 +281,17 @@ def test_in_a_process_of_its_own(place: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["run", "--figures", "fdi"], 2, "no figure 'fdi': expected some of fid, kid,"),
+        (["run", "--figures", "fdi"], 2, "no metric 'fdi': expected some of fid, kid,"),
         (["run", "--n", "1"], 2, "n is 1 and seeds 3: expected at least 2 images and 1 draw"),
         (["run", "--seeds", "0"], 2, "expected at least 2 images and 1 draw"),
-        (["run", "--best"], 3, "was not evaluated while it trained (--evaluate-every): it has no best checkpoint"),
+        (["run", "--best"], 3, "was not evaluated during training (--evaluate-every): it has no best checkpoint"),
         (["nothing"], 3, "nothing"),
         (["halves.npz", "--dataset", "npz:plain.npz"], 2, "yet; to train one, repeat the command with --fit-judge"),
-        (["run", "--image-size", "20"], 2, "--image-size says how the images of --dataset are read: name them with"),
+        (["run", "--image-size", "20"], 2, "--image-size sets how the images of --dataset are read: name them with"),
         (
             ["run", "--dataset", "npz:plain.npz", "--channels", "3"],
             2,
-            "--channels is not for run: real images are read",
+            "--channels is not possible with run: real images are read",
         ),
     ],
 )
@@ -310,7 +310,7 @@ def test_the_flags_of_reading_are_those_of_training() -> None:
 def test_how_images_are_read_is_checked_from_python_too() -> None:
     with pytest.raises(TypeError, match="unexpected keyword argument 'colour'"):
         evaluate("mnist", colour=1)  # type: ignore[call-arg]
-    with pytest.raises(UsageError, match="--folders says how the images of --dataset are read"):
+    with pytest.raises(UsageError, match="--folders sets how the images of --dataset are read"):
         evaluate("mnist", folders="classes")
 
 
@@ -321,7 +321,7 @@ def test_a_set_without_labels_is_judged_by_how_images_are_turned(place: Path, ca
     np.savez(place / "upright.npz", images=images)
     code, _, err = call("evaluate", "--dataset", "npz:upright.npz", "--fit-judge")
     assert code == 0, err
-    assert "has no labels: its judge learns how images are turned, which knows no classes" in err
+    assert "has no labels: its judge learns to recognise rotations of images, not classes" in err
     code, out, err = call("evaluate", "upright.npz", "--dataset", "npz:upright.npz", "--seeds", "1", "--json")
     assert code == 0, err
     document = json.loads(out)
@@ -329,7 +329,7 @@ def test_a_set_without_labels_is_judged_by_how_images_are_turned(place: Path, ca
         "fid", "kid", "precision", "recall", "density", "coverage", "outliers", "diversity", "sharpness", "memorised",
     }  # fmt: skip
     for key in ("classes", "entropy", "confidence"):
-        assert document["unavailable"][key] == "the judge was fitted without labels, and knows no classes"
+        assert document["unavailable"][key] == "the judge was fitted without labels and has no classes"
     assert any("distances are coarser" in note for note in document["notes"])
     assert document["verdict"]["word"] in ("memorising", "excellent", "good")  # they are the images themselves
     train_tiny("gan", "npz:upright.npz", place / "watched", steps=4, settings=["train.evaluate_every=2"])
@@ -344,7 +344,7 @@ def test_a_judge_that_cannot_tell_anything_apart_is_refused(place: Path, call: C
     code, _, err = call("evaluate", "--dataset", "npz:noise.npz", "--fit-judge", "--judge", "noise.judge")
     assert code == 2
     assert "the judge of npz:" in err.splitlines()[-1]
-    assert "is too weak: it has " in err.splitlines()[-1]
+    assert "is too weak: its test accuracy is " in err.splitlines()[-1]
     assert not (place / "noise.judge").exists()
 
 
@@ -369,7 +369,7 @@ def test_a_damaged_judge_ends_with_3(place: Path, call: Call) -> None:
 
 def test_images_in_memory_are_given_again(tiny_images: Images, tmp_path: Path) -> None:
     run = train_tiny("gan", tiny_images, tmp_path / "run", steps=1)
-    with pytest.raises(UsageError, match="was trained on images in memory: give them with dataset=images to evaluate"):
+    with pytest.raises(UsageError, match="was trained on images in memory: pass them as dataset=images to evaluate"):
         evaluate(run)
 
 
@@ -629,8 +629,8 @@ def test_collapse_is_said_when_it_happens(
     train_tiny("gan", tiny_images, tmp_path / "run", steps=5, settings=["train.evaluate_every=1"], progress=True)
     said = [line for line in capfd.readouterr().err.splitlines() if line.startswith("warning")]
     assert said == [
-        "warning: collapse at step 2: the generator draws next to nothing of class 2",
-        "warning: collapse at step 4: the generator draws next to nothing of class 1, 2",
+        "warning: collapse at step 2: the generator draws almost no images of class 2",
+        "warning: collapse at step 4: the generator draws almost no images of class 1, 2",
     ]
 
 
@@ -672,7 +672,7 @@ def test_a_generator_that_draws_one_thing_is_caught(
     assert line["classes_lost"] == ["1", "2"]
     assert line["figures"]["entropy"] == 0
     assert line["figures"]["diversity"] == pytest.approx(0, abs=1e-4)
-    assert "warning: collapse at step 2: the generator draws next to nothing of class 1, 2" in capfd.readouterr().err
+    assert "warning: collapse at step 2: the generator draws almost no images of class 1, 2" in capfd.readouterr().err
     assert evaluate(run, n=30, seeds=1, figures=["classes", "diversity", "precision"]).verdict.word == "collapsed"
 
 

@@ -135,7 +135,7 @@ def test_another_file_in_its_place_is_refused(tmp_path: Path) -> None:
     shipped = Path(str(files("ganzoo.evaluation") / "mnist.judge.safetensors")).read_bytes()
     other = tmp_path / "mnist.judge.safetensors"
     other.write_bytes(shipped[:-1] + bytes([shipped[-1] ^ 1]))
-    with pytest.raises(FileError, match="is not the judge that this version of ganzoo pins: install it again"):
+    with pytest.raises(FileError, match="is not the judge of this version of ganzoo: install ganzoo again"):
         read_judge(other, MNIST_SHA256)
 
 
@@ -194,7 +194,7 @@ def test_a_judge_of_images_without_labels_tells_how_they_are_turned(tmp_path: Pa
 def test_a_judge_that_is_too_weak_is_refused_and_not_written(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (60, 16, 16), dtype=np.uint8)
     splits = hold_out(from_arrays(noise, np.arange(60) % 3))
-    with pytest.raises(UsageError, match=r"is too weak: it has .*% of the test images right, where guessing has .*%"):
+    with pytest.raises(UsageError, match=r"is too weak: its test accuracy is .*%, that of guessing .*%"):
         fit_judge("noise", splits.train, splits.test, tmp_path / "judge", epochs=1, margin=0.9)
     assert not list(tmp_path.glob("judge*"))
 
@@ -295,7 +295,7 @@ def test_a_fixed_fifth_is_held_out_where_there_is_no_test_set(source: str) -> No
     assert "has no test images: a fixed fifth" in splits.note
     everything = {image.numpy().tobytes() for image in torch.cat([splits.train.images, splits.test.images])}
     assert everything == {image.numpy().tobytes() for image in data.load(source).images}
-    with pytest.raises(UsageError, match="has 9 images: expected at least 10 to evaluate on"):
+    with pytest.raises(UsageError, match="has 9 images: expected at least 10 to evaluate"):
         hold_out(from_arrays(make_images(16, 9)[0]))
 
 

@@ -74,7 +74,7 @@ def test_the_sentence_has_the_figure_and_its_floor() -> None:
 def test_a_generator_without_a_failure_is_graded(figures: dict[str, float], word: str, key: str, sentence: str) -> None:
     found = verdict((SOUND if len(figures) == 3 else {}) | figures, FLOORS)
     assert (found.word, found.key) == (word, key)
-    assert found.sentence.startswith(f"{word}: no failure shows, ")
+    assert found.sentence.startswith(f"{word}: no failure was found, ")
     assert sentence in found.sentence
 
 

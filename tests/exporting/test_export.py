@@ -350,11 +350,11 @@ class Branching(Network):
 
 UNFAITHFUL = {
     "moody": (Moody, r"differs from the run's by \d.*grey levels"),
-    "noisy": (Noisy, "generator 'noisy' draws noise of its own in its forward.*--noise constant"),
+    "noisy": (Noisy, "generator 'noisy' draws random noise in its forward.*--noise constant"),
     "broken": (Broken, "NaN or infinity"),
     "counting": (
         Counting,
-        "generator 'counting' cannot be translated: its forward takes the batch size for a constant",
+        "generator 'counting' cannot be translated: its forward makes the batch size a constant",
     ),
     "branching": (Branching, "generator 'branching' cannot be translated: .*data-dependent"),
 }
@@ -503,7 +503,7 @@ def test_every_kind_of_generator_is_exported_in_every_form(
     run = Case(variant=variant, size=size, channels=channels).train(tmp_path / "run")
     for precision, layout in ALL_FORMS:
         if (variant, precision) == ("r3gan", "int8"):  # near its start it draws sums of wide ranges that nearly cancel
-            with pytest.raises(VerificationError, match=r"in the mean .*: take --precision fp16 or fp32$"):
+            with pytest.raises(VerificationError, match=r"on average .*: use --precision fp16 or fp32$"):
                 export(run, precision=precision, layout=layout)
             continue
         assert_draws_the_same(run, export(run, precision=precision, layout=layout), precision, layout)
@@ -676,10 +676,10 @@ def test_a_file_knows_what_it_drew(digits: Run, files: Files) -> None:
         for broken in ("x", {}, {"values": [[1], [1, 2]]}, {"values": [["a"]]}, [1]):
             with pytest.raises(ModelError, match="record no pixels that can be compared"):
                 check_probe(generator, {**document, "probe": broken})
-        with pytest.raises(ModelError, match="name no precision of fp32, fp16, fp16-weights, int8"):
+        with pytest.raises(ModelError, match=r"do not name a precision \(fp32, fp16, fp16-weights, int8\)"):
             check_probe(generator, {**document, "precision": [1]})
         for key, useless in (("step", None), ("weights", [])):
-            with pytest.raises(ModelError, match="do not tell which weights of its run it has"):
+            with pytest.raises(ModelError, match="do not record which weights of its run it has"):
                 prove_again(generator, {**document, key: useless}, digits)
         del document["probe"]
         assert check_probe(generator, document) is None

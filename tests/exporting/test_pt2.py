@@ -107,7 +107,7 @@ def test_a_program_elsewhere_needs_its_run(run: Run, program: Exported, tmp_path
         assert (code, err.count("\n")) == (3, 1)
         assert "torch unpickles such a file" in err
         assert "ganzoo verify FILE --run RUN" in err
-    assert "opens it only with its run" in invoke("info", str(elsewhere))[1]
+    assert "needs its run to open it" in invoke("info", str(elsewhere))[1]
     assert invoke("verify", str(elsewhere), "--run", str(run.path))[0] == 0
     assert np.array_equal(ganzoo.load(elsewhere, run=run).sample(2), ganzoo.load(run).sample(2))
 
@@ -235,7 +235,7 @@ def test_a_strangers_run_vouches_for_nothing(run: Run, program: Exported, tmp_pa
     for signature in (None, "", "0" * 64, genuine.signature):
         theirs.record_export(genuine.model_copy(update={"sha256": sha256, "signature": signature}))
         for named in (None, theirs):
-            with pytest.raises(ModelError, match="not exported here and by this user"):
+            with pytest.raises(ModelError, match="is not signed by this user"):
                 ganzoo.load(path, run=named)
     assert not marker.exists()
 

@@ -135,7 +135,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
     ("members", "message"),
     [
         ({}, r"is not onnxruntime-web's package .*ort\.wasm\.min\.mjs"),
-        ({**TINY, "package/dist/ort.wasm.min.mjs": b"other"}, r"ort\.wasm\.min\.mjs in .* is not that of onnxruntime"),
+        ({**TINY, "package/dist/ort.wasm.min.mjs": b"other"}, r"ort\.wasm\.min\.mjs in .* is not the file of"),
         ({**TINY, "package/dist/ort.wasm.min.mjs": None}, "is not onnxruntime-web's package"),
     ],
 )
@@ -170,7 +170,7 @@ def test_nothing_of_others_is_replaced(tmp_path: Path) -> None:
     site.mkdir()
     (site / "index.html").write_text("ours by name")
     (site / "notes.txt").write_text("not ours")
-    with pytest.raises(UsageError, match=r"site holds 'notes\.txt', which would be lost"):
+    with pytest.raises(UsageError, match=r"site contains 'notes\.txt', which would be lost"):
         web.write(site, colour_model())
     with pytest.raises(UsageError, match="is not a directory"):
         web.write(site / "notes.txt", colour_model())

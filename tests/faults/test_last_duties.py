@@ -107,7 +107,7 @@ def test_a_checkpoint_that_was_renamed_is_refused_by_its_name(tiny_images: Image
     run = whole(tiny_images, tmp_path / "run")
     latest = run.latest_checkpoint()
     latest.path.rename(latest.path.with_name(checkpoint.name_of(90)))
-    with pytest.raises(ganzoo.errors.FileError, match=f"holds step {STEPS}.*rename it to step-0000000{STEPS}"):
+    with pytest.raises(ganzoo.errors.FileError, match=f"contains step {STEPS}.*rename it to step-0000000{STEPS}"):
         ganzoo.resume(run, steps=100, dataset=tiny_images, progress=False)
     run.latest_checkpoint().path.rename(latest.path)
     assert ganzoo.resume(run, steps=STEPS + 1, dataset=tiny_images, progress=False).latest_checkpoint().final

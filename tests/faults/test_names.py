@@ -68,7 +68,7 @@ def test_a_label_that_is_far_from_the_others_takes_no_memory() -> None:
     for variant in ("cgan", "acgan"):
         given = data.from_arrays(images, far)
         config = configure(variant, given, settings=settings, steps=1)
-        with pytest.raises(UsageError, match=r"reach 999,999, with \d+ images: number the classes from 0"):
+        with pytest.raises(UsageError, match=r"is 999,999, but there are \d+ images: number the classes from 0"):
             prepare(config, given)
     given = data.from_arrays(images, np.where(far == 999_999, 999, far))
     assert prepare(configure("cgan", given, settings=settings, steps=1), given).dataset.num_classes == 1000

@@ -61,7 +61,7 @@ def test_settings_that_are_nested_are_refused_in_one_line(setting: str) -> None:
 @pytest.mark.parametrize("place", ["pipe", "/dev/zero"])
 def test_pipes_and_devices_are_refused_as_data(source: str, place: str, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(FileError, match=r"is a pipe or a device: save what it gives in a file"):
+    with pytest.raises(FileError, match=r"is a pipe or a device: save its output to a file"):
         data.load(f"{source}:{place if place.startswith('/') else tmp_path / place}")
 
 

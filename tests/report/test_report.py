@@ -194,7 +194,7 @@ def test_a_run_is_told_by_its_own_files(place: Path) -> None:
     assert ["memorised", "1.25 ± 25.00 %", "0.20 %", "like real"] in page.rows
     assert "98.76 %" in page.text
     assert page.text.count("5" * 64) == 1  # the judge is named once
-    assert "Classes lost on the way, at step 2: 1" in page.text
+    assert "Classes lost during training, at step 2: 1" in page.text
     assert f"ganzoo train --config {run.path / 'config.toml'}" in page.text
     assert run.environment()["packages"]["torch"] in page.text
     assert "Not measured: label accuracy (no labels)." in page.text
@@ -244,8 +244,8 @@ def test_what_is_missing_is_said(place: Path, copy: Path) -> None:
     page = Page(write_report(copy / "bare", [place / "third"]))
     assert "ganzoo evaluate" in page.text
     assert "there are no losses" in page.text
-    assert "not evaluated while it trained" in page.text
-    assert "Nothing here was evaluated yet" in page.text
+    assert "not evaluated during training" in page.text
+    assert "No run has been evaluated yet" in page.text
     shutil.rmtree(copy / "checkpoints")
     shutil.rmtree(copy / "samples")
     text = (copy / "config.toml").read_text()
@@ -474,7 +474,7 @@ def test_a_comparison_where_all_failed_still_has_its_page(tmp_path: Path) -> Non
     (tmp_path / "results.json").write_text(json.dumps(document))
     page = assert_self_contained(write_comparison(tmp_path))
     assert page.row("cgan")[:2] == ["cgan", "0 of 1"]
-    assert "No run came to its end." in Page(write_report(tmp_path / "out", comparison=tmp_path)).text
+    assert "No run has finished." in Page(write_report(tmp_path / "out", comparison=tmp_path)).text
 
 
 def test_what_is_no_comparison_is_said(tmp_path: Path) -> None:
@@ -526,7 +526,9 @@ def test_a_study_has_its_own_sections(place: Path, tmp_path: Path) -> None:
     page = assert_self_contained(write_report(tmp_path, study=tmp_path))
     assert page.row("train") == ["train", "1", "2", "4,318", "4,321"]
     assert page.row("10") == ["10", "82.00 ± 1.96 %", "79.00 ± 1.96 %", "-3.00 ± 0.00", "5"]
-    assert "With 10 real images a class, generated images hurt: 79.00 % with them, 82.00 % on real images" in page.text
+    assert (
+        "With 10 real images per class, generated images hurt: 79.00 % with them, 82.00 % on real images" in page.text
+    )
     assert_same_pictures(page, tmp_path / "report.md")
 
 
@@ -540,7 +542,7 @@ def test_generated_images_are_held_against_moved_ones_too() -> None:
     assert "images helped: 84.00 % with them, 82.00 % on real images only (+2.00 points" in page.text
     assert "images hurt: 84.00 % with them, 87.00 % on real images only, moved (-3.00 points" in page.text
     assert page.row("500") == ["500", *["—"] * 5, "0"]
-    assert page.text.count("With 500 real images a class there is no result.") == 2
+    assert page.text.count("With 500 real images per class there is no result.") == 2
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ def test_a_word_is_the_bundled_generator_where_those_are_taken(here: Path) -> No
     assert resolve("mnist", RUNS, "a test").kind == "run"
 
 
-RUN = "a run (a directory that 'ganzoo train' made)"
+RUN = "a run (a directory that 'ganzoo train' created)"
 IMAGES = "images (an .npz file, a folder of images, npz:FILE or folder:PATH)"
 BUNDLED = "the name of a bundled generator"
 
@@ -116,7 +116,7 @@ BUNDLED = "the name of a bundled generator"
         ("missing.npz", MODELS, f"does not exist; x takes {RUN}, an exported file or {BUNDLED}: check the path"),
         ("./mnist", FILES, f"does not exist; x takes an exported file or {BUNDLED}: check the path"),
         ("nist", FILES, "does not exist, and is not a bundled generator"),
-        ("notes", RUNS, "is a file that is not recognised: neither as a format of exported files, nor as an .npz of"),
+        ("notes", RUNS, "is a file that is not recognised: it is neither in a format of exported files nor an .npz"),
         ("mixed", RUNS, "is a file that is not recognised"),
         ("empty", RUNS, "is a file that is not recognised"),
         ("nothing", RUNS, "is not a run (it has no config.toml), nor an exported page or a folder of images; x takes"),
@@ -132,7 +132,7 @@ def test_each_refusal_says_what_it_is_and_what_is_taken(
 
 
 def test_what_is_not_recognised_has_advice(here: Path) -> None:
-    for given, advice in (("notes", "make it again with ganzoo export"), ("nothing", "name the directory of a run")):
+    for given, advice in (("notes", "export it again with ganzoo export"), ("nothing", "name the directory of a run")):
         with pytest.raises(FileError, match=advice):
             resolve(given, MODELS, "x")
 

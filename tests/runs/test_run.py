@@ -51,7 +51,7 @@ def test_only_a_directory_with_a_configuration_is_a_run(run: Run, tmp_path: Path
         ("missing", "does not exist"),
         ("empty", "is not a run: it has no config.toml"),
     ):
-        with pytest.raises(FileError, match=f"{name} {reason}; a run is a directory that 'ganzoo train' made"):
+        with pytest.raises(FileError, match=f"{name} {reason}; a run is a directory that 'ganzoo train' created"):
             Run.open(tmp_path / name)
 
 
@@ -91,7 +91,7 @@ def test_a_new_run_has_its_folders_its_settings_and_its_environment(config: RunC
     assert environment["packages"].keys() >= {"torch-ganzoo", "torch", "numpy", "onnxruntime"}
     assert environment["packages"]["torch"]
     assert environment.keys() == {"python", "platform", "device", "packages", "git_revision", "started"}
-    with pytest.raises(UsageError, match="new exists; a new run needs a directory of its own"):
+    with pytest.raises(UsageError, match="new exists; a new run needs a new directory"):
         Run.create(config, tmp_path / "deep" / "new", "cpu")
 
 
@@ -124,9 +124,9 @@ def test_checkpoints_are_found_by_age_step_and_distance(run: Run) -> None:
     assert [made.step for made in run.checkpoints()] == [6, 12]
     assert run.latest_checkpoint().step == 12
     assert run.checkpoint_at(6).step == 6
-    with pytest.raises(FileError, match=r"no checkpoint of step 7 \(it has those of the steps 6, 12\)"):
+    with pytest.raises(FileError, match=r"no checkpoint of step 7 \(its checkpoints have the steps 6, 12\)"):
         run.checkpoint_at(7)
-    with pytest.raises(FileError, match=r"was not evaluated while it trained \(--evaluate-every\)"):
+    with pytest.raises(FileError, match=r"was not evaluated during training \(--evaluate-every\)"):
         run.best_checkpoint()
     for step, fid in ((20, 1.0), (21, 2.0)):
         checkpoint.save(run.checkpoints_directory, step, {}, {"step": step, "fid": fid})
@@ -134,7 +134,7 @@ def test_checkpoints_are_found_by_age_step_and_distance(run: Run) -> None:
     shutil.rmtree(run.checkpoints_directory)
     with pytest.raises(FileError, match="has no checkpoint yet"):
         run.latest_checkpoint()
-    with pytest.raises(FileError, match=r"has no checkpoint of step 6 \(it has those of the steps none\)"):
+    with pytest.raises(FileError, match=r"has no checkpoint of step 6 \(its checkpoints have the steps none\)"):
         run.checkpoint_at(6)
 
 
@@ -184,7 +184,7 @@ def test_a_checkpoint_vouches_for_the_lines_before_it(run: Run) -> None:
     run.append_metrics(log_line(16))
     assert [line["step"] for line in run.metrics()] == [14, 16]
     (run.path / METRICS).write_bytes(content.replace(b"14", b"15"))
-    with pytest.raises(FileError, match=r"metrics\.jsonl is damaged or was changed: it is not what step-00000015 has"):
+    with pytest.raises(FileError, match=r"is damaged or was changed: it differs from the record in step-00000015"):
         run.metrics()
     assert run.evaluations() == []
     (run.path / METRICS).unlink()
@@ -231,7 +231,7 @@ def test_a_variant_whose_name_is_a_path_names_no_run(
     monkeypatch.chdir(tmp_path)
     named = config.model_copy(update={"run": config.run.model_copy(update={"variant": name})})
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(UsageError, match="cannot be that of a file: name one"):
+    with pytest.raises(UsageError, match="is not a valid file name: choose one"):
         Run.create(named, None, "cpu")
     assert sorted(tmp_path.rglob("*")) == before
 

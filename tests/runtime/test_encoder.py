@@ -72,9 +72,9 @@ def test_the_file_says_what_it_is(run: Run, tmp_path: Path) -> None:
     assert [value.name for value in graph.output] == ["z"]
     document = runtime.read_metadata(exported.path)
     assert (document["part"], document["schema"]) == ("encoder", 3)
-    with pytest.raises(ModelError, match=r"holds an encoder, which draws nothing: open it with ganzoo\.load_encoder"):
+    with pytest.raises(ModelError, match=r"contains an encoder, not a generator: open it with ganzoo\.load_encoder"):
         ganzoo.load(exported.path)
-    with pytest.raises(ModelError, match=r"holds a generator, and no encoder: open it with ganzoo\.load"):
+    with pytest.raises(ModelError, match=r"contains a generator, not an encoder: open it with ganzoo\.load"):
         ganzoo.load_encoder(export(run, tmp_path / "generator.onnx").path)
 
 
@@ -103,7 +103,7 @@ def test_a_variant_without_an_encoder_has_none_to_load(tiny_images: Images, tmp_
         ganzoo.load_encoder(run)
     with pytest.raises(FileError, match="does not exist"):
         ganzoo.load_encoder(tmp_path / "nowhere")
-    with pytest.raises(ModelError, match="holds a generator, and no encoder"):
+    with pytest.raises(ModelError, match="contains a generator, not an encoder"):
         ganzoo.load_encoder("mnist")
 
 
@@ -132,7 +132,7 @@ def test_labels_are_for_encoders_that_take_them() -> None:
     with pytest.raises(UsageError, match="takes no labels"):
         Encoder(INFO, toy).encode(images, [0, 1])
     classes = GeneratorInfo(variant="toy", latent_dim=2, image_shape=(1, 3, 4), num_classes=3)
-    with pytest.raises(UsageError, match="trained with classes: give labels"):
+    with pytest.raises(UsageError, match="trained with classes: pass labels"):
         Encoder(classes, toy).encode(images)
     assert Encoder(classes, toy).encode(images, 2).shape == (2, 2)
     with pytest.raises(ModelError, match="encoded to float32"):

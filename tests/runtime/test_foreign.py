@@ -159,10 +159,10 @@ def no_table() -> Any:
         (plain(labels=["n", 1]), r"labels 'kind' have the shape \[N, 1\]: expected \[N\]"),
         (plain(float_type=TensorProto.DOUBLE), "its inputs are noise double: expected float32 latents"),
         (plain(labels=["n"], label_type=TensorProto.BOOL), "noise float, kind bool"),
-        (plain(image=(2, 2, 3)), r"it makes float \[64, 2, 2, 3\]: expected images of 1, 3 or 4 channels"),
+        (plain(image=(2, 2, 3)), r"it outputs float \[64, 2, 2, 3\]: expected images of 1, 3 or 4 channels"),
         (plain(image=(VALUES,)), r"float \[64, 12\]"),
         (two_outputs(), "it has 2 outputs: expected one, the images"),
-        (no_table(), "how many classes 'kind' has cannot be told"),
+        (no_table(), "the number of classes of 'kind' is unknown"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -142,7 +142,7 @@ def test_a_class_out_of_range_is_refused_for_no_images_too() -> None:
 
 
 def test_labels_are_needed_where_conditional_and_refused_where_not() -> None:
-    with pytest.raises(UsageError, match=r"'toy' is conditional: give labels.* from 0 to 2"):
+    with pytest.raises(UsageError, match=r"'toy' is conditional: pass labels.* from 0 to 2"):
         toy(3).generate(latents())
     for call in (lambda: toy().generate(latents(), 0), lambda: toy().sample(5, [0] * 5)):
         with pytest.raises(UsageError, match="takes no labels"):
@@ -237,7 +237,7 @@ def test_an_interpolation_keeps_a_class_or_takes_one_for_each_step() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"steps": 1}, "steps is 1: expected an integer from 2 up, for both ends are drawn"),
+        ({"steps": 1}, "steps is 1: expected an integer from 2 up, as both ends are drawn"),
         ({"steps": 2.0}, r"steps is 2\.0"),
         ({"seed_b": -1}, "seed_b is -1"),
         ({"index": -1}, "index is -1"),
@@ -337,7 +337,7 @@ def test_more_images_than_memory_holds_is_the_machines_error(n: int) -> None:
     "drawn", [np.zeros((5, 6), np.float32), np.zeros((4, *SHAPE), np.float32), np.zeros((5, *SHAPE))]
 )
 def test_a_forward_that_breaks_its_promise_is_noticed(drawn: Any) -> None:
-    with pytest.raises(FileError, match=r"is due"):
+    with pytest.raises(FileError, match=r"drew .*, not float32 "):
         Generator(info(), lambda z, y: drawn).generate(latents())
 
 
@@ -432,7 +432,7 @@ def test_interpolation_takes_uniform_codes_along_a_line() -> None:
     [
         ({"uniform_codes": 3}, "uniform_codes is 3: expected from 0 to latent_dim"),
         ({"uniform_codes": -1}, "uniform_codes is -1"),
-        ({"code": "digit"}, "code is 'digit': expected the name of a code, and num_classes its values"),
+        ({"code": "digit"}, "code is 'digit': expected the name of a code, and num_classes the number of its values"),
         ({"code": "", "num_classes": 2}, "code is ''"),
     ],
 )

@@ -110,13 +110,13 @@ def test_class_names_read_back(tmp_path: Path) -> None:
 
 
 def test_what_the_exporter_adds_takes_no_key_of_ours() -> None:
-    with pytest.raises(UsageError, match="'sha256' is ganzoo's own"):
+    with pytest.raises(UsageError, match="'sha256' is reserved for ganzoo"):
         onnxfile.metadata(info(), {"sha256": "f" * 64})
 
 
 def test_a_model_without_room_for_the_digest_is_not_sealed() -> None:
     for data in (model(document="{}").SerializeToString(), sealed(), 2 * model().SerializeToString()):
-        with pytest.raises(UsageError, match="no place for its digest"):
+        with pytest.raises(UsageError, match="no place for the digest"):
             onnxfile.seal(data)
 
 
@@ -178,13 +178,13 @@ def test_an_unknown_layout_is_of_a_newer_version_or_a_lie(layout: Any) -> None:
 
 def test_a_layout_that_the_file_does_not_have_is_a_lie() -> None:
     with pytest.raises(
-        ModelError, match=r"images float \[N, 1, 3, 4\] where its metadata promises images uint8 \[N, 3, 4, 1\]"
+        ModelError, match=r"images float \[N, 1, 3, 4\], but its metadata declares images uint8 \[N, 3, 4, 1\]"
     ):
         onnxfile.verify(with_document(lambda document: document.update(layout="uint8")), "x.onnx")
 
 
 def test_more_classes_than_the_weights_know_are_a_lie() -> None:
-    with pytest.raises(ModelError, match="promises 4 classes, and its weights know 3"):
+    with pytest.raises(ModelError, match="declares 4 classes, but its weights have 3"):
         onnxfile.verify(with_document(lambda document: document["generator"].update(num_classes=4)), "x.onnx")
 
 
@@ -331,7 +331,7 @@ def test_a_file_beyond_the_limit_is_refused_unread(tmp_path: Path) -> None:
     path = tmp_path / "generator.onnx"
     with path.open("wb") as file:
         file.truncate(2**31)  # sparse: it takes no room on the disk
-    with pytest.raises(ModelError, match=r"has 2,147,483,648 bytes, and 134,217,728 \(128 MiB\) is the limit"):
+    with pytest.raises(ModelError, match=r"has 2,147,483,648 bytes; the limit is 134,217,728 \(128 MiB\)"):
         runtime.load(path)
 
 
@@ -342,7 +342,7 @@ def test_a_file_beyond_the_limit_is_refused_unread(tmp_path: Path) -> None:
         (b"\x89PNG\r\n\x1a\n not a model", "is not an ONNX file"),
         (b"\0" * 100, "is not an ONNX file"),
         (helper.make_model(model().graph).SerializeToString(), "was not exported by ganzoo"),
-        (model().SerializeToString(), "has no digest: its export did not end"),
+        (model().SerializeToString(), "has no digest: its export was not completed"),
     ],
 )
 def test_other_files_are_refused(tmp_path: Path, data: bytes, message: str) -> None:
@@ -384,7 +384,7 @@ def test_every_truncation_is_noticed() -> None:
 def test_an_altered_file_is_not_loaded(tmp_path: Path) -> None:
     data = bytearray(sealed())
     data[data.index(weights()[0].tobytes())] ^= 1  # a weight's last bit
-    with pytest.raises(ModelError, match="was altered or damaged: its digest does not fit it"):
+    with pytest.raises(ModelError, match="was altered or damaged: its digest does not match"):
         runtime.load(saved(tmp_path, bytes(data)))
 
 

@@ -192,11 +192,11 @@ def test_files_alone_beside_the_first_and_their_cold_start(file: Path, tmp_path:
     ("arguments", "code", "message"),
     [
         (["--forms", "int9"], 2, "no form 'int9'; did you mean 'int8'?"),
-        (["--batches", "1,x"], 2, "--batches 1,x: expected whole numbers"),
-        (["--batches", "0"], 2, "batch 0: expected a number from 1 up"),
-        (["--threads", "0"], 2, "threads: expected a number from 1 up"),
-        (["--repeats", "0"], 2, "repeats: expected a number from 1 up"),
-        (["--seconds", "nan"], 2, "expected some, and 0 or more"),
+        (["--batches", "1,x"], 2, "--batches 1,x: expected integers separated by commas"),
+        (["--batches", "0"], 2, "batch 0: expected 1 or more"),
+        (["--threads", "0"], 2, "threads: expected 1 or more"),
+        (["--repeats", "0"], 2, "repeats: expected 1 or more"),
+        (["--seconds", "nan"], 2, "expected at least one batch size, and 0 or more seconds"),
         (["missing.onnx"], 3, "missing.onnx"),
         (["missing"], 3, "missing"),
     ],
@@ -242,7 +242,7 @@ def test_a_busy_machine_is_told_of(file: Path, monkeypatch: pytest.MonkeyPatch) 
     for share, warns in told.items():
         monkeypatch.setattr(benchmark, "busy", lambda share=share: share)
         done = measure(file, "--batches", "1", *QUICK)
-        assert ("warning: others use 50% of this machine" in done.stderr) == warns
+        assert ("warning: other programs use 50% of this machine" in done.stderr) == warns
     assert 0 <= (busy() or 0) <= 1
 
 

@@ -75,10 +75,10 @@ def test_a_study_makes_every_part_and_goes_on_with_what_is_there(tmp_path: Path)
 def test_another_plan_needs_another_directory(tmp_path: Path) -> None:
     (tmp_path / "study").mkdir()
     (tmp_path / "study" / "plan.json").write_text('{"dataset": "mnist-5k", "epochs": [3]}')
-    with pytest.raises(UsageError, match="holds another study"):
+    with pytest.raises(UsageError, match="contains another study"):
         study(tmp_path / "study", **PLAN)
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(UsageError, match="holds no study"):
+    with pytest.raises(UsageError, match="contains no study"):
         study(tmp_path, **PLAN)
 
 
@@ -86,7 +86,7 @@ def test_another_plan_needs_another_directory(tmp_path: Path) -> None:
     ("changes", "message"),
     [
         ({"minutes": 1.0}, "two budgets"),
-        ({"epochs": (0,)}, "from 1 up"),
+        ({"epochs": (0,)}, "of 1 or more"),
         ({"variants": ("gam",)}, "did you mean 'gan'"),
         ({"dataset": "mnist-6k"}, "mnist-5k"),
         ({"variants": ("gan", "gan")}, "each once"),

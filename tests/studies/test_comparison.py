@@ -92,7 +92,7 @@ def test_the_seeds_begin_with_the_first(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_another_plan_needs_another_directory(compared: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"holds another comparison \(steps differ\)"):
+    with pytest.raises(UsageError, match=r"contains another comparison \(steps differ\)"):
         compare(out=compared[0], variants=("gan", "cgan"), seeds=1, **{**PLAN, "steps": 7})
     (tmp_path / "c").mkdir()
     (tmp_path / "c" / "plan.json").write_text("{")
@@ -102,7 +102,7 @@ def test_another_plan_needs_another_directory(compared: tuple[Path, dict[str, An
 
 def test_a_directory_with_other_things_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
-    with pytest.raises(UsageError, match="holds no comparison"):
+    with pytest.raises(UsageError, match="contains no comparison"):
         compare(out=tmp_path, variants=("gan",), seeds=1, **PLAN)
 
 
@@ -116,7 +116,7 @@ def test_a_directory_with_other_things_is_left_alone(tmp_path: Path) -> None:
         ({"variants": ("gan",), "jobs": 0}, "1 or more"),
         ({"variants": ("gan",), "executor": "cloud"}, "no executor 'cloud': expected local or ray"),
         ({"variants": ("gan",), "n": 1}, "greater than or equal to 2"),
-        ({"variants": ("gan",), "figures": ("fod",)}, "no figure 'fod'"),
+        ({"variants": ("gan",), "figures": ("fod",)}, "no metric 'fod'"),
         ({"variants": ("gan",), "steps": 5, "minutes": 1.0}, "two budgets"),
         ({"variants": ("gan",), "settings": ("generator.widht=8",)}, "widht"),
     ],
@@ -260,7 +260,7 @@ def test_how_images_are_read_goes_over_settings_and_needs_variants(tmp_path: Pat
         "variants": ("gan",),
         "settings": ("data.image_size=32", 'data.image_size="64x48"'),
     }
-    with pytest.raises(UsageError, match=r"^--image-size says .* name some with --variants$"):
+    with pytest.raises(UsageError, match=r"^--image-size sets .* name variants to train with --variants$"):
         compare([tmp_path], out=tmp_path / "c", image_size=64)
 
 
@@ -295,7 +295,7 @@ def test_an_interruption_reaches_every_process_once(tmp_path: Path) -> None:
     errors = ended(process)
     assert process.returncode == 130, errors
     assert "Traceback" not in errors
-    assert "the same command goes on" in errors
+    assert "the same command continues" in errors
     for run in runs:
         assert Run.open(run).latest_checkpoint().step < 20000
     assert not (out / "runs" / "dcgan-seed0").exists()
@@ -361,7 +361,7 @@ def test_a_worker_of_ray_that_dies_fails_its_own_job_only(tmp_path: Path) -> Non
 def test_storage_that_a_machine_does_not_see_is_an_error(tmp_path: Path) -> None:
     tasks = RayTasks(lambda job: None, 1, tmp_path / "elsewhere" / "token")
     future = tasks.submit(Job(name="first", path=tmp_path / "first"))
-    with pytest.raises(MachineError, match=f"does not see {tmp_path / 'elsewhere'}: give an --out on storage"):
+    with pytest.raises(MachineError, match=f"cannot see {tmp_path / 'elsewhere'}: use an --out on storage"):
         tasks.outcome(future)
 
 
@@ -377,7 +377,7 @@ def test_an_interruption_has_every_run_on_ray_saved(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     errors = ended(process)
     assert process.returncode == 130, errors
-    assert "the same command goes on" in errors
+    assert "the same command continues" in errors
     assert "Traceback" not in errors
     last = Run.open(run).latest_checkpoint()
     assert last.step < 20000

@@ -225,7 +225,7 @@ def test_a_signal_leaves_word_of_how_to_go_on(tmp_path: Path, monkeypatch: pytes
         raise Interrupted("to go on: ganzoo resume /a/run/that/is/removed", signal.SIGTERM)
 
     monkeypatch.setattr(synthetic_data, "_generate", interrupted)
-    with pytest.raises(Interrupted, match=r"synthetic_data\.json, and the same call goes on") as caught:
+    with pytest.raises(Interrupted, match=r"synthetic_data\.json, and the same call continues") as caught:
         study(tmp_path / "synthetic_data.json")
     assert caught.value.exit_code == 143
 
@@ -235,7 +235,7 @@ def test_sizes_beyond_the_images_are_left_out(tmp_path: Path) -> None:
     said: list[str] = []
     document = study(tmp_path / "synthetic_data.json", sizes=(2, 500), seeds=1, say=said.append)
     assert {row["per_class"] for row in document["rows"]} == {2}
-    assert said[0] == "left out, as a class has 20 training images: 500 a class"
+    assert said[0] == "skipped, because a class has only 20 training images: 500 per class"
 
 
 @pytest.mark.parametrize(

@@ -137,7 +137,7 @@ def test_quotas_are_the_shares_to_less_than_one_and_leave_no_class_out(weights: 
 def test_quotas_of_equal_weights_differ_by_one_and_too_few_images_are_refused() -> None:
     assert quotas(11, [5, 5, 5, 5]).tolist() == [3, 3, 3, 2]
     assert quotas(10, [60, 30, 10]).tolist() == [6, 3, 1]
-    with pytest.raises(UsageError, match="2 images are too few for 3 classes: ask for at least one each, -n 3"):
+    with pytest.raises(UsageError, match="2 images are too few for 3 classes: request at least one per class, -n 3"):
         quotas(2, [1, 0, 1, 1])
 
 
@@ -237,9 +237,9 @@ def test_a_dozen_folders_keep_their_order(place: Place) -> None:
 
 
 def test_idx_is_refused_where_it_does_not_fit(source: str, place: Place) -> None:
-    with pytest.raises(UsageError, match="idx holds grey images, and these have 3 channels: use --format png or npz"):
+    with pytest.raises(UsageError, match="idx stores grey images, and these have 3 channels: use --format png or npz"):
         place(9, "idx", model=toy_model(source, channels=3))
-    with pytest.raises(UsageError, match="idx holds at most 256 classes, not 257"):
+    with pytest.raises(UsageError, match="idx supports at most 256 classes, not 257"):
         place(300, "idx", model=toy_model(None, classes=257))
 
 
@@ -255,7 +255,7 @@ def test_the_judge_measures_how_many_labels_are_right(source: str, judge: Judge,
     assert manifest["judge"] == judge.describe().to_json()
     assert manifest["unavailable"] == {}
     card = Path("out/README.md").read_text()
-    assert "**66.86%** of the images are read as their label by the judge `halves`" in card
+    assert "**66.86%** of the images are classified as their label by the judge `halves`" in card
     assert "| 2 | 2 | 100 | 16 | 0.00% |" in card
 
 
@@ -282,7 +282,7 @@ def test_classes_are_balanced(
     assert manifest["balance"] == (balance or "uniform")
     if classes is None:
         assert (manifest["labels"], manifest["label_accuracy"]) == ("judge", None)
-        assert "nothing to hold them against" in manifest["unavailable"]["label_accuracy"]
+        assert "no others to compare them with" in manifest["unavailable"]["label_accuracy"]
         np.testing.assert_array_equal(probabilities(judge, images).argmax(1), labels)
         assert manifest["drawn"] > manifest["kept"] == 200
         stop = manifest["parts"]["images"]["latents"][1]
@@ -310,10 +310,10 @@ def test_only_images_that_the_judge_is_sure_of_are_kept(
     assert manifest["filter"] == {"min_confidence": 0.9}
     assert manifest["drawn"] > manifest["kept"] == 350
     card = Path("out/README.md").read_text()
-    assert "0.9 or more. The judge that chose is the judge that measured" in card
+    assert "0.9 or more. The same judge selected and measured the images" in card
     if classes:
         assert manifest["label_accuracy"] == 1 > manifest["label_accuracy_before_filter"] > 0.7
-        assert f"it reads {manifest['label_accuracy_before_filter']:.2%} as their label" in card
+        assert f"it classifies {manifest['label_accuracy_before_filter']:.2%} of all drawn images" in card
 
 
 @pytest.mark.slow
@@ -324,10 +324,10 @@ def test_a_class_that_is_hardly_drawn_is_named(
     monkeypatch.setattr(synthetic, "PATIENCE", 2000)
     model = toy_model(source, classes, forward=lambda z, y: deaf(z, np.digitize(z[:, 0], [0.253]) if y is None else y))
     message = (
-        r"the generator hardly draws class 2: 2,\d+ draws gave 0 of a confidence of 0\.9 \(0\.000%\) of the 10 that "
-        "are needed; train longer or lower --min-confidence"
+        r"the generator hardly draws class 2: 2,\d+ draws produced 0 images with a confidence of 0\.9 or more "
+        r"\(0\.000%\), and 10 are needed; train longer or lower --min-confidence"
     )
-    with pytest.raises(UsageError, match=message + ("$" if classes else " or take a conditional variant$")):
+    with pytest.raises(UsageError, match=message + ("$" if classes else " or use a conditional variant$")):
         place(30, model=model, min_confidence=0.9)
     assert not list(Path().iterdir())
 
@@ -344,14 +344,14 @@ def test_a_rare_class_is_waited_for(source: str, place: Place, monkeypatch: pyte
 def test_a_conditional_generator_does_without_a_judge(place: Place) -> None:
     manifest = place(9, "idx", model=toy_model(None))
     assert (manifest["labels"], manifest["label_accuracy"], manifest["judge"]) == ("generator", None, None)
-    reason = "toy.onnx does not say which images it was trained on: name them with --dataset"
+    reason = "toy.onnx does not record which images it was trained on: name them with --dataset"
     assert manifest["unavailable"] == {"label_accuracy": reason}
     assert f"not verified: {reason}" in Path("out/README.md").read_text()
 
 
 def test_a_judge_of_other_classes_judges_nothing(source: str, place: Place) -> None:
     manifest = place(8, model=toy_model(source, 4, forward=lambda z, y: halves(z, y % 3)))
-    assert "the judge halves tells other classes apart" in manifest["unavailable"]["label_accuracy"]
+    assert "the judge halves distinguishes other classes" in manifest["unavailable"]["label_accuracy"]
 
 
 def test_an_unconditional_generators_images_go_unlabelled(tmp_path: Path, place: Place) -> None:
@@ -367,7 +367,7 @@ def test_an_unconditional_generators_images_go_unlabelled(tmp_path: Path, place:
     place(5, "png", model=model)  # replaces its own
     assert len(list(Path("out").glob("*.png"))) == 5
     for option, value in {"balance": "uniform", "min_confidence": 0.5, "layout": "idx"}.items():
-        with pytest.raises(UsageError, match="needs a judge to tell the classes of the images: there is no judge for"):
+        with pytest.raises(UsageError, match="needs a judge to classify the images: there is no judge for"):
             place(12, model=model, **{option: value})
     with pytest.raises(UsageError, match="--min-confidence needs a judge"):
         place(12, model=toy_model(None), min_confidence=0.5)
@@ -403,7 +403,7 @@ def test_only_what_an_earlier_call_wrote_is_replaced(place: Place) -> None:
     assert {path.name for path in Path("out").iterdir()} == {"README.md", "images.npz", "manifest.json"}
     Path("out/notes.txt").write_text("mine")
     before = contents()
-    with pytest.raises(UsageError, match=r"out holds 'notes\.txt', which would be lost"):
+    with pytest.raises(UsageError, match=r"out contains 'notes\.txt', which would be lost"):
         place(9)
     assert contents() == before
     for manifest in ("[]", "{}", "no JSON", '{"kind": "another", "contents": ["images.npz", "notes.txt"]}'):
@@ -446,7 +446,7 @@ def test_progress_is_told(place: Place) -> None:
     [
         ({"layout": "jpg"}, "no format 'jpg': expected idx, png, npz"),
         ({"balance": "fair"}, "no balance 'fair': expected uniform or real"),
-        ({"min_confidence": 0.0}, "the least confidence is 0: expected a probability above 0, up to 1"),
+        ({"min_confidence": 0.0}, "the minimum confidence is 0: expected a probability above 0, up to 1"),
         ({"min_confidence": 1.5}, r"is 1\.5"),
         ({"min_confidence": float("nan")}, "is nan"),
         ({"n": 0}, "n is 0: expected an integer from 1 up"),
@@ -530,13 +530,13 @@ def test_a_file_is_sampled_into_a_data_set_without_torch(trained: Run, tmp_path:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--balance", "real"], "--balance is for a data set: add --format idx, png or npz"),
-        (["--min-confidence", "0.5"], "--min-confidence is for a data set"),
-        (["--dataset", "mnist"], "--dataset is for a data set"),
-        (["--format", "idx", "--labels", "0"], "--labels does not go with --format"),
+        (["--balance", "real"], "--balance needs --format: add --format idx, png or npz"),
+        (["--min-confidence", "0.5"], "--min-confidence needs --format"),
+        (["--dataset", "mnist"], "--dataset needs --format"),
+        (["--format", "idx", "--labels", "0"], "--labels and --format exclude each other"),
         (["--format", "npz", "--out", "x.npz"], "--out x.npz: expected a directory"),
         (["--format", "jpg"], "no format 'jpg'"),
-        (["--best"], "--best chooses a checkpoint of a run"),
+        (["--best"], "--best needs a run"),
         (["--format", "idx", "-n", "1"], "1 images are too few for 3 classes"),
     ],
 )

@@ -102,7 +102,7 @@ def test_documentation(doc: str, family: str, message: str) -> None:
 def test_needs_are_those_of_the_terms(term: str) -> None:
     needs = {"supervision": ("labels",), "rotation": ("square images",)}[term]
     add_variant(terms=(Spec(term),))
-    assert f"give Variant(needs={needs!r})" in broken("documentation")
+    assert f"set Variant(needs={needs!r})" in broken("documentation")
     del variants._entries["mine"]
     add_variant(terms=(Spec(term),), needs=needs)
     check_variant("mine", rules=["documentation"])
@@ -145,7 +145,7 @@ def test_images_beyond_one_and_logits_of_two_dimensions() -> None:
     assert "end the generator with a tanh" in broken("shapes")
     variants._entries.pop("mine")
     add_variant(discriminator=Spec("column"))
-    assert "answered logits of shape [2, 1] for 2 images; expected [2]" in broken("shapes")
+    assert "returned logits of shape [2, 1] for 2 images; expected [2]" in broken("shapes")
 
 
 def test_a_network_that_crashes_on_colour() -> None:
@@ -212,7 +212,7 @@ del terms._entries["forgetful"]  # for other tests
 def test_state_that_no_checkpoint_holds() -> None:
     terms.register("forgetful")(Forgetful)
     add_variant(terms=(Spec("forgetful"),))
-    assert "of the run's values have other bits" in (message := broken("resume"))
+    assert "of the run's values have different bits" in (message := broken("resume"))
     assert "register_buffer" in message
 
 

@@ -680,7 +680,7 @@ def test_two_runs_with_as_many_free_processors_are_the_same_bits(
     one, other = (tensors_of(run.latest_checkpoint()) for run in runs)
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
-    line = f"with {free} thread{'s' if free > 1 else ''}: {free} counted as free, as asked for\n"
+    line = f"with {free} thread{'s' if free > 1 else ''}: the number of free processors is set to {free}\n"
     assert capsys.readouterr().err.count(line) == 2
 
 
@@ -704,7 +704,7 @@ def test_a_resumed_run_keeps_to_its_choices(
     ganzoo.resume(run, steps=3, dataset=tiny_images, threads=1)
     said = capsys.readouterr().err
     assert "changed: compute.threads: 2 -> 1" in said
-    assert "exactness is lost: the run computed with 2 threads, now with 1, which rounds sums differently" in said
+    assert "exactness is lost: the run computed with 2 threads, now with 1, so sums are rounded differently" in said
     assert run.config.chosen == stored.model_copy(update={"threads": 1})
 
 

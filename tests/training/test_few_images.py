@@ -188,7 +188,7 @@ def test_what_is_asked_for_goes_over_the_configuration_of_a_run(tiny_images: Ima
     empty.write_text(re.sub(r"(?ms)^\[\[variant\.augmentations\]\].*?(?=^\[)", "", path.read_text()))
     assert not names(prepared(None, tiny_images, config=empty, augment="none").config)
     assert names(prepared(None, tiny_images, config=empty).config) == ["adaptive"]
-    with pytest.raises(UsageError, match="give augment or augmentations, not both"):
+    with pytest.raises(UsageError, match="use augment or augmentations, not both"):
         configure("gan", tiny_images, augment="none", augmentations=["colour"])
 
 

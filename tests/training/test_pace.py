@@ -42,7 +42,7 @@ def test_a_run_that_becomes_much_slower_reports_it_once_with_what_helps() -> Non
     clock = Clock()
     assert clock.run(0.1, 3 * SECONDS) == []
     (report,) = clock.run(1.0, 5 * SECONDS)
-    assert re.match(r"steps take 10\.0 times as long as at the best of this run, ", report)
+    assert re.match(r"steps take 10\.0 times as long as the fastest of this run, ", report)
     assert f"other programs leave 0 of {processors.available()} processors free for its 2 threads" in report
     assert "ganzoo resume runs/mine --threads 1 " in report
     assert "\n" not in report
@@ -69,7 +69,7 @@ def test_one_thread_has_no_fewer() -> None:
 def test_a_run_on_a_gpu_or_in_several_processes_reports_its_pace_alone() -> None:
     clock = Clock(alone=False)
     clock.run(0.1, 2 * SECONDS)
-    assert clock.run(1.0, 3 * SECONDS) == ["steps take 10.0 times as long as at the best of this run"]
+    assert clock.run(1.0, 3 * SECONDS) == ["steps take 10.0 times as long as the fastest of this run"]
 
 
 def test_a_single_slow_step_is_not_a_slower_run() -> None:

@@ -81,9 +81,9 @@ def test_a_forward_without_labels_simply_works(tmp_path: Path, capsys: pytest.Ca
 
 
 def test_a_forward_without_labels_is_refused_in_a_conditional_variant(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"generator 'drawing' is given labels, .* takes 1 argument: forward\(self, x"):
+    with pytest.raises(UsageError, match=r"generator 'drawing' needs labels, .* takes 1 argument: define forward\("):
         begin(tmp_path / "run", "conditional=true", "generator=drawing")
-    with pytest.raises(UsageError, match="discriminator 'judging' is given labels"):
+    with pytest.raises(UsageError, match="discriminator 'judging' needs labels"):
         begin(tmp_path / "run", "conditional=true", "discriminator=judging")
     assert not (tmp_path / "run").exists()
 

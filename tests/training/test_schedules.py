@@ -64,8 +64,8 @@ def test_the_shapes_are_what_they_are_called() -> None:
         ("terms=[{name='weight-clipping', bound={from=0.0, to=1.0}}]", r"terms\.0\.bound = 0\.0: must be greater"),
         (
             "generator.width={from=1, to=2}",
-            r"^generator\.width: a schedule may stand for a number in generator_optimizer, discriminator_optimizer, "
-            r"terms or augmentations, or for train\.ema; not in the generator 'mlp'$",
+            r"^generator\.width: a schedule can replace a number in generator_optimizer, discriminator_optimizer, "
+            r"terms or augmentations, or train\.ema; not in the generator 'mlp'$",
         ),
         ("objective.top_k={from=1, to=2}", r"objective\.top_k: .*; not in the objective 'adversarial'$"),
         ("train.ema={from=0.5, to=1.0}", r"train\.ema = 1: must be at least 0 and less than 1"),
@@ -166,7 +166,7 @@ def test_the_horizon_of_the_budget_is_written_down_and_kept(
     ganzoo.resume(run, dataset=tiny_images, steps=15)
     told = capsys.readouterr().err
     assert "generator_optimizer.lr keeps its schedule, which ends at step 10 with the value 0.001" in told
-    assert "differs from that of a run of the new budget" in told
+    assert "differs from that of a run that starts with the new budget" in told
     assert Run(run.path).config.schedules()["generator_optimizer.lr"] == schedule
     fixed = train_tiny("gan", tiny_images, tmp_path / "fixed", steps=2, settings=[lr.replace("}", ", over=9}")])
     ganzoo.resume(fixed, dataset=tiny_images, steps=3)
@@ -214,7 +214,7 @@ def test_repetitions_may_differ_in_the_steps_that_their_minutes_became() -> None
 
 
 def test_a_schedule_takes_two_numbers_by_place() -> None:
-    with pytest.raises(UsageError, match="expected two numbers, and the rest by name"):
+    with pytest.raises(UsageError, match="expected two numbers, and other settings by name"):
         Schedule(0.1, 0.0, "cosine")  # type: ignore[arg-type]
     assert Schedule(start=1.0, end=2.0) == Schedule(1.0, 2.0)
 

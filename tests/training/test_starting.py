@@ -38,7 +38,7 @@ def test_a_run_starts_with_the_weights_and_the_variant_of_another(
         taken, given = tensors(run, part), tensors(source, part)
         measured = {name for name in given if part == "ema" and "running_" in name}  # over more latents than of 2 steps
         assert all(torch.equal(given[name], taken[name]) for name in given.keys() - measured)
-    assert f"starting from step 2 of {source.path}: {len(tensors(source))} tensors taken" in capsys.readouterr().err
+    assert f"starting from step 2 of {source.path}: {len(tensors(source))} tensors loaded" in capsys.readouterr().err
     assert run.latest_checkpoint().config().train.start_from == str(source.path)
 
 
@@ -50,7 +50,7 @@ def test_what_does_not_fit_is_new_and_named(source: Run, tmp_path: Path, capsys:
     assert new == {"generator.labels.weight", "discriminator.concat.weight"}
     assert all(torch.equal(value, theirs[name]) for name, value in ours.items() if name not in new)
     said = capsys.readouterr().err
-    assert "new, as they are not in it or of another shape: " in said
+    assert "new, because they are missing there or have another shape: " in said
     assert all(name in said for name in new)
 
 
@@ -63,7 +63,7 @@ def test_other_images_are_made_to_fit(source: Run, tmp_path: Path) -> None:
 def test_another_variant_takes_what_fits_and_nothing_is_an_error(source: Run, tmp_path: Path) -> None:
     run = begin(source, tmp_path / "run", make_images(), variant="gan", settings=["generator.width=8"])
     assert run.config.run.variant == "gan"
-    with pytest.raises(UsageError, match=r"nothing of .* fits these networks: leave out --variant"):
+    with pytest.raises(UsageError, match=r"no weights of .* fit these networks: leave out --variant"):
         begin(source, tmp_path / "other", make_images(), variant="dcgan", settings=["latent_dim=3"])
     assert not (tmp_path / "other").exists()
 
@@ -84,7 +84,7 @@ def test_frozen_layers_are_trained_by_nobody_also_after_resuming(
     ("options", "message"),
     [
         ({"freeze_discriminator": 9}, r"freeze_discriminator is 9: expected less than \d, as .* layers \(.*body\.0"),
-        ({"start_from": None, "freeze_discriminator": 1}, "keeps weights of another run: name it with --from RUN"),
+        ({"start_from": None, "freeze_discriminator": 1}, "freezes weights of another run: name that run with --from"),
         ({"start_from": "nowhere"}, "nowhere does not exist; ganzoo train --from takes a run"),
     ],
 )
@@ -100,7 +100,7 @@ def test_what_cannot_be_started_is_refused(source: Run, tmp_path: Path, options:
 def test_an_exported_file_is_refused_with_the_reason(source: Run, tmp_path: Path) -> None:
     file = tmp_path / "digits.onnx"
     export(source.path, file)
-    with pytest.raises(GanzooError, match="its weights are folded and its discriminator is not in it"):
+    with pytest.raises(GanzooError, match="its weights are folded and it has no discriminator"):
         configure(start_from=file, steps=1)
 
 

@@ -85,14 +85,14 @@ class Turned(Term):
 
 def test_a_head_that_nobody_builds_is_refused_with_those_who_do() -> None:
     discriminators.register("plain")(Plain)
-    those = "take dcgan, mlp, r3gan, resize-conv, resnet"
+    those = "use dcgan, mlp, r3gan, resize-conv, resnet"
     settings = ["discriminator=plain"]
     refused(
         f"term 'classification' needs the head 'classes', which .* 'plain' does not build: {those}", "acgan", settings
     )
     refused(f"term 'mutual_information' needs the head 'codes', which .* 'plain'.*{those}", "infogan", settings)
     refused(
-        "term 'equilibrium' needs the head 'reconstruction', .*'mlp'.*: take autoencoder$",
+        "term 'equilibrium' needs the head 'reconstruction', .*'mlp'.*: use autoencoder$",
         "began",
         ["discriminator=mlp"],
     )
@@ -107,7 +107,7 @@ def test_a_head_of_a_terms_own_is_built_in_the_size_that_it_asks_for() -> None:
     assert output["turned"].shape == (2, 5)
     with pytest.raises(KeyError, match="no output 'classes'"):
         output["classes"]
-    refused("head 'turned' is asked for in two sizes: 4 and 5", "gan", ['terms=["turned", {name="turned", size=5}]'])
+    refused("head 'turned' is requested in two sizes: 4 and 5", "gan", ['terms=["turned", {name="turned", size=5}]'])
 
 
 def test_what_is_not_asked_for_is_not_built() -> None:
@@ -142,7 +142,7 @@ def test_a_discriminator_that_says_it_builds_a_head_has_to() -> None:
         offers = frozenset({"classes"})
 
     refused(
-        "'boasting' says that it builds the head 'classes', and its output has none",
+        "'boasting' declares the head 'classes' in `offers`, and its output does not contain it",
         "acgan",
         ["discriminator=boasting"],
     )
@@ -152,7 +152,7 @@ def test_heads_of_codes_and_classes_need_codes_and_classes() -> None:
     refused("needs the head 'codes', and there are no codes", "gan", ['terms=["mutual-information"]'])
     refused("'classification' reads labels, and array has none", "gan", ['terms=["classification"]'], num_classes=None)
     refused(
-        "'classification' reads the labels that the generator is asked for.*conditional=true",
+        "'classification' reads the generator's labels, .*conditional=true",
         "gan",
         ['terms=["classification"]'],
     )
@@ -173,7 +173,7 @@ def test_a_noise_that_nobody_draws_is_refused() -> None:
 
     terms.register("odd")(Penalty)
     refused(
-        "term 'odd' asks for the noise 'mixx', which nobody draws: name one of mix, pixels", "gan", ['terms=["odd"]']
+        "term 'odd' requests the noise 'mixx', which is not defined: use one of mix, pixels", "gan", ['terms=["odd"]']
     )
 
 
@@ -191,25 +191,25 @@ def test_one_name_stands_for_one_noise() -> None:
             return turn.fake.logits.mean()
 
     both = ['terms=["mixes-otherwise", {name="gradient", at="interpolates"}]']
-    refused("the noise 'mix' is asked for in two ways", "gan", both)
+    refused("the noise 'mix' is requested in two ways", "gan", both)
     assert build_objective(config("gan", ['terms=["mixes-otherwise"]'])).noise == {"mix": Draw("normal", (2,))}
 
 
 def test_an_objective_that_encodes_needs_an_encoder_and_others_refuse_one() -> None:
     refused(
-        "objective 'bidirectional' needs an encoder: give one with --set encoder=NAME .*mlp", "bigan", ["encoder=none"]
+        "objective 'bidirectional' needs an encoder: add one with --set encoder=NAME .*mlp", "bigan", ["encoder=none"]
     )
-    refused("encoder 'mlp' has no part in the objective 'adversarial': take bidirectional", "gan", ["encoder=mlp"])
+    refused("encoder 'mlp' is not used by the objective 'adversarial': use bidirectional", "gan", ["encoder=mlp"])
 
 
 def test_an_objective_of_pairs_needs_a_discriminator_that_sees_them() -> None:
     discriminators.register("plain")(Plain)
     refused(
-        "needs a discriminator of pairs, and 'plain' sees images alone: take dcgan, mlp",
+        "needs a discriminator of pairs, and 'plain' sees only images: use dcgan, mlp",
         "bigan",
         ["discriminator=plain"],
     )
-    refused("term 'gradient_fake' .*sees pairs", "bigan", ['terms=[{name="gradient", at="fake"}]'])
+    refused("term 'gradient_fake' .*needs pairs", "bigan", ['terms=[{name="gradient", at="fake"}]'])
 
 
 def test_an_encoder_of_the_wrong_shape_is_named() -> None:
@@ -224,7 +224,7 @@ def test_an_encoder_of_the_wrong_shape_is_named() -> None:
             return images.flatten(1)
 
     refused(
-        r"encoder 'flat' answered \[2, 64\] for 2 images; expected latents \[2, 5\]",
+        r"encoder 'flat' returned \[2, 64\] for 2 images; expected latents \[2, 5\]",
         "bigan",
         ["encoder=flat", "latent_dim=5"],
     )
@@ -233,7 +233,7 @@ def test_an_encoder_of_the_wrong_shape_is_named() -> None:
 def test_a_schedule_without_a_horizon_is_refused_with_its_path() -> None:
     scheduled = ["generator_optimizer.lr={from=0.1, to=0.01}"]
     refused(
-        r"generator_optimizer\.lr: the schedule from 0\.1 to 0\.01 \(linear\) has no horizon: give over = STEPS",
+        r"generator_optimizer\.lr: the schedule from 0\.1 to 0\.01 \(linear\) has no horizon: set over = STEPS",
         "gan",
         scheduled,
     )
@@ -245,9 +245,9 @@ def test_codes_that_cannot_be_asked_for_are_refused() -> None:
     parts: dict[str, Any] = {"generator": Spec("mlp"), "discriminator": Spec("mlp")}
     with pytest.raises(UsageError, match="a and b are both categorical"):
         assemble(Variant(codes=two, **parts))
-    with pytest.raises(UsageError, match="'a' would be asked for as labels, and so are the classes"):
+    with pytest.raises(UsageError, match="'a' would be passed as labels, as the classes"):
         assemble(Variant(codes=two[:1], conditional=True, **parts))
-    with pytest.raises(UsageError, match="a, a: each needs a name of its own"):
+    with pytest.raises(UsageError, match="a, a: each needs a different name"):
         assemble(Variant(codes=(two[0], two[0]), **parts))
 
 
@@ -325,7 +325,7 @@ def test_a_term_may_not_take_the_name_of_the_loss_or_of_the_game() -> None:
     refused("a term cannot be called 'loss'", "gan", ['terms=[{name="named", called="loss"}]'])
     objective = build_objective(config("gan", ['terms=[{name="named", called="adversarial"}]']))
     batch = batch_of(objective)
-    with pytest.raises(UsageError, match="'adversarial' has the name of one of the objective's own"):
+    with pytest.raises(UsageError, match="'adversarial' has the same name as a term of the objective"):
         terms_of(objective, "discriminator", batch)
     listed = ", ".join(f'{{name="named", called="{name}"}}' for name in ("x_2", "x", "x"))
     settings = [f"terms=[{listed}]"]
@@ -381,8 +381,8 @@ def test_a_head_that_is_shared_learns_from_real_images_in_the_generators_turn() 
 
 
 def test_terms_are_refused_where_they_make_no_sense() -> None:
-    refused("'equilibrium' makes sense with the loss 'wasserstein' alone, .*'hinge'", "began", ["loss=hinge"])
-    refused("the class, which its conditioning gives it: .*conditioning=none", "cgan", ['terms=["classification"]'])
+    refused("'equilibrium' works only with the loss 'wasserstein', .*'hinge'", "began", ["loss=hinge"])
+    refused("the class, which is already its input: .*conditioning=none", "cgan", ['terms=["classification"]'])
 
 
 @pytest.mark.usefixtures("supervised")

@@ -126,7 +126,7 @@ def test_batch_norm_keeps_real_and_fake_apart() -> None:
 
 
 def test_a_penalty_a_sample_and_batch_norm_do_not_go_together() -> None:
-    with pytest.warns(UserWarning, match=r"one norm a sample.*batch norm.*discriminator\.norm=none"):
+    with pytest.warns(UserWarning, match=r"computed per sample.*batch norm.*discriminator\.norm=none"):
         objective(terms=[r1()], discriminator=nn.Sequential(nn.BatchNorm2d(1)))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -249,7 +249,7 @@ def test_a_network_of_the_wrong_shape_is_named() -> None:
     for settings in ({}, {"heads": True}):
         config = custom()
         changed = config.variant.model_copy(update={"discriminator": Spec("throw-away", **settings)})
-        with pytest.raises(UsageError, match=r"discriminator 'throw-away' answered logits of shape \[2, 1\].*\[2\]"):
+        with pytest.raises(UsageError, match=r"discriminator 'throw-away' returned logits of shape \[2, 1\].*\[2\]"):
             build_objective(config.model_copy(update={"variant": changed}))
 
 

@@ -275,7 +275,7 @@ def test_consistency_takes_no_augmentation_with_state() -> None:
     name = "adaptive-for-consistency"
     augmentations.register(name)(Adaptive)
     try:
-        with pytest.raises(UsageError, match="takes an augmentation without state"):
+        with pytest.raises(UsageError, match="needs an augmentation without state"):
             assert term("consistency", augmentation=name).noise
     finally:
         del augmentations._entries[name]

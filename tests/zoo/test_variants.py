@@ -92,7 +92,7 @@ def test_parts_combine(name: str, settings: Sequence[str], tiny_images: Images, 
 
 def test_a_gradient_penalty_and_batch_norm_train_but_warn(tiny_images: Images, tmp_path: Path) -> None:
     settings = ["loss=wasserstein", GRADIENT, "discriminator.norm=batch", "data.image_size=16", "train.log_every=1"]
-    with pytest.warns(UserWarning, match="one norm a sample, but batch norm"):
+    with pytest.warns(UserWarning, match="computed per sample, but with batch norm"):
         run = train_tiny("dcgan", tiny_images, tmp_path / "run", steps=2, settings=settings)
     check_trained(run, 2)
 

@@ -1,4 +1,4 @@
-"""The formats that a run is exported in: a file each, light to import. A new file here registers by being here."""
+"""The export formats, one file each, light to import. A new file in this folder is registered automatically."""
 
 from ganzoo.registry import import_submodules
 

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from ganzoo.runs.run import Run
     from ganzoo.runtime.onnxfile import Contents
 
-_VERSION = b"\x08"  # the key of the first field of a model, its version of the format
-_KEYS = b"\x12\x1a\x22\x28\x32\x3a\x42\x72\xa2\xca"  # of a model's other fields, one of which follows
+_VERSION = b"\x08"  # key of the first field of a model, the version of its file format
+_KEYS = b"\x12\x1a\x22\x28\x32\x3a\x42\x72\xa2\xca"  # keys of a model's other fields, one of which follows
 
 
 @formats.register("onnx")
@@ -56,13 +56,13 @@ class Onnx(Format):
             trained_on=contents.trained_on,
             checks=(
                 f"unaltered: sealed with SHA-256 {contents.document['sha256']}",
-                "valid and harmless: the graph is checked, within the limits, and fits its metadata",
+                "valid and harmless: the graph is checked, within the limits, and matches its metadata",
             ),
         )
 
 
 def _is_model(path: Path) -> bool:
-    """Return True for a file that starts as ONNX models do: with a small version, and another field of a model."""
+    """Return True for a file that starts as ONNX models do: with a small version, then another field of a model."""
     try:
         with path.open("rb") as file:
             start = file.read(3)

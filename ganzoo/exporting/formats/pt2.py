@@ -1,7 +1,7 @@
-"""A torch.export program, from which Core ML, LiteRT and ExecuTorch start.
+"""A torch.export program, which can be converted for Core ML, LiteRT and ExecuTorch.
 
-torch unpickles parts of such a file when it loads it, so ganzoo opens one only if its run vouches for its SHA-256, by a
-record that this user's ganzoo signed (`ganzoo.runs.vouching`).
+torch unpickles parts of such a file when it loads it, so ganzoo opens one only if its run vouches for its SHA-256, with
+a record that this user's ganzoo signed (`ganzoo.runs.vouching`).
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ganzoo.runs.run import Run
     from ganzoo.runtime.generator import Generator, GeneratorInfo
 
-METADATA = "ganzoo.json"  # among its extra files: the document that an .onnx file has too
+METADATA = "ganzoo.json"  # one of its extra files: the same document as in an .onnx file
 
 
 @formats.register("pt2")
@@ -33,7 +33,7 @@ class Pt2(Format):
     suffix = ".pt2"
     vouched = True
     options = ("noise",)
-    next = "ganzoo verify {path}, with --run RUN if it lies elsewhere than in its run"
+    next = "ganzoo verify {path}, with --run RUN if it is not in its run"
 
     def write(
         self,
@@ -59,7 +59,7 @@ class Pt2(Format):
         network, config, step = load_network(run, best=best, weights=weights)
         whose = f"generator '{config.variant.generator.name}'"
         network = fix_noise(network, config, "generator", noise, whose)
-        fuse(network, False)  # layers as they are defined: converters know those
+        fuse(network, False)  # layers as they are defined, which converters know
         original = as_generator(network, config)
         program = _trace(fold(network), original.info, whose)
         document = {
@@ -74,7 +74,7 @@ class Pt2(Format):
         return Exported.of_bytes(target, data, proof, step=step, weights=weights, nodes=len(program.graph.nodes))
 
     def recognises(self, path: Path) -> bool:
-        return path.suffix == self.suffix  # not by content: what is opened only for its maker is named as what it is
+        return path.suffix == self.suffix  # not by content: only its maker opens it, and knows its name
 
     def load(self, path: Path, run: "Run | None" = None) -> Opened:
         data, record, run = read_vouched(path, run)
@@ -100,20 +100,20 @@ def _trace(network: "nn.Module", info: "GeneratorInfo", whose: str) -> "Exported
 
     from ganzoo.exporting.conversion import quiet
 
-    inputs = [torch.from_numpy(info.latents(0, 0, 2))]  # 2: a size of 0 or 1 would be taken for a constant
+    inputs = [torch.from_numpy(info.latents(0, 0, 2))]  # 2: torch would treat a size of 0 or 1 as a constant
     if info.num_classes is not None:
         inputs.append(torch.arange(2) % info.num_classes)
     batch = torch.export.Dim("batch", min=0)
     try:
         with quiet():
             program = torch.export.export(network, tuple(inputs), dynamic_shapes=tuple({0: batch} for _ in inputs))
-    except Exception as error:  # of torch's compiler, whose classes have no base of their own
+    except Exception as error:  # torch's compiler has no common base class of its errors
         raise VerificationError(
-            f"{whose} cannot be translated: {first_line(error)}; its forward must be torch operations alone, the same "
-            "ones whatever the values and the batch size"
+            f"{whose} cannot be translated: {first_line(error)}; its forward must use only torch operations, and the "
+            "same ones for all values and batch sizes"
         ) from error
     for node in program.graph.nodes:
-        node.meta.pop("stack_trace", None)  # paths of the machine that exports
+        node.meta.pop("stack_trace", None)  # contains paths of the machine that exports
     return program
 
 
@@ -126,7 +126,7 @@ def _save(program: "ExportedProgram", document: dict[str, Any]) -> bytes:
 
 
 def _generator(data: bytes, config: "RunConfig") -> "Generator":
-    """Return what the bytes of a file that ganzoo wrote draw with."""
+    """Return the generator in the bytes of a file that ganzoo wrote."""
     import torch
 
     from ganzoo.runs.opening import as_generator

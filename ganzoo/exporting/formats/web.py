@@ -24,7 +24,7 @@ class Web(Format):
         from ganzoo.exporting.exporter import write_web
 
         if path is None:
-            raise UsageError("a web page needs a directory of its own: ganzoo export RUN --web DIR")
+            raise UsageError("a web page needs its own directory: ganzoo export RUN --web DIR")
         return write_web(run, path, **options)
 
     def recognises(self, path: Path) -> bool:

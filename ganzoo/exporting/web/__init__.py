@@ -1,8 +1,8 @@
-"""A verified .onnx file as a web page that draws: a folder that any static server serves, fully offline. No torch.
+"""A web page that draws with a verified .onnx file: a folder for any static server, fully offline. No torch.
 
-The page beside this file is copied as it is; the model, its metadata and onnxruntime-web's WASM files are put with it.
-Those files are neither part of ganzoo nor fetched by it: they come once from a package that the user names, are pinned
-by hash, and are kept in the user's cache.
+The page beside this file is copied unchanged; the model, its metadata and onnxruntime-web's WASM files are added.
+The WASM files are not part of ganzoo, and ganzoo does not download them: they are read once from a package that the
+user names, are pinned by hash, and are kept in the user's cache.
 """
 
 import contextlib
@@ -23,9 +23,9 @@ from ganzoo.runtime import onnxfile
 
 ORT_WEB = "1.30.0"
 PAGE = ("index.html", "style.css", "page.js", "latents.js", "onnxruntime-web.LICENSE.txt")
-LAYOUTS = ("float", "uint8")  # of a file's images, that the page paints
+LAYOUTS = ("float", "uint8")  # of a file's images, which the page can show
 
-_MAX_BYTES = 2**25  # of a file of the runtime: a hostile archive may hold any
+_MAX_BYTES = 2**25  # of a file of the runtime: a hostile archive may contain any file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ class RuntimeFile:
         return hashlib.sha256(data).hexdigest() == self.sha256
 
 
-RUNTIME: Mapping[str, RuntimeFile] = {  # by name in the folder: not every server knows that .mjs is JavaScript
+RUNTIME: Mapping[str, RuntimeFile] = {  # by name in the folder: not every server serves .mjs as JavaScript
     "ort.wasm.min.js": RuntimeFile(
         source="ort.wasm.min.mjs", sha256="219e6a1fc8a9938268d18efca3c91d310bd2f4a59bbd13744df5b2b7fc6cee3b"
     ),
@@ -53,20 +53,20 @@ RUNTIME: Mapping[str, RuntimeFile] = {  # by name in the folder: not every serve
 
 
 def write(directory: StrPath, model: bytes, *, ort_web: StrPath | None = None) -> Path:
-    """Write the page of `model`, the bytes of a verified ganzoo .onnx file, to `directory`, whose path is returned.
+    """Write the page of `model`, the bytes of a verified ganzoo .onnx file, to `directory`, and return its path.
 
     `ort_web` is the package that `npm pack onnxruntime-web@VERSION` makes; without it the files that an earlier call
-    kept are used. A directory that an earlier call wrote is replaced; one with anything else in it is a `UsageError`.
-    Raises FileError for a model or a package that is not what it should be, MachineError where the runtime is not there
-    or the directory cannot be written.
+    cached are used. A directory that an earlier call wrote is replaced; if it contains anything else, UsageError is
+    raised. Raises FileError for an invalid model or package, MachineError if the runtime is not available or the
+    directory cannot be written.
     """
     contents = onnxfile.verify(model, "the model")
     layout = contents.document.get("layout", LAYOUTS[0])
     if layout not in LAYOUTS:
-        raise UsageError(f"the page cannot paint the layout '{layout}': export the model as {' or '.join(LAYOUTS)}")
+        raise UsageError(f"the page cannot show the layout '{layout}': export the model as {' or '.join(LAYOUTS)}")
     with writing(directory):
         _refuse_others(Path(directory))
-    runtime = _kept() if ort_web is None else _unpacked(ort_web)
+    runtime = _read_cache() if ort_web is None else _unpack(ort_web)
     page = resources.files(__name__)
     files = {name: page.joinpath(name).read_bytes() for name in PAGE} | runtime | {MODEL: model}
     with atomic_directory(directory) as folder, writing(directory):
@@ -77,22 +77,22 @@ def write(directory: StrPath, model: bytes, *, ort_web: StrPath | None = None) -
 
 
 def _refuse_others(path: Path) -> None:
-    """An error where something is at `path` that `write` did not write."""
+    """Raise UsageError if something is at `path` that `write` did not write."""
     if not path.is_dir():
         if path.exists():
             raise UsageError(f"{path} is not a directory: choose another path or remove it")
         return
     for entry in sorted(path.iterdir()):
         if entry.name not in {*PAGE, *RUNTIME, MODEL, INFO} or entry.is_symlink() or not entry.is_file():
-            raise UsageError(f"{path} holds '{entry.name}', which would be lost: choose a new or an empty directory")
+            raise UsageError(f"{path} contains '{entry.name}', which would be lost: choose a new or an empty directory")
 
 
 def _cache() -> Path:
     return Path(platformdirs.user_cache_dir("ganzoo")) / "onnxruntime-web" / ORT_WEB
 
 
-def _kept() -> dict[str, bytes]:
-    """The files of the runtime from the cache. One that was altered there is as good as none."""
+def _read_cache() -> dict[str, bytes]:
+    """Return the files of the runtime from the cache. An altered file counts as missing."""
     files = {}
     for name, file in RUNTIME.items():
         with contextlib.suppress(OSError):
@@ -102,21 +102,21 @@ def _kept() -> dict[str, bytes]:
     if files.keys() != RUNTIME.keys():
         package = f"onnxruntime-web-{ORT_WEB}.tgz"
         raise MachineError(
-            f"the page runs on onnxruntime-web {ORT_WEB}, which is not in the cache yet; once, type: "
+            f"the page needs onnxruntime-web {ORT_WEB}, which is not in the cache yet; run once: "
             f"npm pack onnxruntime-web@{ORT_WEB} && ganzoo export RUN --web DIR --ort-web {package}"
         )
     return files
 
 
-def _unpacked(package: StrPath) -> dict[str, bytes]:
-    """The files of the runtime from the package, which are kept in the cache."""
+def _unpack(package: StrPath) -> dict[str, bytes]:
+    """Return the files of the runtime from the package, and cache them."""
     advice = f"make it with npm pack onnxruntime-web@{ORT_WEB}"
     try:
         check_regular(Path(package))
         members = _members(package, {f"package/dist/{file.source}" for file in RUNTIME.values()})
     except FileNotFoundError as error:
         raise FileError(f"no file {package}: {advice}") from error
-    except (OSError, EOFError, ValueError, tarfile.TarError, zlib.error) as error:  # also of a pipe or a device
+    except (OSError, EOFError, ValueError, tarfile.TarError, zlib.error) as error:  # also for a pipe or a device
         raise FileError(f"{package} cannot be read as an npm package ({error}): {advice}") from error
     files = {}
     for name, file in RUNTIME.items():
@@ -124,16 +124,16 @@ def _unpacked(package: StrPath) -> dict[str, bytes]:
         if data is None:
             raise FileError(f"{package} is not onnxruntime-web's package (it has no dist/{file.source}): {advice}")
         if not file.fits(data):
-            raise FileError(f"{file.source} in {package} is not that of onnxruntime-web {ORT_WEB}: {advice}")
+            raise FileError(f"{file.source} in {package} is not the file of onnxruntime-web {ORT_WEB}: {advice}")
         files[name] = data
-    with contextlib.suppress(MachineError):  # a cache that cannot be written is done without
+    with contextlib.suppress(MachineError):  # the cache is optional
         for name, data in files.items():
             atomic_write(_cache() / name, data)
     return files
 
 
 def _members(package: StrPath, names: Set[str]) -> dict[str, bytes]:
-    """The start of each of these files in the archive, read in its order and in memory: nothing is extracted."""
+    """Return the start of each of these files, read in the archive's order and in memory: nothing is extracted."""
     found: dict[str, bytes] = {}
     with tarfile.open(package, "r:gz") as archive:
         while found.keys() != names and (member := archive.next()) is not None:

@@ -1,1 +1,1 @@
-"""What an untrusted file is checked for before anything runs it."""
+"""Checks of an untrusted file before anything runs it."""

@@ -1,7 +1,8 @@
-"""A generator that ganzoo did not export: what it takes and draws, read from its graph. No torch.
+"""Inputs and images of a generator that ganzoo did not export, read from its graph. No torch.
 
-One float32 input [N, D] or [N, D, 1, 1], perhaps one of integer labels [N], one output of images: float32 [N, C, H, W],
-taken as in [-1, 1], or uint8 [N, C, H, W] or [N, H, W, C]. The names may be any. What else there is, is `Refused`.
+It has one float32 input [N, D] or [N, D, 1, 1], optionally one of integer labels [N], and one output of images: float32
+[N, C, H, W], assumed to be in [-1, 1], or uint8 [N, C, H, W] or [N, H, W, C]. The names do not matter. Anything else
+raises `Refused`.
 """
 
 from collections.abc import Mapping
@@ -21,19 +22,19 @@ _PASSES_ON = {"Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"}
 
 @dataclass(frozen=True, kw_only=True)
 class Signature:
-    """The names in a file's graph, and how its inputs are fed."""
+    """The inputs and the output of a file's graph: their names, and the shape and type that the inputs need."""
 
     input: str = "z"  # latents, or the images of an encoder
-    input_shape: Shape  # of one of them: (D,) or (D, 1, 1), or (C, H, W)
+    input_shape: Shape  # of one latent or image: (D,) or (D, 1, 1), or (C, H, W)
     labels: str | None
     label_type: str = "int64"
     output: str = "images"
 
 
 def signature(graph: Any) -> tuple[Signature, dict[str, tuple[int, Shape]]]:
-    """The inputs and the output; and of each input the element type, and its shape for one image.
+    """Return the inputs and the output; and for each input the element type, and its shape for one image.
 
-    Weights that the graph lists among its inputs, as older exporters do, are taken off that list.
+    Weights that the graph lists among its inputs, as older exporters do, are removed from that list. Raises Refused.
     """
     weights = {tensor.name for tensor in graph.initializer}
     inputs = [value for value in graph.input if value.name not in weights]
@@ -44,7 +45,7 @@ def signature(graph: Any) -> tuple[Signature, dict[str, tuple[int, Shape]]]:
     labels = [value for value, kind in zip(inputs, kinds, strict=True) if kind in _INTEGERS]
     if len(latents) != 1 or len(labels) > 1 or len(inputs) > 2 or len(latents) + len(labels) != len(inputs):
         given = ", ".join(f"{shown(value.name)} {type_name(kind)}" for value, kind in zip(inputs, kinds, strict=True))
-        raise Refused(f"its inputs are {shown(given) or 'none'}: expected float32 latents, and perhaps integer labels")
+        raise Refused(f"its inputs are {shown(given) or 'none'}: expected float32 latents and optional integer labels")
     if len(graph.output) != 1:
         raise Refused(f"it has {len(graph.output)} outputs: expected one, the images")
     shape = _latent_shape(latents[0])
@@ -63,7 +64,7 @@ def signature(graph: Any) -> tuple[Signature, dict[str, tuple[int, Shape]]]:
 
 
 def images(value: Value) -> tuple[str, tuple[int, int, int]]:
-    """The layout of the images, and their shape (C, H, W)."""
+    """Return the layout of the images, and their shape (C, H, W). Raises Refused."""
     if len(value.shape) == 4 and 0 not in value.shape:
         _, a, b, c = value.shape
         if a in CHANNELS and value.kind == TensorProto.FLOAT:
@@ -73,13 +74,13 @@ def images(value: Value) -> tuple[str, tuple[int, int, int]]:
         if value.kind == TensorProto.UINT8 and c in CHANNELS:
             return "uint8", (c, a, b)
     raise Refused(
-        f"it makes {type_name(value.kind)} {list(value.shape)}: expected images of 1, 3 or 4 channels, "
+        f"it outputs {type_name(value.kind)} {list(value.shape)}: expected images of 1, 3 or 4 channels, "
         "float32 [N, C, H, W], uint8 [N, C, H, W] or uint8 [N, H, W, C]"
     )
 
 
 def classes(graph: Any, labels: str, values: Mapping[str, Value]) -> int | None:
-    """How many classes the weights know: the rows of the least table that the labels choose from; None without one.
+    """Return the number of classes in the weights: the rows of the smallest table that the labels index, or None.
 
     A table is an embedding, or the columns of a one-hot code.
     """
@@ -95,18 +96,18 @@ def classes(graph: Any, labels: str, values: Mapping[str, Value]) -> int | None:
 
 
 def known_classes(graph: Any, labels: str, values: Mapping[str, Value]) -> int:
-    """As `classes`, of a file that must tell."""
+    """Return the number of classes in the weights, as `classes` does. Raises Refused if it is not known."""
     found = classes(graph, labels, values)
     if not found:
         raise Refused(
-            f"how many classes '{shown(labels)}' has cannot be told, as it goes into no embedding and no one-hot code; "
+            f"the number of classes of '{shown(labels)}' is unknown, as it has no embedding or one-hot code; "
             "export it with one, or without labels"
         )
     return found
 
 
 def sizes(value: Any) -> list[int | None]:
-    """The shape of an input or output; a size that is left free is None."""
+    """Return the shape of an input or output; a free size is None."""
     return [size.dim_value if size.HasField("dim_value") else None for size in value.type.tensor_type.shape.dim]
 
 

@@ -1,6 +1,6 @@
-"""The small constants in a graph, such as the shapes that its nodes compute from other shapes. numpy only.
+"""Small constants in a graph, such as shapes that its nodes compute from other shapes. numpy only.
 
-Only what has at most `SMALL` values is followed, so that nothing here takes time or memory.
+Only constants of at most `SMALL` values are computed, so that nothing here takes much time or memory.
 """
 
 import math
@@ -19,7 +19,7 @@ Attributes: TypeAlias = dict[str, Any]
 def known_values(
     nodes: Iterable[Any], shapes: Mapping[str, tuple[int, ...]], constants: Mapping[str, Array]
 ) -> dict[str, Array]:
-    """The outputs of all nodes that can be computed from `constants`, and from the known shapes of what is not."""
+    """Return the outputs of all nodes that can be computed from `constants`, and from known `shapes`."""
     found: dict[str, Array] = {}
     for node in nodes:
         if len(node.output) != 1:
@@ -38,7 +38,7 @@ def known_values(
 
 
 def _value(node: Any, inputs: list[Array]) -> Array | None:
-    """What a node makes of these inputs; None where that is not known here, or not small."""
+    """Return the output of a node for these inputs; None if it cannot be computed here, or is not small."""
     operation = _OPERATIONS.get(node.op_type)
     attributes = {attribute.name: attribute for attribute in node.attribute}
     if operation is None:
@@ -46,7 +46,7 @@ def _value(node: Any, inputs: list[Array]) -> Array | None:
     try:
         with np.errstate(all="ignore"):
             value = np.asarray(operation(inputs, attributes))
-    except Exception:  # inputs that do not fit: onnx or onnxruntime will say so
+    except Exception:  # inputs that do not fit: onnx or onnxruntime will report them
         return None
     return value if value.size <= SMALL else None
 
@@ -71,7 +71,7 @@ def _slice(inputs: list[Array], attributes: Attributes) -> Array:
     steps = rest[1] if len(rest) > 1 else np.ones_like(starts)
     where = [slice(None)] * data.ndim
     for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
-        # Where a step back goes beyond the first, Python would count from the end again.
+        # If a negative step goes beyond the first value, Python would count from the end again.
         stop = None if step < 0 and end < -data.shape[axis] else int(end)
         where[axis] = slice(int(start), stop, int(step))
     return data[tuple(where)]
@@ -90,26 +90,26 @@ def _modulo(inputs: list[Array], attributes: Attributes) -> Array:
 
 
 def _check_positive(a: Array, b: Array) -> None:
-    """Of others the rounding differs: numpy's is down, ONNX's towards zero."""
+    """Raise ValueError unless a >= 0 and b > 0: numpy rounds other quotients down, ONNX towards zero."""
     if (a < 0).any() or (b <= 0).any():
-        _unknown()
+        _raise_unknown()
 
 
-def _filled(inputs: list[Array], attributes: Attributes) -> Array:
+def _fill(inputs: list[Array], attributes: Attributes) -> Array:
     from onnx import numpy_helper
 
     value = numpy_helper.to_array(attributes["value"].t) if "value" in attributes else np.zeros(1, np.float32)
-    return np.full(_small(inputs[0]), value.reshape(()))
+    return np.full(_check_small(inputs[0]), value.reshape(()))
 
 
 def _expand(inputs: list[Array], attributes: Attributes) -> Array:
-    return np.broadcast_to(inputs[0], np.broadcast_shapes(inputs[0].shape, _small(inputs[1])))
+    return np.broadcast_to(inputs[0], np.broadcast_shapes(inputs[0].shape, _check_small(inputs[1])))
 
 
 def _range(inputs: list[Array], attributes: Attributes) -> Array:
     start, stop, step = (value.item() for value in inputs)
     if abs((stop - start) / step) > SMALL:
-        _unknown()
+        _raise_unknown()
     return np.array([start + step * index for index in range(math.ceil((stop - start) / step))], inputs[0].dtype)
 
 
@@ -118,14 +118,14 @@ def _reshape(inputs: list[Array], attributes: Attributes) -> Array:
     return inputs[0].reshape(sizes)
 
 
-def _small(shape: Array) -> tuple[int, ...]:
+def _check_small(shape: Array) -> tuple[int, ...]:
     sizes = tuple(int(size) for size in shape)
     if not 0 <= math.prod(sizes) <= SMALL:
-        _unknown()
+        _raise_unknown()
     return sizes
 
 
-def _unknown() -> NoReturn:
+def _raise_unknown() -> NoReturn:
     raise ValueError
 
 
@@ -138,7 +138,7 @@ _OPERATIONS: dict[str, Callable[[list[Array], Attributes], Any]] = {
     "Cast": _cast,
     "Ceil": lambda inputs, _: np.ceil(inputs[0]),
     "Concat": lambda inputs, attributes: np.concatenate(inputs, _integer(attributes, "axis", 0)),
-    "ConstantOfShape": _filled,
+    "ConstantOfShape": _fill,
     "Div": _divide,
     "Equal": lambda inputs, _: inputs[0] == inputs[1],
     "Expand": _expand,

@@ -1,8 +1,8 @@
-"""What the graph of an .onnx file may hold. No torch.
+"""Checks of what the graph of an .onnx file contains. No torch.
 
-A file is not trusted, so each step is taken only after it is known to be harmless: the parts are counted in the bytes
-before protobuf makes objects of them; the nodes are looked through before onnx infers the sizes of their values; and
-the sizes are known (`onnxsizes`) before onnxruntime allocates anything. What is refused is `Refused`, with the reason.
+A file is not trusted, so each step is done only after it is known to be harmless: the parts are counted in the bytes
+before protobuf makes objects of them; the nodes are checked before onnx infers the sizes of their values; and the sizes
+are known (`onnxsizes`) before onnxruntime allocates anything. A refusal raises `Refused` with the reason.
 """
 
 import math
@@ -15,13 +15,13 @@ import onnx
 
 from ganzoo.errors import shown
 
-MAX_BYTES = 2**27  # 128 MiB of weights; what takes more is no small generator, and would be in memory several times
-MAX_FIELDS = 2**18  # parts of the file: two bytes can ask protobuf for an object of a hundred
-MAX_PACKED = 2**22  # integers written with few bytes, each of which takes eight in memory
+MAX_BYTES = 2**27  # 128 MiB of weights; a larger file is not a small generator, and is copied several times in memory
+MAX_FIELDS = 2**18  # parts of the file: two bytes can make protobuf allocate a hundred
+MAX_PACKED = 2**22  # integers stored in few bytes, each of which takes eight in memory
 MAX_NODES = 5_000
 MAX_LIST = 4_096  # values in an attribute
 MAX_RANK = 16
-MAX_COUNT = 2**16  # of kernels, groups, strides and what else counts from 1 up
+MAX_COUNT = 2**16  # of kernel sizes, groups, strides and other attributes of at least 1
 
 SMALL = 64  # values of a constant that sizes may depend on: axes, shapes, scales
 _DOMAINS = ("", "ai.onnx")
@@ -37,36 +37,36 @@ _STORES = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data
 
 
 class Refused(Exception):
-    """Why a file is not taken, for a message that names the file."""
+    """The reason why a file is refused, for a message that names the file."""
 
 
 class Damaged(Refused):
-    """Bytes that are no ONNX model at all."""
+    """Bytes that are not an ONNX model."""
 
 
 def type_name(kind: int) -> str:
-    """The element type as the messages name it."""
+    """Return the name of an element type in messages."""
     names: dict[int, str] = {number: name for name, number in onnx.TensorProto.DataType.items()}
     return names.get(kind, str(kind)).lower()
 
 
 def parse(data: bytes) -> Any:
-    """The model in the bytes of a file, whose parts are counted first."""
+    """Return the model in the bytes of a file, after counting its parts. Raises Refused."""
     _count_parts(data)
     try:
         return onnx.ModelProto.FromString(data)
-    except Exception as error:  # protobuf has several of its own
+    except Exception as error:  # protobuf raises several classes
         raise Damaged from error
 
 
 def check_harmless(model: Any) -> None:
-    """Nothing that reads other files, runs code of others, loops, draws noise of its own, or lies about its size."""
+    """Raise Refused for a model that reads other files, runs foreign code, loops, draws noise or has false sizes."""
     if model.functions:
         raise Refused(f"it defines a function ('{shown(model.functions[0].name)}')")
     if model.training_info:
-        raise Refused("it holds training information")
+        raise Refused("it contains training information")
     if len(model.graph.node) > MAX_NODES:
-        raise Refused(f"it has {len(model.graph.node)} nodes, and {MAX_NODES} is the limit")
+        raise Refused(f"it has {len(model.graph.node)} nodes; the limit is {MAX_NODES}")
     for opset in model.opset_import:
         _check_domain(opset.domain)
     for message in _messages(model.graph):
@@ -77,11 +77,11 @@ def check_harmless(model: Any) -> None:
         elif isinstance(message, onnx.NodeProto):
             _check_node(message)
         elif isinstance(message, onnx.GraphProto) and message is not model.graph:
-            raise Refused("it holds a graph within the graph (a loop or a branch)")
+            raise Refused("it contains a graph within the graph (a loop or a branch)")
 
 
 def check_order(graph: Any) -> None:
-    """Each name is made once, and before it is used: nothing is missing, and nothing runs in a circle."""
+    """Raise Refused unless each name is defined once and before it is used: no node is missing, there is no cycle."""
     known: set[str] = set()
     for name in [*(value.name for value in graph.input), *(tensor.name for tensor in graph.initializer)]:
         if not name or name in known:
@@ -89,27 +89,27 @@ def check_order(graph: Any) -> None:
         known.add(name)
     for node in graph.node:
         if not node.output or not node.output[0]:
-            raise Refused(f"{describe(node)} makes nothing")
+            raise Refused(f"{describe(node)} has no output")
         for name in node.input:
             if name and name not in known:
                 raise Refused(
-                    f"{describe(node)} takes '{shown(name)}', which nothing before it makes: a node is missing, or "
-                    "they form a circle"
+                    f"{describe(node)} uses '{shown(name)}', which no node before it outputs: a node is missing, or "
+                    "the graph has a cycle"
                 )
         for name in filter(None, node.output):
             if name in known:
-                raise Refused(f"{describe(node)} makes '{shown(name)}', which is there already")
+                raise Refused(f"{describe(node)} outputs '{shown(name)}', which is already defined")
             known.add(name)
     for value in graph.output:
         if value.name not in known:
-            raise Refused(f"nothing makes its output '{shown(value.name)}'")
+            raise Refused(f"no node computes its output '{shown(value.name)}'")
 
 
 # The bytes, before they are parsed
 
 
 def _count_parts(data: bytes) -> None:
-    """Refuse bytes of which protobuf would make far more than they are, by a walk over their fields."""
+    """Walk over the fields of the bytes, and raise Refused if protobuf would need far more memory than that."""
     waiting = [(onnx.ModelProto.DESCRIPTOR, 0, len(data))]
     parts = packed = 0
     while waiting:
@@ -119,7 +119,7 @@ def _count_parts(data: bytes) -> None:
             key, at = _varint(data, at, end)
             parts += 1
             if parts > MAX_FIELDS:
-                raise Refused(f"it has more than {MAX_FIELDS:,} parts, which is the limit")
+                raise Refused(f"it has more than {MAX_FIELDS:,} parts, the limit")
             start, at = _skip(data, key & 7, at, end)
             field = fields.get(key >> 3)
             if key & 7 != _LENGTH or field is None:
@@ -129,15 +129,15 @@ def _count_parts(data: bytes) -> None:
             else:
                 waiting.append((field, start, at))
     if packed > MAX_PACKED:
-        raise Refused(f"it holds {packed:,} packed integers, and {MAX_PACKED:,} is the limit: store them as raw data")
+        raise Refused(f"it contains {packed:,} packed integers; the limit is {MAX_PACKED:,}: store them as raw data")
 
 
-_LENGTH = 2  # the wire type of a field that says its own length
+_LENGTH = 2  # the wire type of a field that starts with its length
 _FIXED = {1: 8, 5: 4}
 
 
 def _skip(data: bytes, kind: int, at: int, end: int) -> tuple[int, int]:
-    """Where a field's content starts and where it ends."""
+    """Return where a field's content starts and where it ends."""
     if kind == 0:
         start, at = at, _varint(data, at, end)[1]
     elif kind == _LENGTH:
@@ -153,7 +153,7 @@ def _skip(data: bytes, kind: int, at: int, end: int) -> tuple[int, int]:
 
 
 def _varint(data: bytes, at: int, end: int) -> tuple[int, int]:
-    """An integer of seven bits a byte, and where the next field starts."""
+    """Return an integer of seven bits per byte, and where the next field starts."""
     value = shift = 0
     while at < end and shift < 70:
         byte = data[at]
@@ -166,7 +166,7 @@ def _varint(data: bytes, at: int, end: int) -> tuple[int, int]:
 
 @cache
 def _fields(descriptor: Any) -> dict[int, Any]:
-    """By number: the descriptor of a field that is a message, and "packed" for integers that may be packed."""
+    """Return by number the descriptor of each field that is a message, and "packed" for integers that may be packed."""
     integers = (descriptor.fields[0].TYPE_INT32, descriptor.fields[0].TYPE_INT64, descriptor.fields[0].TYPE_UINT64)
     fields: dict[int, Any] = {}
     for field in descriptor.fields:
@@ -177,11 +177,11 @@ def _fields(descriptor: Any) -> dict[int, Any]:
     return fields
 
 
-# What it holds
+# The content
 
 
 def _messages(message: Any) -> Iterator[Any]:
-    """`message` and every message inside it, wherever a field may hide one."""
+    """Yield `message` and every message inside it, in any field."""
     yield message
     if isinstance(message, onnx.TensorProto):  # values and strings only: do not copy the weights to look
         return
@@ -197,14 +197,14 @@ def _check_domain(domain: str) -> None:
 
 
 def _check_tensor(tensor: Any) -> None:
-    """The values lie in the file, and are as many as the shape says."""
+    """Raise Refused unless the values are in the file, and their number matches the shape."""
     name = shown(tensor.name)
     if tensor.data_location != onnx.TensorProto.DEFAULT or tensor.external_data:
-        raise Refused(f"the tensor '{name}' lies in another file")
+        raise Refused(f"the tensor '{name}' is stored in another file")
     if tensor.data_type not in TYPES or tensor.HasField("segment"):
-        raise Refused(f"the tensor '{name}' is of the type {type_name(tensor.data_type)}, which no generator needs")
+        raise Refused(f"the tensor '{name}' is of the type {type_name(tensor.data_type)}, which is not supported")
     if len(tensor.dims) > MAX_RANK or any(not 0 <= size <= 8 * MAX_BYTES for size in tensor.dims):
-        raise Refused(f"the tensor '{name}' has the shape {shown(list(tensor.dims))}, which cannot be")
+        raise Refused(f"the tensor '{name}' has the shape {shown(list(tensor.dims))}, which is not valid")
     expected, bits = math.prod(tensor.dims), TYPES[tensor.data_type][1]
     stored = max(len(getattr(tensor, store)) for store in _STORES)
     per_item = 2 if bits == 4 else 1
@@ -212,21 +212,21 @@ def _check_tensor(tensor: Any) -> None:
     if tensor.HasField("raw_data"):
         fits = not stored and len(tensor.raw_data) == -(-expected * bits // 8)
     if not fits:
-        raise Refused(f"the tensor '{name}' does not hold the values of its shape {shown(list(tensor.dims))}")
+        raise Refused(f"the tensor '{name}' does not contain the values of its shape {shown(list(tensor.dims))}")
 
 
 def _check_sparse(tensor: Any) -> None:
     for part in (tensor.values, tensor.indices):
         _check_tensor(part)
-    raise Refused("it holds a sparse tensor, which onnxruntime would fill up with zeros")
+    raise Refused("it contains a sparse tensor, which onnxruntime would fill with zeros")
 
 
 def _check_node(node: Any) -> None:
     _check_domain(node.domain)
     if node.op_type == "EPContext":
-        raise Refused("it holds compiled code (EPContext)")
+        raise Refused("it contains compiled code (EPContext)")
     if node.op_type in _RANDOM:
-        raise Refused(f"it draws noise of its own ({node.op_type}), so that a seed would not settle its images")
+        raise Refused(f"it draws random noise ({node.op_type}), so a seed would not determine its images")
     for attribute in node.attribute:
         _check_attribute(attribute, node)
 
@@ -235,21 +235,21 @@ def _check_attribute(attribute: Any, node: Any) -> None:
     where = f"the attribute '{shown(attribute.name)}' of {describe(node)}"
     lengths = [len(getattr(attribute, kind)) for kind in ("s", "floats", "ints", "strings", "tensors")]
     if max(lengths) > MAX_LIST:
-        raise Refused(f"{where} has {max(lengths)} values, and {MAX_LIST} is the limit")
+        raise Refused(f"{where} has {max(lengths)} values; the limit is {MAX_LIST}")
     if node.op_type != "Constant" and attribute.HasField("t") and math.prod(attribute.t.dims) > SMALL:
-        raise Refused(f"{where} holds a tensor of more than {SMALL} values")
+        raise Refused(f"{where} contains a tensor of more than {SMALL} values")
     integers = [attribute.i] if attribute.type == onnx.AttributeProto.INT else attribute.ints
     if attribute.name in _AT_LEAST_1 and not all(1 <= value <= MAX_COUNT for value in integers):
-        raise Refused(f"{where} is {shown(list(integers))}: it counts from 1 up")
+        raise Refused(f"{where} is {shown(list(integers))}: expected from 1 to {MAX_COUNT}")
     if attribute.name == "num_outputs" and attribute.i != len(node.output):
-        raise Refused(f"{where} is {attribute.i}, and its outputs are {len(node.output)}")
-    # onnx and onnxruntime never return from an equation with more dots than three.
+        raise Refused(f"{where} is {attribute.i}, but the node has {len(node.output)} outputs")
+    # onnx and onnxruntime hang on an equation with more than three dots.
     if node.op_type == "Einsum":
         terms = re.split(",|->", attribute.s.decode("ascii", "replace").replace(" ", ""))
         if not all(map(_TERM.fullmatch, terms)):
-            raise Refused(f"{where} is no equation")
+            raise Refused(f"{where} is not an equation")
 
 
 def describe(node: Any) -> str:
-    """A node as the messages name it."""
+    """Return the name of a node in messages."""
     return f"the node '{shown(node.name)}' ({shown(node.op_type)})" if node.name else f"a node {shown(node.op_type)}"

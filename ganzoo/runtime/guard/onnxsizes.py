@@ -1,8 +1,8 @@
-"""The sizes of all values in a graph, known and bounded before anything runs it. No torch.
+"""Sizes of all values in a graph, inferred and bounded before anything runs it. No torch.
 
 onnx infers them on a skeleton, the graph without its weights, for a batch of one image and for one of `BATCHES[-1]`.
-Where a size depends on a computed shape, and onnx does not follow the computation, `onnxfold` does. A value whose size
-still cannot be told is refused: it might be anything once the graph runs.
+If a size depends on a shape that onnx cannot compute, `onnxfold` computes it. A value whose size is still unknown is
+refused, because it could have any size when the graph runs.
 """
 
 import math
@@ -16,14 +16,14 @@ from ganzoo.errors import first_line, shown
 from ganzoo.runtime.guard.onnxfold import known_values
 from ganzoo.runtime.guard.onnxgraph import MAX_RANK, SMALL, TYPES, Refused, describe, type_name
 
-MAX_VALUES = 2**24  # numbers in one value of the graph, for each image: 64 MiB as floats
-MAX_TOTAL = 2**28  # in all the values of the graph together, for each image
-BATCHES = (1, 64)  # an image alone, and as many as `sample` draws at a time of small images
-ROUNDS = 8  # of inference and folding: a size that depends on a size that depends on a size
+MAX_VALUES = 2**24  # numbers in one value of the graph, per image: 64 MiB as floats
+MAX_TOTAL = 2**28  # numbers in all values of the graph together, per image
+BATCHES = (1, 64)  # one image, and the number of small images that `sample` draws at a time
+ROUNDS = 8  # of inference and folding, as computed sizes can depend on other computed sizes
 
 Shape: TypeAlias = tuple[int, ...]
 
-# What takes no longer than reading its inputs and writing its outputs: may be computed while a file is loaded.
+# Operators that take no longer than reading inputs and writing outputs: they may run while a file is loaded.
 _CHEAP = {"Abs", "Add", "Cast", "Concat", "Constant", "ConstantOfShape", "Cos", "DequantizeLinear", "Div", "Equal"}
 _CHEAP |= {
     "Exp",
@@ -41,7 +41,7 @@ _CHEAP |= {
 _CHEAP |= {"ReduceSum", "Reshape", "Shape", "Sin", "Size", "Slice", "Split", "Sqrt", "Squeeze", "Sub", "Tile"}
 _CHEAP |= {"Transpose", "Unsqueeze", "Where"}
 
-_KEEPS_SHAPE = {"GroupNormalization"}  # of which onnx infers nothing
+_KEEPS_SHAPE = {"GroupNormalization"}  # onnx infers nothing for these
 
 
 @dataclass(frozen=True)
@@ -53,13 +53,13 @@ class Value:
 
 
 def values(model: Any, inputs: Mapping[str, tuple[int, Shape]]) -> dict[str, Value]:
-    """Every value in the graph, its inputs (type, and shape for one image) given. All sizes are within the limits.
+    """Return every value in the graph, given its inputs (type, and shape for one image); all are within the limits.
 
-    The graph has passed `check_harmless` and `check_order`. Raises Refused.
+    The graph must have passed `check_harmless` and `check_order`. Raises Refused.
     """
     found: dict[str, Value] = {}
     for batch in BATCHES:
-        found = _known(_skeleton(model, {name: (kind, (batch, *shape)) for name, (kind, shape) in inputs.items()}))
+        found = _infer_all(_skeleton(model, {name: (kind, (batch, *shape)) for name, (kind, shape) in inputs.items()}))
         for node in model.graph.node:
             for name in filter(None, node.output):
                 _check(name, node, found.get(name), batch)
@@ -67,13 +67,13 @@ def values(model: Any, inputs: Mapping[str, tuple[int, Shape]]) -> dict[str, Val
         total = sum(math.prod(value.shape) for value in found.values())
         if total > batch * MAX_TOTAL:
             raise Refused(
-                f"its values hold {total:,} numbers for {_images(batch)}, and {MAX_TOTAL:,} each is the limit"
+                f"its values have {total:,} numbers for {_images(batch)}; the limit is {MAX_TOTAL:,} per image"
             )
     return found
 
 
 def is_cheap_to_fold(graph: Any, found: Mapping[str, Value]) -> bool:
-    """Return whether onnxruntime may compute beforehand what depends on no input: it takes little time and memory."""
+    """Return whether onnxruntime may compute constants when it loads the graph: they take little time and memory."""
     constant = {tensor.name for tensor in graph.initializer} | {""}
     size = 0
     for node in graph.node:
@@ -87,7 +87,7 @@ def is_cheap_to_fold(graph: Any, found: Mapping[str, Value]) -> bool:
 
 
 def _skeleton(model: Any, inputs: Mapping[str, tuple[int, Shape]]) -> Any:
-    """The same graph with only the shapes of the weights: what onnx needs to know all sizes, and little of it."""
+    """Return the same graph with only the shapes of the weights, which is small and lets onnx infer all sizes."""
     skeleton = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
     graph = skeleton.graph
     graph.name = "skeleton"
@@ -124,8 +124,8 @@ def _declare(graph: Any, name: str, kind: int, shape: Shape) -> None:
         tensor.shape.dim.add(dim_value=size)
 
 
-def _known(skeleton: Any) -> dict[str, Value]:
-    """The value of every name whose type and shape can be told; the sizes may be anything."""
+def _infer_all(skeleton: Any) -> dict[str, Value]:
+    """Return the value of every name whose type and shape can be inferred; the sizes are not checked."""
     found = _infer(skeleton)
     for _ in range(ROUNDS):
         made = {name for node in skeleton.graph.node for name in node.output if name}
@@ -136,12 +136,12 @@ def _known(skeleton: Any) -> dict[str, Value]:
 
 
 def _infer(skeleton: Any) -> dict[str, Value]:
-    from onnx import shape_inference  # only here: `import ganzoo.runtime` is the quicker for it
+    from onnx import shape_inference  # imported here to make `import ganzoo.runtime` faster
 
     try:
         whole = shape_inference.infer_shapes(skeleton, check_type=True, strict_mode=True, data_prop=True)
-    except Exception as error:  # RuntimeError, ValueError, MemoryError and classes of its own
-        raise Refused(f"its graph makes no sense to onnx ({shown(first_line(error))})") from error
+    except Exception as error:  # RuntimeError, ValueError, MemoryError and onnx's own classes
+        raise Refused(f"onnx cannot infer the sizes in its graph ({shown(first_line(error))})") from error
     found = {tensor.name: Value(tensor.data_type, tuple(tensor.dims)) for tensor in whole.graph.initializer}
     for value in (*whole.graph.input, *whole.graph.value_info, *whole.graph.output):
         tensor = value.type.tensor_type
@@ -152,7 +152,7 @@ def _infer(skeleton: Any) -> dict[str, Value]:
 
 
 def _fold(graph: Any, found: Mapping[str, Value]) -> bool:
-    """Put small constants in the place of the nodes that make them; whether there were any."""
+    """Replace nodes by the small constants that they compute; return whether there were any."""
     from onnx import numpy_helper
 
     shapes = {name: value.shape for name, value in found.items()}
@@ -167,20 +167,20 @@ def _fold(graph: Any, found: Mapping[str, Value]) -> bool:
 
 def _check(name: str, node: Any, value: Value | None, batch: int) -> None:
     if value is None:
-        raise Refused(f"the size of '{shown(name)}', which {describe(node)} makes, cannot be told before it runs")
+        raise Refused(f"the size of '{shown(name)}', which {describe(node)} outputs, is unknown before it runs")
     if value.kind not in TYPES:
-        raise Refused(f"{describe(node)} makes values of the type {type_name(value.kind)}, which no generator needs")
+        raise Refused(f"{describe(node)} outputs values of the type {type_name(value.kind)}, which is not supported")
     if len(value.shape) > MAX_RANK or min(value.shape, default=0) < 0:
-        raise Refused(f"{describe(node)} makes the shape {_text(value.shape)}, which cannot be")
+        raise Refused(f"{describe(node)} outputs the shape {_text(value.shape)}, which is not valid")
     size = math.prod(value.shape)
     if size > batch * MAX_VALUES:
         raise Refused(
-            f"{describe(node)} makes {size:,} values for {_images(batch)}, and {MAX_VALUES:,} each is the limit"
+            f"{describe(node)} outputs {size:,} values for {_images(batch)}; the limit is {MAX_VALUES:,} per image"
         )
 
 
 def _check_workspace(node: Any, found: Mapping[str, Value], batch: int) -> None:
-    """Some operators take room for more than they make: kernels at every place, one image at a time, or all scores."""
+    """Raise Refused if an operator needs too much memory besides its output, as for unfolded kernels or all scores."""
     shapes = [found[name].shape if name else () for name in node.input]
     room, limit = 0, MAX_TOTAL
     if node.op_type == "ConvTranspose":
@@ -192,11 +192,11 @@ def _check_workspace(node: Any, found: Mapping[str, Value], batch: int) -> None:
         heads = [attribute.i for attribute in node.attribute if attribute.name == "q_num_heads" and len(shapes[0]) == 3]
         room, limit = math.prod([*shapes[0][:-1], shapes[1][-2], *heads]), batch * MAX_VALUES
     if room > limit:
-        raise Refused(f"{describe(node)} takes room for {room:,} values, and {limit:,} is the limit")
+        raise Refused(f"{describe(node)} needs memory for {room:,} values; the limit is {limit:,}")
 
 
 def _images(batch: int) -> str:
-    return "an image" if batch == 1 else f"{batch} images"
+    return "one image" if batch == 1 else f"{batch} images"
 
 
 def _text(shape: Sequence[int]) -> str:

@@ -1,4 +1,4 @@
-"""The architectures: a file each, with a generator and its discriminator. A new file here registers by being here."""
+"""The architectures, one per file, with a generator and its discriminator. Importing a file registers them."""
 
 from ganzoo.registry import import_submodules
 

@@ -1,4 +1,4 @@
-"""A discriminator that is an autoencoder (Zhao et al. 2017, arXiv:1609.03126): what it can rebuild is real."""
+"""A discriminator that is an autoencoder (Zhao et al. 2017, arXiv:1609.03126): it reconstructs real images well."""
 
 import math
 from typing import ClassVar, Literal
@@ -17,8 +17,8 @@ class Autoencoder(nn.Module):
     The head `features` is the code, [N, code].
 
     A logit is minus the mean absolute error of the image's reconstruction (Berthelot et al. 2017, arXiv:1703.10717,
-    eq. 1), so that a larger one stands for more real, as everywhere. Batch norm, over real and generated images apart,
-    keeps it from rebuilding a batch whose images are all alike: without it generators collapse.
+    eq. 1), so that a larger logit means more real, as in other discriminators. Batch norm, separate for real and
+    generated images, prevents it from reconstructing a batch of identical images: without it, generators collapse.
     """
 
     offers: ClassVar[frozenset[str]] = frozenset({"reconstruction", "features"})

@@ -1,7 +1,7 @@
-"""DCGAN's convolutional networks (Radford et al. 2016, arXiv:1511.06434), at the images' own size.
+"""DCGAN's convolutional networks (Radford et al. 2016, arXiv:1511.06434), at the images' original size.
 
-The networks double or halve the resolution a stage, between the images' size and at most 7 pixels (28 -> 14 -> 7: no
-padding to 32); the discriminator goes on to 4. A stage has twice the channels of the next larger one, up to 512.
+Each stage doubles or halves the resolution, between the images' size and at most 7 pixels (28 -> 14 -> 7, without
+padding to 32); the discriminator continues to 4. A stage has twice the channels of the next larger one, up to 512.
 """
 
 import math
@@ -31,8 +31,8 @@ from ganzoo.zoo.networks.fused import ImageConv2d
 class DCGANGenerator(nn.Module):
     """z [N, latent_dim] (and labels [N]) -> images [N, C, H, W] in [-1, 1], by transposed convolutions.
 
-    Before each of the first `convolutions` of them stands one that keeps the resolution, 3 x 3: where there are few
-    pixels, depth costs little and decides what the image shows.
+    An additional 3 x 3 convolution at the same resolution precedes each of the first `convolutions` of them: at low
+    resolutions, depth is cheap and determines the content of the image.
     """
 
     def __init__(
@@ -63,9 +63,8 @@ class DCGANGenerator(nn.Module):
             *activated(math.prod(stem), nn.BatchNorm1d),
             nn.Unflatten(1, stem),
         ]
-        for stage in range(
-            top, 0, -1
-        ):  # kernel 4, stride 2: the kernel is a multiple of the stride, so no checkerboard
+        # Kernel 4, stride 2: the kernel is a multiple of the stride, which avoids checkerboard artefacts.
+        for stage in range(top, 0, -1):
             fan_in, fan_out = channels_at(width, stage), channels_at(width, stage - 1)
             if top - stage < convolutions:
                 layers += [nn.Conv2d(fan_in, fan_in, 3, padding=1, bias=bias), *activated(fan_in, nn.BatchNorm2d)]
@@ -85,7 +84,7 @@ class DCGANGenerator(nn.Module):
 class DCGANDiscriminator(LinearHeads):
     """images [N, C, H, W] (and labels [N]) -> logits [N], by strided convolutions down to at most `smallest` pixels.
 
-    Before each of the last `convolutions` of them stands one that keeps the resolution, 3 x 3, as in the generator.
+    An additional 3 x 3 convolution at the same resolution precedes each of the last `convolutions` of them.
     """
 
     def __init__(
@@ -111,12 +110,12 @@ class DCGANDiscriminator(LinearHeads):
         ]
         layers: list[nn.Module] = []
         for stage, (fan_in, fan_out) in enumerate(pairwise(channels)):
-            normed = norm is not None and stage > 0  # none at the images themselves, as in the paper
+            normed = norm is not None and stage > 0  # not in the first layer, as in the paper
             if stage > 0 and len(halved) - stage <= convolutions:
                 layers.append(nn.Conv2d(fan_in, fan_in, 3, padding=1, bias=not normed))
                 layers += [nn.BatchNorm2d(fan_in)] if normed else []
                 layers.append(nn.LeakyReLU(0.2))
-            kernel = 4 if max(halved[stage]) > 7 else 3  # of few pixels 3 round up, where 4 would drop the last
+            kernel = 4 if max(halved[stage]) > 7 else 3  # 3 rounds odd sizes up, but 4 would drop the last pixel
             layers.append(nn.Conv2d(fan_in, fan_out, kernel, stride=2, padding=1, bias=not normed))
             size = ((size[0] + 4 - kernel) // 2, (size[1] + 4 - kernel) // 2)
             if normed:

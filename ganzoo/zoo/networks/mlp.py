@@ -21,7 +21,7 @@ from ganzoo.zoo.networks.common import (
 
 @generators.register("mlp")
 class MLPGenerator(nn.Module):
-    """z [N, latent_dim] (and labels [N]) -> images [N, C, H, W] in [-1, 1], `depth` hidden layers, ever wider."""
+    """z [N, latent_dim] (and labels [N]) -> images [N, C, H, W] in [-1, 1]: `depth` hidden layers of doubling width."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class MLPGenerator(nn.Module):
 
 @discriminators.register("mlp")
 class MLPDiscriminator(LinearHeads):
-    """images [N, C, H, W] (and labels [N]) -> logits [N]: `depth` hidden layers, each half the last if they `taper`."""
+    """images [N, C, H, W] (and labels [N]) -> logits [N]: `depth` hidden layers, of halving width with `taper`."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class MLPDiscriminator(LinearHeads):
 
 @encoders.register("mlp")
 class MLPEncoder(nn.Module):
-    """images [N, C, H, W] (and labels [N]) -> latents z [N, latent_dim]: `depth` hidden layers of one width."""
+    """images [N, C, H, W] (and labels [N]) -> latents z [N, latent_dim]: `depth` hidden layers of the same width."""
 
     def __init__(
         self,

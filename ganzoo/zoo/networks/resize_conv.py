@@ -1,7 +1,7 @@
-"""Resize-convolution networks (Odena et al. 2016, distill.pub/2016/deconv-checkerboard): no checkerboard by design.
+"""Resize-convolution networks (Odena et al. 2016, distill.pub/2016/deconv-checkerboard): no checkerboard artefacts.
 
-The generator doubles the resolution by nearest-neighbour copies and a 3 x 3 convolution each; the discriminator halves
-it by strided convolutions, or by a convolution and an average.
+The generator doubles the resolution by nearest-neighbour upsampling followed by a 3 x 3 convolution; the discriminator
+halves it by strided convolutions, or by convolutions with average pooling.
 """
 
 import math
@@ -26,8 +26,8 @@ from ganzoo.zoo.networks.common import (
 from ganzoo.zoo.networks.fused import ConvPool2d, ImageConv2d, UpsampleConv2d
 
 
-def _halved(size: tuple[int, int], times: int) -> tuple[int, int]:
-    """Height and width after that many halvings, each rounded up."""
+def _halve(size: tuple[int, int], times: int) -> tuple[int, int]:
+    """Return height and width after this number of halvings, rounded up."""
     return math.ceil(size[0] / 2**times), math.ceil(size[1] / 2**times)
 
 
@@ -51,7 +51,7 @@ class ResizeConvGenerator(nn.Module):
         self.labels = label_embedding(num_classes, LABEL_DIM)
         bias = norm is None
         channels = [2 * width] * stages + [width]
-        stem = (channels[0], *_halved(self.size, stages))
+        stem = (channels[0], *_halve(self.size, stages))
         layers: list[nn.Module] = [
             nn.Linear(latent_dim + (LABEL_DIM if self.labels else 0), math.prod(stem), bias=bias),
             *([] if bias else [nn.BatchNorm1d(math.prod(stem))]),
@@ -74,8 +74,8 @@ class ResizeConvGenerator(nn.Module):
 class ResizeConvDiscriminator(LinearHeads):
     """images [N, C, H, W] (and labels [N]) -> logits [N], by `stages` halvings, each with twice the channels.
 
-    Small images are halved until a side is one pixel. (torch 2.13 makes bfloat16 gradients of a convolution of single
-    pixels from memory that was never written.)
+    Small images are halved only until a side is one pixel. (In torch 2.13, bfloat16 gradients of a convolution of
+    single pixels read uninitialised memory.)
     """
 
     def __init__(
@@ -106,10 +106,10 @@ class ResizeConvDiscriminator(LinearHeads):
             layers.append(nn.LeakyReLU(0.2))
             if dropout:
                 layers.append(nn.Dropout2d(dropout))
-            if norm is not None and stage > 0:  # none at the images themselves
+            if norm is not None and stage > 0:  # not in the first layer
                 layers.append(nn.BatchNorm2d(fan_out))
         self.body = nn.Sequential(*layers, nn.Flatten())
-        features = channels[-1] * math.prod(_halved(size, stages))
+        features = channels[-1] * math.prod(_halve(size, stages))
         self.build_logits(features, num_classes if conditioning == "projection" else None)
 
     def forward(self, images: Tensor, labels: Tensor | None = None, z: Tensor | None = None) -> Tensor | Output:

@@ -1,8 +1,8 @@
-"""SNGAN's residual networks (Miyato et al. 2018, arXiv:1802.05957, appendix B.4), and SAGAN's attention within them.
+"""SNGAN's residual networks (Miyato et al. 2018, arXiv:1802.05957, appendix B.4), optionally with SAGAN's attention.
 
-A residual block doubles or halves the resolution: the generator's from at most 7 pixels up to the images' size, the
-discriminator's from there down to at most 4, where one block more keeps it. `attention` lets each place of one middle
-resolution see all others (Zhang et al. 2019, arXiv:1805.08318, section 3).
+Each residual block doubles or halves the resolution: in the generator from at most 7 pixels up to the images' size, in
+the discriminator from there down to at most 4, with a last block that keeps it. `attention` adds self-attention at one
+middle resolution (Zhang et al. 2019, arXiv:1805.08318, section 3).
 """
 
 import math
@@ -31,13 +31,13 @@ from ganzoo.zoo.networks.common import (
 )
 from ganzoo.zoo.networks.fused import ConvPool2d, ImageConv2d, PoolConv2d, UpsampleConv2d
 
-ATTENDED = 16  # pixels of the largest resolution that attention is at: what it costs is the fourth power of them
+ATTENDED = 16  # largest side, in pixels, of a resolution with attention: its cost grows with the fourth power
 
 
 class SelfAttention(nn.Module):
-    """[N, C, H, W] -> [N, C, H, W]: to each place is added what it finds at the others (Zhang et al. 2019, eq. 1 to 3).
+    """[N, C, H, W] -> [N, C, H, W]: self-attention over all positions, added to x (Zhang et al. 2019, eq. 1 to 3).
 
-    `gamma` starts at 0, so that the network begins as it would be without.
+    `gamma` is initialised with 0, so that the network starts as if it had no attention.
     """
 
     def __init__(self, channels: int) -> None:
@@ -49,17 +49,17 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
         query, key, value = (layer(x).flatten(2) for layer in (self.query, self.key, self.value))  # [N, C / 8, H * W]
-        shares = torch.matmul(query.transpose(1, 2), key).softmax(2)  # of each place in what another is given
-        found = torch.matmul(shares, value.transpose(1, 2)).transpose(1, 2)  # whose gradient is not copied
+        shares = torch.matmul(query.transpose(1, 2), key).softmax(2)  # attention weights, [N, H * W, H * W]
+        found = torch.matmul(shares, value.transpose(1, 2)).transpose(1, 2)  # in this order the gradient needs no copy
         seen: Tensor = self.out(found.reshape(-1, found.shape[1], *x.shape[2:]))
         return self.gamma * seen + x
 
 
 class Norm(nn.Module):
-    """[N, C, H, W] -> [N, C, H, W]: batch norm, or nothing if there is no `norm`.
+    """[N, C, H, W] -> [N, C, H, W]: batch norm, or the identity if `norm` is None.
 
-    With classes each has a scale and a shift of its own (de Vries et al. 2017, arXiv:1707.00683, section 3.1), that
-    start near 1 and 0.
+    With classes, each class has its own scale and shift (de Vries et al. 2017, arXiv:1707.00683, section 3.1),
+    initialised near 1 and 0.
     """
 
     def __init__(self, channels: int, norm: str | None, num_classes: int | None = None) -> None:
@@ -80,7 +80,7 @@ class Norm(nn.Module):
 
 
 class UpBlock(nn.Module):
-    """[N, in, H, W] -> [N, out, 2H, 2W], by two convolutions beside a nearest-neighbour copy."""
+    """[N, in, H, W] -> [N, out, 2H, 2W]: two convolutions, with nearest-neighbour upsampling as the skip connection."""
 
     def __init__(self, fan_in: int, fan_out: int, norm: str | None, num_classes: int | None) -> None:
         super().__init__()
@@ -91,16 +91,16 @@ class UpBlock(nn.Module):
         self.skip = nn.Conv2d(fan_in, fan_out, 1, bias=False)
 
     def forward(self, x: Tensor, labels: Tensor | None) -> Tensor:
-        skip = interpolate(self.skip(x), scale_factor=2)  # copies of its pixels are what it makes of copies
+        skip = interpolate(self.skip(x), scale_factor=2)  # equal to a 1 x 1 convolution after upsampling
         x = self.up(relu(self.first(x, labels)))
         changed: Tensor = self.conv(relu(self.second(x, labels)))
         return changed + skip
 
 
 class DownBlock(nn.Module):
-    """[N, in, H, W] -> [N, out, ceil(H / 2), ceil(W / 2)], by two convolutions beside an average.
+    """[N, in, H, W] -> [N, out, ceil(H / 2), ceil(W / 2)]: two convolutions, and average pooling as skip connection.
 
-    The `first` block is given images, which no ReLU may cut off. One that does not `halve` keeps the size.
+    The `first` block has no ReLU before its input, the images. Without `halve`, a block keeps the resolution.
     """
 
     def __init__(self, fan_in: int, fan_out: int, *, first: bool = False, halve: bool = True) -> None:
@@ -117,8 +117,8 @@ class DownBlock(nn.Module):
         return changed + skip
 
 
-def _attended(sizes: list[tuple[int, int]]) -> int:
-    """The stage that attention is at: the largest of at most 16 pixels, but the images' own."""
+def _attention_stage(sizes: list[tuple[int, int]]) -> int:
+    """Return the stage of attention: the largest resolution of at most 16 pixels, except the images'."""
     return next((i for i, size in enumerate(sizes) if i and max(size) <= ATTENDED), len(sizes) - 1)
 
 
@@ -142,7 +142,7 @@ class ResNetGenerator(nn.Module):
         by_norm = num_classes is not None and conditioning == "batch-norm"
         if by_norm and norm is None:
             raise UsageError(
-                "generator.conditioning=batch-norm needs generator.norm=batch: without it, take "
+                "generator.conditioning=batch-norm needs generator.norm=batch: without batch norm, use "
                 "generator.conditioning=concat"
             )
         self.size = image_shape[1:]
@@ -158,7 +158,7 @@ class ResNetGenerator(nn.Module):
             for stage in range(top, 0, -1)
         )
         if attention:
-            attended = _attended(sizes)
+            attended = _attention_stage(sizes)
             self.blocks.insert(top - attended, SelfAttention(channels_at(width, attended)))
         self.norm = Norm(width, norm, classes)
         self.image = ImageConv2d(width, image_shape[0])
@@ -176,7 +176,7 @@ class ResNetGenerator(nn.Module):
 
 @discriminators.register("resnet")
 class ResNetDiscriminator(LinearHeads):
-    """images [N, C, H, W] (and labels [N]) -> logits [N], by residual blocks and the sum over what they end in."""
+    """images [N, C, H, W] (and labels [N]) -> logits [N], by residual blocks and a sum over the last resolution."""
 
     def __init__(
         self,
@@ -200,7 +200,7 @@ class ResNetDiscriminator(LinearHeads):
             DownBlock(channels[i], channels[i + 1], first=i == 0, halve=i + 1 < len(sizes)) for i in range(len(sizes))
         ]
         if attention:
-            layers.insert(_attended(sizes), SelfAttention(channels[_attended(sizes)]))
+            layers.insert(_attention_stage(sizes), SelfAttention(channels[_attention_stage(sizes)]))
         self.body = nn.Sequential(*layers)
         self.build_logits(channels[-1], num_classes if conditioning == "projection" else None)
 

@@ -1,4 +1,4 @@
-"""Who plays what: a file each. A new file here registers by being here."""
+"""The objectives, one per file. Each file in this directory is imported, which registers its objective."""
 
 from ganzoo.registry import import_submodules
 

@@ -1,4 +1,4 @@
-"""Two players, one discriminator of images (Goodfellow et al. 2014, arXiv:1406.2661, eq. 1)."""
+"""The game of a generator and a discriminator of images (Goodfellow et al. 2014, arXiv:1406.2661, eq. 1)."""
 
 from typing import Annotated
 
@@ -19,9 +19,9 @@ Share = Annotated[float, Field(gt=0, le=1)]
 class Adversarial(Objective):
     """The loss's `d` for the discriminator, its `g` for the generator, and the terms of each.
 
-    `generator_weight` is that of `g`; with 0 the generator learns from its terms alone. `top_k` is the share of each
-    batch's generated images that it learns from: those that the discriminator takes for the most real (Sinha et al.
-    2020, arXiv:2002.06224, section 3; the paper lets the share fall from 1 to a half).
+    `generator_weight` is the weight of `g`; with 0 the generator learns only from its terms. `top_k` is the share of
+    each batch's generated images that the generator learns from: those with the largest logits (Sinha et al. 2020,
+    arXiv:2002.06224, section 3; in the paper the share falls from 1 to 0.5).
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Adversarial(Objective):
 
     @property
     def mixing(self) -> list[str]:
-        """What makes one sample's terms depend on the others: with `top_k`, which of them are the best."""
+        """What makes a sample's terms depend on the other samples of its batch: with `top_k`, also their ranking."""
         return super().mixing + (["top-k"] if self.top_k < 1 else [])
 
     def terms(self, player: PlayerName, batch: Batch, drawn: Drawn, due: tuple[str, ...]) -> Terms:
@@ -48,7 +48,7 @@ class Adversarial(Objective):
             real = None
             readers = [self.added[name] for name in due if self.added[name].needs_real]
             if self.loss.g_needs_real or readers:
-                # The real side depends on nothing that the generator's player owns, but on a head that it shares.
+                # No parameter of the generator's player affects the real logits, except those of a shared head.
                 with torch.set_grad_enabled(any(term.shares_heads for term in readers)):
                     real = self.judged(batch.real, batch.labels, batch, "real")
             fake = self.judged(drawn["fake"], batch.fake_labels, batch, "fake")
@@ -56,7 +56,7 @@ class Adversarial(Objective):
         return self.add_terms(values, due, player, batch, drawn, real, fake)
 
     def _generator_loss(self, real: Output | None, fake: Output) -> Tensor:
-        """The loss's `g`, of the generated images that count."""
+        """Return the weighted `g` of the generated images that `top_k` selects."""
         theirs = real.logits if self.loss.g_needs_real and real else None
         ours = fake.logits
         if self.top_k < 1:

@@ -1,4 +1,4 @@
-"""What an objective is: the networks, who owns which parameters, and what each player minimises."""
+"""The base class of objectives: the networks, the parameters of each player, and what each player minimises."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -17,12 +17,12 @@ from ganzoo.zoo.losses import Loss
 from ganzoo.zoo.networks.common import Output, as_output
 from ganzoo.zoo.terms.base import Discriminator, Drawn, PlayerName, Term, Turn, state_of
 
-Terms = dict[str, Tensor]  # scalars by name; their sum is what is minimised
+Terms = dict[str, Tensor]  # scalars by name; a player minimises their sum
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """What an objective is made of."""
+    """The parts of an objective."""
 
     generator: nn.Module
     discriminator: nn.Module
@@ -31,14 +31,14 @@ class Parts:
     terms: Sequence[Term] = ()
     augmentations: Sequence[Augmentation] = ()
     conditional: bool = False
-    num_classes: int | None = None  # of the data, also if the networks are not given them
+    num_classes: int | None = None  # of the data, even if the networks are not conditional
     uniform_codes: int = 0
 
 
 def mixes_samples(network: nn.Module) -> bool:
     """Return whether one sample's output depends on the other samples of its batch.
 
-    Batch norm is recognised; a network that mixes samples otherwise has an attribute `mixes_samples = True`.
+    Batch norm is detected; a network that mixes samples in another way must set `mixes_samples = True`.
     """
     return any(
         isinstance(module, _BatchNorm) or getattr(module, "mixes_samples", False) for module in network.modules()
@@ -48,20 +48,20 @@ def mixes_samples(network: nn.Module) -> bool:
 class Objective(nn.Module):
     """A variant's game. Subclass it, register it with `@objectives.register(name)`, and define `draw` and `terms`.
 
-    `__init__(self, parts, *, settings)`. State is buffers: moved, saved, resumed and averaged like weights. Nothing
-    here waits for the device, so that an update can be captured in a CUDA graph.
+    The signature is `__init__(self, parts, *, settings)`. State must be in buffers, which are moved, saved, resumed and
+    averaged like weights. No method may wait for the device, so that an update can be captured in a CUDA graph.
     """
 
-    # Which player's optimiser steps each network, by role. Every network but the discriminator has averaged weights.
+    # The player whose optimiser trains each network, by role. All networks but the discriminator have averaged weights.
     players: ClassVar[Mapping[str, PlayerName]] = {
         "generator": "generator",
         "discriminator": "discriminator",
         "encoder": "generator",
     }
     encodes: ClassVar[bool] = False  # whether it needs an encoder
-    encodes_code: bool = False  # whether the encoder has further columns: the logits of the categorical code's values
+    encodes_code: bool = False  # whether the encoder's last columns are the logits of the categorical code's values
     sees_pairs: ClassVar[bool] = False  # whether the discriminator is called with (images, labels, z)
-    class_logits: ClassVar[bool] = False  # whether the logit is that of a softmax over the classes and a fake one
+    class_logits: ClassVar[bool] = False  # whether the logit is computed from a softmax over the classes and "fake"
 
     def __init__(self, parts: Parts) -> None:
         super().__init__()
@@ -72,10 +72,10 @@ class Objective(nn.Module):
         self.loss = parts.loss
         self.conditional = parts.conditional
         self.uniform_codes = parts.uniform_codes
-        self.added = _named(parts.terms)
+        self.added = _name_terms(parts.terms)
         for term in parts.terms:
             term.attach(self.networks, parts.num_classes)
-        self.augmentations = _numbered(parts.augmentations)
+        self.augmentations = _number_augmentations(parts.augmentations)
         parts_added: dict[str, Term | Augmentation] = {**self.added, **self.augmentations}
         states = {name: state_of(part) for name, part in parts_added.items()}
         self.stateful = nn.ModuleDict({name: state for name, state in states.items() if state is not None})
@@ -85,28 +85,28 @@ class Objective(nn.Module):
             part for part in self.augmentations.values() if type(part).observe is not Augmentation.observe
         ]
         self._one_pass = not mixes_samples(self.discriminator)
-        self._draws = self._declared_draws()
-        self.frozen: frozenset[str] = frozenset()  # beginnings of the names of parameters that nobody trains
+        self._draws = self._collect_draws()
+        self.frozen: frozenset[str] = frozenset()  # prefixes of the names of parameters that are not trained
         if not self._one_pass and any(term.per_sample for term in parts.terms):
             warnings.warn(
-                "the gradient penalty is one norm a sample, but batch norm or minibatch standard deviation makes a "
-                "sample's logit depend on its whole batch: drop it with discriminator.norm=none or "
+                "the gradient penalty is computed per sample, but with batch norm or minibatch standard deviation a "
+                "sample's logit depends on the whole batch: remove it with discriminator.norm=none or "
                 "discriminator.minibatch_std=false",
                 stacklevel=2,
             )
 
-    # What an objective defines
+    # Methods that an objective defines
 
     def draw(self, batch: Batch) -> Drawn:
-        """Return what the generator's networks make of a batch: `fake`, its images [N, C, H, W], and the like."""
+        """Return the outputs of the generator's networks for a batch, such as `fake`, its images [N, C, H, W]."""
         fake: Tensor = self.generator(batch.z, batch.fake_labels)
         return {"fake": fake.float()}
 
     def terms(self, player: PlayerName, batch: Batch, drawn: Drawn, due: tuple[str, ...]) -> Terms:
-        """Return the scalars that a player minimises the sum of; `due` are the terms whose turn has come."""
+        """Return the scalars whose sum a player minimises; `due` are the names of the terms of this update."""
         raise NotImplementedError
 
-    # What the trainer asks
+    # Methods that the trainer calls
 
     @property
     def networks(self) -> dict[str, nn.Module]:
@@ -119,7 +119,7 @@ class Objective(nn.Module):
         return {role: network for role, network in self.networks.items() if role != "discriminator"}
 
     def owned_by(self, player: PlayerName) -> dict[str, nn.Parameter]:
-        """Return the parameters that a player's optimiser steps, by their names here. Both may own a head."""
+        """Return the parameters that a player's optimiser trains, by name. Both players may own the same head."""
         owned = [role for role in self.networks if self.players[role] == player]
         for name, term in self.added.items():
             if player in term.trained_by and name in self.stateful:
@@ -134,7 +134,7 @@ class Objective(nn.Module):
 
     @property
     def noise(self) -> dict[str, Draw]:
-        """The random numbers that the parts ask the batches for."""
+        """The random numbers that the parts request from the batches."""
         return self._draws
 
     @property
@@ -149,33 +149,33 @@ class Objective(nn.Module):
 
     @property
     def mixing(self) -> list[str]:
-        """What makes one sample's terms depend on the other samples of its batch: networks, and terms by name."""
+        """What makes a sample's terms depend on the other samples of its batch: networks, the loss, terms by name."""
         mixing = [role for role, network in self.networks.items() if mixes_samples(network)]
         mixing += ["the loss"] if getattr(self.loss, "mixes_samples", False) else []
         return mixing + [name for name, term in self.added.items() if term.mixes_samples]
 
     def due(self, player: PlayerName, update: int) -> tuple[str, ...]:
-        """Return the names of the terms whose turn has come at this update of the player, counted from 0."""
+        """Return the names of the terms to compute in this update of the player, counted from 0."""
         return tuple(name for name, term in self.added.items() if player in term.players and update % term.every == 0)
 
     def after_step(self, player: PlayerName) -> None:
-        """Follow up a player's optimiser step, as terms and augmentations ask."""
+        """Call `after_step` of the player's terms and augmentations, after the player's optimiser step."""
         for part in self._followed_up:
             if player in part.players:
                 part.after_step(player, self.networks)
 
-    # What objectives share
+    # Helpers for objectives
 
     def judged(self, images: Tensor, labels: Tensor | None, batch: Batch, half: str, *pair: Tensor) -> Output:
-        """Return the discriminator's output on images behind the augmentations; `half` is `real` or `fake`."""
+        """Return the discriminator's output on augmented images; `half` is `real` or `fake`."""
         return as_output(
             self.discriminator(self.augmented(images, batch, half), labels if self.conditional else None, *pair)
         )
 
     def judged_both(self, batch: Batch, fake: Tensor, *pairs: Tensor) -> tuple[Output, Output]:
-        """Return the outputs on real and fake images: in one pass, or apart if batch norm would mix the two.
+        """Return the outputs on real and fake images: in one pass, or in two if batch norm would mix them.
 
-        `pairs` are the latents of the real and of the fake images, for a discriminator that sees pairs.
+        `pairs` are the latents of the real and of the fake images, for a discriminator of pairs.
         """
         if not self._one_pass:
             real_pair, fake_pair = pairs[:1], pairs[1:]
@@ -191,7 +191,7 @@ class Objective(nn.Module):
         return as_output(both).split(len(batch.real))
 
     def augmented(self, images: Tensor, batch: Batch, half: str) -> Tensor:
-        """Return the images as the discriminator sees them. Of more images than a batch the draws are used again."""
+        """Return the augmented images. If there are more images than in a batch, the random draws are reused."""
         for name, augmentation in self.augmentations.items():
             draws = {key: _rows(batch.noise[f"{name} {half} {key}"], len(images)) for key in augmentation.noise}
             images = augmentation(images, draws)
@@ -208,10 +208,10 @@ class Objective(nn.Module):
         fake: Output,
         *pair: Tensor,
     ) -> Terms:
-        """Return the values with those of the terms that are due, computed in float32.
+        """Return the values together with those of the terms in `due`, computed in float32.
 
         `real` and `fake` are the discriminator's outputs; `pair` are the latents of the real images, for a
-        discriminator that sees pairs.
+        discriminator of pairs. Raises UsageError if a term has the name of one of the values.
         """
         if not due and not self._observers:
             return values
@@ -230,7 +230,7 @@ class Objective(nn.Module):
                 term = self.added[name]
                 value = term(turn)
                 if name in values:
-                    raise UsageError(f"the term '{name}' has the name of one of the objective's own: give it another")
+                    raise UsageError(f"the term '{name}' has the same name as a term of the objective: rename it")
                 if value is not None:
                     values[name] = term.every * value
             for augmentation in self._observers:
@@ -239,7 +239,7 @@ class Objective(nn.Module):
         return values
 
     def _judge(self, batch: Batch, *pair: Tensor) -> Discriminator:
-        """The discriminator as terms run it again: behind the augmentations of the real images."""
+        """Return the discriminator as terms call it: with the augmentations of the real images."""
         unlabelled = batch.labels is None and batch.fake_labels is None and batch.labelled is None
         if not self.augmentations and not pair and (self.conditional or unlabelled):
             return self.discriminator
@@ -251,14 +251,14 @@ class Objective(nn.Module):
 
         return judge
 
-    def _declared_draws(self) -> dict[str, Draw]:
+    def _collect_draws(self) -> dict[str, Draw]:
         draws: dict[str, Draw] = {}
         for name, term in self.added.items():
             for key, draw in draws_of(term, f"the term '{name}'").items():
                 if draws.setdefault(key, draw) != draw:
                     raise UsageError(
-                        f"the noise '{key}' is asked for in two ways, as {draws[key]} and as {draw} (the term "
-                        f"'{name}'): give one of them another name"
+                        f"the noise '{key}' is requested in two ways, as {draws[key]} and as {draw} (the term "
+                        f"'{name}'): rename one of them"
                     )
         for name, augmentation in self.augmentations.items():
             for key, draw in draws_of(augmentation, f"the augmentation '{name}'").items():
@@ -271,23 +271,23 @@ def head_names(term: Term) -> list[str]:
     return [head if isinstance(head, str) else head[0] for head in term.heads]
 
 
-def _named(terms: Sequence[Term]) -> dict[str, Term]:
-    """Terms by name; the second of a name gets a number."""
+def _name_terms(terms: Sequence[Term]) -> dict[str, Term]:
+    """Return the terms by name; if a name occurs again, a number is appended. Raises UsageError for the name 'loss'."""
     named: dict[str, Term] = {}
     for term in terms:
         if term.term == "loss":
-            raise UsageError("a term cannot be called 'loss': in the metrics that is the sum of all")
+            raise UsageError("a term cannot be called 'loss': in the metrics this is the sum of all terms")
         names = chain([term.term], (f"{term.term}_{number}" for number in count(2)))
         named[next(name for name in names if name not in named)] = term
     return named
 
 
 def _rows(draws: Tensor, n: int) -> Tensor:
-    """The draws of `n` images: those that there are, in turn."""
+    """Return draws for `n` images, repeated if there are fewer."""
     if len(draws) == n:
         return draws
     return draws.repeat(-(-n // len(draws)), *[1] * (draws.ndim - 1))[:n]
 
 
-def _numbered(augmentations: Sequence[Augmentation]) -> dict[str, Augmentation]:
+def _number_augmentations(augmentations: Sequence[Augmentation]) -> dict[str, Augmentation]:
     return {f"augmentation_{i}": augmentation for i, augmentation in enumerate(augmentations)}

@@ -1,4 +1,4 @@
-"""BiGAN and ALI: the discriminator sees pairs of an image and a latent.
+"""BiGAN and ALI: a discriminator of pairs of an image and a latent.
 
 Donahue et al. 2017 (arXiv:1605.09782, eq. 3), Dumoulin et al. 2017 (arXiv:1606.00704, eq. 2).
 """
@@ -14,7 +14,7 @@ from ganzoo.zoo.terms.base import Drawn, PlayerName
 
 @objectives.register("bidirectional")
 class Bidirectional(Objective):
-    """Real pairs are (x, E(x)), generated ones (G(z), z); generator and encoder together play against both.
+    """Real pairs are (x, E(x)), generated pairs (G(z), z); generator and encoder train together.
 
     Their loss is the discriminator's with the two kinds exchanged: the non-saturating form of the paper's game.
     """
@@ -27,8 +27,8 @@ class Bidirectional(Objective):
         for name, term in self.added.items():
             if term.judges_others:
                 raise UsageError(
-                    f"the term '{name}' asks for the logits of images that belong to no latent, and the objective "
-                    "'bidirectional' sees pairs: take one that reads those of the real images alone, such as the "
+                    f"the term '{name}' reads the logits of images without a latent, and the objective "
+                    "'bidirectional' needs pairs: use a term that reads only those of the real images, such as the "
                     "gradient penalty with --set terms.N.at=real"
                 )
 

@@ -1,4 +1,4 @@
-"""ClusterGAN (Mukherjee et al. 2019, arXiv:1809.03627, eq. 3): an encoder finds the images' latents and code again."""
+"""ClusterGAN (Mukherjee et al. 2019, arXiv:1809.03627, eq. 3): an encoder recovers the images' latents and code."""
 
 from pydantic import NonNegativeFloat
 from torch import Tensor
@@ -14,11 +14,10 @@ from ganzoo.zoo.terms.base import Drawn, PlayerName
 
 @objectives.register("clustering")
 class Clustering(Adversarial):
-    """The adversarial game, in which generator and encoder together also minimise the errors of E(G(z, c)).
+    """The adversarial game in which generator and encoder also minimise the errors of E(G(z, c)).
 
-    Its settings are those of `adversarial`, and two more: the weights of the mean squared error of z and of the
-    cross-entropy of the categorical code c, whose values become the clusters. The encoder has the code's logits as its
-    last columns.
+    Its settings are those of `adversarial` and two weights: of the mean squared error of z, and of the cross-entropy of
+    the categorical code c, whose values become the clusters. The encoder's last columns are the code's logits.
     """
 
     encodes = True

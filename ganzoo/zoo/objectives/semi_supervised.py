@@ -6,10 +6,10 @@ from ganzoo.zoo.objectives.adversarial import Adversarial
 
 @objectives.register("semi-supervised")
 class SemiSupervised(Adversarial):
-    """The adversarial game of a discriminator whose classes are those of the data, and one more for generated images.
+    """The adversarial game of a discriminator with the K classes of the data and one class for generated images.
 
-    Its logit is log p(real | x) - log p(generated | x) of a softmax over all K + 1, so that what the class head learns
-    from labels (the term `supervision`) and what it learns from images without them is one distribution.
+    Its logit is log p(real | x) - log p(generated | x) of a softmax over all K + 1 classes. So the class head learns a
+    single distribution from labels (the term `supervision`) and from images without labels.
     """
 
     class_logits = True

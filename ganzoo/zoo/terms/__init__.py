@@ -1,4 +1,4 @@
-"""What is added to the loss of one player or of both: a file each. A new file here registers by being here."""
+"""The terms, which are added to the loss of one or both players, one per file. Importing a file registers its term."""
 
 from ganzoo.registry import import_submodules
 

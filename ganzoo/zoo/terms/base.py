@@ -1,4 +1,4 @@
-"""What a term is, and what it is given."""
+"""The base class of terms, and their input."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -13,25 +13,25 @@ from ganzoo.zoo.networks.common import Output
 
 PlayerName = Literal["discriminator", "generator"]
 Discriminator = Callable[[Tensor, Tensor | None], Tensor | Output]
-Drawn = dict[str, Tensor]  # what an objective has drawn for an update: `fake`, the generator's images, and the like
+Drawn = dict[str, Tensor]  # outputs of the generator's networks in an update, such as `fake`, its images
 
 
 @dataclass(frozen=True, kw_only=True)
 class Turn:
-    """One player's update, as a term sees it. The outputs are float32 and there already: nothing is run again."""
+    """The input of a term: one player's update. The outputs are float32 and already computed."""
 
     player: PlayerName
     batch: Batch
     drawn: Drawn  # detached in the discriminator's turn
     real: Output | None  # the discriminator's outputs on real images; None in the generator's turn unless needed
     fake: Output
-    discriminator: Discriminator  # (images, labels), behind the augmentations, for terms that have to run it again
-    uniform_codes: int  # the number of the last columns of batch.z that are uniform
-    networks: Mapping[str, nn.Module] = field(default_factory=dict)  # by role, for terms that have to run another one
+    discriminator: Discriminator  # (images, labels), with the augmentations, for terms that must run it again
+    uniform_codes: int  # number of uniform columns at the end of batch.z
+    networks: Mapping[str, nn.Module] = field(default_factory=dict)  # by role, for terms that must run another network
 
     @property
     def real_output(self) -> Output:
-        """The outputs on real images; in the generator's turn they are there for a term with `needs_real = True`."""
+        """The outputs on real images; in the generator's turn only for a term with `needs_real = True`."""
         assert self.real is not None, "a term of the generator that reads real outputs declares needs_real = True"
         return self.real
 
@@ -43,70 +43,70 @@ class Turn:
 
     @property
     def labelled(self) -> tuple[Tensor, Tensor]:
-        """As many real images as the batch has, all of them labelled, for a term with `needs_labelled = True`.
+        """N labelled real images and their labels, for a term with `needs_labelled = True`.
 
-        float32 [N, C, H, W] in [-1, 1] and int64 [N]; nothing has been run on them yet.
+        float32 [N, C, H, W] in [-1, 1] and int64 [N]; no network output for them exists yet.
         """
         assert self.batch.labelled is not None, "a term that reads labelled images declares needs_labelled = True"
         return self.batch.labelled
 
     @property
     def fake_labels(self) -> Tensor:
-        """The labels that the generator was asked for, int64 [N], for a term with `needs_fake_labels = True`."""
-        assert self.batch.fake_labels is not None, "a term that reads them declares needs_fake_labels = True"
+        """The generator's labels, int64 [N], for a term with `needs_fake_labels = True`."""
+        assert self.batch.fake_labels is not None, "a term that reads fake labels declares needs_fake_labels = True"
         return self.batch.fake_labels
 
 
 class Term:
-    """A summand of what a player minimises; subclass it and register it with `@terms.register(name)`.
+    """A summand of a player's objective; subclass it and register it with `@terms.register(name)`.
 
-    Keyword-only arguments are its settings, best as a frozen dataclass. A term with state is an `nn.Module` too
-    (`class MyTerm(Term, nn.Module)`), and keeps the state in buffers, which it changes in place: they are moved, saved,
-    resumed and averaged over processes like weights. Its own parameters are trained by its players.
+    Keyword-only arguments are its settings, preferably as a frozen dataclass. A term with state must also be an
+    `nn.Module` (`class MyTerm(Term, nn.Module)`) and change its state in place in buffers, which are moved, saved,
+    resumed and averaged over processes like weights. Its players train its parameters.
     """
 
     term: str  # its name in the metrics: d_<term>, g_<term>
     players: ClassVar[tuple[PlayerName, ...]] = ("discriminator",)
-    every: int = 1  # it is due at each `every`-th update of its player, `every` times as strong
-    noise: Mapping[str, Draw] = MappingProxyType({})  # what the batches draw for it: turn.batch.noise[name]
-    # The discriminator's heads that it reads: `classes` and `codes` have the size of the data's classes and of the
-    # variant's codes, `features` and `reconstruction` that of the network; a pair (name, size) is a head of its own.
+    every: int = 1  # computed in each `every`-th update of its player, with `every` times the weight
+    noise: Mapping[str, Draw] = MappingProxyType({})  # random numbers drawn for it: turn.batch.noise[name]
+    # The discriminator heads that it reads: `classes` and `codes` have the size of the data's classes and the variant's
+    # codes, `features` and `reconstruction` have the network's size; a pair (name, size) is a head for this term.
     heads: tuple[str | tuple[str, int], ...] = ()
-    untrained_heads: tuple[str, ...] = ()  # those of them that mean nothing unless another term trains them
+    untrained_heads: tuple[str, ...] = ()  # those heads that another term must train
     shares_heads: bool = False  # whether both players train those heads
     needs_real: bool = False  # whether it reads the outputs on real images in the generator's turn
-    needs_labels: bool = False  # whether it reads the real images' labels; a hidden one is -1
-    needs_labelled: bool = False  # whether it reads a batch of labelled images, beside the real ones
-    needs_fake_labels: bool = False  # whether it reads the labels that the generator was asked for
-    needs_loss: str | None = None  # the one loss that it makes sense with
-    needs_square: bool = False  # whether images have to be as high as wide
-    finds_classes: bool = False  # whether it asks the discriminator for the class, which it must not be given then
-    judges_others: bool = False  # whether it has the discriminator judge other images than the real ones
-    per_sample: bool = False  # whether it reads a logit as a function of one image alone
+    needs_labels: bool = False  # whether it reads the real images' labels; a hidden label is -1
+    needs_labelled: bool = False  # whether it reads a batch of labelled images, in addition to the real ones
+    needs_fake_labels: bool = False  # whether it reads the generator's labels
+    needs_loss: str | None = None  # the only loss that it works with
+    needs_square: bool = False  # whether images must be square
+    finds_classes: bool = False  # whether the discriminator predicts the class, which then must not be its input
+    judges_others: bool = False  # whether it runs the discriminator on other images than the real ones
+    per_sample: bool = False  # whether it needs logits that depend on one image only
     mixes_samples: bool = False  # whether its value is not a mean over samples
-    equation: str = ""  # for the documentation, in the mathematics of Markdown
+    equation: str = ""  # for the documentation, in Markdown mathematics
 
     @property
     def trained_by(self) -> tuple[PlayerName, ...]:
-        """The players whose steps train the term's own parameters."""
+        """The players that train the term's parameters."""
         return self.players
 
     def attach(self, networks: Mapping[str, nn.Module], num_classes: int | None) -> None:
-        """Make the state that depends on the networks or the number of classes, when the objective is built."""
+        """Create the state that depends on the networks or the number of classes, when the objective is built."""
 
     def __call__(self, turn: Turn) -> Tensor | None:
-        """Return the value, a float32 scalar; None from a term that only has an `after_step`."""
+        """Return the value, a float32 scalar, or None if the term only has an `after_step`."""
         return None
 
     def after_step(self, player: PlayerName, networks: Mapping[str, nn.Module]) -> None:
-        """Change what has to change after the player's optimiser step, without waiting for the device."""
+        """Update state or weights after the player's optimiser step, without waiting for the device."""
 
 
 class Penalty(Protocol):
-    """The simple form of a term for the discriminator alone, called with `(D, batch, fake)`.
+    """The simple form of a term for the discriminator only, called with `(D, batch, fake)`.
 
-    It needs no base class: `term`, `every`, `noise` (names, or draws by name), `per_sample`, `mixes_samples`,
-    `judges_others` and `equation` mean what they mean of a `Term`, and may be left out but for the first.
+    It needs no base class. `term`, `every`, `noise` (names, or draws by name), `per_sample`, `mixes_samples`,
+    `judges_others` and `equation` are the same as in `Term`, and all except `term` are optional.
     """
 
     @property
@@ -134,12 +134,12 @@ class PenaltyTerm(Term):
 
 
 def as_term(part: Any) -> Term:
-    """Return a part as a `Term`: itself, or a penalty wrapped. Raises UsageError if it is neither, or does nothing."""
+    """Return a part as a `Term`, with a penalty wrapped. Raises UsageError if it is neither, or if it does nothing."""
     if not isinstance(part, Term):
         if not callable(part) or not hasattr(part, "term"):
             raise UsageError(
-                f"a {type(part).__name__} is not a term: subclass Term, or give what is called with (discriminator, "
-                "batch, fake) its name as an attribute, term"
+                f"a {type(part).__name__} is not a term: subclass Term, or use a callable (discriminator, batch, fake) "
+                "with an attribute `term`, its name"
             )
         return PenaltyTerm(part)
     kind = type(part)
@@ -152,6 +152,6 @@ def as_term(part: Any) -> Term:
 
 
 def state_of(part: object) -> nn.Module | None:
-    """Return what holds a part's state, if it has any: the part itself, or the penalty that it wraps."""
+    """Return the module with a part's state, the part itself or the wrapped penalty; None if it has no state."""
     inner = part.penalty if isinstance(part, PenaltyTerm) else part
     return inner if isinstance(inner, nn.Module) else None

@@ -15,7 +15,7 @@ from ganzoo.zoo.terms.base import Term, Turn
 class Classification(Term):
     """Cross-entropy of the class head: real and generated images for the discriminator, generated for the generator.
 
-    The discriminator has to find the class, so it must not read the label: give it `conditioning=None`.
+    The discriminator predicts the class, so the label must not be its input: set its `conditioning=None`.
     """
 
     weight: NonNegativeFloat = 1.0

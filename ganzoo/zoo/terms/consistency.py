@@ -19,11 +19,11 @@ from ganzoo.zoo.terms.base import Term, Turn
 @registry.terms.register("consistency")
 @dataclass(frozen=True, kw_only=True)
 class Consistency(Term):
-    """Logits do not change with an augmentation T of the images: of real ones (CR), and of generated ones too (bCR).
+    """Penalty on the change of logits with an augmentation T: of real images (CR), and of generated ones too (bCR).
 
-    With a `class_weight` the class head's probabilities of real images do not change either, which needs no labels
-    (Laine & Aila 2017, arXiv:1610.02242, algorithm 1): what a few labels teach then reaches the other images.
-    `augmentation` is the name of a registered one without state, which is taken with its default settings.
+    `class_weight` also penalises the change of the class head's probabilities of real images. This needs no labels and
+    extends what a few labels teach to the other images (Laine & Aila 2017, arXiv:1610.02242, algorithm 1).
+    `augmentation` is the name of a registered augmentation without state, used with its default settings.
     """
 
     weight: NonNegativeFloat = 10.0
@@ -41,12 +41,12 @@ class Consistency(Term):
 
     @cached_property
     def change(self) -> Any:
-        """The augmentation. Raises UsageError for one that keeps state or has no defaults."""
+        """The augmentation. Raises UsageError if it has state or a setting without a default."""
         part = registry.augmentations[self.augmentation]
         if any(field.is_required() for field in settings_of(part).model_fields.values()) or isinstance(part(), Module):
             raise UsageError(
-                f"the term 'consistency' takes an augmentation without state and with a default for each setting, and "
-                f"'{self.augmentation}' is not one: --set terms.N.augmentation=translation"
+                f"the term 'consistency' needs an augmentation without state and with a default for each setting, not "
+                f"'{self.augmentation}': --set terms.N.augmentation=translation"
             )
         return part()
 
@@ -58,19 +58,19 @@ class Consistency(Term):
 
     @property
     def heads(self) -> tuple[str, ...]:  # type: ignore[override]  # it depends on the weight
-        return ("classes",) if _counts(self.class_weight) else ()
+        return ("classes",) if _is_active(self.class_weight) else ()
 
     def __call__(self, turn: Turn) -> Tensor:
         value = self._change(turn, "real", turn.batch.real, turn.batch.labels, turn.real_output)
         if self.judges_others:
             fake, labels = turn.drawn["fake"], turn.batch.fake_labels
-            # Judged again, as both sides have to stand behind the same draws of the variant's augmentations.
+            # Run the discriminator again, because both sides need the same draws of the variant's augmentations.
             value = value + self._change(turn, "fake", fake, labels, as_output(turn.discriminator(fake, labels)))
         return value
 
     @property
     def judges_others(self) -> bool:  # type: ignore[override]
-        return _counts(self.fake_weight)
+        return _is_active(self.fake_weight)
 
     def _change(self, turn: Turn, half: str, images: Tensor, labels: Tensor | None, before: Output) -> Tensor:
         """Return the weighted mean squared change of the logits, and of real images' class probabilities."""
@@ -84,6 +84,6 @@ class Consistency(Term):
         return value
 
 
-def _counts(weight: float | Tensor) -> bool:
-    """Return whether a weight is or may become more than 0: a tensor follows a schedule."""
+def _is_active(weight: float | Tensor) -> bool:
+    """Return whether a weight is greater than 0 or may become so: a tensor follows a schedule."""
     return isinstance(weight, Tensor) or weight > 0

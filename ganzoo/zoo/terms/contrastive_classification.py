@@ -14,11 +14,11 @@ from ganzoo.zoo.terms.base import Term, Turn
 
 @terms.register("contrastive-classification")
 class ContrastiveClassification(Term, nn.Module):
-    """Images are led to the proxy of their class and away from the batch's images of other classes, on a hypersphere.
+    """Attraction of images to the proxy of their class, and repulsion from images of other classes, on a hypersphere.
 
     Real images for the discriminator, which trains the proxies, and generated ones for the generator. With the cosines
-    p of an image and its class's proxy and s of two images, easy positives and negatives (p above `margin`, s below
-    1 - `margin`) exert no force.
+    p of an image and the proxy of its class, and s of two images, easy positives (p above `margin`) and easy negatives
+    (s below 1 - `margin`) have no gradient.
     """
 
     term = "contrastive_classification"
@@ -48,7 +48,7 @@ class ContrastiveClassification(Term, nn.Module):
         self.heads = (("embedding", embedding),)
 
     def attach(self, networks: Mapping[str, nn.Module], num_classes: int | None) -> None:
-        """Make a proxy for each class."""
+        """Create a proxy for each class."""
         self.proxies = nn.Parameter(torch.randn(num_classes or 0, self.size))
 
     def __call__(self, turn: Turn) -> Tensor:

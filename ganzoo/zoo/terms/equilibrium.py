@@ -13,11 +13,11 @@ from ganzoo.zoo.terms.base import PlayerName, Term, Turn
 
 @terms.register("equilibrium")
 class Equilibrium(Term, nn.Module):
-    """With the loss `wasserstein` the discriminator minimises L(x) - k L(G(z)), L the error of reconstruction.
+    """Change of the loss `wasserstein` to L(x) - k L(G(z)) for the discriminator; L is the reconstruction error.
 
-    The loss alone is L(x) - L(G(z)); the term adds (1 - k) L(G(z)). After each step of the discriminator,
-    k += rate * (balance * L(x) - L(G(z))), kept in [0, 1]. The balance, gamma in the paper, is the ratio of the two
-    errors that training is led to: a smaller one asks for less variety.
+    The loss is L(x) - L(G(z)); the term adds (1 - k) L(G(z)). After each step of the discriminator,
+    k += rate * (balance * L(x) - L(G(z))), clipped to [0, 1]. The balance, gamma in the paper, is the target ratio of
+    the two errors, L(G(z)) / L(x): a smaller ratio results in less variety.
     """
 
     term = "equilibrium"

@@ -12,10 +12,10 @@ from ganzoo.zoo.terms.base import Term, Turn
 @terms.register("feature-matching")
 @dataclass(frozen=True, kw_only=True)
 class FeatureMatching(Term):
-    """The generator's images have the mean features of real ones: the squared distance of the two means, by feature.
+    """Squared distance between the mean features of generated and of real images, averaged over the features.
 
-    The features are those from which the discriminator computes its logits. The mean over them, in place of the paper's
-    sum, keeps the weight's meaning when a network becomes wider.
+    The features are the inputs of the discriminator's last layer. The distances are averaged, not summed as in the
+    paper, so that the weight does not depend on the width of the network.
     """
 
     weight: NonNegativeFloat = 1.0

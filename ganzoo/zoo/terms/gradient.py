@@ -1,4 +1,4 @@
-"""The gradient penalty: R1, R2, WGAN-GP, WGAN-LP, WGAN-div and DRAGAN, by where and how a norm is bound."""
+"""The gradient penalty: R1, R2, WGAN-GP, WGAN-LP, WGAN-div and DRAGAN, which differ in points, target and power."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,18 +17,18 @@ from ganzoo.zoo.terms.base import Discriminator
 
 
 class FlatCurvature(TorchFunctionMode):
-    """Spare a double backward the second derivative of a (leaky) ReLU, which is zero.
+    """Mode in which a double backward pass skips the second derivative of (leaky) ReLUs, which is zero.
 
-    torch carries those zeros back through every layer below; a slope that is a constant to it ends them where they
-    begin. The gradients are the same, of the perceptrons' penalty in half the time.
+    torch propagates these zeros back through all earlier layers; with a slope that is a constant for autograd it does
+    not. The gradients are the same, and those of the perceptrons' penalty take half the time.
     """
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if function is relu or function is leaky_relu:
             names = ("input", "inplace") if function is relu else ("input", "negative_slope", "inplace")
-            given = {**dict(zip(names, args, strict=False)), **kwargs}  # torch names them all, its compiler none
-            if not given.get("inplace"):  # what is written over may be read again
+            given = {**dict(zip(names, args, strict=False)), **kwargs}  # torch uses keywords, its compiler none
+            if not given.get("inplace"):  # an overwritten input may be needed again
                 x = given["input"]
                 slope = given.get("negative_slope", 0.01) if function is leaky_relu else 0.0
                 return x * torch.where(x.detach() > 0, 1.0, slope).to(x.dtype)
@@ -36,13 +36,13 @@ class FlatCurvature(TorchFunctionMode):
 
 
 def _gradients(function: Callable[[Tensor], Tensor], points: Tensor) -> Tensor:
-    """The gradient of each sample's logit at its own point, [N, C, H, W], itself differentiable by the parameters."""
+    """Return the gradient of each sample's logit at its point, [N, C, H, W], differentiable by the parameters."""
 
     def total(x: Tensor) -> Tensor:
         with FlatCurvature():
             return function(x).sum()
 
-    if torch.compiler.is_compiling():  # the compiler refuses a leaf that is made within what it compiles
+    if torch.compiler.is_compiling():  # the compiler does not support a leaf that is created in compiled code
         compiled: Tensor = torch.func.grad(total)(points)
         return compiled
     points = points.requires_grad_()
@@ -53,16 +53,16 @@ def _gradients(function: Callable[[Tensor], Tensor], points: Tensor) -> Tensor:
 @terms.register("gradient")
 @dataclass(frozen=True, kw_only=True)
 class GradientPenalty:
-    """`weight * E[| |grad D(x)| - target |^power]`, one norm for each sample, at points x of four kinds:
+    """`weight * E[| |grad D(x)| - target |^power]`, one norm per sample, at points x of four kinds:
 
     - `real`: R1 (Mescheder et al. 2018, arXiv:1801.04406, eq. 9), with target 0 and weight gamma/2;
     - `fake`: R2 (the same, eq. 10);
     - `interpolates`: WGAN-GP (Gulrajani et al. 2017, arXiv:1704.00028, eq. 3), with target 1 and weight 10;
     - `perturbed`: DRAGAN (Kodali et al. 2017, arXiv:1705.07215, algorithm 1), real images plus `0.5 * std` of noise.
 
-    `one_sided` leaves norms below the target alone (WGAN-LP: Petzka et al. 2018, arXiv:1709.08894, eq. 7). WGAN-div (Wu
-    et al. 2018, arXiv:1712.01026, eq. 9) has target 0, power 6 and weight 2. `every` above 1 makes it lazy (Karras et
-    al. 2020, arXiv:1912.04958, section 3.1).
+    With `one_sided`, norms below the target are not penalised (WGAN-LP: Petzka et al. 2018, arXiv:1709.08894, eq. 7).
+    WGAN-div (Wu et al. 2018, arXiv:1712.01026, eq. 9) has target 0, power 6 and weight 2. `every` above 1 is lazy
+    regularisation (Karras et al. 2020, arXiv:1912.04958, section 3.1).
     """
 
     at: Literal["real", "fake", "interpolates", "perturbed"]
@@ -89,21 +89,22 @@ class GradientPenalty:
 
     @property
     def mixes_samples(self) -> bool:
-        return self.at == "perturbed"  # by the standard deviation of the whole batch
+        return self.at == "perturbed"  # reads the standard deviation of the whole batch
 
     def __call__(self, discriminator: Discriminator, batch: Batch, fake: Tensor) -> Tensor:
         points, labels = self._points(batch, fake)
         gradients = _gradients(lambda x: logits_of(discriminator(x, labels)), points.detach())
-        squared = gradients.flatten(1).square().sum(1)  # [N, C, H, W] -> [N]: one norm a sample
-        constant = not isinstance(self.target, Tensor) and not isinstance(self.power, Tensor)  # else: by a schedule
-        if constant and self.target == 0 and self.power >= 2:  # no root: its gradient at 0 is not finite
+        squared = gradients.flatten(1).square().sum(1)  # [N, C, H, W] -> [N]: one norm per sample
+        # A setting that follows a schedule is a tensor.
+        constant = not isinstance(self.target, Tensor) and not isinstance(self.power, Tensor)
+        if constant and self.target == 0 and self.power >= 2:  # without a root, whose gradient at 0 is not finite
             return self.weight * (squared if self.power == 2 else squared.pow(self.power / 2)).mean()
         beyond = (squared + 1e-12).sqrt() - self.target
         beyond = relu(beyond) if self.one_sided else beyond.abs()
         return self.weight * beyond.pow(self.power).mean()
 
     def _points(self, batch: Batch, fake: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Where the gradient is taken, and the labels that go with each point."""
+        """Return the points at which the gradient is computed, and the label of each point."""
         if self.at == "fake":
             return fake, batch.fake_labels
         if self.at == "interpolates":

@@ -12,7 +12,7 @@ from ganzoo.zoo.terms.base import PlayerName, Term, Turn
 
 @terms.register("historical-average")
 class HistoricalAverage(Term, nn.Module):
-    """Each player's weights stay near the mean of all their former values: the squared distance, summed over them."""
+    """Squared distance of each player's weights from the mean of all their previous values, summed over the weights."""
 
     term = "historical_average"
     players = ("discriminator", "generator")
@@ -23,7 +23,7 @@ class HistoricalAverage(Term, nn.Module):
         self.weight, self.every = weight, every
 
     def attach(self, networks: Mapping[str, nn.Module], num_classes: int | None) -> None:
-        """Begin each player's average at its first weights."""
+        """Initialise each player's average with its first weights."""
         for player in self.players:
             for i, parameter in enumerate(_parameters(player, networks)):
                 self.register_buffer(f"{player}_{i}", parameter.detach().clone())
@@ -46,7 +46,7 @@ class HistoricalAverage(Term, nn.Module):
 
 
 def _parameters(player: PlayerName, networks: Mapping[str, nn.Module]) -> Iterator[nn.Parameter]:
-    """The parameters of a player's networks: the discriminator, or all others."""
+    """Yield the parameters of a player's networks: the discriminator, or all others."""
     for role, network in networks.items():
         if (role == "discriminator") == (player == "discriminator"):
             yield from network.parameters()

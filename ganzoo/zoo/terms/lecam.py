@@ -11,10 +11,10 @@ from ganzoo.zoo.terms.base import Term, Turn
 
 @terms.register("lecam")
 class LeCam(Term, nn.Module):
-    """Logits of real images stay near the moving average of the generated ones', and the other way round.
+    """Squared distance of real logits from the moving average of generated logits, and vice versa.
 
-    The averages a_R and a_F begin at the first batch's means and follow each batch's with the `decay`, before the term
-    is computed.
+    The averages a_R and a_F start at the means of the first batch, and are updated with `decay` before the term is
+    computed.
     """
 
     term = "lecam"

@@ -15,9 +15,10 @@ from ganzoo.zoo.terms.base import Term, Turn
 @terms.register("mode-seeking")
 @dataclass(frozen=True, kw_only=True)
 class ModeSeeking(Term):
-    """Two latents of one label give different images: the ratio of their mean absolute distances, to be large.
+    """Ratio of the distances of two images and of their latents, for the same label, which the generator maximises.
 
-    The generator draws a second image of each label; as in the authors' code the inverse of the ratio is minimised.
+    Distances are mean absolute differences. The generator draws a second image per label; as in the authors' code, the
+    inverse of the ratio is minimised.
     """
 
     weight: NonNegativeFloat = 0.1
@@ -31,7 +32,7 @@ class ModeSeeking(Term):
 
     def __call__(self, turn: Turn) -> Tensor:
         z, second = turn.batch.z, turn.batch.noise["second z"]
-        second = torch.cat([second, z[:, second.shape[1] :]], dim=1)  # uniform codes stay as they are
+        second = torch.cat([second, z[:, second.shape[1] :]], dim=1)  # uniform codes do not change
         images: Tensor = turn.networks["generator"](second, turn.batch.fake_labels).float()
         ratio = (turn.drawn["fake"] - images).abs().mean() / (z - second).abs().mean()
         value: Tensor = self.weight / (ratio + 1e-5)

@@ -16,9 +16,9 @@ from ganzoo.zoo.terms.base import Term, Turn
 class MutualInformation(Term):
     """Minus the bound L_I = H(c) + E[log Q(c|x)], in nats, over the categorical and the uniform codes.
 
-    For a categorical code Q is the softmax of the code head; for a uniform one a normal distribution around the head's
-    value with the fixed deviation 1, as in the authors' code, so that its part is a squared error. A perfect head of a
-    code of ten values reaches ln 10.
+    For a categorical code, Q is the softmax of the code head. For a uniform code, Q is a normal distribution with the
+    head's value as mean and a fixed standard deviation of 1, as in the authors' code, which results in a squared error.
+    The bound of a perfect head for a code with ten values is ln 10.
     """
 
     weight: NonNegativeFloat = 1.0  # of the categorical code

@@ -13,7 +13,7 @@ from ganzoo.zoo.terms.base import Term, Turn
 @terms.register("pulling-away")
 @dataclass(frozen=True, kw_only=True)
 class PullingAway(Term):
-    """The generator's images have features that are orthogonal in pairs: the mean squared cosine of two of a batch."""
+    """Mean squared cosine between the features of two generated images of a batch, which the generator minimises."""
 
     weight: NonNegativeFloat = 0.1
     every: PositiveInt = 1

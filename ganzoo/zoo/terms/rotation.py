@@ -17,10 +17,10 @@ from ganzoo.zoo.terms.base import Term, Turn
 @terms.register("rotation")
 @dataclass(frozen=True, kw_only=True)
 class Rotation(Term):
-    """The discriminator finds by how many quarter turns images were rotated: in its own turn, real ones.
+    """Cross-entropy of the rotation head, which predicts by how many quarter turns an image was rotated.
 
-    Each image of a batch is rotated once, by a number of quarter turns that is drawn; the paper rotates a quarter of
-    the batch in all four ways.
+    Real images for the discriminator, and generated ones for the generator. Each image is rotated once, by a random
+    number of quarter turns; the paper rotates a quarter of the batch in all four ways.
     """
 
     weight: NonNegativeFloat = 1.0

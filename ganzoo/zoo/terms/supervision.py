@@ -14,7 +14,7 @@ from ganzoo.zoo.terms.base import Term, Turn
 @terms.register("supervision")
 @dataclass(frozen=True, kw_only=True)
 class Supervision(Term):
-    """The cross-entropy of the discriminator's class head, on a batch of images that have labels."""
+    """Cross-entropy of the discriminator's class head on a batch of labelled images."""
 
     weight: NonNegativeFloat = 1.0
     every: PositiveInt = 1

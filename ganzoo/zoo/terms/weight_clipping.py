@@ -14,7 +14,7 @@ from ganzoo.zoo.terms.base import PlayerName, Term
 @terms.register("weight-clipping")
 @dataclass(frozen=True, kw_only=True)
 class WeightClipping(Term):
-    """After each of its steps the discriminator's weights are brought back into [-bound, bound]."""
+    """Clipping of the discriminator's weights to [-bound, bound] after each of its steps."""
 
     bound: PositiveFloat = 0.01
 

@@ -1,4 +1,4 @@
-"""The recipes: a file each. A new file here registers by being here."""
+"""The recipes, one per file. Importing a file registers its variant."""
 
 from ganzoo.registry import import_submodules
 

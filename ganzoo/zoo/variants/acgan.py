@@ -1,7 +1,7 @@
-"""AC-GAN (Odena et al. 2017, arXiv:1610.09585): the discriminator does not read the class, it has to find it.
+"""AC-GAN (Odena et al. 2017, arXiv:1610.09585): the discriminator predicts the class, which is not its input.
 
-Chosen by measuring: `gan`'s networks and settings, and the classification with a weight of 0.1. With the paper's weight
-of 1 the generator ignores its latents, and draws one image per class.
+Chosen by measurement: the networks and settings of `gan`, and a weight of 0.1 for the classification. With the paper's
+weight of 1 the generator ignores its latents and draws one image per class.
 """
 
 from ganzoo.plugin import Adam, Spec, Variant, variants

@@ -1,7 +1,7 @@
-"""BEGAN (Berthelot et al. 2017, arXiv:1703.10717): an autoencoding discriminator, and two errors in equilibrium.
+"""BEGAN (Berthelot et al. 2017, arXiv:1703.10717): an autoencoder as discriminator, and two errors in equilibrium.
 
-Chosen by measuring: a perceptron with batch norm as autoencoder, without which the generator collapses, and a balance
-that moves ten times as fast as the paper's, as runs are shorter here.
+Chosen by measurement: a perceptron with batch norm as the autoencoder, because without batch norm the generator
+collapses, and a balance that adapts ten times as fast as in the paper, because runs are shorter here.
 """
 
 from ganzoo.plugin import Adam, Spec, Variant, variants

@@ -1,7 +1,8 @@
 """BiGAN (Donahue et al. 2017, arXiv:1605.09782): an encoder learns to undo the generator.
 
-Chosen by measuring: `gan`'s networks, the discriminator twice as wide. The average is shorter than elsewhere: that of
-an encoder which still moves is a poor encoder, as latents of different signs cancel out in it.
+Chosen by measurement: the networks of `gan`, with a discriminator twice as wide. Weights are averaged over fewer steps
+than in other variants: the average of an encoder that still changes is poor, because latents of different signs cancel
+out.
 """
 
 from ganzoo.plugin import Adam, Spec, Variant, variants

@@ -1,7 +1,7 @@
-"""Boundary-seeking GAN (Hjelm et al. 2018, arXiv:1702.08431): the generator aims at where D is undecided.
+"""Boundary-seeking GAN (Hjelm et al. 2018, arXiv:1702.08431): the generator aims at D's decision boundary.
 
-`dcgan`'s networks and settings; the form for continuous data. R1 at every 16th update, which the paper does not have,
-holds the discriminator: without it short runs swing.
+The networks and settings of `dcgan`, and the loss for continuous data. R1 in every 16th update, which the paper does
+not have, stabilises the discriminator: without it, short runs oscillate.
 """
 
 from ganzoo.plugin import Adam, Schedule, Spec, Variant, variants

@@ -1,8 +1,8 @@
-"""Conditional DCGAN (Radford et al. 2016, arXiv:1511.06434): its networks are given the label, as in `cgan`.
+"""Conditional DCGAN (Radford et al. 2016, arXiv:1511.06434): the label is an input of both networks, as in `cgan`.
 
-`dcgan`'s settings, but half the learning rate for the generator, and its networks without the convolution more at 7
-pixels: with labels the generator leaves the discriminator behind otherwise. The label is a plane beside the image in
-the discriminator and a vector beside the latents in the generator.
+The settings of `dcgan`, but half the learning rate for the generator, and networks without the additional convolution
+at 7 pixels: otherwise the generator, which knows the labels, becomes too strong for the discriminator. In the
+discriminator the label is an additional plane of the image, in the generator a vector appended to the latents.
 """
 
 from ganzoo.plugin import Adam, Schedule, Spec, Variant, variants

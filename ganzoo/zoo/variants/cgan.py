@@ -1,6 +1,6 @@
-"""Conditional GAN (Mirza & Osindero 2014, arXiv:1411.1784): both networks are given the label.
+"""Conditional GAN (Mirza & Osindero 2014, arXiv:1411.1784): the label is an input of both networks.
 
-Chosen by measuring: `gan`'s networks and settings, the label concatenated in both.
+Chosen by measurement: the networks and settings of `gan`, with the label concatenated to the inputs of both.
 """
 
 from ganzoo.plugin import Adam, Spec, Variant, variants

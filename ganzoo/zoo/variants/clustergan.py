@@ -1,8 +1,8 @@
-"""ClusterGAN (Mukherjee et al. 2019, arXiv:1809.03627, eq. 3): an encoder finds latents and cluster again.
+"""ClusterGAN (Mukherjee et al. 2019, arXiv:1809.03627, eq. 3): an encoder recovers the latents and the cluster.
 
-`gan`'s networks and game in place of WGAN-GP. The code is a learned vector beside normal latents of deviation 1, where
-the paper has a one-hot vector beside 0.1, so that weights of 10 for latents and code leave nothing for the game: 1 and
-0.1 here.
+The networks and loss of `gan` instead of WGAN-GP. The code is a learned vector, appended to normal latents with
+standard deviation 1; in the paper it is a one-hot vector, and the deviation is 0.1. The paper's weights of 10 for
+latents and code would therefore dominate the adversarial loss: here they are 1 and 0.1.
 """
 
 from ganzoo.plugin import Adam, Code, Spec, Variant, variants

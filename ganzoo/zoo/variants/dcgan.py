@@ -1,8 +1,8 @@
-"""DCGAN (Radford et al. 2016, arXiv:1511.06434): the same game between convolutional networks.
+"""DCGAN (Radford et al. 2016, arXiv:1511.06434): the game of `gan` with convolutional networks.
 
-Chosen by measuring: 24 latents, width 16, in both networks a convolution more at 7 pixels, a discriminator down to 4
-pixels without batch norm but with R1 at every 16th update, and a learning rate of 0.002 that falls to a tenth between
-steps 5,000 and 10,000.
+Chosen by measurement: 24 latents, width 16, an additional convolution at 7 pixels in both networks, a discriminator
+down to 4 pixels without batch norm but with R1 in every 16th update, and a learning rate of 0.002 that falls to a tenth
+between steps 5,000 and 10,000.
 """
 
 from ganzoo.plugin import Adam, Schedule, Spec, Variant, variants

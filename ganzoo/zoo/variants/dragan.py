@@ -1,7 +1,7 @@
 """DRAGAN (Kodali et al. 2017, arXiv:1705.07215, algorithm 1): gradients of norm 1 around the real images.
 
-`dcgan`'s networks and settings; the paper's weight of 10 at real images that are perturbed by half their standard
-deviation.
+The networks and settings of `dcgan`, and the paper's weight of 10, at real images perturbed by noise of half their
+standard deviation.
 """
 
 from ganzoo.plugin import Adam, Schedule, Spec, Variant, variants

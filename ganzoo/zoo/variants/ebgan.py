@@ -1,8 +1,8 @@
-"""EBGAN (Zhao et al. 2017, arXiv:1609.03126, eqs. 1-4): an autoencoder's error is an energy; images pull away.
+"""EBGAN (Zhao et al. 2017, arXiv:1609.03126, eqs. 1-4): an autoencoder's error as energy, and a pulling-away term.
 
-`began`'s perceptrons with batch norm, without which the generator collapses, and the paper's weight of 0.1 for the
-pulling-away term. The margin is 0.1, as errors are means over pixels in [-1, 1]: with 0.3 the generator collapses after
-three minutes.
+The perceptrons of `began` with batch norm, without which the generator collapses, and the paper's weight of 0.1 for the
+pulling-away term. The margin is 0.1, because errors are means over pixels in [-1, 1]: with 0.3 the generator collapses
+after three minutes.
 """
 
 from ganzoo.plugin import Adam, Spec, Variant, variants

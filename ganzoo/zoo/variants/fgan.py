@@ -1,8 +1,8 @@
 """f-GAN (Nowozin et al. 2016, arXiv:1606.00709, eq. 6): any f-divergence of real and generated images.
 
-`dcgan`'s networks and settings; the divergence of Jensen and Shannon, as its conjugate does not grow exponentially; the
-others are `loss.divergence`. R1 at every 16th update, which the paper does not have, holds the discriminator: without
-it short runs swing.
+The networks and settings of `dcgan`, and the Jensen-Shannon divergence, because its conjugate does not grow
+exponentially; `loss.divergence` selects another one. R1 in every 16th update, which the paper does not have, stabilises
+the discriminator: without it, short runs oscillate.
 """
 
 from ganzoo.plugin import Adam, Schedule, Spec, Variant, variants

@@ -1,7 +1,7 @@
-"""The first GAN (Goodfellow et al. 2014, arXiv:1406.2661): two multilayer perceptrons, the non-saturating game.
+"""The first GAN (Goodfellow et al. 2014, arXiv:1406.2661): two multilayer perceptrons, the non-saturating loss.
 
-Chosen by measuring: narrow networks, R1 at every 16th update in place of anything else that holds the discriminator,
-and a learning rate of 0.001.
+Chosen by measurement: narrow networks, R1 in every 16th update as the only regularisation of the discriminator, and a
+learning rate of 0.001.
 """
 
 from ganzoo.plugin import Adam, Spec, Variant, variants

@@ -1,7 +1,7 @@
-"""Hinge GAN (Lim & Ye 2017, arXiv:1705.02894): logits beyond a margin of 1 teach the discriminator nothing more.
+"""Hinge GAN (Lim & Ye 2017, arXiv:1705.02894): logits beyond a margin of 1 have no gradient for the discriminator.
 
-`dcgan`'s networks and settings; the paper's discriminator has no penalty. R1 at every 16th update, which the paper does
-not have, holds the discriminator: without it short runs swing.
+The networks and settings of `dcgan`. R1 in every 16th update stabilises the discriminator, for which the paper has no
+penalty: without it, short runs oscillate.
 """
 
 from ganzoo.plugin import Adam, Schedule, Spec, Variant, variants

@@ -1,7 +1,8 @@
-"""InfoGAN (Chen et al. 2016, arXiv:1606.03657): codes that the images must tell, so that they come to mean something.
+"""InfoGAN (Chen et al. 2016, arXiv:1606.03657): codes that must be recognisable in the images.
 
-Section 7.1's codes for MNIST: one of ten values, which is asked for as labels, and two uniform ones. Chosen by
-measuring: `gan`'s networks and settings, and weights of 0.1 and 0.02; with 1 the generator ignores its other latents.
+The codes of section 7.1 for MNIST: a categorical code with ten values, which is used as a label, and two uniform codes.
+Chosen by measurement: the networks and settings of `gan`, and weights of 0.1 and 0.02; with 1 the generator ignores its
+other latents.
 """
 
 from ganzoo.plugin import Adam, Code, Spec, Variant, variants

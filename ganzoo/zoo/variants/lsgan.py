@@ -1,8 +1,8 @@
-"""LSGAN (Mao et al. 2017, arXiv:1611.04076, eq. 9): least squares in place of the cross-entropy.
+"""LSGAN (Mao et al. 2017, arXiv:1611.04076, eq. 9): least squares instead of the cross-entropy.
 
-`dcgan`'s networks. R1 at every 16th update, which the paper does not have, and a quarter of `dcgan`'s learning rate,
-which falls as `dcgan`'s does, hold the discriminator: its squared error has no bound, and at 0.002 short runs swing
-between good digits and bad ones.
+The networks of `dcgan`. R1 in every 16th update, which the paper does not have, and a quarter of the learning rate of
+`dcgan`, with the same schedule, stabilise the discriminator: its squared error is unbounded, and with 0.002 short runs
+oscillate between good and bad digits.
 """
 
 from ganzoo.plugin import Adam, Schedule, Spec, Variant, variants

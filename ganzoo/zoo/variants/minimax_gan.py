@@ -1,7 +1,7 @@
-"""Minimax GAN (Goodfellow et al. 2014, arXiv:1406.2661, eq. 1): the game as it is analysed, and rarely trained.
+"""Minimax GAN (Goodfellow et al. 2014, arXiv:1406.2661, eq. 1): the loss that is analysed, and rarely trained with.
 
-`dcgan`'s networks and settings; R1 at every 16th update, which the paper does not have, keeps the discriminator from
-the certainty at which this game's generator has no gradient.
+The networks and settings of `dcgan`. R1 in every 16th update, which the paper does not have, prevents a discriminator
+so certain that the generator has no gradient with this loss.
 """
 
 from ganzoo.plugin import Adam, Schedule, Spec, Variant, variants

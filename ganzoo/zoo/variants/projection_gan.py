@@ -1,6 +1,6 @@
-"""Projection cGAN (Miyato & Koyama 2018, arXiv:1802.05637, eq. 3): a label is a direction of the features.
+"""Projection cGAN (Miyato & Koyama 2018, arXiv:1802.05637, eq. 3): a label is a direction in feature space.
 
-`cdcgan`'s networks and settings; the paper has residual networks and spectral norm in place of R1.
+The networks and settings of `cdcgan`; the paper has residual networks, and spectral norm instead of R1.
 """
 
 from ganzoo.plugin import Adam, Schedule, Spec, Variant, variants

@@ -1,7 +1,8 @@
 """R3GAN (Huang et al. 2024, arXiv:2501.05441, section 4): plain residual networks, RpGAN, R1 and R2, schedules.
 
-The paper's schedules from start to end of the budget: learning rate, penalties, second beta and average. Narrower
-networks, rates ten times the paper's, and penalties at every 8th update in place of each, at a fifth of the time.
+The paper's schedules from start to end of the budget: learning rate, penalties, second beta and weight average.
+Narrower networks, ten times the paper's learning rates, and penalties in every 8th update instead of each, which takes
+a fifth of the time.
 """
 
 from ganzoo.plugin import Adam, Schedule, Spec, Variant, variants

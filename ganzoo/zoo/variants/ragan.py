@@ -1,7 +1,7 @@
-"""RaGAN (Jolicoeur-Martineau 2018, arXiv:1807.00734, section 4.3): real against the mean of the generated.
+"""RaGAN (Jolicoeur-Martineau 2018, arXiv:1807.00734, section 4.3): each image compared with the other kind's mean.
 
-`dcgan`'s networks and settings; R1 at every 16th update, which the paper does not have, holds the discriminator:
-without it short runs swing.
+The networks and settings of `dcgan`. R1 in every 16th update, which the paper does not have, stabilises the
+discriminator: without it, short runs oscillate.
 """
 
 from ganzoo.plugin import Adam, Schedule, Spec, Variant, variants

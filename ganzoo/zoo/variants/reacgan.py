@@ -1,7 +1,7 @@
-"""ReACGAN (Kang et al. 2021, arXiv:2111.01118, eq. 8): AC-GAN's classes on a sphere, image against image.
+"""ReACGAN (Kang et al. 2021, arXiv:2111.01118, eq. 8): AC-GAN with a contrastive classification on a hypersphere.
 
-`dcgan`'s networks and settings without the additional convolution; the paper has BigGAN's networks and spectral norm in
-place of R1. The cross-entropy has the weight of 0.5.
+The networks and settings of `dcgan` without the additional convolution; the paper has BigGAN's networks, and spectral
+norm instead of R1. The weight of the cross-entropy is 0.5.
 """
 
 from ganzoo.plugin import Adam, Schedule, Spec, Variant, variants

@@ -1,7 +1,7 @@
-"""RpGAN (Jolicoeur-Martineau 2018, arXiv:1807.00734, section 4.1): each generated image against a real one.
+"""RpGAN (Jolicoeur-Martineau 2018, arXiv:1807.00734, section 4.1): each generated image compared with a real one.
 
-`dcgan`'s networks and settings; R1 at every 16th update, which the paper does not have, holds the discriminator:
-without it short runs swing. The discriminator learns on pairs of images as they come in the batch.
+The networks and settings of `dcgan`. R1 in every 16th update, which the paper does not have, stabilises the
+discriminator: without it, short runs oscillate. The pairs of images follow their order in the batch.
 """
 
 from ganzoo.plugin import Adam, Schedule, Spec, Variant, variants

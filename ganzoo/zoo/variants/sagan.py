@@ -1,7 +1,7 @@
 """SAGAN (Zhang et al. 2019, arXiv:1805.08318, section 3): self-attention, and spectral norm in both networks.
 
-`sngan`'s networks with attention at 14 pixels. One discriminator step as in the paper, and learning rates of 0.0005
-and 0.001 in place of 0.0001 and 0.0004, as a run of minutes has few steps.
+The networks of `sngan` with attention at 14 pixels. One discriminator step, as in the paper, and learning rates of
+0.0005 and 0.001 instead of 0.0001 and 0.0004, because a run of a few minutes has few steps.
 """
 
 from ganzoo.plugin import Adam, Spec, Variant, variants

@@ -1,9 +1,10 @@
 """SGAN (Salimans et al. 2016, arXiv:1606.03498, section 5): K + 1 classes, learnt from a few labels and all images.
 
-`gan`'s generator and `dcgan`'s discriminator. To the paper's feature matching, by which alone the generator collapsed,
-the game itself is added, and matching has a weight of 0.1, as with 1 there was less variety. Moved images and classes
-that do not change with a move (Laine & Aila 2017, arXiv:1610.02242) take the place of noise in each layer: in minutes
-the paper's perceptron has not learnt enough. Hide labels with `--labels-per-class`; without it all are used.
+The generator of `gan` and the discriminator of `dcgan`. The adversarial loss is added to the paper's feature matching,
+with which alone the generator collapsed; the matching has a weight of 0.1, because with 1 there was less variety.
+Translated images, and class probabilities that must not change with a translation (Laine & Aila 2017,
+arXiv:1610.02242), replace the noise in each layer: in a few minutes the paper's perceptron does not learn enough.
+`--labels-per-class` hides labels; without it all labels are used.
 """
 
 from ganzoo.plugin import Adam, Schedule, Spec, Variant, variants

@@ -1,7 +1,8 @@
-"""SNGAN (Miyato et al. 2018, arXiv:1802.05957, eqs. 8-9): residual networks, spectral norm, the hinge game.
+"""SNGAN (Miyato et al. 2018, arXiv:1802.05957, eqs. 8-9): residual networks, spectral norm, the hinge loss.
 
-The paper's residual networks, narrower. One discriminator step in place of five, as a run of minutes has few steps, and
-for that a learning rate of the discriminator three times the generator's: with 0.002 for both it learnt nothing.
+The paper's residual networks, but narrower. One discriminator step instead of five, because a run of a few minutes has
+few steps, and therefore a learning rate of the discriminator three times the generator's: with 0.002 for both, nothing
+was learnt.
 """
 
 from ganzoo.plugin import Adam, Spec, Variant, variants

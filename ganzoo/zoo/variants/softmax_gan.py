@@ -1,7 +1,7 @@
 """Softmax GAN (Lin 2017, arXiv:1704.06191, section 3): a softmax over the images of a batch.
 
-`dcgan`'s networks and settings; R1 at every 16th update, which the paper does not have, holds the discriminator:
-without it short runs swing.
+The networks and settings of `dcgan`. R1 in every 16th update, which the paper does not have, stabilises the
+discriminator: without it, short runs oscillate.
 """
 
 from ganzoo.plugin import Adam, Schedule, Spec, Variant, variants

@@ -1,7 +1,7 @@
-"""SS-GAN (Chen et al. 2019, arXiv:1811.11212, eqs. 5-6): the discriminator also finds how images were rotated.
+"""SS-GAN (Chen et al. 2019, arXiv:1811.11212, eqs. 5-6): the discriminator also predicts the rotation of images.
 
-`dcgan`'s networks and settings; each image is rotated once, where the paper rotates a quarter of the batch in all four
-ways; its weights of 1 and 0.2.
+The networks and settings of `dcgan`, and the paper's weights of 1 and 0.2. Each image is rotated once; the paper
+rotates a quarter of the batch in all four ways.
 """
 
 from ganzoo.plugin import Adam, Schedule, Spec, Variant, variants

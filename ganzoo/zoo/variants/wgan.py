@@ -1,8 +1,8 @@
-"""WGAN (Arjovsky et al. 2017, arXiv:1701.07875, algorithm 1): a critic held Lipschitz by clipping its weights.
+"""WGAN (Arjovsky et al. 2017, arXiv:1701.07875, algorithm 1): a critic kept Lipschitz by clipping its weights.
 
-`dcgan`'s networks without the additional convolution, and with batch norm in the critic, as in the paper. Chosen by
-measuring: a bound of 0.05, two critic steps and learning rates of 0.002 and 0.001, where the paper has 0.01, five and
-0.00005. Perceptrons gave far worse pictures in the same minutes. Clipping is slow: use `wgan-gp` for pictures.
+The networks of `dcgan` without the additional convolution, and with batch norm in the critic, as in the paper. Chosen
+by measurement: a bound of 0.05, two critic steps, and learning rates of 0.002 and 0.001; the paper has 0.01, five, and
+0.00005. Perceptrons were far worse in the same time. Clipping learns slowly: for good images, use `wgan-gp`.
 """
 
 from ganzoo.plugin import RMSprop, Spec, Variant, variants

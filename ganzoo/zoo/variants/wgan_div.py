@@ -1,8 +1,8 @@
 """WGAN-div (Wu et al. 2018, arXiv:1712.01026, eq. 9): the Wasserstein divergence, with a power of the gradient.
 
-`dcgan`'s networks without the additional convolution, the paper's power of 6 and weight of 2, and a learning rate of
-0.002 that falls to a tenth between steps 5,000 and 10,000; two critic steps in place of four, as the critic is as good
-after fewer in the time that there is.
+The networks of `dcgan` without the additional convolution, the paper's power of 6 and weight of 2, and a learning rate
+of 0.002 that falls to a tenth between steps 5,000 and 10,000. Two critic steps instead of four, because the critic is
+as good with two in the same time.
 """
 
 from ganzoo.plugin import Adam, Schedule, Spec, Variant, variants

@@ -1,8 +1,8 @@
 """WGAN-LP (Petzka et al. 2018, arXiv:1709.08894, eq. 7): only gradients steeper than 1 are penalised.
 
-`dcgan`'s networks without the additional convolution, the paper's weight of 10, and a learning rate of 0.002 that falls
-to a tenth between steps 5,000 and 10,000; two critic steps in place of five, as the critic is as good after fewer in
-the time that there is.
+The networks of `dcgan` without the additional convolution, the paper's weight of 10, and a learning rate of 0.002 that
+falls to a tenth between steps 5,000 and 10,000. Two critic steps instead of five, because the critic is as good with
+two in the same time.
 """
 
 from ganzoo.plugin import Adam, Schedule, Spec, Variant, variants
