@@ -152,7 +152,7 @@ def load_network(
 
 
 def _check_size(checkpoint: "Checkpoint", config: "RunConfig", role: str, part: str, prefix: str) -> None:
-    """Raise FileError if the shapes of a large network differ from the checkpoint, before allocating its memory."""
+    """Raise FileError, before memory is allocated, if a large network does not have the shapes in the checkpoint."""
     import torch
 
     from ganzoo.zoo.build import BUILDERS
@@ -163,7 +163,7 @@ def _check_size(checkpoint: "Checkpoint", config: "RunConfig", role: str, part: 
     except Exception:  # a user's network may need real tensors
         return
     if sum(value.nbytes for value in outline.state_dict().values()) > LARGE:
-        with warnings.catch_warnings(action="ignore"):  # torch warns that meta tensors are not copied
+        with warnings.catch_warnings(action="ignore"):  # of torch, that nothing is copied
             checkpoint.load(part, outline, prefix)
 
 

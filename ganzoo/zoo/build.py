@@ -80,7 +80,7 @@ def _make_network(parts: Registry[Callable[..., Any]], spec: Spec, *inputs: Any)
         )
     if type(network).forward is nn.Module.forward:
         raise UsageError(f"the {parts.kind} '{spec.name}' has no forward: define forward(self, x, labels=None)")
-    return network.cpu()
+    return network if any(value.is_meta for value in network.parameters()) else network.cpu()
 
 
 def _accept_labels(network: nn.Module, what: str, *, needed: bool) -> nn.Module:

@@ -148,7 +148,9 @@ def test_each_point_of_going_back(
                 with contextlib.suppress(MachineError):
                     resume(at)
                 capfd.readouterr()
-                ended = resume(None)
+                ended = Run.open(run)
+                if not ended.latest_checkpoint().final:  # a failure to remove what is left over is no error
+                    resume(None)
                 assert "exactness" not in capfd.readouterr().err
                 backs = len(ended.read_rollbacks())
                 assert rates(ended.config) == ways[backs]
