@@ -271,7 +271,7 @@ def test_a_judge_of_other_images_does_not_judge_these(source: str, tmp_path: Pat
     Reference(judge, load_splits(source))
     Reference(judge, load_splits(source, image_size=20))  # the same ones in another size
     other = load_splits(source_at(tmp_path, seed=1))
-    with pytest.raises(FileError, match=r"was trained on other images .*; to train it again, type: ganzoo"):
+    with pytest.raises(FileError, match=r"was trained on other images.*; to train it again, type: ganzoo"):
         Reference(judge, other)
 
 

@@ -460,7 +460,7 @@ def test_a_comparison_is_a_row_a_variant_and_a_row_a_failure(tmp_path: Path) -> 
     assert page.row("None-seed0") == ["None-seed0", "failed", "gone"]
     assert page.row("real images (floor)")[2:4] == ["0.40", "99.00 %"]
     assert page.row("memorised")[1:3] == ["1.00 ± 0.00 %", "1.00 %"]
-    assert "2 variants, 2 seeds each, on mnist; 5 minutes of training a run; 1,000 images" in page.text
+    assert "2 variants, 2 seeds each, on mnist; 5 minutes of training per run; 1,000 images" in page.text
     before = pictures_of(tmp_path)["comparison-fid.png"]
     (tmp_path / "results.json").write_text(json.dumps(results(fid=5.0)))
     page = Page(write_comparison(str(tmp_path)))
