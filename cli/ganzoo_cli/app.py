@@ -14,6 +14,7 @@ import typer
 from ganzoo.errors import EndedByAnother, GanzooError, Interrupted, is_out_of_memory, printable
 from ganzoo.streams import silence
 
+from .examples import epilog
 from .signals import heard
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def command(name: str, loads: str | None = None) -> Callable[[Callable[P, None]]
             except (Exception, KeyboardInterrupt) as error:
                 _fail(error)
 
-        app.command(name, no_args_is_help=False)(handled)
+        app.command(name, no_args_is_help=False, epilog=epilog(name))(handled)
         return function
 
     return register

@@ -30,6 +30,8 @@ import numpy as np
 import onnx
 import pytest
 import torch
+import typer
+from ganzoo_cli.examples import EXAMPLES
 from onnx import TensorProto, helper
 from PIL import Image
 
@@ -200,6 +202,19 @@ def test_every_option_is_explained(command: str, call: Call) -> None:
     options = [line.split() for line in lines if line.strip().startswith("-")]
     assert len(options) >= 2
     assert all(len(words) > 2 for words in options)
+
+
+@pytest.mark.parametrize("command", EXAMPLES)
+def test_the_examples_of_a_command_are_understood(command: str, call: Call) -> None:
+    shown = succeeded(call(command, "--help")).out.partition("Examples:\n")[2].splitlines()
+    assert [line.strip() for line in shown] == list(EXAMPLES[command])
+    group = typer.main.get_command(importlib.import_module("ganzoo_cli.app").app)
+    commands = group.commands  # type: ignore[attr-defined]
+    assert set(EXAMPLES) <= set(commands)
+    for example in EXAMPLES[command]:
+        program, name, *words = shlex.split(example)
+        assert (program, name) == ("ganzoo", command)
+        commands[command].make_context(command, words)  # raises for an unknown option
 
 
 def test_no_command_at_all_shows_the_help(call: Call) -> None:
