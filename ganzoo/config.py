@@ -357,6 +357,7 @@ class TrainConfig(_Value):
     target_fid: PositiveFloat | None = None  # training ends if an evaluation and a second one on other latents reach it
     # rollback: return to the last checkpoint, with half the learning rates
     on_divergence: Literal["stop", "rollback"] = "stop"
+    log: tuple[str, ...] = Field(default=(), strict=False)  # names of loggers: ganzoo list loggers
 
     @property
     def plain(self) -> bool:
@@ -390,6 +391,19 @@ class RunInfo(_Value):
     variant: str
 
 
+_TABLES: dict[str, type[_Value]] = {"data": DataConfig, "train": TrainConfig}
+_PARTS: dict[str, Registry[Callable[..., Any]]] = {
+    "objective": registry.objectives,
+    "generator": registry.generators,
+    "discriminator": registry.discriminators,
+    "encoder": registry.encoders,
+    "loss": registry.losses,
+    "generator_optimizer": registry.optimizers,
+    "discriminator_optimizer": registry.optimizers,
+}
+_PART_LISTS = {"terms": registry.terms, "augmentations": registry.augmentations}
+
+
 class RunConfig(_Value):
     """All inputs of a run: its result is a function of them."""
 
@@ -414,17 +428,12 @@ class RunConfig(_Value):
         """Check every component's settings and write out its defaults. Raises UsageError with the setting's path."""
         variant = self.variant
         _check_codes(variant)
-        resolved: dict[str, Any] = {
-            "objective": _resolve(variant.objective, registry.objectives, "objective"),
-            "generator": _resolve(variant.generator, registry.generators, "generator"),
-            "discriminator": _resolve(variant.discriminator, registry.discriminators, "discriminator"),
-            "encoder": variant.encoder and _resolve(variant.encoder, registry.encoders, "encoder"),
-            "loss": _resolve(variant.loss, registry.losses, "loss"),
-            "terms": _resolve_all(variant.terms, registry.terms, "terms"),
-            "augmentations": _resolve_all(variant.augmentations, registry.augmentations, "augmentations"),
-        }
-        for player in ("generator_optimizer", "discriminator_optimizer"):
-            resolved[player] = _resolve(getattr(variant, player), registry.optimizers, player, scheduled=True)
+        resolved: dict[str, Any] = {}
+        for role, parts in _PARTS.items():
+            spec, scheduled = getattr(variant, role), parts is registry.optimizers
+            resolved[role] = spec and _resolve(spec, parts, role, scheduled=scheduled)
+        for role, parts in _PART_LISTS.items():
+            resolved[role] = _resolve_all(getattr(variant, role), parts, role)
         if isinstance(self.train.ema, Schedule):
             _check_shape(self.train.ema, "train.ema")
             for end in (self.train.ema.start, self.train.ema.end):
@@ -545,7 +554,7 @@ def assemble(
     name = variant if isinstance(variant, str) else "custom" if variant else _table(file, "run").get("variant")
     if not isinstance(name, str):
         raise UsageError("no variant: name one with --variant (ganzoo list variants)")
-    if name in registry.variants:
+    if name in registry.variants or isinstance(variant, str):
         name = registry.variants.canonical(name)
     complete = variant is None and "generator" in _table(file, "variant")
     merged = _base(variant or name, complete=complete)
@@ -562,8 +571,27 @@ def assemble(
         merged["train"] = {**train, "minutes": DEFAULT_MINUTES}
     if _budget_of(merged) != _budget_of(file):  # a new budget: schedules end with it, not with the file's
         merged = without_horizons(merged)
+    _check_keys(merged)
     config = RunConfig.from_json(json.dumps({**merged, "run": {"variant": name}}, default=str)).resolve()
     return _repeat_choices(config, file, layers[1:])
+
+
+def _check_keys(tables: Mapping[str, Any]) -> None:
+    """Raise UsageError, with the full names, for a setting without the part or table that it belongs to, as `lr`."""
+    settings = _table(tables, "variant")
+    for key in settings.keys() - Variant.model_fields.keys():
+        specs = [(role, parts, settings.get(role)) for role, parts in _PARTS.items()]
+        for role, parts in _PART_LISTS.items():
+            listed = settings.get(role)
+            items = enumerate(listed) if isinstance(listed, list | tuple) else ()
+            specs += [(f"{role}.{number}", parts, spec) for number, spec in items]
+        places = [f"{table}.{key}" for table, model in _TABLES.items() if key in model.model_fields]
+        for path, parts, spec in specs:
+            name = spec.get("name") if isinstance(spec, Mapping) else None
+            if isinstance(name, str) and name in parts and key in settings_of(parts[name]).model_fields:
+                places.append(f"{path}.{key}")
+        if places:
+            raise UsageError(f"no setting '{key}'; did you mean {' or '.join(places)}?")
 
 
 def _repeat_choices(config: RunConfig, file: Mapping[str, Any], above: Sequence[Mapping[str, Any]]) -> RunConfig:
@@ -611,6 +639,35 @@ def parse_settings(settings: Sequence[str]) -> dict[str, Any]:
             value = {part: value}
         tables = _merge(tables, value)
     return tables
+
+
+def list_settings(settings: Sequence[str] | Mapping[str, Any] | None) -> tuple[str, ...]:
+    """Return settings as `KEY=VALUE`, from such a list or from a mapping: `{"loss": "hinge", "generator.width": 32}`.
+
+    The values of a mapping are numbers, strings, None, lists, mappings, `Spec` and `Schedule`. Raises UsageError for a
+    None within another value.
+    """
+    if settings is None or not isinstance(settings, Mapping):
+        return tuple(settings or ())
+    return tuple(f"{key}={'none' if value is None else _to_toml(value, key)}" for key, value in settings.items())
+
+
+def _to_toml(value: Any, path: str) -> str:
+    """Return the value of a setting as `parse_settings` reads it."""
+    if isinstance(value, BaseModel):
+        value = value.model_dump(mode="json", exclude_none=isinstance(value, Schedule))
+    if isinstance(value, Mapping):
+        items = (f"{_to_toml(str(key), path)} = {_to_toml(item, f'{path}.{key}')}" for key, item in value.items())
+        return "{" + ", ".join(items) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_to_toml(item, f"{path}.{number}") for number, item in enumerate(value)) + "]"
+    if value is None:
+        raise UsageError(f"{path} is None: give it as a setting of its own, {{'{path}': None}}")
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return str(value)
+    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 @cache  # making a model takes a millisecond, and a configuration needs ten

@@ -107,6 +107,7 @@ class Registry(Generic[T]):
     def canonical(self, name: str) -> str:
         """Return the listed name for a name or alias. Raises UsageError if it is unknown.
 
+        `DCGAN` and `wgan_gp` are read as `dcgan` and `wgan-gp`, unless several names differ only in that way.
         An object that was handed over keeps its name, unless the object is also registered.
         """
         self._load()
@@ -118,6 +119,9 @@ class Registry(Generic[T]):
             if name.startswith(HANDED_OVER):
                 raise UsageError(_describe_missing(self.kind, name))
             known = [*self.names(), *self._aliases]
+            alike = {self._aliases.get(word, word) for word in known if _normalise(word) == _normalise(name)}
+            if len(alike) == 1:
+                return alike.pop()
             raise UsageError(f"no {self.kind} '{name}'{nearest(name, known)} (ganzoo list {self.plural})")
         return listed
 
@@ -179,6 +183,10 @@ class Registry(Generic[T]):
 
     def _load_builtin(self) -> None:
         importlib.import_module(self.package)
+
+
+def _normalise(name: str) -> str:
+    return name.casefold().replace("_", "-")
 
 
 def _owner(entry: object) -> str:
@@ -301,8 +309,22 @@ schedules: Registry[Callable[..., Any]] = Registry("schedule", "schedules", "gan
 optimizers: Registry[Callable[..., Any]] = Registry("optimizer", "optimizers", "ganzoo.zoo.optimizers")
 datasets: Registry[Callable[..., Any]] = Registry("dataset", "datasets", "ganzoo.data")
 formats: Registry[Callable[..., Any]] = Registry("format", "formats", "ganzoo.exporting.formats")
+loggers: Registry[Callable[..., Any]] = Registry("logger", "loggers", "ganzoo.training.loggers")
+
+
+def list_variants() -> list[str]:
+    """Return the names of all variants, built-in and of plug-ins, sorted."""
+    return variants.names()
+
+
+def list_parts(kind: str) -> list[str]:
+    """Return the names of all parts of a kind, such as `losses` or `datasets`, sorted. Raises UsageError."""
+    if kind not in REGISTRIES:
+        raise UsageError(f"no kind of part '{kind}'{nearest(kind, list(REGISTRIES))} (one of {', '.join(REGISTRIES)})")
+    return REGISTRIES[kind].names()
+
 
 _ALL = (variants, generators, discriminators, encoders, objectives, losses, terms, augmentations, schedules)
 REGISTRIES: dict[str, Registry[Callable[..., Any]]] = {
-    registry.plural: registry for registry in (*_ALL, optimizers, datasets, formats)
+    registry.plural: registry for registry in (*_ALL, optimizers, datasets, formats, loggers)
 }

@@ -25,16 +25,19 @@ from ganzoo.config import (
     Migration,
     RunConfig,
     RunInfo,
+    Schedule,
     Spec,
     TrainConfig,
     Variant,
     assemble,
+    list_settings,
     parse_settings,
     read_toml,
     settings_of,
 )
 from ganzoo.errors import FileError, UsageError
 from ganzoo.registry import variants
+from ganzoo.training.prepare import configure
 
 
 def gradient(**settings: Any) -> Spec:
@@ -290,6 +293,54 @@ def test_a_value_is_toml_and_what_is_not_is_a_string() -> None:
         "train": {"steps": 1000, "ema": 0.5},
         "variant": {"a": {"b": None}, "c": None, "d": "[1, none]", "e": "", "f": "x=y", "g": "a b"},
     }
+
+
+PLAIN = st.none() | st.recursive(
+    st.booleans() | st.integers(-(2**40), 2**40) | st.floats(allow_nan=False) | st.from_regex(r"[a-zé\"\\ ]+"),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.from_regex(r"[a-z]+", fullmatch=True), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@given(value=PLAIN)
+def test_a_mapping_of_settings_reads_as_the_same_values(value: Any) -> None:
+    (setting,) = list_settings({"generator.width": value})
+    assert parse_settings([setting]) == {"variant": {"generator": {"width": value}}}
+
+
+def test_a_none_within_a_value_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"terms\.0\.every is None: give it as a setting of its own"):
+        list_settings({"terms": [{"name": "gradient", "every": None}]})
+
+
+def test_settings_may_be_a_mapping_of_parts_and_numbers() -> None:
+    settings = {
+        "loss": Spec("hinge"),
+        "generator": {"width": 32},
+        "generator_optimizer.lr": Schedule(0.002, 0.0002, over=500),
+        "train.seed": 3,
+    }
+    config = configure("dcgan", settings=settings)
+    assert (config.variant.loss.name, config.variant.generator.settings["width"], config.train.seed) == ("hinge", 32, 3)
+    assert config.variant.generator_optimizer.settings["lr"]["over"] == 500
+
+
+@pytest.mark.parametrize(
+    ("setting", "places"),
+    [
+        ("lr=0.1", "generator_optimizer.lr or discriminator_optimizer.lr"),
+        ("width=8", "generator.width or discriminator.width"),
+        ("batch_size=8", "data.batch_size"),
+        ("seed=8", "train.seed"),
+        ("weight=8", "terms.0.weight"),
+    ],
+)
+def test_a_setting_without_its_part_is_answered_with_its_full_names(setting: str, places: str) -> None:
+    key = setting.partition("=")[0]
+    with pytest.raises(UsageError, match=rf"^no setting '{key}'; did you mean {re.escape(places)}\?$"):
+        assemble("dcgan", settings=[setting])
 
 
 @pytest.mark.parametrize("setting", ["width", "=3", "a..b=3", ".a=3"])

@@ -15,7 +15,7 @@ PACKAGES = {"ganzoo": ROOT / "ganzoo", "ganzoo_cli": ROOT / "cli" / "ganzoo_cli"
 # A file imports from its own room and from those before it. What stands in no folder is the contract, the first room.
 CONTRACT = "contract"
 ROOMS = [CONTRACT, "data", "zoo", "compute", "runtime", "runs", "evaluation", "training", "exporting", "synthetic"]
-ROOMS += ["report", "studies", "applications", "testing"]
+ROOMS += ["report", "studies", "testing"]
 FACADES = {
     "ganzoo",
     "ganzoo.plugin",
@@ -159,6 +159,7 @@ for name in {names}:
     importlib.import_module(f"ganzoo.{{name}}")
     assert "torch" not in sys.modules, name
 ganzoo.Variant, ganzoo.Spec, ganzoo.Adam, ganzoo.RunConfig, ganzoo.__version__, dir(ganzoo)
+assert ganzoo.runtime.load and ganzoo.list_variants() == ganzoo.list_parts("variants")
 from ganzoo.registry import variants
 [variants[name]() for name in variants]
 assert "torch" not in sys.modules

@@ -97,6 +97,20 @@ def test_an_alias_is_found_and_not_listed() -> None:
         registry.canonical("rpgam")
 
 
+def test_case_and_underscores_do_not_matter_unless_names_differ_only_in_them() -> None:
+    assert registry.variants.canonical("DCGAN") == "dcgan"
+    assert registry.variants.canonical("wgan_gp") == "wgan-gp"
+    assert registry.variants.canonical("RGAN") == "rpgan"  # an alias
+    assert assemble("DCGAN").run.variant == "dcgan"
+    assert assemble("gan", settings=["loss=Hinge"]).variant.loss.name == "hinge"
+    parts: Registry[Callable[[], str]] = Registry("thing", "things", "ganzoo.registry")
+    for name in ("one-A", "one_a", "two"):
+        parts.register(name)(lambda: "")
+    assert (parts.canonical("one_a"), parts.canonical("Two")) == ("one_a", "two")
+    with pytest.raises(UsageError, match="no thing 'ONE-A'"):
+        parts.canonical("ONE-A")
+
+
 def test_an_alias_takes_no_name_and_lets_none_be_taken() -> None:
     registry = things()
 

@@ -69,7 +69,7 @@ def study(
         epochs=None if epochs is None else tuple(whole_numbers(epochs, "--epochs") or ()),
         minutes=minutes,
         seeds=seeds,
-        **({} if (synthetic_data if previous is None else previous) else {"synthetic_data_sizes": ()}),
+        synthetic_data_sizes=None if (synthetic_data if previous is None else previous) else (),
         settings=tuple(settings or ()),
         **given(options),
     )

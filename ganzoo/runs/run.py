@@ -13,6 +13,7 @@ runs/dcgan-mnist-20260131-142501/
 """
 
 import hashlib
+import html
 import json
 import os
 import platform
@@ -29,16 +30,28 @@ from typing import Any
 
 from ganzoo.config import RunConfig, Spec, read_toml
 from ganzoo.errors import FileError, MachineError, UsageError, shown
-from ganzoo.files import ADVICE, TEMPORARY_PATTERN, atomic_write, check_name, locked, refuse_links, write_json, writing
-from ganzoo.markdown import code, escaped
+from ganzoo.files import (
+    ADVICE,
+    TEMPORARY_PATTERN,
+    atomic_write,
+    check_name,
+    locked,
+    read_limited,
+    refuse_links,
+    write_json,
+    writing,
+)
+from ganzoo.markdown import code, escaped, plain
 from ganzoo.records import Record, read_lines, read_record
 from ganzoo.runs.checkpoint import Checkpoint, best_of, list_checkpoints
 from ganzoo.runs.records import EnvironmentRecord, EvaluationLine, EvaluationRecord, ExportRecord, LogLine, Rollback
+from ganzoo.runtime.images import png_to_html
 from ganzoo.zoo.handing_over import describe_needs
 
 RUNS = Path("runs")
 METRICS, EVALUATIONS, EVALUATION = "metrics.jsonl", "evaluations.jsonl", "evaluation.json"
 ROLLBACKS = "rollbacks.jsonl"
+LARGEST_IMAGE = 10_000_000  # bytes of a sample image that a notebook shows
 PACKAGES = ("torch-ganzoo", "torch", "torchvision", "numpy", "onnx", "onnxruntime", "safetensors", "pydantic")
 
 
@@ -279,6 +292,33 @@ class Run:
     def _append(self, name: str, line: Record) -> None:
         with writing(self.path / name), (self.path / name).open("ab") as file:
             file.write(_encode(line))
+
+    def _repr_html_(self) -> str:
+        """Return HTML for notebooks: what the run is, its last metrics, and its newest sample image."""
+        try:
+            config, metrics, evaluation = self.config, self.read_metrics(), self.read_evaluation()
+        except FileError as error:
+            return f"<p>{html.escape(shown(str(error)))}</p>"
+        rows = {"run": str(self.path), "variant": config.run.variant, "data": config.data.source}
+        if metrics:
+            last = metrics[-1]
+            rows |= {
+                "step": str(last.step),
+                "epoch": f"{last.epoch:.2f}",
+                "training": f"{last.seconds / 60:.1f} minutes",
+            }
+            rows |= {name: f"{value:.3f}" for name, value in last.losses.items() if name in ("d_loss", "g_loss")}
+        if evaluation is not None:
+            rows |= {"verdict": evaluation.verdict.word}
+            rows |= {name: f"{spread.mean:.3g}" for name, spread in evaluation.figures.items()}
+        table = "".join(
+            f"<tr><th>{html.escape(name)}</th><td>{html.escape(plain(text))}</td></tr>" for name, text in rows.items()
+        )
+        newest = max(self.samples.glob("*.png"), key=lambda path: path.stat().st_mtime_ns, default=None)
+        with suppress(OSError, FileError):
+            if newest is not None:
+                table += f'<tr><td colspan="2">{png_to_html(read_limited(newest, LARGEST_IMAGE))}</td></tr>'
+        return f"<table>{table}</table>"
 
     def write_readme(self, config: RunConfig, step: int, epoch: float, note: str) -> None:
         """Write a README with a description of the run and the commands to type next."""

@@ -3,6 +3,7 @@
 torch and onnxruntime each pass their own `forward`; everything that a user sees is implemented here, once.
 """
 
+import html
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ganzoo import seeds
-from ganzoo.errors import MachineError, ModelError, UsageError
+from ganzoo.errors import MachineError, ModelError, UsageError, shown
 from ganzoo.runtime.forms import LAYOUTS, Layout
 from ganzoo.runtime.labels import Labels, checked_labels, is_integer
 from ganzoo.runtime.pixels import to_uint8
@@ -111,6 +112,14 @@ class Generator:
         return (
             f"<Generator {self.info.variant}: {self.info.latent_dim} -> {channels}x{height}x{width}{classes}{runner}>"
         )
+
+    def _repr_html_(self) -> str:
+        """Return HTML for notebooks: one line of facts, and 20 images, those of seed 0."""
+        from ganzoo.runtime.images import encode_png, grid, png_to_html
+
+        images = encode_png(grid(self.sample(20), columns=10))
+        scale = 2 if max(self.info.image_shape) < 64 else 1
+        return f"<p>{html.escape(shown(repr(self)))}</p>{png_to_html(images, scale)}"
 
     def generate(self, z: NDArray[np.float32], labels: Labels | None = None) -> NDArray[np.float32]:
         """Return the images of the latents `z` float32 [N, latent_dim]: float32 [N, C, H, W] in [-1, 1].

@@ -1,5 +1,6 @@
 """Images, uint8 [N, H, W, C] with 1, 3 or 4 channels, as a grid, a PNG, an .npz or a directory of PNGs. No torch."""
 
+import base64
 import io
 import math
 import re
@@ -91,6 +92,13 @@ def encode_png(image: NDArray[np.uint8]) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def png_to_html(png: bytes, scale: int = 1) -> str:
+    """Return an HTML element that contains a PNG, each pixel `scale` screen pixels wide."""
+    width = scale * int.from_bytes(png[16:20])  # from the PNG's header
+    source = f"data:image/png;base64,{base64.b64encode(png).decode()}"
+    return f'<img width="{width}" style="max-width:100%;image-rendering:pixelated" alt="images" src="{source}">'
 
 
 def _check(images: NDArray[np.uint8], axes: str) -> None:

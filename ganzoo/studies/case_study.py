@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import torch
@@ -23,6 +23,8 @@ from pydantic import BaseModel, ConfigDict, PositiveInt, model_validator
 
 from ganzoo import registry
 from ganzoo.compute.device import float32_by_default
+from ganzoo.config import list_settings
+from ganzoo.data import ReadOptions
 from ganzoo.errors import Interrupted, UsageError
 from ganzoo.evaluation.classifier import Epoch, MLPClassifier, evaluate_classifier, fit, logits_of
 from ganzoo.evaluation.evaluator import N
@@ -74,13 +76,35 @@ class StudyPlan(BaseModel):
         return {key.replace("augmentation_", "synthetic_data_"): value for key, value in values.items()}
 
 
-def study(out: str | Path = "study", *, jobs: int = 1, say: Say = lambda text: None, **settings: Any) -> Path:
+class StudyOptions(ReadOptions, total=False):
+    """The options of a study: the fields of `StudyPlan`, and how the images are read. Each may be omitted or None."""
+
+    dataset: str | None
+    data_dir: str | Path | None
+    variants: Sequence[str] | None
+    epochs: Sequence[int] | None
+    minutes: float | None
+    seeds: int | None
+    settings: Sequence[str] | Mapping[str, Any] | None
+    n: int | None
+    figures: Sequence[str] | None
+    synthetic_data_sizes: Sequence[int] | None
+    synthetic_data_seeds: int | None
+
+
+def study(
+    out: str | Path = "study",
+    *,
+    jobs: int = 1,
+    say: Say = lambda text: None,
+    **settings: Unpack[StudyOptions],
+) -> Path:
     """Run the study in the directory `out`, or continue it, and return the path of its report.
 
     Args:
         jobs: the number of runs that are trained at the same time.
         say: a function that is called with each line of progress.
-        settings: the fields of `StudyPlan`, and those of `ReadOptions`, which define how the images are read.
+        settings: `StudyOptions`, such as `dataset`, `variants`, `epochs` | `minutes` and `seeds`.
 
     Raises: UsageError for an invalid plan, or one that differs from the directory's; the errors of `train`.
     """
@@ -149,9 +173,12 @@ def _duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def _plan(settings: dict[str, Any]) -> tuple[Splits, StudyPlan]:
+def _plan(settings: Mapping[str, Any]) -> tuple[Splits, StudyPlan]:
     """Return the data, and the plan with the name of its data set."""
     given = {key: value for key, value in settings.items() if value is not None}
+    given["settings"] = list_settings(given.get("settings"))
+    if "data_dir" in given:
+        given["data_dir"] = str(given["data_dir"])
     if given.get("minutes") is not None:
         if given.get("epochs") is not None:
             raise UsageError("two budgets at once: give --epochs or --minutes")

@@ -16,14 +16,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import fmean, median
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ganzoo import data, registry, runtime
-from ganzoo.config import DEFAULT_MINUTES, RunConfig, flag_of
+from ganzoo.config import DEFAULT_MINUTES, RunConfig, flag_of, list_settings
 from ganzoo.data import ReadOptions
 from ganzoo.errors import FileError, GanzooError, UsageError, first_line
 from ganzoo.evaluation.evaluator import evaluate
@@ -63,6 +63,23 @@ class Plan(ComparisonPlan):
     model_config = ConfigDict(extra="forbid")
 
 
+class CompareOptions(ReadOptions, total=False):
+    """The options of a comparison: the fields of `Plan`, and how the images are read. Each may be omitted or None."""
+
+    seeds: int | None
+    first_seed: int | None
+    dataset: str | None
+    data_dir: str | Path | None
+    minutes: float | None
+    epochs: float | None
+    steps: int | None
+    points: Sequence[float] | None
+    sample_epochs: Sequence[int] | None
+    settings: Sequence[str] | Mapping[str, Any] | None
+    n: int | None
+    figures: Sequence[str] | None
+
+
 def compare(
     runs: Iterable[str | Path] = (),
     *,
@@ -71,7 +88,7 @@ def compare(
     jobs: int | None = None,
     executor: str = "local",
     say: Say = lambda text: None,
-    **settings: Any,
+    **settings: Unpack[CompareOptions],
 ) -> dict[str, Any]:
     """Train `variants`, evaluate them and `runs`, and return the content of `results.json`.
 
@@ -84,8 +101,7 @@ def compare(
         executor: "local" for this machine; "ray" for the Ray cluster at RAY_ADDRESS or, if that is not set, one on this
             machine. A comparison may be continued with another executor.
         say: a function that is called with each line of progress.
-        settings: the other fields of `Plan` (`seeds`, `dataset`, `minutes` | `epochs` | `steps`, `points`, `n`, ...),
-            and those of `ReadOptions`, which define how the images are read.
+        settings: `CompareOptions`, such as `seeds`, `dataset`, `minutes` | `epochs` | `steps`, `points` and `n`.
 
     Raises: UsageError for an invalid plan, one that differs from the directory's, or runs with different judges;
     MachineError if Ray is requested and cannot be used. A run that fails is a row with its error.
@@ -107,6 +123,7 @@ def _plan(runs: tuple[str, ...], variants: tuple[str, ...], settings: Mapping[st
         raise UsageError("nothing to compare: name runs, or variants to train (--variants gan,dcgan)")
     variants = tuple(map(registry.variants.canonical, variants))
     given = {key: value for key, value in settings.items() if value is not None}
+    given["settings"] = list_settings(given.get("settings"))
     if variants and not {"minutes", "epochs", "steps"} & set(given):
         given["minutes"] = DEFAULT_MINUTES
     if "data_dir" in given:
@@ -166,7 +183,11 @@ def parse(model: type[P], given: Mapping[str, Any]) -> P:
         return model(**given)
     except ValidationError as error:
         first = error.errors()[0]
-        raise UsageError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        path = ".".join(map(str, first["loc"]))
+        if first["type"] == "extra_forbidden":
+            names = [*model.model_fields, *ReadOptions.__annotations__]
+            raise UsageError(f"no option '{path}'{registry.nearest(path, names)}") from None
+        raise UsageError(f"{path}: {first['msg']}") from None
 
 
 def claim(directory: Path, plan: BaseModel, what: str) -> None:

@@ -1,12 +1,15 @@
 """A run's directory: how it is made, opened and found, and the lines and records that it keeps."""
 
+import base64
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ganzoo.config import RunConfig
@@ -14,6 +17,7 @@ from ganzoo.errors import FileError, UsageError
 from ganzoo.runs import checkpoint
 from ganzoo.runs.records import EvaluationLine, ExportRecord, LogLine
 from ganzoo.runs.run import EVALUATIONS, METRICS, RUNS, Run
+from ganzoo.runtime.images import encode_png
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "gan"
 JUDGE = {"name": "MNIST", "sha256": "0" * 64, "accuracy": 0.99}
@@ -222,6 +226,34 @@ def test_an_export_is_found_by_its_hash_alone(run: Run) -> None:
     (run.path / "exports" / f"{'ef' * 32}.json").write_text("{}")
     with pytest.raises(FileError, match="is damaged or of another version"):
         run.find_export("ef" * 32)
+
+
+def shown_images(page: str) -> list[bytes]:
+    """The images within HTML."""
+    return [base64.b64decode(found) for found in re.findall(r'src="data:image/png;base64,([^"]+)"', page)]
+
+
+def test_a_notebook_shows_facts_metrics_and_the_newest_image(run: Run) -> None:
+    newest = run.samples / "final.png"
+    newest.write_bytes(encode_png(np.zeros((4, 6, 1), np.uint8)))
+    os.utime(newest, (2**33, 2**33))
+    page = run._repr_html_()
+    assert "<th>variant</th><td>gan</td>" in page
+    assert "<th>step</th><td>12</td>" in page
+    assert shown_images(page) == [newest.read_bytes()]
+    assert 'width="6"' in page
+    newest.unlink()
+    newest.mkdir()  # is no image
+    assert shown_images(run._repr_html_()) == []
+
+
+def test_a_notebook_shows_names_of_others_as_text(run: Run) -> None:
+    toml = (run.path / "config.toml").read_text()
+    (run.path / "config.toml").write_text(toml.replace('variant = "gan"', 'variant = "<script>alert(1)</script>"'))
+    assert "<script" not in run._repr_html_()
+    (run.path / "config.toml").write_text("<script>")
+    assert "<script" not in run._repr_html_()
+    assert "config.toml is not a readable TOML file" in run._repr_html_()
 
 
 @pytest.mark.parametrize("name", ["a/b", "../a", "/a"])

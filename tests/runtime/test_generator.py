@@ -1,5 +1,8 @@
 """The generator's interface, over a forward pass written in numpy."""
 
+import base64
+import io
+import re
 from typing import Any
 
 import numpy as np
@@ -7,10 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from PIL import Image
 
 from ganzoo import seeds
 from ganzoo.errors import FileError, MachineError, UsageError
 from ganzoo.runtime.generator import CHUNK, Generator, GeneratorInfo, great_circle
+from ganzoo.runtime.images import grid
 from ganzoo.runtime.pixels import to_uint8
 
 SHAPE = (1, 2, 3)
@@ -161,6 +166,17 @@ def test_labels_for_tells_the_labels_of_a_sample() -> None:
     assert each.tolist() == [2, 0]
     assert toy().labels_for(4) is None
     np.testing.assert_array_equal(toy(3).sample(7), toy(3).sample(7, balanced))
+
+
+@pytest.mark.parametrize("num_classes", [None, 3])
+def test_a_notebook_shows_twenty_images(num_classes: int | None) -> None:
+    generator = toy(num_classes)
+    page = generator._repr_html_()
+    assert "&lt;Generator toy: 6 -&gt; 1x2x3" in page
+    (found,) = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
+    with Image.open(io.BytesIO(base64.b64decode(found))) as image:
+        shown = np.asarray(image)
+    np.testing.assert_array_equal(shown, grid(generator.sample(20), columns=10)[..., 0])
 
 
 def test_a_sample_is_what_generate_draws_from_the_latents_of_the_seed() -> None:

@@ -119,6 +119,8 @@ def test_a_directory_with_other_things_is_left_alone(tmp_path: Path) -> None:
         ({"variants": ("gan",), "figures": ("fod",)}, "no metric 'fod'"),
         ({"variants": ("gan",), "steps": 5, "minutes": 1.0}, "two budgets"),
         ({"variants": ("gan",), "settings": ("generator.widht=8",)}, "widht"),
+        ({"variants": ("gan",), "settings": {"generator": {"widht": 8}}}, "widht"),
+        ({"variants": ("gan",), "minute": 1.0}, "no option 'minute'; did you mean 'minutes'"),
     ],
 )
 def test_what_makes_no_sense_is_said_before_anything_is_trained(
