@@ -23,6 +23,7 @@ from ganzoo.registry import (
     encoders,
     formats,
     generators,
+    loggers,
     losses,
     objectives,
     optimizers,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from ganzoo.runs.opening import load_network as load_network
     from ganzoo.runs.run import Run as Run
     from ganzoo.runs.vouching import read_vouched as read_vouched
+    from ganzoo.training.callbacks import Callback as Callback
     from ganzoo.zoo.augment import Augmentation as Augmentation
     from ganzoo.zoo.batch import Batch as Batch
     from ganzoo.zoo.batch import Draw as Draw
@@ -69,6 +71,7 @@ if TYPE_CHECKING:
     from ganzoo.zoo.terms.base import Turn as Turn
 
 _WITH_TORCH = {  # loaded on first use, as a variant needs none of them
+    "Callback": "ganzoo.training.callbacks",
     **dict.fromkeys(("Dataset", "Request", "from_arrays"), "ganzoo.data"),
     **dict.fromkeys(("Exported", "Format", "Opened"), "ganzoo.runs.format"),
     **dict.fromkeys(("as_generator", "load_network"), "ganzoo.runs.opening"),
@@ -98,6 +101,7 @@ __all__ = [
     "encoders",
     "formats",
     "generators",
+    "loggers",
     "losses",
     "objectives",
     "optimizers",

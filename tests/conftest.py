@@ -29,6 +29,7 @@ from ganzoo.testing.trials import BATCHES_PER_EPOCH as BATCHES_PER_EPOCH
 from ganzoo.testing.trials import bits_of as bits_of
 from ganzoo.testing.trials import make_images as make_images
 from ganzoo.testing.trials import tensors_of as tensors_of
+from ganzoo.training.callbacks import Callback
 from ganzoo.training.prepare import configure
 from ganzoo.training.trainer import start
 from ganzoo.zoo.batch import Batch
@@ -120,6 +121,7 @@ def train_tiny(
     settings: Sequence[str] = (),
     horizon: int | None = None,
     progress: bool = False,
+    callbacks: Sequence[Callback] = (),
     world: World = ALONE,
     **options: Any,
 ) -> Run:
@@ -130,7 +132,7 @@ def train_tiny(
     settings = [*narrow(variant), "train.threads=1", "train.augment=none", *settings]
     config = configure(variant, images, settings=settings, **{"batch_size": BATCH_SIZE, **options})
     config = config if horizon is None else config.with_horizon(horizon)
-    return start(config, images, out=out, progress=progress, world=world)
+    return start(config, images, out=out, progress=progress, callbacks=callbacks, world=world)
 
 
 def terms_of(objective: Objective, player: PlayerName, batch: Batch, drawn: Drawn | None = None) -> Terms:

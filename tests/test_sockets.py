@@ -16,6 +16,8 @@ ALLOWED = {
     "ganzoo/data/published.py": {"http", "socket", "urllib.request", "urlopen", "download_and_extract_archive"},
     # Several processes train one run if torchrun started them.
     "ganzoo/compute/distributed.py": {"torch.distributed"},
+    # --log tensorboard, wandb or mlflow; only the last two send anything.
+    "ganzoo/training/loggers.py": {"torch.utils.tensorboard", "mlflow", "wandb"},
     # --executor ray asks for a cluster, whose address is tried first.
     "ganzoo/studies/executors.py": {"socket", "create_connection", "ray"},
 }

@@ -20,6 +20,7 @@ KINDS = (
     "optimizers",
     "datasets",
     "formats",
+    "loggers",
 )
 FORMER = {"penalties": "terms"}  # previous names of kinds
 NOTHING = "-"  # shown for a value that was not measured

@@ -10,7 +10,9 @@ from ganzoo.runs.run import Run, to_repeat
 
 PLAYER = r"variant\.(generator|discriminator)_optimizer"
 WEIGHING = rf"({PLAYER}\.lr|variant\.terms\.\d+\.(weight|every))(\..*)?|data\.(batch_size|memory)"
-CADENCES = r"train\.(\w+_every|(sample|evaluate)_epochs|evaluate_seconds|target_fid|on_divergence|steps|epochs|minutes)"
+CADENCES = (
+    r"train\.(\w+_every|(sample|evaluate)_epochs|evaluate_seconds|target_fid|on_divergence|log|steps|epochs|minutes)"
+)
 PLACES = r"data\.(source|data_dir)"  # the images must be the same: their hash is compared
 ADVICE = (
     "you can change learning rates, weights and `every` of terms, the batch size (unless the budget is in epochs), "

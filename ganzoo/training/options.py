@@ -191,6 +191,14 @@ class Options(VariantParts, total=False):
             "learning rates, at most three times.",
         ),
     ]
+    log: Annotated[
+        str | Sequence[str] | None,
+        Option(
+            metavar="NAME,...",
+            default="metrics.jsonl only",
+            help="Also log to csv, tensorboard, wandb or mlflow (ganzoo list loggers).",
+        ),
+    ]
     precision: Annotated[
         str | None,
         Option(
@@ -225,7 +233,7 @@ class Options(VariantParts, total=False):
         Option(metavar="FILE", help="TOML file that overrides the variant's values, such as a run's config.toml."),
     ]
     settings: Annotated[
-        Sequence[str] | None,
+        Sequence[str] | Mapping[str, Any] | None,
         Option(
             flag="--set",
             metavar="KEY=VALUE",

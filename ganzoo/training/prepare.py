@@ -25,6 +25,7 @@ from ganzoo.config import (
     RunConfig,
     Variant,
     assemble,
+    list_settings,
     parse_settings,
     read_toml,
     without_horizons,
@@ -35,7 +36,7 @@ from ganzoo.data.memory import allowed_memory
 from ganzoo.data.summary import summarise
 from ganzoo.errors import FileError, MachineError, UsageError
 from ganzoo.files import check_name
-from ganzoo.registry import nearest, variants
+from ganzoo.registry import loggers, nearest, variants
 from ganzoo.runs.run import Run
 from ganzoo.training.edits import leaves
 from ganzoo.training.options import FEW_IMAGES, Options, tables_of
@@ -67,6 +68,10 @@ def configure(variant: str | Variant | None = None, dataset: Any = None, **optio
     if augment is not None:
         names = [name.strip() for name in augment.split(",")] if isinstance(augment, str) else list(augment)
         flags = _with_augmentations(flags, names)
+    log = options.get("log")
+    if log is not None:
+        words = log.split(",") if isinstance(log, str) else log
+        flags.setdefault("train", {})["log"] = [loggers.canonical(word.strip()) for word in words]
     for given in (dataset, *options.values()):
         for word in given if isinstance(given, list | tuple) else [given]:
             if isinstance(word, str | Path):
@@ -85,7 +90,7 @@ def configure(variant: str | Variant | None = None, dataset: Any = None, **optio
     if train.get("deterministic") or train.get("precision") == "float32":  # the plain path overrides a file's choices
         kept = {key: value for key, value in table.get("train", {}).items() if key == "threads" or key not in CHOICES}
         table = {**table, "train": kept}
-    settings = options.get("settings") or ()
+    settings = list_settings(options.get("settings"))
     repeated = file is not None and _has(table, "run", "schema_version")  # the file of a run is complete
     given = ({"variant": parts}, parse_settings(settings), flags)
     listed, chosen = (

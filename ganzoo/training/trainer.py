@@ -5,7 +5,7 @@ to step N gives the same bits as training to step N.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +23,7 @@ from ganzoo.runs.records import LogLine, Rollback
 from ganzoo.runs.run import Run, to_go_on
 from ganzoo.runtime.images import save_png
 from ganzoo.training import tuning
+from ganzoo.training.callbacks import Callback, CallbackError, Callbacks
 from ganzoo.training.edits import take_edits
 from ganzoo.training.interruption import Received, interruption
 from ganzoo.training.options import Options
@@ -56,6 +57,7 @@ def train(
     *,
     out: str | Path | None = None,
     progress: bool = True,
+    callbacks: Sequence[Callback] = (),
     world: World = ALONE,
     **options: Unpack[Options],
 ) -> Run:
@@ -67,6 +69,7 @@ def train(
             memory (see `ganzoo.data.from_object`); None for `auto`.
         out: the run's directory, which must not exist; None for a new one under `runs/`.
         progress: whether to show progress on stderr.
+        callbacks: objects that are called during training (see `ganzoo.Callback`).
         world: for a run on several processes, the value of `ganzoo.distributed.joined` in this process.
         options: the options of `ganzoo.training.options.Options`, which are the flags of `ganzoo train`; at most one of
             the budgets `epochs`, `steps` and `minutes` (5 minutes by default). Also parts that replace those of the
@@ -75,7 +78,8 @@ def train(
 
     Raises: the errors of `ganzoo.errors`; `Interrupted`, a KeyboardInterrupt, after the run was saved.
     """
-    return start(configure(variant, dataset, **options), dataset, out=out, progress=progress, world=world)
+    config = configure(variant, dataset, **options)
+    return start(config, dataset, out=out, progress=progress, callbacks=callbacks, world=world)
 
 
 def start(
@@ -84,12 +88,14 @@ def start(
     *,
     out: str | Path | None = None,
     progress: bool = True,
+    callbacks: Sequence[Callback] = (),
     world: World = ALONE,
 ) -> Run:
     """Train a configuration into a new run directory; `dataset` is read only if it is images in memory."""
     before = processors.read()
     training = prepare(config, dataset, world=world)
     reporter = Progress(enabled=progress and world.leads)
+    called = _open_callbacks(callbacks, config, reporter, world)
     training = with_compute(training, before)
     repeated = training.config.compute == config.compute
     line = rule.describe(training.config, repeated=repeated)
@@ -115,7 +121,7 @@ def start(
             reporter.say(text)
         with _lock(run, world):
             start_up = time.monotonic() - before.time - judging
-            return _fit(Session(run, training, state, reporter, monitor, start_up))
+            return _fit(Session(run, training, state, reporter, monitor, start_up, called))
 
 
 def resume(
@@ -127,6 +133,7 @@ def resume(
     threads: int | None = None,
     dataset: Any = None,
     progress: bool = True,
+    callbacks: Sequence[Callback] = (),
     world: World = ALONE,
     **parts: Unpack[VariantParts],
 ) -> Run:
@@ -136,7 +143,7 @@ def resume(
         epochs, steps: the run's new total; minutes: additional time; none of them: the rest of its budget.
         threads: the number of CPU threads from now on; a different number ends exactness.
         dataset: the same images, for a run that was trained on images in memory.
-        world: as in `train`; each process reads the checkpoint.
+        callbacks, world: as in `train`; each process reads the checkpoint.
         parts: the parts that were passed to `train` as objects, for a process that does not have them.
 
     Raises: as `train`; FileError for a damaged checkpoint or for data that have changed.
@@ -146,11 +153,17 @@ def resume(
     reporter = Progress(enabled=progress and world.leads)
     with _lock(run, world):
         budget = {"epochs": epochs, "steps": steps, "minutes": minutes}
-        return _resume(run, budget, threads, dataset, reporter, world)
+        return _resume(run, budget, threads, dataset, reporter, callbacks, world)
 
 
 def _resume(
-    run: Run, budget: dict[str, float | None], threads: int | None, dataset: Any, reporter: Progress, world: World
+    run: Run,
+    budget: dict[str, float | None],
+    threads: int | None,
+    dataset: Any,
+    reporter: Progress,
+    callbacks: Sequence[Callback],
+    world: World,
 ) -> Run:
     before = processors.read()
     if world.leads:
@@ -164,6 +177,7 @@ def _resume(
     edited, edits = take_edits(run, former)
     training = prepare(with_budget(edited, budget, float(saved["seconds"])), dataset, resumed=True, world=world)
     training = keep_compute(training, former.compute, threads, before)
+    called = _open_callbacks(callbacks, training.config, reporter, world)
     lost = lost_exactness(run, training, int(saved["processes"]))
     changed = [*changes(former, training.config), *edits, *lost]
     for line in [*changed, *kept_horizons(former, training)]:
@@ -180,7 +194,7 @@ def _resume(
             run.cut_lines(state.step)
             run.write_config(training.config)
         reporter.say(f"run: {run.path}, from step {state.step}")
-        session = Session(run, training, state, reporter, monitor)
+        session = Session(run, training, state, reporter, monitor, called=called)
         if not latest.final:
             session.recall_evaluation()
         if world.leads and run.lines_missing():  # they start again, so the checkpoint must not refer to the lost ones
@@ -215,6 +229,13 @@ def _create_on_rank_0(world: World, make: Callable[[], Run]) -> Run:
     return made
 
 
+def _open_callbacks(
+    callbacks: Sequence[Callback], config: RunConfig, reporter: Progress, world: World
+) -> Callbacks | None:
+    """Return the callbacks and the loggers of the configuration on rank 0, None on other ranks."""
+    return Callbacks(callbacks, config.train.log, reporter.say) if world.leads else None
+
+
 def _lock(run: Run, world: World) -> AbstractContextManager[None]:
     """Lock the run; with several processes, rank 0 holds the lock for all."""
     return run.lock() if world.leads else nullcontext()
@@ -241,6 +262,7 @@ class Session:
         progress: Progress,
         monitor: Monitor | None,
         start_up: float | None = None,
+        called: Callbacks | None = None,
     ) -> None:
         """Start at the state's step; `start_up` is the seconds of start-up so far, None for a resumed run."""
         self.run = run
@@ -251,6 +273,7 @@ class Session:
         self.progress = progress
         self.monitor = monitor
         self.start_up = start_up
+        self.callbacks = called or Callbacks()
         self.batches = training.batches(state.objective)
         self.updates = Updates(state, self.config)
         self._picture_epochs = _picture_epochs(self.config, training.loader.batches_per_epoch)
@@ -322,7 +345,7 @@ class Session:
         self.check_finite()
         self.run.check_present()
         state, directory = self.state, self.run.checkpoints_directory
-        checkpoint.save(
+        saved = checkpoint.save(
             directory,
             state.step,
             state.parts(),
@@ -338,12 +361,15 @@ class Session:
             },
         )
         checkpoint.prune(directory)
+        self.callbacks.call(lambda callback: callback.on_checkpoint(self.run, saved))
 
     def picture(self, name: str) -> None:
         """Save an image of samples from the averaged generator on fixed latents."""
         self.run.check_present()
         generator = as_generator(self.state.averaged_generator, self.config, self.training.device)
-        save_png(self.run.samples / name, preview(generator, self.config.train.seed))
+        path = self.run.samples / name
+        save_png(path, preview(generator, self.config.train.seed))
+        self.callbacks.call(lambda callback: callback.on_picture(self.run, path))
 
     def evaluate(self, step: int, epoch: float) -> bool:
         """Add a line to `evaluations.jsonl`, warn of lost classes, and return whether it is the best so far.
@@ -369,6 +395,7 @@ class Session:
                 self.progress.say(text)
         self._distance = (step, line.figures["fid"])
         self._started += time.monotonic() - began  # before the checkpoint, which records the training time
+        self.callbacks.call(lambda callback: callback.on_evaluation(self.run, line))
         return all(line.figures["fid"] < other.figures["fid"] for other in former)
 
     def evaluate_at_the_end(self) -> None:
@@ -436,6 +463,7 @@ class Session:
             for text in find_implausible(self.state, self.config, self.batches):
                 self.progress.say(text)
         self._logged = (step, seconds)
+        self.callbacks.call(lambda callback: callback.on_log(self.run, line))
 
     def _share_done(self) -> float:
         """Return the share of the budget that is spent, from 0 to 1."""
@@ -450,7 +478,7 @@ def _fit(session: Session) -> Run:
     If training diverges, go back to the last checkpoint if that was requested.
     """
     run, leads = session.run, session.world.leads
-    with interruption() as received:
+    with interruption() as received, session.callbacks.ending(run):
         if leads:
             session.describe("Training is in progress, or was killed before it could update this file.")
         for line in _describe_processes(session):
@@ -475,13 +503,20 @@ def _fit(session: Session) -> Run:
 
 def _train_on(session: Session, received: Received) -> None:
     """Train until the budget is spent or a signal arrives, and save."""
-    with session.progress:
-        while session.agree(received):
-            session.updates.step(session.batches)
-            session.after_step()
-    session.state.check_alike()
-    if session.world.leads:
-        session.finish()
+    try:
+        with session.progress:
+            while session.agree(received):
+                session.updates.step(session.batches)
+                session.after_step()
+        session.state.check_alike()
+        if session.world.leads:
+            session.finish()
+    except CallbackError as failed:
+        session.save(final=False)
+        failed.error.add_note(
+            f"{failed.name} stopped training at step {session.state.step}; {session.run.path} is saved"
+        )
+        raise failed.error from None
     session.world.gather(None)  # wait until rank 0 has written everything
 
 
@@ -507,7 +542,7 @@ def _go_back(former: Session, reason: str) -> Session:
     run.append_rollback(Rollback(step=step, reason=reason, to=state.step, learning_rates=learning_rates))
     run.write_config(config)  # after its record: if the process is killed here, `finish_going_back` completes it
     reporter.say(f"{reason}: going back to step {state.step}, with half the learning rates")
-    session = Session(run, training, state, reporter, former.monitor, former.start_up)
+    session = Session(run, training, state, reporter, former.monitor, former.start_up, former.callbacks)
     if latest is not None:  # otherwise a resumed run would treat the new rates as an edit by the user
         session.save(final=latest.final, fid=latest.distance)
     return session

@@ -19,7 +19,7 @@ def test_each_setting_of_each_part_has_an_effect(kind: str, name: str) -> None:
 
 
 def test_every_kind_of_part_that_trains_has_its_place() -> None:
-    assert REGISTRIES.keys() - SLOTS.keys() == {"variants", "schedules", "datasets", "formats"}
+    assert REGISTRIES.keys() - SLOTS.keys() == {"variants", "schedules", "datasets", "formats", "loggers"}
 
 
 @pytest.mark.parametrize(
