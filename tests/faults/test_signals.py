@@ -75,7 +75,7 @@ def test_a_closed_terminal_saves(tmp_path: Path) -> None:
 def test_nohup_keeps_a_run_alive(tmp_path: Path) -> None:
     source = images_file(tmp_path / "images.npz")
     command = [*COMMAND, "train", "--variant", "gan", "--dataset", source, "--out", str(tmp_path / "run")]
-    command += ["--steps", "3000", "--batch-size", "8", "--set", "train.threads=1", "--set", "train.log_every=1"]
+    command += ["--steps", "800", "--batch-size", "8", "--set", "train.threads=1", "--set", "train.log_every=1"]
     process = subprocess.Popen(
         command,
         stderr=subprocess.PIPE,
@@ -152,7 +152,7 @@ def send_and_look(command: Command, number: int, seconds: float, again: float | 
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
-@short_and_long(8, 240)
+@short_and_long(5, 240)
 def test_a_signal_anywhere(
     count: int, silent_proxy: dict[str, str], tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
