@@ -17,6 +17,7 @@ out its defaults, so that a later change of a default does not change an old run
 import inspect
 import json
 import math
+import numbers
 import re
 import shlex
 import tomllib
@@ -554,7 +555,9 @@ def assemble(
     name = variant if isinstance(variant, str) else "custom" if variant else _table(file, "run").get("variant")
     if not isinstance(name, str):
         raise UsageError("no variant: name one with --variant (ganzoo list variants)")
-    if name in registry.variants or isinstance(variant, str):
+    if isinstance(variant, str):
+        name = variant = registry.variants.match(variant)
+    elif name in registry.variants:
         name = registry.variants.canonical(name)
     complete = variant is None and "generator" in _table(file, "variant")
     merged = _base(variant or name, complete=complete)
@@ -579,7 +582,7 @@ def assemble(
 def _check_keys(tables: Mapping[str, Any]) -> None:
     """Raise UsageError, with the full names, for a setting without the part or table that it belongs to, as `lr`."""
     settings = _table(tables, "variant")
-    for key in settings.keys() - Variant.model_fields.keys():
+    for key in sorted(settings.keys() - Variant.model_fields.keys()):
         specs = [(role, parts, settings.get(role)) for role, parts in _PARTS.items()]
         for role, parts in _PART_LISTS.items():
             listed = settings.get(role)
@@ -655,7 +658,9 @@ def list_settings(settings: Sequence[str] | Mapping[str, Any] | None) -> tuple[s
 def _to_toml(value: Any, path: str) -> str:
     """Return the value of a setting as `parse_settings` reads it."""
     if isinstance(value, BaseModel):
-        value = value.model_dump(mode="json", exclude_none=isinstance(value, Schedule))
+        value = value.model_dump(mode="json")
+    if Schedule.is_table(value):
+        value = {key: item for key, item in value.items() if item is not None}
     if isinstance(value, Mapping):
         items = (f"{_to_toml(str(key), path)} = {_to_toml(item, f'{path}.{key}')}" for key, item in value.items())
         return "{" + ", ".join(items) + "}"
@@ -665,9 +670,14 @@ def _to_toml(value: Any, path: str) -> str:
         raise UsageError(f"{path} is None: give it as a setting of its own, {{'{path}': None}}")
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, int | float):
-        return str(value)
-    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(value, numbers.Real):  # also numpy's
+        return str(int(value) if isinstance(value, numbers.Integral) else float(value))
+    if isinstance(value, str | Path):
+        return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
+    raise UsageError(
+        f"{path} is of type {type(value).__name__}: expected numbers, strings, None, lists, dictionaries, Spec or "
+        "Schedule; pass parts as arguments, as in ganzoo.train(..., generator=MyGenerator)"
+    )
 
 
 @cache  # making a model takes a millisecond, and a configuration needs ten

@@ -106,8 +106,6 @@ class Registry(Generic[T]):
 
     def canonical(self, name: str) -> str:
         """Return the listed name for a name or alias. Raises UsageError if it is unknown.
-
-        `DCGAN` and `wgan_gp` are read as `dcgan` and `wgan-gp`, unless several names differ only in that way.
         An object that was handed over keeps its name, unless the object is also registered.
         """
         self._load()
@@ -119,11 +117,18 @@ class Registry(Generic[T]):
             if name.startswith(HANDED_OVER):
                 raise UsageError(_describe_missing(self.kind, name))
             known = [*self.names(), *self._aliases]
-            alike = {self._aliases.get(word, word) for word in known if _normalise(word) == _normalise(name)}
-            if len(alike) == 1:
-                return alike.pop()
             raise UsageError(f"no {self.kind} '{name}'{nearest(name, known)} (ganzoo list {self.plural})")
         return listed
+
+    def match(self, name: str) -> str:
+        """Return the listed name for what a person typed, as `canonical` does.
+
+        `DCGAN` and `wgan_gp` are read as `dcgan` and `wgan-gp`, unless several names differ only in that way.
+        """
+        self._load()
+        words = [*self._entries, *self._aliases]
+        alike = {self._aliases.get(word, word) for word in words if _normalise(word) == _normalise(name)}
+        return alike.pop() if len(alike) == 1 and name not in words else self.canonical(name)
 
     def aliases(self, name: str) -> list[str]:
         """Return the aliases of an entry, sorted."""

@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -315,14 +316,22 @@ def test_a_none_within_a_value_is_refused() -> None:
         list_settings({"terms": [{"name": "gradient", "every": None}]})
 
 
+@pytest.mark.parametrize("value", [object(), Spec, {1, 2}, 1j, np.zeros(2)])
+def test_a_value_that_is_no_setting_is_refused(value: Any) -> None:
+    with pytest.raises(UsageError, match=r"generator\.width is of type .*: expected numbers, strings, None, lists"):
+        list_settings({"generator": {"width": value}})
+
+
 def test_settings_may_be_a_mapping_of_parts_and_numbers() -> None:
     settings = {
         "loss": Spec("hinge"),
-        "generator": {"width": 32},
+        "generator": {"width": np.int64(32)},
         "generator_optimizer.lr": Schedule(0.002, 0.0002, over=500),
+        "discriminator_optimizer": Adam(lr=Schedule(0.002, 0.0002)),
         "train.seed": 3,
     }
     config = configure("dcgan", settings=settings)
+    assert config.variant.discriminator_optimizer.settings["lr"]["to"] == 0.0002
     assert (config.variant.loss.name, config.variant.generator.settings["width"], config.train.seed) == ("hinge", 32, 3)
     assert config.variant.generator_optimizer.settings["lr"]["over"] == 500
 

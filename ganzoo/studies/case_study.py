@@ -184,7 +184,7 @@ def _plan(settings: Mapping[str, Any]) -> tuple[Splits, StudyPlan]:
             raise UsageError("two budgets at once: give --epochs or --minutes")
         given["epochs"] = None
     plan = parse(StudyPlan, with_reading({"variants": VARIANTS, **given}))
-    plan = plan.model_copy(update={"variants": tuple(map(registry.variants.canonical, plan.variants))})
+    plan = plan.model_copy(update={"variants": tuple(map(registry.variants.match, plan.variants))})
     if len(set(plan.variants)) < len(plan.variants) or not plan.variants:
         raise UsageError("variants: expected one or more names, each once")
     if plan.epochs is not None and (not plan.epochs or min(plan.epochs) < 1):

@@ -121,7 +121,7 @@ def compare(
 def _plan(runs: tuple[str, ...], variants: tuple[str, ...], settings: Mapping[str, Any]) -> Plan:
     if not runs and not variants:
         raise UsageError("nothing to compare: name runs, or variants to train (--variants gan,dcgan)")
-    variants = tuple(map(registry.variants.canonical, variants))
+    variants = tuple(map(registry.variants.match, variants))
     given = {key: value for key, value in settings.items() if value is not None}
     given["settings"] = list_settings(given.get("settings"))
     if variants and not {"minutes", "epochs", "steps"} & set(given):
