@@ -134,9 +134,9 @@ def load_network(
         checkpoint = run.best_checkpoint() if best else run.latest_checkpoint()
     config = checkpoint.config()
     part, prefix = (average_part(role), "") if weights == "ema" else ("objective", f"{role}.")
-    _check_size(checkpoint, config, role, part, prefix)
     try:
         with torch.random.fork_rng(devices=[]):  # the initial weights are discarded: keep the user's random state
+            _check_size(checkpoint, config, role, part, prefix)
             network = BUILDERS[role](config)
     except (RuntimeError, TypeError, MemoryError) as error:
         if not is_out_of_memory(error):
@@ -163,7 +163,7 @@ def _check_size(checkpoint: "Checkpoint", config: "RunConfig", role: str, part: 
     except Exception:  # a user's network may need real tensors
         return
     if sum(value.nbytes for value in outline.state_dict().values()) > LARGE:
-        with warnings.catch_warnings(action="ignore"):  # of torch, that nothing is copied
+        with warnings.catch_warnings(action="ignore"):  # torch warns that meta tensors are not copied
             checkpoint.load(part, outline, prefix)
 
 

@@ -233,11 +233,11 @@ class Run:
         self._append(ROLLBACKS, line)
 
     def unfinished_rollback(self) -> Rollback | None:
-        """Return the last rollback if the newest checkpoint is older and so lacks its learning rates, else None."""
-        lines = self.read_rollbacks()
-        if not lines:
+        """Return the last rollback if the checkpoint that it led to is the newest and lacks its learning rates."""
+        lines, latest = self.read_rollbacks(), self.latest_checkpoint()
+        if not lines or lines[-1].to != latest.step:
             return None
-        seen = self.latest_checkpoint().state()["lines"].get(ROLLBACKS, {"bytes": 0})["bytes"]
+        seen = latest.state()["lines"].get(ROLLBACKS, {"bytes": 0})["bytes"]
         return lines[-1] if len(lines) > (self.path / ROLLBACKS).read_bytes()[:seen].count(b"\n") else None
 
     def cut_lines(self, step: int) -> None:
@@ -314,10 +314,9 @@ class Run:
         table = "".join(
             f"<tr><th>{html.escape(name)}</th><td>{html.escape(plain(text))}</td></tr>" for name, text in rows.items()
         )
-        newest = max(self.samples.glob("*.png"), key=lambda path: path.stat().st_mtime_ns, default=None)
-        with suppress(OSError, FileError):
-            if newest is not None:
-                table += f'<tr><td colspan="2">{png_to_html(read_limited(newest, LARGEST_IMAGE))}</td></tr>'
+        with suppress(OSError, ValueError):  # no picture, or not one
+            newest = max(self.samples.glob("*.png"), key=lambda path: path.stat().st_mtime_ns)
+            table += f'<tr><td colspan="2">{png_to_html(read_limited(newest, LARGEST_IMAGE))}</td></tr>'
         return f"<table>{table}</table>"
 
     def write_readme(self, config: RunConfig, step: int, epoch: float, note: str) -> None:

@@ -114,12 +114,12 @@ class Generator:
         )
 
     def _repr_html_(self) -> str:
-        """Return HTML for notebooks: one line of facts, and 20 images, those of seed 0."""
+        """Return HTML for notebooks: one line of facts, and 20 images of seed 0, or 4 if they are large."""
         from ganzoo.runtime.images import encode_png, grid, png_to_html
 
-        images = encode_png(grid(self.sample(20), columns=10))
-        scale = 2 if max(self.info.image_shape) < 64 else 1
-        return f"<p>{html.escape(shown(repr(self)))}</p>{png_to_html(images, scale)}"
+        n = 20 if max(self.info.image_shape) <= 128 else 4
+        images = png_to_html(encode_png(grid(self.sample(n), columns=10)))
+        return f"<p>{html.escape(shown(repr(self)))}</p>{images}"
 
     def generate(self, z: NDArray[np.float32], labels: Labels | None = None) -> NDArray[np.float32]:
         """Return the images of the latents `z` float32 [N, latent_dim]: float32 [N, C, H, W] in [-1, 1].

@@ -15,6 +15,7 @@ from ganzoo.errors import UsageError
 from ganzoo.files import StrPath, atomic_directory, atomic_write, writing
 
 LABELS_FILE = "labels.csv"
+WIDEST, MOST_PIXELS = 1000, 64_000_000  # of a picture in a notebook
 _OUR_FILE = re.compile(r"[0-9]{5,}\.png|labels\.csv")
 
 
@@ -94,10 +95,22 @@ def encode_png(image: NDArray[np.uint8]) -> bytes:
     return buffer.getvalue()
 
 
-def png_to_html(png: bytes, scale: int = 1) -> str:
-    """Return an HTML element that contains a PNG, each pixel `scale` screen pixels wide."""
-    width = scale * int.from_bytes(png[16:20])  # from the PNG's header
-    source = f"data:image/png;base64,{base64.b64encode(png).decode()}"
+def png_to_html(png: bytes) -> str:
+    """Return an HTML element with the picture of a PNG, at most 1,000 pixels wide.
+
+    Small pictures are enlarged. Raises ValueError if the bytes are not a PNG of at most 64 million pixels.
+    """
+    try:
+        with Image.open(io.BytesIO(png), formats=("PNG",)) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise ValueError(f"the image has more than {MOST_PIXELS:,} pixels")
+            image.thumbnail((WIDEST, WIDEST))
+            buffer = io.BytesIO()
+            image.save(buffer, "PNG")
+            width = image.width * (2 if 2 * image.width <= WIDEST else 1)
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"not a PNG: {error}") from None
+    source = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
     return f'<img width="{width}" style="max-width:100%;image-rendering:pixelated" alt="images" src="{source}">'
 
 

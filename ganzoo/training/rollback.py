@@ -70,8 +70,10 @@ def finish_going_back(run: Run, say: Callable[[str], object], leads: bool = True
     back = run.unfinished_rollback()
     if back is None:
         return saved
-    found = run.config.resolve()
+    found, line = run.config.resolve(), f"the run was stopped while it went back to step {back.to}"
+    if rates(found) in (rates(saved), back.learning_rates):
+        line += ": it continues with half the learning rates"
     if leads and rates(found) == rates(saved):
         run.write_config(with_rates(found, back.learning_rates))
-    say(f"the run was stopped while it went back to step {back.to}: it continues with half the learning rates")
+    say(line)
     return with_rates(saved, back.learning_rates)

@@ -2,15 +2,18 @@
 
 import base64
 import hashlib
+import io
 import json
 import os
 import re
 import shutil
 import subprocess
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from ganzoo.config import RunConfig
 from ganzoo.errors import FileError, UsageError
@@ -234,16 +237,21 @@ def shown_images(page: str) -> list[bytes]:
 
 
 def test_a_notebook_shows_facts_metrics_and_the_newest_image(run: Run) -> None:
-    newest = run.samples / "final.png"
-    newest.write_bytes(encode_png(np.zeros((4, 6, 1), np.uint8)))
+    newest, pixels = run.samples / "final.png", np.arange(24, dtype=np.uint8).reshape(4, 6, 1)
+    newest.write_bytes(encode_png(pixels))
     os.utime(newest, (2**33, 2**33))
     page = run._repr_html_()
     assert "<th>variant</th><td>gan</td>" in page
     assert "<th>step</th><td>12</td>" in page
-    assert shown_images(page) == [newest.read_bytes()]
-    assert 'width="6"' in page
-    newest.unlink()
-    newest.mkdir()  # is no image
+    (shown,) = shown_images(page)
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(shown))), pixels[..., 0])
+    assert 'width="12"' in page
+    header = b"\x89PNG\r\n\x1a\n" + (13).to_bytes(4) + b"IHDR" + (2**31 - 1).to_bytes(4) * 2 + b"\x08\0\0\0\0"
+    for content in (b"GIF89a", newest.read_bytes()[:40], header + zlib.crc32(header[12:]).to_bytes(4)):
+        newest.write_bytes(content)
+        os.utime(newest, (2**33, 2**33))
+        assert shown_images(run._repr_html_()) == []
+    shutil.rmtree(run.samples)
     assert shown_images(run._repr_html_()) == []
 
 
