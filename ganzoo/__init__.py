@@ -64,7 +64,7 @@ _HOMES = {
     "study": "ganzoo.studies.case_study",
     **dict.fromkeys(("resume", "train"), "ganzoo.training.trainer"),
 }
-MODULES = ("data", "plugin", "registry", "runtime", "synthetic")  # there after `import ganzoo`
+MODULES = ("data", "plugin", "registry", "runtime", "synthetic")  # available after `import ganzoo`
 __all__ = [*_HOMES, "__version__"]
 _load = lazy(__name__, _HOMES)
 

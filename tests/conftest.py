@@ -122,6 +122,7 @@ def train_tiny(
     horizon: int | None = None,
     progress: bool = False,
     callbacks: Sequence[Callback] = (),
+    asked: Sequence[str] = (),
     world: World = ALONE,
     **options: Any,
 ) -> Run:
@@ -132,7 +133,7 @@ def train_tiny(
     settings = [*narrow(variant), "train.threads=1", "train.augment=none", *settings]
     config = configure(variant, images, settings=settings, **{"batch_size": BATCH_SIZE, **options})
     config = config if horizon is None else config.with_horizon(horizon)
-    return start(config, images, out=out, progress=progress, callbacks=callbacks, world=world)
+    return start(config, images, out=out, progress=progress, callbacks=callbacks, log=asked, world=world)
 
 
 def terms_of(objective: Objective, player: PlayerName, batch: Batch, drawn: Drawn | None = None) -> Terms:

@@ -21,6 +21,14 @@ def resume(
             help="CPU threads. With another number than before, results are no longer bit-exact.",
         ),
     ] = None,
+    log: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,...",
+            show_default="the recorded ones",
+            help="Loggers to add to the recorded ones. A plug-in's logger is only used if it is named here.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Continue a run in place, from its newest checkpoint.
@@ -33,7 +41,7 @@ def resume(
     with joined() as world:
         (chosen, *_) = world.gather(chosen_run(run, "resume") if world.leads else None)
         assert chosen is not None
-        resumed = resume(chosen, epochs=epochs, steps=steps, minutes=minutes, threads=threads, world=world)
+        resumed = resume(chosen, epochs=epochs, steps=steps, minutes=minutes, threads=threads, log=log, world=world)
     if not world.leads:
         return
     if as_json:

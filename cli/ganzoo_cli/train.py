@@ -38,6 +38,7 @@ def train(
     If a setting is given more than once, the later source wins: variant < --config < --set < the other flags.
     """
     from ganzoo.compute.distributed import joined
+    from ganzoo.training.callbacks import match_loggers
     from ganzoo.training.prepare import configure
     from ganzoo.training.trainer import start
 
@@ -48,7 +49,7 @@ def train(
             if world.leads:
                 _show(configured, as_json)
             return
-        run = start(configured, out=out, world=world)
+        run = start(configured, out=out, log=match_loggers(options["log"] or ()), world=world)
     if not world.leads:
         return
     if as_json:

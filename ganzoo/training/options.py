@@ -196,7 +196,7 @@ class Options(VariantParts, total=False):
         Option(
             metavar="NAME,...",
             default="metrics.jsonl only",
-            help="Also log to csv, tensorboard, wandb or mlflow (ganzoo list loggers).",
+            help="Also log to csv, tensorboard or a plug-in's logger (ganzoo list loggers); or none.",
         ),
     ]
     precision: Annotated[

@@ -36,8 +36,9 @@ from ganzoo.data.memory import allowed_memory
 from ganzoo.data.summary import summarise
 from ganzoo.errors import FileError, MachineError, UsageError
 from ganzoo.files import check_name
-from ganzoo.registry import loggers, nearest, variants
+from ganzoo.registry import nearest, variants
 from ganzoo.runs.run import Run
+from ganzoo.training.callbacks import match_loggers
 from ganzoo.training.edits import leaves
 from ganzoo.training.options import FEW_IMAGES, Options, tables_of
 from ganzoo.training.rollback import check_rollback
@@ -70,8 +71,7 @@ def configure(variant: str | Variant | None = None, dataset: Any = None, **optio
         flags = _with_augmentations(flags, names)
     log = options.get("log")
     if log is not None:
-        words = log.split(",") if isinstance(log, str) else log
-        flags.setdefault("train", {})["log"] = [loggers.canonical(word.strip()) for word in words]
+        flags.setdefault("train", {})["log"] = list(match_loggers(log))
     for given in (dataset, *options.values()):
         for word in given if isinstance(given, list | tuple) else [given]:
             if isinstance(word, str | Path):
@@ -101,7 +101,10 @@ def configure(variant: str | Variant | None = None, dataset: Any = None, **optio
         flags = {**flags, "train": {**flags.get("train", {}), "augment": None}}
     elif not repeated and not any(listed + chosen):
         flags = _with_augmentations(flags, ["auto"])
-    return assemble(variant, file=table, parts=parts, settings=settings, flags=flags)
+    config = assemble(variant, file=table, parts=parts, settings=settings, flags=flags)
+    if file is None:  # a file's logger may be missing here, which is reported when the run starts
+        match_loggers(config.train.log)
+    return config
 
 
 def _with_augmentations(flags: Mapping[str, Any], names: list[str]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ class Progress:
     """A progress display: `with progress:` around the loop, `advance` each step, `log` each log line, `say` a text."""
 
     def __init__(self, *, enabled: bool = True) -> None:
-        self._enabled = enabled
+        self.enabled = enabled
         self._console = Console(file=cast(IO[str], Reports(sys.stderr)), highlight=False, soft_wrap=True)
         self._bar: RichProgress | None = None
         self._share = (0.0, 0.0)  # at the start, now
@@ -30,7 +30,7 @@ class Progress:
 
     def __enter__(self) -> Self:
         self._started, self._share = time.monotonic(), (0.0, 0.0)
-        if self._enabled and self._console.is_terminal:
+        if self.enabled and self._console.is_terminal:
             columns = (
                 TextColumn("{task.description}"),
                 BarColumn(bar_width=20),
@@ -51,7 +51,7 @@ class Progress:
 
     def say(self, text: str) -> None:
         """Print a line."""
-        if self._enabled:
+        if self.enabled:
             self._console.print(printable(text), markup=False)
 
     def advance(self, step: int, total: int | None, epoch: float, share: float) -> None:

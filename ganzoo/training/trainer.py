@@ -5,9 +5,11 @@ to step N gives the same bits as training to step N.
 """
 
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -23,7 +25,7 @@ from ganzoo.runs.records import LogLine, Rollback
 from ganzoo.runs.run import Run, to_go_on
 from ganzoo.runtime.images import save_png
 from ganzoo.training import tuning
-from ganzoo.training.callbacks import Callback, CallbackError, Callbacks
+from ganzoo.training.callbacks import Callback, Callbacks, match_loggers
 from ganzoo.training.edits import take_edits
 from ganzoo.training.interruption import Received, interruption
 from ganzoo.training.options import Options
@@ -78,8 +80,8 @@ def train(
 
     Raises: the errors of `ganzoo.errors`; `Interrupted`, a KeyboardInterrupt, after the run was saved.
     """
-    config = configure(variant, dataset, **options)
-    return start(config, dataset, out=out, progress=progress, callbacks=callbacks, world=world)
+    config, log = configure(variant, dataset, **options), match_loggers(options.get("log") or ())
+    return start(config, dataset, out=out, progress=progress, callbacks=callbacks, log=log, world=world)
 
 
 def start(
@@ -89,13 +91,14 @@ def start(
     out: str | Path | None = None,
     progress: bool = True,
     callbacks: Sequence[Callback] = (),
+    log: Sequence[str] = (),
     world: World = ALONE,
 ) -> Run:
     """Train a configuration into a new run directory; `dataset` is read only if it is images in memory."""
     before = processors.read()
     training = prepare(config, dataset, world=world)
     reporter = Progress(enabled=progress and world.leads)
-    called = _open_callbacks(callbacks, config, reporter, world)
+    called = _open_callbacks(callbacks, config.train.log, log, reporter, world)
     training = with_compute(training, before)
     repeated = training.config.compute == config.compute
     line = rule.describe(training.config, repeated=repeated)
@@ -134,6 +137,7 @@ def resume(
     dataset: Any = None,
     progress: bool = True,
     callbacks: Sequence[Callback] = (),
+    log: str | Sequence[str] | None = None,
     world: World = ALONE,
     **parts: Unpack[VariantParts],
 ) -> Run:
@@ -144,6 +148,7 @@ def resume(
         threads: the number of CPU threads from now on; a different number ends exactness.
         dataset: the same images, for a run that was trained on images in memory.
         callbacks, world: as in `train`; each process reads the checkpoint.
+        log: names of loggers to use in addition to the recorded ones of ganzoo; a plug-in's is only used if named here.
         parts: the parts that were passed to `train` as objects, for a process that does not have them.
 
     Raises: as `train`; FileError for a damaged checkpoint or for data that have changed.
@@ -153,7 +158,7 @@ def resume(
     reporter = Progress(enabled=progress and world.leads)
     with _lock(run, world):
         budget = {"epochs": epochs, "steps": steps, "minutes": minutes}
-        return _resume(run, budget, threads, dataset, reporter, callbacks, world)
+        return _resume(run, budget, threads, dataset, reporter, callbacks, match_loggers(log or ()), world)
 
 
 def _resume(
@@ -163,6 +168,7 @@ def _resume(
     dataset: Any,
     reporter: Progress,
     callbacks: Sequence[Callback],
+    log: Sequence[str],
     world: World,
 ) -> Run:
     before = processors.read()
@@ -177,7 +183,7 @@ def _resume(
     edited, edits = take_edits(run, former)
     training = prepare(with_budget(edited, budget, float(saved["seconds"])), dataset, resumed=True, world=world)
     training = keep_compute(training, former.compute, threads, before)
-    called = _open_callbacks(callbacks, training.config, reporter, world)
+    called = _open_callbacks(callbacks, training.config.train.log, log, reporter, world)
     lost = lost_exactness(run, training, int(saved["processes"]))
     changed = [*changes(former, training.config), *edits, *lost]
     for line in [*changed, *kept_horizons(former, training)]:
@@ -230,10 +236,14 @@ def _create_on_rank_0(world: World, make: Callable[[], Run]) -> Run:
 
 
 def _open_callbacks(
-    callbacks: Sequence[Callback], config: RunConfig, reporter: Progress, world: World
-) -> Callbacks | None:
-    """Return the callbacks and the loggers of the configuration on rank 0, None on other ranks."""
-    return Callbacks(callbacks, config.train.log, reporter.say) if world.leads else None
+    callbacks: Sequence[Callback], recorded: Sequence[str], asked: Sequence[str], reporter: Progress, world: World
+) -> Callbacks:
+    """Return the callbacks and loggers; none on other ranks than 0. A failure is reported without a display too."""
+    say = reporter.say if reporter.enabled else partial(warnings.warn, stacklevel=2)
+    opened = Callbacks(callbacks if world.leads else (), say)
+    if world.leads:
+        opened.add_loggers(recorded, asked)
+    return opened
 
 
 def _lock(run: Run, world: World) -> AbstractContextManager[None]:
@@ -294,9 +304,10 @@ class Session:
 
         They stop if the budget is spent by the clock of rank 0, or after a signal to any of them.
         """
-        due = self.world.leads and self.is_over()  # only the clock of rank 0 leaves out evaluations
+        failed = self.callbacks.failure is not None
+        due = self.world.leads and (self.is_over() or failed)  # only the clock of rank 0 leaves out evaluations
         over, number = self.world.greatest(due, received.number or 0)
-        self.finished, received.number = bool(over), int(number) or None
+        self.finished, received.number = bool(over) and not failed, int(number) or None
         return not over and not number
 
     def is_over(self) -> bool:
@@ -369,7 +380,7 @@ class Session:
         generator = as_generator(self.state.averaged_generator, self.config, self.training.device)
         path = self.run.samples / name
         save_png(path, preview(generator, self.config.train.seed))
-        self.callbacks.call(lambda callback: callback.on_picture(self.run, path))
+        self.callbacks.call(lambda callback: callback.on_picture(self.run, path, self.state.step))
 
     def evaluate(self, step: int, epoch: float) -> bool:
         """Add a line to `evaluations.jsonl`, warn of lost classes, and return whether it is the best so far.
@@ -432,7 +443,8 @@ class Session:
         """
         self.save(final=False)
         if not self.finished:
-            self.describe(f"Interrupted at step {self.state.step} and saved; resume (see below) continues from there.")
+            what = "Interrupted" if self.callbacks.failure is None else "Stopped by a callback"
+            self.describe(f"{what} at step {self.state.step} and saved; resume (see below) continues from there.")
             return
         self.picture("final.png")
         self.evaluate_at_the_end()
@@ -492,10 +504,14 @@ def _fit(session: Session) -> Run:
                     raise
                 reason = str(error)  # only the text, because the error keeps all tensors of the step alive
             session = _go_back(session, reason)
+    failure = session.callbacks.failure
+    if failure is not None and received.number is None:
+        failure.add_note(f"a callback stopped training at step {session.state.step}; {run.path} is saved")
+        raise failure
     if not session.finished and received.number is not None:
         next_ = to_go_on(run.path, session.config.data.source)
         message = f"interrupted at step {session.state.step}, saved; to continue: {next_}"
-        raise Interrupted(message, received.number)
+        raise Interrupted(message, received.number) from failure
     if received.number is not None:
         raise Interrupted(f"interrupted; {run.path} had reached the end of its budget, and is saved", received.number)
     return run
@@ -503,20 +519,13 @@ def _fit(session: Session) -> Run:
 
 def _train_on(session: Session, received: Received) -> None:
     """Train until the budget is spent or a signal arrives, and save."""
-    try:
-        with session.progress:
-            while session.agree(received):
-                session.updates.step(session.batches)
-                session.after_step()
-        session.state.check_alike()
-        if session.world.leads:
-            session.finish()
-    except CallbackError as failed:
-        session.save(final=False)
-        failed.error.add_note(
-            f"{failed.name} stopped training at step {session.state.step}; {session.run.path} is saved"
-        )
-        raise failed.error from None
+    with session.progress:
+        while session.agree(received):
+            session.updates.step(session.batches)
+            session.after_step()
+    session.state.check_alike()
+    if session.world.leads:
+        session.finish()
     session.world.gather(None)  # wait until rank 0 has written everything
 
 
