@@ -676,7 +676,7 @@ def _to_toml(value: Any, path: str) -> str:
         return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
     raise UsageError(
         f"{path} is of type {type(value).__name__}: expected numbers, strings, None, lists, dictionaries, Spec or "
-        "Schedule; pass parts as arguments, as in ganzoo.train(..., generator=MyGenerator)"
+        "Schedule; pass a part as an argument of its own, such as generator=MyGenerator"
     )
 
 
