@@ -159,7 +159,7 @@ def test_commands_open_no_socket(tmp_path: Path) -> None:
         ["verify", "b.onnx"],
         ["report", "cgan", "--out", "pages"],
         ["evaluate", "cgan", *judged, *classes],
-        ["compare", "--variants", "gan", "--steps", "2", *judged, *classes],
+        ["compare", "--variants", "gan,wgan", "--steps", "2", "--jobs", "2", *judged, *classes],
     )
     assert err == ""
     assert len(processes) > 1

@@ -48,7 +48,7 @@ class World:
 
     @property
     def leads(self) -> bool:
-        """Whether this is the process that writes files and logs."""
+        """Return whether this process writes files and logs."""
         return self.rank == 0
 
     def share(self, batch_size: int) -> slice:

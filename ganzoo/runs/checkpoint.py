@@ -45,7 +45,7 @@ class Checkpoint:
 
     @property
     def final(self) -> bool:
-        """Whether it was saved at the end of a budget; False if it is too damaged to read."""
+        """Return whether it was saved at the end of a budget; False if it is too damaged to read."""
         try:
             return bool(self.state()["final"])
         except (FileError, KeyError):

@@ -125,7 +125,7 @@ EXAMPLES = settings(
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:the gradient penalty is computed per sample")
-@settings(EXAMPLES, max_examples=12)
+@settings(EXAMPLES, max_examples=20)
 @given(combinations())
 def test_a_combination_trains_resumes_and_is_exported(config: RunConfig) -> None:
     check(config)

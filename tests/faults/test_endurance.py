@@ -21,7 +21,7 @@ from ganzoo.runtime import images
 
 folder, seconds = Path(sys.argv[1]), float(sys.argv[2])
 began, rounds = time.monotonic(), 0
-while rounds < 4 or time.monotonic() - began < seconds:
+while rounds < 6 or time.monotonic() - began < seconds:
     small = ["generator.width=8", "discriminator.width=8", "train.threads=1", "train.log_every=2"]
     shutil.rmtree(folder / "run", ignore_errors=True)
     run = ganzoo.train("cgan", "mnist-5k", out=folder / "run", steps=8, seed=rounds, settings=small, progress=False)

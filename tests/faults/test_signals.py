@@ -75,7 +75,7 @@ def test_a_closed_terminal_saves(tmp_path: Path) -> None:
 def test_nohup_keeps_a_run_alive(tmp_path: Path) -> None:
     source = images_file(tmp_path / "images.npz")
     command = [*COMMAND, "train", "--variant", "gan", "--dataset", source, "--out", str(tmp_path / "run")]
-    command += ["--steps", "800", "--batch-size", "8", "--set", "train.threads=1", "--set", "train.log_every=1"]
+    command += ["--steps", "3000", "--batch-size", "8", "--set", "train.threads=1", "--set", "train.log_every=1"]
     process = subprocess.Popen(
         command,
         stderr=subprocess.PIPE,
@@ -152,7 +152,7 @@ def send_and_look(command: Command, number: int, seconds: float, again: float | 
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
-@short_and_long(5, 240)
+@short_and_long(8, 240)
 def test_a_signal_anywhere(
     count: int, silent_proxy: dict[str, str], tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
@@ -178,4 +178,4 @@ def test_a_signal_anywhere(
                     assert all(one.state() for one in Run.open(out).checkpoints())
             for path in (*tmp_path.glob("out-*"), *tmp_path.rglob(TEMPORARY_PATTERN)):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
-        assert ended_by_it >= max(1, count // 4)  # some moments are those of the work, also on a fast machine
+        assert ended_by_it > count // 2  # the moments are those of the work

@@ -45,7 +45,7 @@ class Output:
 
     @property
     def bare(self) -> bool:
-        """Whether no heads were requested."""
+        """Return whether no heads were requested."""
         heads = (self.classes, self.codes, self.features, self.reconstruction)
         return not self.others and all(head is None for head in heads)
 
