@@ -4,7 +4,7 @@
 
 Runs the tests in tests/faults with the mark `faults`, two at a time, and records for each row the number of cases and
 the number with the expected outcome. Rows that `-k` excludes keep their recorded values. All rows together take about
-two hours on two cores. Writes benchmarks/results/faults.json.
+four hours on two cores. Writes benchmarks/results/faults.json.
 """
 
 import argparse

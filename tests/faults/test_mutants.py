@@ -663,7 +663,7 @@ def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert cache_folder("images").is_relative_to(tmp_path)
 
 
-@short_and_long(20, 1_000)
+@short_and_long(20, 10_000)
 @pytest.mark.parametrize("name", KINDS)
 def test_mutants_are_read_as_before_or_refused(
     name: str,
