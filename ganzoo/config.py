@@ -519,6 +519,7 @@ class RunConfig(_Value):
 
 MOST_BYTES = 16_000_000  # maximal size of a configuration file
 DEEPEST = 50  # maximal parts of a key
+_TOO_DEEP, _TOO_LONG = "nested too deeply", "a number has too many digits"
 _STRING = re.compile(r""""(?:\\.|[^"\\\n])*"|'[^'\n]*'""")
 _DEEP_KEY = re.compile(rf"(?<![\w-])[\w-]+(?:[ \t]*\.[ \t]*[\w-]+){{{DEEPEST}}}")
 
@@ -951,9 +952,10 @@ def _merge_items(key: str, below: Sequence[Any], values: Mapping[str, Any]) -> l
     """Return a list with changed settings of some items, as in `terms.0.weight=0.5`."""
     items = list(below)
     for index, value in values.items():
-        if not index.isdigit() or int(index) >= len(items) or not isinstance(value, Mapping):
+        if index not in map(str, range(len(items))) or not isinstance(value, Mapping):
             raise UsageError(
-                f"no setting '{key}.{index}': expected {key}.N.SETTING with N from 0 to {len(items) - 1}, or the list"
+                f"no setting '{key}.{shown(index)}': expected {key}.N.SETTING with N from 0 to {len(items) - 1}, "
+                "or the list"
             )
         items[int(index)] = _merge(items[int(index)], value)
     return items
@@ -965,13 +967,21 @@ _TAGS = ("number", "schedule", "text")  # added by pydantic to the location of a
 
 
 def _parse_toml(text: str) -> dict[str, Any]:
-    """Parse TOML. Raises TOMLDecodeError, also for very deep nesting, for which parsing takes quadratic time."""
+    """Parse TOML. Raises TOMLDecodeError.
+
+    That includes very deep nesting, for which parsing takes quadratic time, and whole numbers of thousands of digits.
+    """
     if _DEEP_KEY.search(_STRING.sub("quoted", text)):  # a part of a key may be quoted, and a value may have dots
         raise tomllib.TOMLDecodeError("a key has too many parts")
     try:
         document: dict[str, Any] = _map_leaves(tomllib.loads(text), lambda leaf: None if leaf == "none" else leaf)
+        repr(document)  # fails for a hexadecimal number that no message could show
     except RecursionError:
-        raise tomllib.TOMLDecodeError("nested too deeply") from None
+        raise tomllib.TOMLDecodeError(_TOO_DEEP) from None
+    except tomllib.TOMLDecodeError:
+        raise
+    except ValueError:
+        raise tomllib.TOMLDecodeError(_TOO_LONG) from None
     return document
 
 
@@ -979,7 +989,7 @@ def _parse_value(text: str) -> Any:
     try:
         return _parse_toml(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError as error:
-        if "nested too deeply" in str(error):
+        if str(error) in (_TOO_DEEP, _TOO_LONG):
             raise UsageError(f"{shown(text)}: {error}") from None
         return None if text == "none" else text
 

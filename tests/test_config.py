@@ -562,3 +562,20 @@ def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
 
 def test_a_file_whose_run_is_no_table_does_not_break_the_reading(tmp_path: Path) -> None:
     assert read_toml(saved(tmp_path, "run = 3\n")) == {"run": 3}
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, f"0x{'f' * 5000}", f"[1, {{ a = 0x{'f' * 5000} }}]", "[" * 2000])
+def test_numbers_of_thousands_of_digits_are_refused_briefly(number: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"a number has too many digits|nested too deeply") as told:
+        parse_settings([f"train.batch_size={number}"])
+    assert len(str(told.value)) < 300
+    (tmp_path / "config.toml").write_text(f"[train]\nbatch_size = {number}\n")
+    with pytest.raises(FileError, match=r"a number has too many digits|nested too deeply|not a readable TOML file"):
+        read_toml(tmp_path / "config.toml")
+
+
+@pytest.mark.parametrize("index", ["9" * 5000, "\u00b2", "\u0663", "01", "-1"])
+def test_an_item_of_a_list_is_named_by_its_index(index: str) -> None:
+    with pytest.raises(UsageError, match=r"expected terms\.N\.SETTING") as told:
+        assemble("dcgan", settings=[f"terms.{index}.weight=1"])
+    assert len(str(told.value)) < 500

@@ -1,6 +1,7 @@
 """The data set (images as one uint8 tensor, and labels), and its conversion to a size and number of channels."""
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from ganzoo.data.mapped import ImageFile, Mapped
 from ganzoo.data.memory import MB
-from ganzoo.errors import UsageError
+from ganzoo.errors import UsageError, shown
 
 MAX_CLASSES = 1_000_000  # a greater label is a mistake, and networks would get a row of weights for every class
 UNLABELLED = -1  # the label of an image whose label is missing or hidden
@@ -21,6 +22,7 @@ CROPPED, PADDED, STRETCHED = "cropped to the middle", "padded with the backgroun
 TO_GREY, TO_RGB, TO_RGBA = "colours converted to grey", "grey repeated to RGB", "alpha channel added to opaque images"
 LAID = "transparent pixels blended with the background"
 CHANNELS = (1, 3, 4)  # grey, RGB, and RGBA, whose alpha is not premultiplied
+_SIZE = re.compile(r"0*[1-9]\d{0,8}")  # pixels
 _LUMA = (19595, 38470, 7471)  # ITU-R 601: 0.299 R + 0.587 G + 0.114 B, in 1/65536
 
 
@@ -258,9 +260,10 @@ def read_size(image_size: int | str | None) -> tuple[int, int] | None:
     if image_size is None:
         return None
     words = str(image_size).split("x")
-    if not all(word.isdecimal() and int(word) for word in words) or len(words) > 2:
+    if not all(_SIZE.fullmatch(word) for word in words) or len(words) > 2:
         raise UsageError(
-            f"data.image_size is {image_size}: expected a number of pixels, 1 or more, or width and height as in 80x60"
+            f"data.image_size is {shown(image_size)}: expected a number of pixels, 1 or more, or width and height as "
+            "in 80x60"
         )
     return int(words[-1]), int(words[0])
 

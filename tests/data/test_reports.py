@@ -210,8 +210,9 @@ def test_any_size_is_width_and_height(tmp_path: Path, size: Any) -> None:
     width, height = (5, 5) if size == 5 else (int(size[0]), int(size[2]))
     for fit in ("crop", "pad", "stretch"):
         assert load(tmp_path, image_size=size, fit=fit).image_shape == (1, height, width)
-    with pytest.raises(UsageError, match=r"data\.image_size is 6x: expected .* as in 80x60"):
-        load(tmp_path, image_size="6x")
+    for wrong in ("6x", "0", "6x0", "9" * 5000, f"6x{'9' * 5000}"):
+        with pytest.raises(UsageError, match=r"data\.image_size is .{1,300}: expected .* as in 80x60"):
+            load(tmp_path, image_size=wrong)
 
 
 def test_transparency_is_laid_on_the_colour_that_is_asked_for(tmp_path: Path) -> None:
