@@ -87,6 +87,12 @@ def export(
             metavar="TGZ", help="Needed the first time that --web is used: the file from npm pack onnxruntime-web."
         ),
     ] = None,
+    title: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Title of the web page; by default the name of the variant.")
+    ] = None,
+    description: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="A line below the web page's title; by default the data set.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Export a run's generator in one of the formats that ganzoo list formats shows, and verify it against torch.
@@ -96,7 +102,15 @@ def export(
     """
     form: dict[str, Any] = {"precision": precision, "layout": layout, "opset": opset}
     given: dict[str, Any] = {
-        name: value for name, value in {**form, "noise": noise, "ort_web": ort_web}.items() if value is not None
+        name: value
+        for name, value in {
+            **form,
+            "noise": noise,
+            "ort_web": ort_web,
+            "title": title,
+            "description": description,
+        }.items()
+        if value is not None
     }
     Form(**{name: value for name, value in given.items() if name in form})  # raises UsageError for an unknown name
     jobs = _jobs(format_, onnx, web, out, given)
@@ -138,8 +152,10 @@ def _jobs(
         return [(name, out, given)]
     if out is not None and not onnx:
         raise UsageError(f"-o {out} is the path of an .onnx file: add --onnx")
-    if "ort_web" in given and web is None:
-        raise UsageError(f"--ort-web {given['ort_web']} applies only to a web page: add --web DIR")
+    for option in ("ort_web", "title", "description"):
+        if option in given and web is None:
+            flag = option.replace("_", "-")
+            raise UsageError(f"--{flag} {shlex.quote(given[option])} applies only to a web page: add --web DIR")
     if given.get("layout", Form().layout) != Form().layout and not onnx:
         raise UsageError(f"--layout {given['layout']} is for an .onnx file: add --onnx (a web page has its own layout)")
     asked = [("onnx", out)] * onnx + [("web", web)] * (web is not None)

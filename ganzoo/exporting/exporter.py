@@ -90,6 +90,8 @@ def export(
     best: bool = False,
     license: str | None = None,  # noqa: A002  # named as in the metadata
     ort_web: str | Path | None = None,
+    title: str | None = None,
+    description: str | None = None,
 ) -> Exported:
     """Export the newest (or `best`, see `Run.best_checkpoint`) checkpoint of a run; by default `path` is in the run.
 
@@ -109,12 +111,14 @@ def export(
         best: export the best evaluated checkpoint instead of the newest.
         license: the license of the weights, for the metadata.
         ort_web: for a web page, the .tgz that `npm pack` makes of onnxruntime-web; needed the first time.
+        title, description: for a web page, the texts at its top and in previews of its address; plain text.
 
     Raises FileError if the run cannot be read, VerificationError if the file does not draw what the run draws (nothing
     is written then), UsageError for an unknown format or form, MachineError if the path cannot be written.
     """
     row = formats[format]()
     given = {"precision": precision, "layout": layout, "opset": opset, "noise": noise, "ort_web": ort_web}
+    given |= {"title": title, "description": description}
     options = {name: value for name, value in given.items() if value is not None}
     check_options(format, row, options)
     run = run if isinstance(run, Run) else Run.open(run)
@@ -138,6 +142,8 @@ def export_web(
     best: bool = False,
     license: str | None = None,  # noqa: A002
     ort_web: str | Path | None = None,
+    title: str | None = None,
+    description: str | None = None,
 ) -> Exported:
     """Export a run as a web page that draws offline: `export` with the format `web`. Errors are those of `export`."""
     return export(
@@ -151,6 +157,8 @@ def export_web(
         best=best,
         license=license,
         ort_web=ort_web,
+        title=title,
+        description=description,
     )
 
 
@@ -181,12 +189,15 @@ def write_web(
     best: bool = False,
     license: str | None = None,  # noqa: A002
     ort_web: str | Path | None = None,
+    title: str | None = None,
+    description: str | None = None,
     **options: Any,
 ) -> Exported:
     """Write a page that draws in the browser; see `ganzoo.exporting.web.write`."""
     form = Form(layout="uint8", **options)
     rendered = render(run, form, noise=noise, weights=weights, best=best, license=license)
-    return _describe_export(rendered, form, write_page(directory, rendered.data, ort_web=ort_web))
+    page = write_page(directory, rendered.data, ort_web=ort_web, title=title, description=description)
+    return _describe_export(rendered, form, page)
 
 
 @float32_by_default()

@@ -20,7 +20,10 @@ if TYPE_CHECKING:  # formats are recognised, and most are loaded, without the pa
     from ganzoo.runtime.onnxfile import Contents
 
 # Options of some formats, with their defaults; an opset of None is chosen by the precision.
-OPTIONS: Mapping[str, Any] = {**dataclasses.asdict(Form()), "opset": None, "noise": None, "ort_web": None}
+OPTIONS: Mapping[str, Any] = {
+    **dataclasses.asdict(Form()),
+    **dict.fromkeys(("opset", "noise", "ort_web", "title", "description")),
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -487,7 +487,7 @@ CASES = [
     ),
     Case(
         file="ganzoo/exporting/formats/web.py",
-        text="«python -m http.server -d {path}», and open the address that it prints",
+        text="«python -m http.server --bind 127.0.0.1 -d {path}», and open the address that it prints",
         provoke=exported_page,
     ),
     Case(

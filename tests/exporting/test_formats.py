@@ -46,6 +46,7 @@ assert not {"torch", "onnx", "onnxruntime", "pydantic"} & set(sys.modules)
 @pytest.mark.parametrize("name", list(formats))
 def test_an_option_that_a_format_does_not_take_is_refused_by_its_name(name: str, run: Run, tmp_path: Path) -> None:
     given: dict[str, Any] = {"precision": "fp32", "layout": "float", "opset": 18, "ort_web": "x.tgz"}
+    given |= {"title": "Digits", "description": "Some digits"}
     for option in given.keys() - set(formats[name]().options):
         with pytest.raises(UsageError, match=f"--{option.replace('_', '-')} is not an option of the format '{name}'"):
             ganzoo.export(run, tmp_path / "out", format=name, **{option: given[option]})

@@ -108,6 +108,26 @@ def test_the_folder_holds_the_page_the_model_its_metadata_and_the_runtime(tmp_pa
 
 
 @pytest.mark.usefixtures("tiny_runtime")
+def test_a_title_and_a_description_are_text_in_the_page(tmp_path: Path) -> None:
+    runtime_package = packed(tmp_path / "ort.tgz", TINY)
+    title, description = 'Digits <script>alert("1")</script>', "Drawn\nby & for us\x1b[31m"
+    folder = web.write(tmp_path / "site", colour_model(), ort_web=runtime_package, title=title, description=description)
+    page = (folder / "index.html").read_text()
+    escaped = "Digits &lt;script&gt;alert(&quot;1&quot;)&lt;/script&gt;"
+    assert page.count(f">{escaped}<") == 2  # <title> and <h1>
+    assert page.count("Drawn by &amp; for us?[31m") == 2  # <meta> and below the title
+    told = json.loads((folder / "info.json").read_bytes())["page"]
+    assert told == {"title": title, "description": "Drawn by & for us?[31m"}
+    plain = web.write(tmp_path / "plain", colour_model(), title="Only a title")
+    assert "A generator that draws in your browser" in (plain / "index.html").read_text()
+    for name in ("title", "description"):
+        texts: dict[str, Any] = {name: "x" * (web.MAX_TEXT + 1)}
+        with pytest.raises(UsageError, match=f"the page's {name} has 1001 characters: at most 1000 are possible"):
+            web.write(tmp_path / "long", colour_model(), **texts)
+    assert not (tmp_path / "long").exists()
+
+
+@pytest.mark.usefixtures("tiny_runtime")
 def test_the_package_is_needed_once(tmp_path: Path, cache: Path) -> None:
     site = tmp_path / "site"
     with pytest.raises(MachineError) as told:
@@ -468,6 +488,25 @@ def test_a_class_is_drawn_from_the_same_latents(page: Page, site: Site) -> None:
     assert difference(images, everything) > 20
     page.get_by_role("radio", name="All").check()
     assert difference(drawn(page, site.grey), everything) == 0
+
+
+def test_the_address_opens_the_same_picture(page: Page, site: Site, browser: Browser) -> None:
+    page.get_by_role("textbox", name="Seed A").fill("7")
+    page.get_by_role("radio", name="2").check()
+    page.wait_for_url("**/#seed=7&class=2")
+    expected = drawn(page, site.grey)
+    other = browser.new_page()
+    other.goto(page.url)
+    assert difference(drawn(other, site.grey), expected) == 0
+    assert other.get_by_role("textbox", name="Seed A").input_value() == "7"
+    assert other.get_by_role("radio", name="2").is_checked()
+    other.evaluate("location.hash = '#seed=5&mix=100&b=9'")
+    expect(other.get_by_role("textbox", name="Seed B")).to_have_value("9")
+    assert difference(drawn(other, site.grey), site.grey.sample(COUNT, seed=9)) <= 2
+    other.evaluate("location.hash = '#seed=-1&class=77&mix=many&b=&x=2&y=NaN&what=else'")
+    expect(other.get_by_role("textbox", name="Seed B")).to_have_value("1")
+    assert difference(drawn(other, site.grey), site.grey.sample(COUNT, seed=0)) <= 2
+    other.close()
 
 
 def test_the_scrubber_goes_from_one_seed_to_the_other(page: Page, site: Site) -> None:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class Web(Format):
     """A page that draws in the browser, offline: a folder for any static server."""
 
-    next = "python -m http.server -d {path}, and open the address that it prints"
-    options = ("precision", "opset", "noise", "ort_web")
+    next = "python -m http.server --bind 127.0.0.1 -d {path}, and open the address that it prints"
+    options = ("precision", "opset", "noise", "ort_web", "title", "description")
 
     def write(self, run: "Run", path: Path | None, **options: Any) -> Exported:
         from ganzoo.exporting.exporter import write_web

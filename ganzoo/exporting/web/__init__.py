@@ -1,12 +1,14 @@
 """A web page that draws with a verified .onnx file: a folder for any static server, fully offline. No torch.
 
-The page beside this file is copied unchanged; the model, its metadata and onnxruntime-web's WASM files are added.
+The page beside this file is copied, with the user's title and description if there are any; the model, its metadata
+and onnxruntime-web's WASM files are added.
 The WASM files are not part of ganzoo, and ganzoo does not download them: they are read once from a package that the
 user names, are pinned by hash, and are kept in the user's cache.
 """
 
 import contextlib
 import hashlib
+import html
 import tarfile
 import zlib
 from collections.abc import Mapping, Set
@@ -16,7 +18,7 @@ from pathlib import Path
 
 import platformdirs
 
-from ganzoo.errors import FileError, MachineError, UsageError
+from ganzoo.errors import FileError, MachineError, UsageError, printable
 from ganzoo.exporting.pagefiles import INFO, MODEL
 from ganzoo.files import StrPath, atomic_directory, atomic_write, check_regular, write_json, writing
 from ganzoo.runtime import onnxfile
@@ -24,6 +26,8 @@ from ganzoo.runtime import onnxfile
 ORT_WEB = "1.30.0"
 PAGE = ("index.html", "style.css", "page.js", "latents.js", "onnxruntime-web.LICENSE.txt")
 LAYOUTS = ("float", "uint8")  # of a file's images, which the page can show
+
+MAX_TEXT = 1000  # characters of a title or a description
 
 _MAX_BYTES = 2**25  # of a file of the runtime: a hostile archive may contain any file
 
@@ -52,28 +56,59 @@ RUNTIME: Mapping[str, RuntimeFile] = {  # by name in the folder: not every serve
 }
 
 
-def write(directory: StrPath, model: bytes, *, ort_web: StrPath | None = None) -> Path:
+def write(
+    directory: StrPath,
+    model: bytes,
+    *,
+    ort_web: StrPath | None = None,
+    title: str | None = None,
+    description: str | None = None,
+) -> Path:
     """Write the page of `model`, the bytes of a verified ganzoo .onnx file, to `directory`, and return its path.
 
     `ort_web` is the package that `npm pack onnxruntime-web@VERSION` makes; without it the files that an earlier call
-    cached are used. A directory that an earlier call wrote is replaced; if it contains anything else, UsageError is
-    raised. Raises FileError for an invalid model or package, MachineError if the runtime is not available or the
-    directory cannot be written.
+    cached are used. `title` and `description` are plain text of at most MAX_TEXT characters each, shown on the page and
+    in previews of its address; without them it shows the variant and its data. A directory that an earlier call wrote
+    is replaced; if it contains anything else, UsageError is raised. Raises FileError for an invalid model or package,
+    UsageError for a text that is too long, MachineError if the runtime is not available or the directory cannot be
+    written.
     """
     contents = onnxfile.verify(model, "the model")
     layout = contents.document.get("layout", LAYOUTS[0])
     if layout not in LAYOUTS:
         raise UsageError(f"the page cannot show the layout '{layout}': export the model as {' or '.join(LAYOUTS)}")
+    about = {"title": title, "description": description}
+    texts = {name: plain for name, text in about.items() if (plain := _plain(name, text or ""))}
     with writing(directory):
         _refuse_others(Path(directory))
     runtime = _read_cache() if ort_web is None else _unpack(ort_web)
     page = resources.files(__name__)
     files = {name: page.joinpath(name).read_bytes() for name in PAGE} | runtime | {MODEL: model}
+    files["index.html"] = _fill_in(files["index.html"].decode(), texts).encode()
     with atomic_directory(directory) as folder, writing(directory):
         for name, data in files.items():
             (folder / name).write_bytes(data)
-        write_json(folder / INFO, contents.document)
+        write_json(folder / INFO, {**contents.document, **({"page": texts} if texts else {})})
     return Path(directory)
+
+
+def _plain(name: str, text: str) -> str:
+    """Return a title or a description on one line, without control characters."""
+    if len(text) > MAX_TEXT:
+        raise UsageError(f"the page's {name} has {len(text)} characters: at most {MAX_TEXT} are possible")
+    return " ".join(printable(text).split())
+
+
+def _fill_in(page: str, texts: Mapping[str, str]) -> str:
+    """Return the page with its title and description, which readers of the HTML alone see too."""
+    escaped = {name: html.escape(text) for name, text in texts.items()}
+    if description := escaped.get("description"):
+        page = page.replace("<title>", f'<meta name="description" content="{description}">\n    <title>', 1)
+        page = page.replace("A generator that draws in your browser", description)
+    if title := escaped.get("title"):
+        page = page.replace("<title>ganzoo</title>", f"<title>{title}</title>")
+        page = page.replace('<h1 id="title">ganzoo</h1>', f'<h1 id="title">{title}</h1>')
+    return page
 
 
 def _refuse_others(path: Path) -> None:

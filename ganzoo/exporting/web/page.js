@@ -137,9 +137,10 @@ function present() {
   const { info, size, latentDim, shape, classes, columns } = model;
   const [channels, height, width] = shape;
   const source = info.run?.data?.source;
-  $("title").textContent = info.generator.variant;
-  $("subtitle").textContent = source ? `trained on ${source}` : "";
-  document.title = [info.generator.variant, source, "ganzoo"].filter(Boolean).join(" · ");
+  const { title, description } = info.page ?? {}; // the user's own texts
+  $("title").textContent = title ?? info.generator.variant;
+  $("subtitle").textContent = description ?? (source ? `trained on ${source}` : "");
+  document.title = title ?? [info.generator.variant, source, "ganzoo"].filter(Boolean).join(" · ");
   const canvas = $("images");
   canvas.width = columns * (width + GAP) - GAP;
   canvas.height = ROWS * (height + GAP) - GAP;
@@ -154,7 +155,7 @@ function present() {
     Runtime: `onnxruntime-web ${model.ort.env.versions.web}`,
   });
   if (classes) offerClasses(info.generator.class_names ?? Array.from({ length: classes }, (_, i) => `${i}`));
-  show();
+  readAddress();
 }
 
 function facts(entries) {
@@ -190,6 +191,9 @@ function show() {
   const [across, up] = position.map((value) => Math.round(100 * value));
   $("seed-a").value = seeds[0];
   $("seed-b").value = seeds[1];
+  $("scrubber").value = Math.round(100 * t);
+  const radio = document.querySelector(`input[name="class"][value="${state.chosen ?? -1}"]`);
+  if (radio) radio.checked = true;
   $("percent").textContent = `${Math.round(100 * t)} %`;
   $("pad").style.setProperty("--across", position[0]);
   $("pad").style.setProperty("--up", position[1]);
@@ -221,11 +225,51 @@ function median(values) {
   return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
 }
 
+// The address
+
+const DEFAULTS = { seed: "0", class: "-1", b: "1", mix: "0", x: "0", y: "0" };
+
+/** Take the state from the address, such as #seed=7&class=3. A part that is missing or invalid has its default. */
+function readAddress() {
+  const parts = new URLSearchParams(location.hash.slice(1));
+  const value = (name, fits) => {
+    const text = parts.get(name) ?? DEFAULTS[name];
+    return fits(text) ? text : DEFAULTS[name];
+  };
+  const seed = (text) => /^\d{1,39}$/.test(text);
+  const within = (low, high) => (text) => text.trim() !== "" && Number(text) >= low && Number(text) <= high;
+  const chosen = Number(value("class", (text) => /^\d{1,9}$/.test(text) && Number(text) < (model.classes ?? 0)));
+  const position = ["x", "y"].map((name) => Number(value(name, within(-1, 1))));
+  const r = Math.max(1, Math.hypot(...position));
+  Object.assign(state, {
+    seeds: ["seed", "b"].map((name) => BigInt(value(name, seed))),
+    t: Math.round(Number(value("mix", within(0, 100)))) / 100,
+    position: position.map((part) => part / r),
+    chosen: chosen === -1 ? null : chosen,
+  });
+  show();
+}
+
+/** Put the state into the address, soon: browsers refuse many changes a second. */
+let addressed;
+function writeAddress() {
+  clearTimeout(addressed);
+  addressed = setTimeout(() => {
+    const { seeds, t, position, chosen } = state;
+    const [x, y] = position.map((part) => `${Math.round(1000 * part) / 1000}`);
+    const now = { seed: `${seeds[0]}`, class: `${chosen ?? -1}`, b: `${seeds[1]}`, mix: `${Math.round(100 * t)}`, x, y };
+    const parts = Object.entries(now).filter(([name, text]) => text !== DEFAULTS[name] && text !== "-0");
+    const hash = new URLSearchParams(parts).toString();
+    history.replaceState(null, "", hash ? `#${hash}` : location.pathname + location.search);
+  }, 300);
+}
+
 // What the page hears
 
 function change(changes) {
   Object.assign(state, changes);
   show();
+  writeAddress();
   redraw();
 }
 
@@ -250,6 +294,11 @@ function listen() {
     if ($("pad").hasPointerCapture(event.pointerId)) movePadTo(event);
   });
   $("download").addEventListener("click", download);
+  addEventListener("hashchange", () => {
+    for (const name of ["a", "b"]) $(`seed-${name}`).removeAttribute("aria-invalid");
+    readAddress();
+    redraw();
+  });
 }
 
 function takeSeed(i, input) {
